@@ -1,0 +1,92 @@
+"""What was refused, in one line: field, value, what is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be had. The message names the field, its value and what is accepted, a line a fault."""
+
+
+class Settings(BaseModel):
+    """Base of every settings class: unknown keys, NaN and silent conversions are refused; objects are frozen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def refuse(field: str, value: Any, accepted: str) -> ConfigError:
+    """The error for one field, to be raised by the caller."""
+    return ConfigError(f"{field}={value!r}: accepted is {accepted}")
+
+
+_ACCEPTED = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "finite_number": "a finite number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "literal_error": "{expected}",
+    "string_type": "a text",
+    "list_type": "a list",
+    "too_short": "a list of at least {min_length}",
+}
+
+
+def _sentence(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
+    # The branch of a union stands in the location too; only names that YAML knows are kept.
+    parts = [part for part in error["loc"] if isinstance(part, int) or part in names]
+    field = prefix
+    for part in parts:
+        field += f"[{part}]" if isinstance(part, int) else ("." if field else "") + part
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    if kind == "extra_forbidden":
+        return f"{field}={value!r}: there is no such setting"
+    if kind == "missing":
+        return f"{field}: has to be given"
+    if kind.startswith("union_tag"):
+        tag = str(context["discriminator"]).strip("'")
+        given = value.get(tag) if isinstance(value, dict) else value
+        return f"{field}.{tag}={given!r}: accepted is {context.get('expected_tags', 'one of its kinds')}"
+    if kind == "value_error":
+        return f"{field}={value!r}: {context['error']}" if parts else f"{context['error']}"
+    accepted = _ACCEPTED.get(kind, error["msg"]).format(**context)
+    return f"{field}={value!r}: accepted is {accepted}"
+
+
+def _names(data: Any) -> set[str]:
+    if isinstance(data, Mapping):
+        return {str(name) for name in data} | {name for value in data.values() for name in _names(value)}
+    return set()
+
+
+def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> Model:
+    """Turn plain data into a typed, frozen object.
+
+    Args:
+        prefix: the path of `data` in the whole configuration, for messages.
+
+    Raises:
+        ConfigError: naming each field that is wrong, its value and what is accepted.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        names = _names(data) | set(model.model_fields)
+        by_field: dict[str, str] = {}
+        for item in error.errors():
+            line = _sentence(prefix, item, names)  # type: ignore[arg-type]
+            # A field that may be a number or a list fails both ways; the more telling sentence stays.
+            field = line.split("=")[0]
+            if field not in by_field or by_field[field].endswith(("a list", "a number")):
+                by_field[field] = line
+        raise ConfigError("\n".join(by_field.values())) from None

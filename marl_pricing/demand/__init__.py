@@ -1,0 +1,15 @@
+"""What shoppers want: prices to propensities, the latent level of demand, shocks."""
+
+from marl_pricing.demand.choice import class_propensities, propensities, type_nodes
+from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
+
+__all__ = [
+    "DemandParams",
+    "DemandShape",
+    "LinearParams",
+    "LogitParams",
+    "PowerParams",
+    "class_propensities",
+    "propensities",
+    "type_nodes",
+]

@@ -1,0 +1,111 @@
+"""Prices to purchase propensities, one function a demand model.
+
+A propensity is the expected number of units of an offer that one session of a class orders: a choice
+probability for `logit`, a rate for `power` and `linear`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.demand.params import (
+    Array,
+    DemandParams,
+    DemandShape,
+    LinearParams,
+    LogitParams,
+    PowerParams,
+)
+
+
+def logit(prices: Array, level: Array, available: Array, theta: Array, params: LogitParams) -> Array:
+    """Multinomial logit with an outside option (Calvano, Calzolari, Denicolò, Pastorello 2020, eq. 5).
+
+    q_yj = ℓ_j exp((θ a_yj − p_j)/μ_y) / (exp(a_y0/μ_y) + Σ_k ℓ_k exp((θ a_yk − p_k)/μ_y)); the latent level ℓ
+    scales an offer's attraction, so that shares stay below one.
+
+    Args:
+        prices: [N] money.  level: [N] factor.  available: [N] bool, an offer that can be bought.
+        theta: [Y] latent type, a factor on quality.
+
+    Returns:
+        [Y, N] choice probabilities; an offer that is not available has 0.
+    """
+    utility = (theta[:, None] * params.quality - prices) / params.scale[:, None] + jnp.log(level)
+    utility = jnp.where(available, utility, -jnp.inf)
+    outside = params.outside / params.scale
+    highest = jax.lax.stop_gradient(jnp.maximum(utility.max(-1), outside))
+    weight = jnp.exp(utility - highest[:, None])
+    return weight / (weight.sum(-1) + jnp.exp(outside - highest))[:, None]
+
+
+def power(prices: Array, level: Array, available: Array, theta: Array, params: PowerParams) -> Array:
+    """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
+
+    q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y).
+
+    Args and return as in `logit`.
+    """
+    relative = prices / (theta[:, None] * params.reference_price)
+    rate = params.base[:, None] * params.popularity * level * relative ** params.elasticity[:, None]
+    return jnp.where(available, jnp.minimum(rate, params.cap), 0.0)
+
+
+def linear(
+    prices: Array, level: Array, available: Array, theta: Array, params: LinearParams, num_sellers: int
+) -> Array:
+    """Linear demand, with the rivals' mean price where it matters (Singh and Vives 1984).
+
+    q_yj = ℓ_j · max(0, θ intercept_yj − slope_yj p_j + cross_yj · mean price of the other sellers' offers).
+
+    Args and return as in `logit`; `num_sellers` S splits the offers into sellers.
+    """
+    by_seller = prices.reshape(num_sellers, -1).sum(-1)
+    rival_offers = prices.size - prices.size // num_sellers
+    rival_mean = (by_seller.sum() - by_seller) / max(rival_offers, 1)
+    rival_mean = jnp.repeat(rival_mean, prices.size // num_sellers, total_repeat_length=prices.size)
+    rate = theta[:, None] * params.intercept - params.slope * prices + params.cross_slope * rival_mean
+    return jnp.where(available, level * jnp.maximum(rate, 0.0), 0.0)
+
+
+def type_nodes(shape: DemandShape, params: DemandParams) -> tuple[Array, np.ndarray]:
+    """Gauss–Hermite nodes of the latent type: log θ ~ N(−s²/2, s²) with s = `type_spread`, so E[θ] = 1.
+
+    Returns:
+        ([G, Y] values of θ, [G] weights that sum to 1).
+    """
+    node, weight = np.polynomial.hermite_e.hermegauss(shape.num_types)
+    weight = (weight / weight.sum()).astype(np.float32)
+    spread = params.type_spread
+    theta = jnp.exp(node.astype(np.float32)[:, None] * spread - 0.5 * spread**2)
+    return theta, weight
+
+
+def class_propensities(
+    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array, theta: Array
+) -> Array:
+    """Propensities [Y, N] of sessions of latent type `theta` [Y]."""
+    choice = params.choice
+    if isinstance(choice, LogitParams):
+        return logit(prices, level, available, theta, choice)
+    if isinstance(choice, PowerParams):
+        return power(prices, level, available, theta, choice)
+    return linear(prices, level, available, theta, choice, shape.num_sellers)
+
+
+def propensities(
+    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array
+) -> Array:
+    """Expected propensities [Y, N] over the law of the latent type.
+
+    Args:
+        prices: [N] money.  level: [N] latent demand level, mean 1.  available: [N] bool.
+    """
+    if shape.num_types == 1:
+        theta = jnp.ones_like(params.type_spread)
+        return class_propensities(shape, params, prices, level, available, theta)
+    theta, weight = type_nodes(shape, params)
+    by_type = jax.vmap(lambda t: class_propensities(shape, params, prices, level, available, t))(theta)
+    return jnp.tensordot(weight, by_type, axes=1)

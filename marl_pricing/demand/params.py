@@ -1,0 +1,83 @@
+"""What the demand room needs to know: sizes and choices (static), numbers (traced)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+from flax import struct
+
+Array = jax.Array
+DemandModel = Literal["logit", "power", "linear"]
+
+
+@dataclass(frozen=True)
+class DemandShape:
+    """Static half: everything here changes the compiled program.
+
+    Attributes:
+        num_sellers: S, sellers in the market.
+        num_products: P, products of each seller; offer index j = i·P + k.
+        num_classes: Y, shopper classes: 1 (people only) or 2 (people, agents), in that order.
+        model: how prices become purchase propensities.
+        num_types: nodes of the quadrature over the latent type θ; 1 means θ = 1 for everyone.
+        moving_level: the latent demand level of each offer follows a log AR(1).
+        shocks: demand shocks can occur.
+    """
+
+    num_sellers: int
+    num_products: int = 1
+    num_classes: int = 1
+    model: DemandModel = "logit"
+    num_types: int = 1
+    moving_level: bool = False
+    shocks: bool = False
+
+    @property
+    def num_offers(self) -> int:
+        """N = S·P."""
+        return self.num_sellers * self.num_products
+
+
+@struct.dataclass
+class LogitParams:
+    """Multinomial logit with an outside option; money is the unit of utility."""
+
+    quality: Array  # [Y, N] a_j, money
+    outside: Array  # [Y] a_0, money
+    scale: Array  # [Y] μ > 0, money
+
+
+@struct.dataclass
+class PowerParams:
+    """Constant elasticity times popularity (PHANTOM's prototype)."""
+
+    base: Array  # [Y] propensity at the reference price of an offer of popularity 1
+    popularity: Array  # [Y, N]
+    elasticity: Array  # [Y] < 0
+    reference_price: Array  # [N] money
+    cap: Array  # [] largest propensity of one offer
+
+
+@struct.dataclass
+class LinearParams:
+    """Linear in the own price and, where cross_slope > 0, in the rivals' mean price."""
+
+    intercept: Array  # [Y, N] units per session
+    slope: Array  # [Y, N] units per session and money
+    cross_slope: Array  # [Y, N] units per session and money
+
+
+@struct.dataclass
+class DemandParams:
+    """Traced half: numbers, so that a grid of them is one vmap and one compile."""
+
+    choice: LogitParams | PowerParams | LinearParams
+    scale: Array  # [] multiplies every arrival rate
+    type_spread: Array  # [Y] standard deviation of log θ; E[θ] = 1
+    level_persistence: Array  # [N] ρ of the log AR(1), in [0, 1)
+    level_volatility: Array  # [N] σ of its innovations
+    shock_probability: Array  # [] per epoch, when none is running
+    shock_duration: Array  # [] int32, epochs
+    shock_scale: Array  # [] factor on demand while a shock runs

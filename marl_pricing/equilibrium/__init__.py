@@ -1,0 +1,1 @@
+"""Benchmarks: what sellers would charge if they knew the market."""

@@ -1,0 +1,258 @@
+"""One-shot benchmarks: Bertrand–Nash prices, joint-profit prices, and the equilibrium for any omega.
+
+Sellers set prices once, every order is served, the latent level is 1, no shock runs. Seller i maximises
+ω_i π_i + (1 − ω_i) Σ_j π_j, so ω = 1 is Nash and ω = 0 joint profit. Everything here is float64 on the host: these
+are figures to compare with, not something a training step computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize
+
+from marl_pricing.market import MarketParams, MarketShape
+from marl_pricing.traffic import Conditions
+from marl_pricing.traffic.analytic import expected_orders
+
+Array = np.ndarray
+
+_GRID = 512  # candidate prices of a coordinate-wise best response
+_SWEEPS = 200
+_LARGEST_GAME = 4_000_000
+
+
+class NoEquilibriumError(ValueError):
+    """No equilibrium was found; the message says what was tried and how far from one the best point is."""
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """A one-shot equilibrium.
+
+    Attributes:
+        prices: [N] money.  demand: [N] units per epoch.  profits: [S] money per epoch.
+        residual: largest gain, in money per epoch, that a seller has left from changing one of its prices.
+    """
+
+    prices: Array
+    demand: Array
+    profits: Array
+    residual: float
+
+
+@partial(jax.jit, static_argnums=0)
+def _demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    everything = jnp.ones((shape.num_offers,), bool)
+    level = jnp.ones((shape.num_offers,), prices.dtype)
+    conditions = Conditions(prices, level, everything, params.demand.scale)
+    orders = expected_orders(shape.traffic, shape.demand, params.demand, conditions, params.traffic.agent_share)
+    return orders.sum(0)
+
+
+@partial(jax.jit, static_argnums=0)
+def _profits(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    margin = (prices - params.reward.unit_cost) * _demand(shape, params, prices)
+    return margin.reshape(shape.num_sellers, -1).sum(-1)
+
+
+def _objective(shape: MarketShape, params: MarketParams, prices: jax.Array, seller: jax.Array) -> jax.Array:
+    profits = _profits(shape, params, prices)
+    omega = params.reward.omega[seller]
+    return omega * profits[seller] + (1.0 - omega) * profits.sum()
+
+
+@partial(jax.jit, static_argnums=0)
+def _along(shape: MarketShape, params: MarketParams, prices: jax.Array, offer: jax.Array, points: jax.Array):
+    """Objective [G] of the offer's seller with that offer at each of `points` [G]."""
+    seller = offer // shape.num_products
+    return jax.vmap(lambda p: _objective(shape, params, prices.at[offer].set(p), seller))(points)
+
+
+@partial(jax.jit, static_argnums=0)
+def _slopes(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    """First-order conditions [N]: slope of each seller's objective in its own prices."""
+
+    def one(offer: jax.Array) -> jax.Array:
+        seller = offer // shape.num_products
+        return jax.grad(lambda p: _objective(shape, params, p, seller))(prices)[offer]
+
+    return jax.vmap(one)(jnp.arange(shape.num_offers))
+
+
+@partial(jax.jit, static_argnums=0)
+def _curvature(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    return jax.jacfwd(lambda p: _slopes(shape, params, p))(prices)
+
+
+def _double(params: MarketParams) -> MarketParams:
+    """The same parameters in float64, with the decimals that people wrote (0.1, not the float32 next to it)."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        array = np.asarray(leaf)
+        if array.dtype != np.float32:
+            return jnp.asarray(array)
+        short = [float(np.format_float_positional(x, unique=True)) for x in array.ravel()]
+        return jnp.asarray(np.asarray(short, np.float64).reshape(array.shape))
+
+    return jax.tree.map(one, params)
+
+
+def _highest_price(shape: MarketShape, params: MarketParams, cost: Array) -> Array:
+    """Prices [N] at which nobody would buy any more; the search for best responses ends there."""
+    start = np.asarray(_demand(shape, params, jnp.asarray(cost)))
+    reach = np.maximum(np.abs(cost), 1.0)
+    for _ in range(40):
+        high = np.asarray(_demand(shape, params, jnp.asarray(cost + reach)))
+        if np.all((cost + reach) * high <= 1e-9 * np.maximum(start, 1e-12) * np.maximum(cost + reach, 1.0)):
+            return cost + reach
+        reach = reach * 2.0
+        if reach.max() > 1e7:
+            break
+    return cost + np.minimum(reach, 1e5)
+
+
+def _best_point(shape: MarketShape, params: MarketParams, prices: Array, offer: int, low: float, high: float):
+    """Best price of one offer with all others as they are, to about 1e-10 of the range, and its objective."""
+    for _ in range(5):
+        points = np.linspace(low, high, _GRID)
+        values = np.asarray(_along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(points)))
+        best = int(np.argmax(values))
+        step = points[1] - points[0]
+        low, high = max(low, points[best] - step), min(high, points[best] + step)
+    return points[best], values[best]
+
+
+def _gain(shape: MarketShape, params: MarketParams, prices: Array, cost: Array, high: Array) -> float:
+    """Largest gain left from changing one price."""
+    gains = []
+    for offer in range(shape.num_offers):
+        _, best = _best_point(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
+        here = _along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(prices[offer : offer + 1]))
+        gains.append(float(best) - float(here[0]))
+    return max(0.0, *gains)
+
+
+def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
+    cost = np.asarray(params.reward.unit_cost)
+    high = _highest_price(shape, params, cost)
+    scale = 1e-9 + float(np.abs(np.asarray(_profits(shape, params, jnp.asarray(cost + 0.1 * (high - cost))))).max())
+    prices = cost + 0.02 * (high - cost)
+    moved = np.inf
+    for _ in range(_SWEEPS):
+        before = prices.copy()
+        for offer in range(shape.num_offers):
+            prices[offer], _ = _best_point(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
+        moved = float(np.abs(prices - before).max())
+        if moved <= 1e-7 * float(high.max()):
+            break
+    if np.any(prices >= cost + 0.999 * (high - cost)):
+        raise NoEquilibriumError(f"{what}: a seller gains from ever higher prices; demand must fall faster than 1/price")
+    polished = optimize.root(
+        lambda p: np.asarray(_slopes(shape, params, jnp.asarray(p))),
+        prices,
+        jac=lambda p: np.asarray(_curvature(shape, params, jnp.asarray(p))),
+        tol=1e-13,
+    )
+    candidates = [prices]
+    if np.all(np.isfinite(polished.x)) and np.abs(polished.x - prices).max() < 1e-2 * float((high - cost).max()):
+        candidates.insert(0, polished.x)
+    residuals = [_gain(shape, params, point, cost, high) for point in candidates]
+    best = int(np.argmin(residuals))
+    profits = np.asarray(_profits(shape, params, jnp.asarray(candidates[best])))
+    if residuals[best] > 1e-6 * max(scale, float(np.abs(profits).max())):
+        raise NoEquilibriumError(
+            f"{what}: best responses do not settle; after {_SWEEPS} rounds prices still move by {moved:.3g} and the best "
+            f"point leaves a gain of {residuals[best]:.3g} a epoch from deviating"
+        )
+    at = candidates[best]
+    return Equilibrium(at, np.asarray(_demand(shape, params, jnp.asarray(at))), profits, residuals[best])
+
+
+def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None = None) -> Equilibrium:
+    """Prices at which no seller gains on ω_i π_i + (1 − ω_i) Σ_j π_j.
+
+    Args:
+        omega: a number, [S], or None for the market's own.
+
+    Returns:
+        The equilibrium; its profits are raw ones.
+
+    Raises:
+        NoEquilibriumError: where best responses cycle, or no finite price is best.
+    """
+    with jax.enable_x64(True):
+        exact = _double(params)
+        value = exact.reward.omega if omega is None else jnp.broadcast_to(jnp.asarray(omega, float), (shape.num_sellers,))
+        exact = exact.replace(reward=exact.reward.replace(omega=value))
+        return _solve(shape, exact, f"equilibrium at omega={np.round(np.asarray(value), 4).tolist()}")
+
+
+def nash(shape: MarketShape, params: MarketParams) -> Equilibrium:
+    """One-shot Bertrand–Nash prices (ω = 1); see `omega_equilibrium`."""
+    return omega_equilibrium(shape, params, 1.0)
+
+
+def joint_profit(shape: MarketShape, params: MarketParams) -> Equilibrium:
+    """Prices that maximise the sum of profits (ω = 0); see `omega_equilibrium`."""
+    return omega_equilibrium(shape, params, 0.0)
+
+
+def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
+    """Expected one-shot profits [S], money per epoch, at given prices [N]."""
+    with jax.enable_x64(True):
+        return np.asarray(_profits(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
+
+
+def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
+    """Shaped one-shot payoffs of the game restricted to the price grid.
+
+    Returns:
+        [K^P, …, K^P, S], one axis a seller; an index along an axis counts the seller's price vectors, last product
+        fastest.
+
+    Raises:
+        ValueError: if the market has no grid, or the game has more than four million entries.
+    """
+    if shape.prices.map != "levels":
+        raise ValueError(f"market.prices.map={shape.prices.map!r}: a grid game needs 'levels'")
+    own = shape.prices.num_levels**shape.num_products
+    if own**shape.num_sellers > _LARGEST_GAME:
+        raise ValueError(
+            f"the game on this grid has {own**shape.num_sellers:,} entries; at most {_LARGEST_GAME:,} are enumerated"
+        )
+    with jax.enable_x64(True):
+        exact = _double(params)
+        levels = np.asarray(exact.prices.levels)
+        actions = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
+        joint = np.indices((own,) * shape.num_sellers).reshape(shape.num_sellers, -1).T
+        choice = actions[joint].reshape(len(joint), shape.num_offers)
+        prices = jnp.asarray(levels[np.arange(shape.num_offers), choice])
+        raw = jax.lax.map(lambda p: _profits(shape, exact, p), prices, batch_size=65_536)
+        omega = exact.reward.omega
+        shaped = omega * raw + (1.0 - omega) * raw.sum(-1, keepdims=True)
+        return np.asarray(shaped).reshape((own,) * shape.num_sellers + (shape.num_sellers,))
+
+
+def grid_equilibria(shape: MarketShape, params: MarketParams) -> Array:
+    """All pure equilibria of the game restricted to the price grid, at the market's omega.
+
+    Returns:
+        [E, N] int indices of price levels, one row an equilibrium; no row where none exists.
+
+    Raises:
+        ValueError: as `grid_payoffs`.
+    """
+    payoffs = grid_payoffs(shape, params)
+    stable = np.ones(payoffs.shape[:-1], bool)
+    for seller in range(shape.num_sellers):
+        own = payoffs[..., seller]
+        best = own.max(axis=seller, keepdims=True)
+        stable &= own >= best - 1e-12 * np.maximum(np.abs(best), 1.0)
+    actions = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
+    return actions[np.argwhere(stable)].reshape(-1, shape.num_offers)

@@ -1,0 +1,30 @@
+"""What sellers share: the market, its types, stock, reward and observation."""
+
+from marl_pricing.market.inventory import InventoryParams, InventoryShape
+from marl_pricing.market.market import reset, step, step_candidates
+from marl_pricing.market.observation import global_state, layout, observe
+from marl_pricing.market.prices import PriceParams, PriceShape
+from marl_pricing.market.reward import RewardParams, RewardShape
+from marl_pricing.market.types import Action, MarketParams, MarketShape, MarketState, Observation, Outcome, Policy
+
+__all__ = [
+    "Action",
+    "InventoryParams",
+    "InventoryShape",
+    "MarketParams",
+    "MarketShape",
+    "MarketState",
+    "Observation",
+    "Outcome",
+    "Policy",
+    "PriceParams",
+    "PriceShape",
+    "RewardParams",
+    "RewardShape",
+    "global_state",
+    "layout",
+    "observe",
+    "reset",
+    "step",
+    "step_candidates",
+]

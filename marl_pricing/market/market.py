@@ -1,0 +1,229 @@
+"""The market: reset and step. It composes demand, traffic, stock, reward and observation, and does nothing else.
+
+Both functions are pure and for one market; a batch is the caller's `vmap`. The shape is static, the rest is traced.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing import traffic
+from marl_pricing.demand import level as demand_level
+from marl_pricing.market import inventory, prices, reward
+from marl_pricing.market.observation import observe
+from marl_pricing.market.types import Action, Array, MarketParams, MarketShape, MarketState, Observation, Outcome
+from marl_pricing.traffic import Conditions, Traffic
+
+
+def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketState, Observation]:
+    """The start of an episode.
+
+    Args:
+        key: a random key; it matters where the first prices or the latent level are random.
+    """
+    num_offers = shape.num_offers
+    key_price, key_level = jax.random.split(key)
+    limited = not shape.inventory.unlimited
+    state = MarketState(
+        epoch=jnp.zeros((), jnp.int32),
+        prices=prices.start(key_price, shape.prices, params.prices),
+        demand=jnp.zeros((num_offers,)),
+        events=jnp.zeros((num_offers,)),
+        stock=params.inventory.initial_stock if limited else None,
+        pipeline=jnp.zeros((num_offers, shape.inventory.max_lead_time)) if limited else None,
+        log_level=demand_level.draw_log_level(key_level, params.demand) if shape.demand.moving_level else None,
+        shock_remaining=jnp.zeros((), jnp.int32) if shape.demand.shocks else None,
+        cash=params.reward.initial_cash if shape.bankruptcy else None,
+        active=jnp.ones((shape.num_sellers,), bool) if shape.bankruptcy else None,
+        quiet_epochs=jnp.zeros((), jnp.int32) if shape.collapse_patience else None,
+    )
+    return state, observe(shape, params, state)
+
+
+def step(
+    key: Array, shape: MarketShape, state: MarketState, action: Action, params: MarketParams
+) -> tuple[MarketState, Observation, Outcome]:
+    """One epoch, in the order of DESIGN section 2.
+
+    Args:
+        action: prices [S, P] and, where sellers choose orders, order levels [S, P].
+
+    Returns:
+        The state after the epoch, its observation, and what happened. At the end of an episode the state is that of
+        the last epoch: resetting is the caller's, so that a truncated episode can bootstrap from it.
+    """
+    worlds = step_candidates(key, shape, state, action, params, params.traffic.agent_share[None])
+    return jax.tree.map(lambda leaf: leaf[0], worlds)
+
+
+def step_candidates(
+    key: Array, shape: MarketShape, state: MarketState, action: Action, params: MarketParams, agent_shares: Array
+) -> tuple[MarketState, Observation, Outcome]:
+    """The same epoch under every candidate share of agents, from one draw of the shoppers.
+
+    Args:
+        agent_shares: [C] candidates for α.
+
+    Returns:
+        As `step`, each array with a leading axis [C].
+    """
+    key_shock, key_level, key_traffic = jax.random.split(key, 3)
+    stock, pipeline, arrivals = _receive(shape, state)
+    posted = prices.post(shape.prices, params.prices, state.prices, action.price.reshape(-1))
+    shock, shock_remaining = jnp.ones(()), state.shock_remaining
+    if state.shock_remaining is not None:
+        shock, shock_remaining = demand_level.advance_shock(key_shock, state.shock_remaining, params.demand)
+    level, log_level = jnp.ones((shape.num_offers,)), state.log_level
+    if state.log_level is not None:
+        level = demand_level.level_factor(state.log_level, params.demand)
+        log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
+    in_market = _repeat_products(shape, _active(shape, state))
+    conditions = Conditions(posted, level, in_market, shock * params.demand.scale)
+    chosen = None if action.order is None else action.order.reshape(-1)
+    after_traffic = state.replace(prices=posted, log_level=log_level, shock_remaining=shock_remaining)
+
+    def settle(visits: Traffic, stock_left: Array, sales: Array, unmet: Array) -> tuple:
+        return _settle(
+            shape, params, state, after_traffic, visits, chosen, stock, stock_left, sales, unmet, pipeline, arrivals
+        )
+
+    if shape.sub_slots == 1:
+        visits = traffic.simulate(
+            key_traffic, shape.traffic, params.traffic, shape.demand, params.demand, conditions, agent_shares
+        )
+        left, sales, unmet = jax.vmap(inventory.sell, in_axes=(None, 0))(stock, visits.orders.sum(1))
+        return jax.vmap(settle)(visits, left, sales, unmet)
+    waves = jax.vmap(lambda share: _waves(key_traffic, shape, params, conditions, stock, share))(agent_shares)
+    return jax.vmap(settle)(*waves)
+
+
+def _active(shape: MarketShape, state: MarketState) -> Array:
+    return jnp.ones((shape.num_sellers,), bool) if state.active is None else state.active
+
+
+def _repeat_products(shape: MarketShape, values: Array) -> Array:
+    return jnp.repeat(values, shape.num_products, total_repeat_length=shape.num_offers)
+
+
+def _receive(shape: MarketShape, state: MarketState) -> tuple[Array, Array | None, Array]:
+    if state.stock is None or state.pipeline is None:
+        return jnp.full((shape.num_offers,), jnp.inf), None, jnp.zeros((shape.num_offers,))
+    return inventory.receive(state.stock, state.pipeline)
+
+
+def _waves(
+    key: Array, shape: MarketShape, params: MarketParams, conditions: Conditions, stock: Array, agent_share: Array
+) -> tuple[Traffic, Array, Array, Array]:
+    """An epoch's shoppers in `sub_slots` waves; a wave chooses among what is left."""
+
+    def wave(left: Array, wave_key: Array) -> tuple[Array, tuple[Traffic, Array, Array]]:
+        found = conditions.replace(
+            available=conditions.available & (left > 0), intensity=conditions.intensity / shape.sub_slots
+        )
+        visits = traffic.simulate(
+            wave_key, shape.traffic, params.traffic, shape.demand, params.demand, found, agent_share[None]
+        )
+        visits = jax.tree.map(lambda leaf: leaf[0], visits)
+        left, sales, unmet = inventory.sell(left, visits.orders.sum(0))
+        return left, (visits, sales, unmet)
+
+    left, (visits, sales, unmet) = jax.lax.scan(wave, stock, jax.random.split(key, shape.sub_slots))
+    return traffic.combine(visits), left, sales.sum(0), unmet.sum(0)
+
+
+def _settle(
+    shape: MarketShape,
+    params: MarketParams,
+    before: MarketState,
+    after: MarketState,
+    visits: Traffic,
+    chosen: Array | None,
+    stock: Array,
+    left: Array,
+    sales: Array,
+    unmet: Array,
+    pipeline: Array | None,
+    arrivals: Array,
+) -> tuple[MarketState, Observation, Outcome]:
+    """Steps 5 to 9 of an epoch for one candidate world: replenishment, reward, shaping, end."""
+    demand = visits.orders.sum(0)
+    acted = _active(shape, before)
+    ordered = on_order = jnp.zeros_like(demand)
+    if pipeline is not None:
+        ordered = inventory.order_quantity(shape.inventory, params.inventory, left, pipeline.sum(-1), chosen)
+        ordered = jnp.where(_repeat_products(shape, acted), ordered, 0.0)
+        pipeline = inventory.place(pipeline, ordered, params.inventory.lead_time)
+        on_order = pipeline.sum(-1)
+    profit = reward.profit(
+        shape.reward,
+        params.reward,
+        price_paid=visits.price_paid,
+        sales=sales,
+        unmet=unmet,
+        stock_left=None if pipeline is None else left,
+        ordered=ordered,
+    )
+    raw = reward.by_seller(profit, shape.num_sellers)
+    if shape.reward.penalties:
+        raw -= reward.penalties(
+            shape.reward,
+            params.reward,
+            shape.num_sellers,
+            prices=after.prices,
+            last_prices=before.prices,
+            demand=demand,
+            events=visits.events,
+            scores=visits.scores,
+        )
+    raw = jnp.where(acted, raw, 0.0)
+    shaped = jnp.where(acted, reward.shape_reward(raw, params.reward.omega), 0.0)
+    cash, active, quiet, terminated = _endings(shape, params, before, raw, demand)
+    epoch = before.epoch + 1
+    state = after.replace(
+        epoch=epoch,
+        demand=demand,
+        events=visits.events,
+        stock=None if pipeline is None else left,
+        pipeline=pipeline,
+        cash=cash,
+        active=active,
+        quiet_epochs=quiet,
+    )
+    outcome = Outcome(
+        prices=after.prices,
+        price_paid=visits.price_paid,
+        stock=stock,
+        arrivals=arrivals,
+        orders=visits.orders,
+        demand=demand,
+        sales=sales,
+        unmet=unmet,
+        ordered=ordered,
+        on_order=on_order,
+        events=visits.events,
+        look_to_book=visits.look_to_book,
+        reward=raw,
+        shaped=shaped,
+        learning=shaped * reward.learning_scale(shape.reward, params.reward.omega),
+        acted=acted,
+        terminated=terminated,
+        truncated=epoch >= shape.episode_length,
+    )
+    return state, observe(shape, params, state), outcome
+
+
+def _endings(
+    shape: MarketShape, params: MarketParams, before: MarketState, raw: Array, demand: Array
+) -> tuple[Array | None, Array | None, Array | None, Array]:
+    """Step 9: who goes bankrupt, and whether the market collapses."""
+    active = acted = _active(shape, before)
+    cash, quiet = before.cash, before.quiet_epochs
+    if cash is not None:
+        cash = cash + raw
+        active = acted & (cash >= params.reward.cash_limit)
+    terminated = acted & ~active
+    if quiet is not None:
+        quiet = jnp.where(demand.sum() > 0, 0, quiet + 1)
+        terminated |= acted & (quiet >= shape.collapse_patience)
+    return cash, None if before.active is None else active, quiet, terminated

@@ -1,0 +1,148 @@
+"""What sellers and a central critic see, scaled to about one.
+
+Each feature is a function of the market that answers [S, width]; `layout` names every entry with its unit, so that a
+policy that leaves the house can say what it wants to be fed.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from marl_pricing.market import inventory
+from marl_pricing.market.types import Array, MarketParams, MarketShape, MarketState, Observation
+
+
+def _sellers(values: Array, shape: MarketShape) -> Array:
+    return values.reshape(shape.num_sellers, shape.num_products)
+
+
+def scaled_prices(params: MarketParams, prices: Array) -> Array:
+    """Prices [N] as 2 (p − low) / (high − low) − 1: the range that may be posted becomes −1 … 1."""
+    prices_params = params.prices
+    width = jnp.maximum(prices_params.high - prices_params.low, 1e-6)
+    return 2.0 * (prices - prices_params.low) / width - 1.0
+
+
+def stock_scale(params: MarketParams) -> Array:
+    """Units [N] that count as one in an observation: the largest position that the parameters speak of."""
+    own = params.inventory
+    return jnp.maximum(jnp.maximum(own.initial_stock, own.order_up_to), own.reorder_point + own.order_quantity)
+
+
+def demand_scale(shape: MarketShape) -> float:
+    """Units that count as one: an equal share of the epoch's sessions."""
+    return shape.traffic.sessions / shape.num_offers
+
+
+def rival_means(values: Array, num_sellers: int) -> Array:
+    """Mean [S, P] over the other sellers, product by product; zeros for a single seller."""
+    if num_sellers == 1:
+        return jnp.zeros_like(values)
+    return (values.sum(0) - values) / (num_sellers - 1)
+
+
+def rivals(values: Array, num_sellers: int) -> Array:
+    """The other sellers' values [S, (S − 1)·P], beginning with the next seller and going round."""
+    order = (jnp.arange(num_sellers)[:, None] + jnp.arange(1, num_sellers)) % num_sellers
+    return values[order].reshape(num_sellers, -1)
+
+
+def on_hand(shape: MarketShape, state: MarketState) -> Array:
+    """Units [N] that can be sold in the coming epoch: stock plus what is due at its start (I_t)."""
+    assert state.stock is not None and state.pipeline is not None
+    return state.stock + state.pipeline[:, 0]
+
+
+def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
+    num_sellers = shape.num_sellers
+    ones = jnp.ones((num_sellers, 1))
+    if name == "own_price":
+        return _sellers(scaled_prices(params, state.prices), shape)
+    if name == "rival_price":
+        return rival_means(_sellers(scaled_prices(params, state.prices), shape), num_sellers)
+    if name == "all_rival_prices":
+        return rivals(_sellers(scaled_prices(params, state.prices), shape), num_sellers)
+    if name == "stock":
+        return _sellers(on_hand(shape, state) / stock_scale(params), shape)
+    if name == "on_order":
+        assert state.pipeline is not None
+        return _sellers(state.pipeline[:, 1:].sum(-1) / stock_scale(params), shape)
+    if name == "demand":
+        return _sellers(state.demand / demand_scale(shape), shape)
+    if name == "events":
+        return _sellers(state.events / demand_scale(shape), shape)
+    if name == "time":
+        return ones * state.epoch / shape.episode_length
+    if name == "shock":
+        assert state.shock_remaining is not None
+        return ones * (state.shock_remaining > 0)
+    if name == "cash":
+        assert state.cash is not None
+        return scaled_cash(params, state.cash)[:, None]
+    raise ValueError(f"observation.features={name!r} is no feature")
+
+
+def scaled_cash(params: MarketParams, cash: Array) -> Array:
+    """Distance [S] of the cash from the limit, in units of the first distance."""
+    first = jnp.maximum(params.reward.initial_cash - params.reward.cash_limit, 1e-6)
+    return (cash - params.reward.cash_limit) / first
+
+
+def layout(shape: MarketShape) -> list[str]:
+    """Names of the entries of a seller's local observation, in order, with units."""
+    products = [f"[product {k}]" if shape.num_products > 1 else "" for k in range(shape.num_products)]
+    names: list[str] = []
+    for feature in shape.features:
+        if feature == "all_rival_prices":
+            names += [
+                f"price of the seller {r} further on{product} (-1 lowest, 1 highest)"
+                for r in range(1, shape.num_sellers)
+                for product in products
+            ]
+        elif feature in ("time", "shock", "cash"):
+            names.append({"time": "epoch (share of the episode)", "shock": "shock (0 or 1)",
+                          "cash": "cash above the limit (share of the first)"}[feature])
+        else:
+            text = {
+                "own_price": "own price of the last epoch{} (-1 lowest, 1 highest)",
+                "rival_price": "rivals' mean price of the last epoch{} (-1 lowest, 1 highest)",
+                "stock": "stock{} (share of the largest position)",
+                "on_order": "units on the way{} (share of the largest position)",
+                "demand": "units ordered in the last epoch{} (equal shares of the sessions)",
+                "events": "demand proxy of the last epoch{} (equal shares of the sessions)",
+            }[feature]
+            names += [text.format(product) for product in products]
+    return names
+
+
+def observe(shape: MarketShape, params: MarketParams, state: MarketState) -> Observation:
+    """The observation at the start of an epoch."""
+    local = jnp.concatenate([_feature(name, shape, params, state) for name in shape.features], axis=-1)
+    if state.active is not None:
+        local = jnp.where(state.active[:, None], local, 0.0)
+    mask = None
+    if shape.chooses_orders:
+        assert state.pipeline is not None
+        allowed = inventory.order_mask(shape.inventory, params.inventory, state.pipeline[:, 1:].sum(-1))
+        mask = allowed.reshape(shape.num_sellers, shape.num_products, -1)
+    return Observation(local=local, state=global_state(shape, params, state), order_mask=mask)
+
+
+def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
+    """The whole market [G] for a central critic: prices, demand, stock, pipeline, latent level, shock, cash, time."""
+    parts = [scaled_prices(params, state.prices), state.demand / demand_scale(shape)]
+    if state.stock is not None and state.pipeline is not None:
+        parts.append(on_hand(shape, state) / stock_scale(params))
+        parts.append((state.pipeline[:, 1:] / stock_scale(params)[:, None]).reshape(-1))
+    if state.log_level is not None:
+        parts.append(state.log_level)
+    if state.shock_remaining is not None:
+        parts.append((state.shock_remaining / jnp.maximum(params.demand.shock_duration, 1))[None])
+    if state.cash is not None:
+        parts.append(scaled_cash(params, state.cash))
+    if state.active is not None:
+        parts.append(state.active.astype(jnp.float32))
+    if state.quiet_epochs is not None:
+        parts.append((state.quiet_epochs / shape.collapse_patience)[None])
+    parts.append((state.epoch / shape.episode_length)[None])
+    return jnp.concatenate(parts)

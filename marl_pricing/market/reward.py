@@ -1,0 +1,137 @@
+"""What an epoch is worth to a seller: profit, penalties, omega shaping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+Array = jax.Array
+Penalty = Literal["coi_leakage", "volatility", "upward_volatility", "supra_competitive", "estimate_error"]
+
+
+@dataclass(frozen=True)
+class RewardShape:
+    """Static half.
+
+    Attributes:
+        penalties: those that are switched on; the others are not computed.
+        pay_on_order: units are paid for when ordered, not when sold.
+        normalise_shaping: learners see r' / (1 + (1 − ω)(S − 1)), whose size does not move with ω.
+    """
+
+    penalties: tuple[Penalty, ...] = ()
+    pay_on_order: bool = False
+    normalise_shaping: bool = True
+
+
+@struct.dataclass
+class RewardParams:
+    """Traced half."""
+
+    unit_cost: Array  # [N] money per unit, C
+    stockout_penalty: Array  # [N] money per unit of unmet demand, P_so
+    holding_cost: Array  # [N] money per unit left and epoch, h
+    omega: Array  # [S] 1 selfish … 0 fully cooperative
+    coi_leakage: Array  # [] λ, weight
+    information_cost: Array  # [] money per session, c_info
+    volatility: Array  # [] money per unit of mean absolute relative price movement
+    upward_volatility: Array  # [] the same for rises only
+    supra_competitive: Array  # [] money per unit of relative excess above the anchor
+    anchor: Array  # [N] money, competitive price
+    estimate_error: Array  # [] money per unit of relative error of the demand estimate
+    initial_cash: Array  # [S] money
+    cash_limit: Array  # [S] money; below it a seller is bankrupt
+
+
+def by_seller(values: Array, num_sellers: int) -> Array:
+    """Sum offers [N] to sellers [S]."""
+    return values.reshape(num_sellers, -1).sum(-1)
+
+
+def seller_mean(values: Array, num_sellers: int) -> Array:
+    """Average offers [N] to sellers [S]."""
+    return values.reshape(num_sellers, -1).mean(-1)
+
+
+def profit(
+    shape: RewardShape,
+    params: RewardParams,
+    *,
+    price_paid: Array,
+    sales: Array,
+    unmet: Array,
+    stock_left: Array | None,
+    ordered: Array,
+) -> Array:
+    """Profit less stockout and holding cost, by offer: revenue − C·S − P_so·unmet − h·I' (DESIGN 2.7).
+
+    Args:
+        price_paid: [N] money per unit.  sales, unmet, ordered: [N] units.
+        stock_left: [N] units after sales; None where stock is unlimited (then nothing is held).
+
+    Returns:
+        [N] money.
+    """
+    paid_units = ordered if shape.pay_on_order else sales
+    value = price_paid * sales - params.unit_cost * paid_units - params.stockout_penalty * unmet
+    return value if stock_left is None else value - params.holding_cost * stock_left
+
+
+def relative_movement(prices: Array, last: Array) -> Array:
+    """(p_t − p_{t−1}) / p_{t−1}, by offer [N] (spec/phantom_methodology, UX index)."""
+    return (prices - last) / jnp.maximum(last, 1e-6)
+
+
+def penalties(
+    shape: RewardShape,
+    params: RewardParams,
+    num_sellers: int,
+    *,
+    prices: Array,
+    last_prices: Array,
+    demand: Array,
+    events: Array,
+    scores: Array,
+) -> Array:
+    """Sum [S] of the penalties that are switched on (spec/phantom_methodology, reward engineering).
+
+    - `coi_leakage`: λ · Σ_m f_m · c_info over the epoch's sessions m, shared equally by the sellers, because a session
+      reads them all;
+    - `volatility`: weight · mean |Δp / p|;  `upward_volatility`: weight · mean max(0, Δp / p);
+    - `supra_competitive`: weight · mean max(0, p / anchor − 1);
+    - `estimate_error`: weight · mean |D − q̂| / (D + q̂), bounded by the weight (0 where both are 0).
+
+    Args:
+        prices, last_prices: [N] money.  demand, events: [N].  scores: [M] suspicion of each session.
+    """
+    total = jnp.zeros((num_sellers,))
+    movement = relative_movement(prices, last_prices)
+    if "coi_leakage" in shape.penalties:
+        total += params.coi_leakage * params.information_cost * scores.sum() / num_sellers
+    if "volatility" in shape.penalties:
+        total += params.volatility * seller_mean(jnp.abs(movement), num_sellers)
+    if "upward_volatility" in shape.penalties:
+        total += params.upward_volatility * seller_mean(jnp.maximum(movement, 0.0), num_sellers)
+    if "supra_competitive" in shape.penalties:
+        excess = jnp.maximum(prices / params.anchor - 1.0, 0.0)
+        total += params.supra_competitive * seller_mean(excess, num_sellers)
+    if "estimate_error" in shape.penalties:
+        error = jnp.abs(demand - events) / jnp.maximum(demand + events, 1e-6)
+        total += params.estimate_error * seller_mean(error, num_sellers)
+    return total
+
+
+def shape_reward(reward: Array, omega: Array) -> Array:
+    """r'_i = ω_i r_i + (1 − ω_i) Σ_j r_j (spec/marl_pricing_formal, 2.5). All [S]."""
+    return omega * reward + (1.0 - omega) * reward.sum()
+
+
+def learning_scale(shape: RewardShape, omega: Array) -> Array:
+    """Factor [S] on r' for learners: 1 / (1 + (1 − ω)(S − 1)), or 1 where normalisation is off."""
+    if not shape.normalise_shaping:
+        return jnp.ones_like(omega)
+    return 1.0 / (1.0 + (1.0 - omega) * (omega.size - 1))

@@ -1,0 +1,162 @@
+"""The types that the whole product speaks: shape, parameters, state, action, observation, outcome.
+
+Axes: S sellers, P products of each, N = S·P offers (offer j = i·P + k), Y shopper classes, K price levels, Q order
+levels, L epochs of the longest lead time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+from flax import struct
+
+from marl_pricing.demand import DemandParams, DemandShape
+from marl_pricing.market.inventory import InventoryParams, InventoryShape
+from marl_pricing.market.prices import PriceParams, PriceShape
+from marl_pricing.market.reward import RewardParams, RewardShape
+from marl_pricing.traffic import TrafficParams, TrafficShape
+
+Array = jax.Array
+Feature = Literal[
+    "own_price", "rival_price", "all_rival_prices", "stock", "on_order", "demand", "events", "time", "shock", "cash"
+]
+
+
+@dataclass(frozen=True)
+class MarketShape:
+    """Static half of a market: hashable, and all that changes the compiled program.
+
+    Attributes:
+        episode_length: T, epochs in an episode.
+        sub_slots: waves in which an epoch's shoppers come; a wave sees only offers still in stock.
+        features: what a seller observes, in this order.
+        bankruptcy: a seller whose cash falls below its limit leaves the market.
+        collapse_patience: epochs of zero demand that end the market; 0 switches the rule off.
+    """
+
+    demand: DemandShape
+    traffic: TrafficShape
+    inventory: InventoryShape
+    prices: PriceShape
+    reward: RewardShape = field(default_factory=RewardShape)
+    episode_length: int = 100
+    sub_slots: int = 1
+    features: tuple[Feature, ...] = ("own_price", "rival_price", "stock", "time", "shock")
+    bankruptcy: bool = False
+    collapse_patience: int = 0
+
+    @property
+    def num_sellers(self) -> int:
+        """S."""
+        return self.demand.num_sellers
+
+    @property
+    def num_products(self) -> int:
+        """P."""
+        return self.demand.num_products
+
+    @property
+    def num_offers(self) -> int:
+        """N = S·P."""
+        return self.demand.num_offers
+
+    @property
+    def chooses_orders(self) -> bool:
+        """Whether sellers have a second action, the order quantity."""
+        return self.inventory.rule == "chosen"
+
+    @property
+    def discrete_prices(self) -> bool:
+        """Whether a price action is an index (otherwise a relative change)."""
+        return self.prices.map != "adjust"
+
+
+@struct.dataclass
+class MarketParams:
+    """Traced half of a market: each room's numbers."""
+
+    demand: DemandParams
+    traffic: TrafficParams
+    inventory: InventoryParams
+    prices: PriceParams
+    reward: RewardParams
+
+
+@struct.dataclass
+class MarketState:
+    """All that the next epoch depends on. A part that the shape switches off is None and costs nothing."""
+
+    epoch: Array  # [] int32, t
+    prices: Array  # [N] money, of the last epoch
+    demand: Array  # [N] units ordered in the last epoch
+    events: Array  # [N] demand proxy of the last epoch
+    stock: Array | None  # [N] units on hand, before the arrivals of epoch t
+    pipeline: Array | None  # [N, L] units that join at the start of epoch t, t + 1, …
+    log_level: Array | None  # [N] latent demand level
+    shock_remaining: Array | None  # [] int32, epochs that the running shock still lasts
+    cash: Array | None  # [S] money
+    active: Array | None  # [S] bool, still in the market
+    quiet_epochs: Array | None  # [] int32, epochs without any demand so far
+
+
+@struct.dataclass
+class Action:
+    """What the sellers decide for one epoch."""
+
+    price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
+    order: Array | None = None  # [S, P] int32 index of an order level, where sellers choose orders
+
+
+@struct.dataclass
+class Observation:
+    """What is seen at the start of an epoch."""
+
+    local: Array  # [S, O] each seller's own view
+    state: Array  # [G] the whole market, for a central critic
+    order_mask: Array | None  # [S, P, Q] bool, order levels that are allowed now
+
+
+@struct.dataclass
+class Outcome:
+    """What happened in one epoch. N offers, S sellers, Y classes."""
+
+    prices: Array  # [N] money, posted
+    price_paid: Array  # [N] money per unit
+    stock: Array  # [N] units on hand when the shoppers came (after arrivals); inf where stock is unlimited
+    arrivals: Array  # [N] units that joined the stock
+    orders: Array  # [Y, N] units demanded, by class
+    demand: Array  # [N] units demanded, D
+    sales: Array  # [N] units sold, S = min(I, D)
+    unmet: Array  # [N] units, max(0, D − I)
+    ordered: Array  # [N] units ordered from the supplier
+    on_order: Array  # [N] units on the way after this epoch
+    events: Array  # [N] demand proxy q̂
+    look_to_book: Array  # []
+    reward: Array  # [S] r_i, money
+    shaped: Array  # [S] r'_i = ω r_i + (1 − ω) Σ_j r_j
+    learning: Array  # [S] r'_i as learners use it
+    acted: Array  # [S] bool, was in the market during this epoch
+    terminated: Array  # [S] bool, left it at its end (bankrupt or collapsed)
+    truncated: Array  # [] bool, the horizon was reached
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Anyone who can play one market: a rule, a learned network, a table.
+
+    Attributes:
+        name: what tables and figures call it.
+        parameters: a pytree handed to `act`, so that policies of one kind share one compiled program.
+        start: () → memory before the first epoch of an episode (a pytree; () where nothing is remembered).
+        act: (parameters, key, memory, observation, state, market parameters) → (action, memory). Pure, for one market;
+            a batch is the caller's `vmap`. `state` is the whole truth: rules that know the market may read it, learned
+            policies read the observation only.
+    """
+
+    name: str
+    parameters: Any
+    start: Callable[[], Any]
+    act: Callable[[Any, Array, Observation, MarketState, MarketParams], tuple[Action, Any]]

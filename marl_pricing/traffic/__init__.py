@@ -1,0 +1,29 @@
+"""Who visits: one interface, several models of the sessions behind it.
+
+A model is a function `simulate(key, shape, params, demand, demand_params, conditions, agent_shares) -> Traffic`; it
+answers for all candidate shares of agents from one draw.
+"""
+
+from __future__ import annotations
+
+from marl_pricing.demand import DemandParams, DemandShape
+from marl_pricing.traffic import analytic
+from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape
+from marl_pricing.traffic.types import Conditions, Traffic, combine
+
+__all__ = ["Conditions", "Traffic", "TrafficParams", "TrafficShape", "combine", "simulate"]
+
+
+def simulate(
+    key: Array,
+    shape: TrafficShape,
+    params: TrafficParams,
+    demand: DemandShape,
+    demand_params: DemandParams,
+    conditions: Conditions,
+    agent_shares: Array,
+) -> Traffic:
+    """One wave of sessions for each candidate share of agents [C]; see `Traffic` for the answer."""
+    if shape.model == "analytic":
+        return analytic.simulate(key, shape, demand, demand_params, conditions, agent_shares)
+    raise ValueError(f"traffic.model={shape.model!r}: accepted is 'analytic'")

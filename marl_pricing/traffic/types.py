@@ -1,0 +1,52 @@
+"""The one answer of every traffic model, and what it is asked."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+Array = jax.Array
+
+
+@struct.dataclass
+class Conditions:
+    """What a wave of sessions finds when it arrives."""
+
+    prices: Array  # [N] money, as posted
+    level: Array  # [N] latent demand level, mean 1
+    available: Array  # [N] bool, offers that can be bought
+    intensity: Array  # [] factor on the number of sessions (shock × demand scale × share of the epoch)
+
+
+@struct.dataclass
+class Traffic:
+    """What a wave of sessions did. A leading axis [C] of contamination candidates stands before each shape.
+
+    Y is the number of shopper classes, N the offers, M the sessions whose score a detector gave (0 where a model
+    walks no sessions).
+    """
+
+    orders: Array  # [Y, N] units ordered, by class
+    events: Array  # [N] weighted event counts, the demand proxy q̂
+    price_paid: Array  # [N] money per unit; the posted price where nobody ordered
+    price_linked: Array  # [N] money per unit, had recon and purchase been linked (oracle)
+    scores: Array  # [M] suspicion f of each session, in [0, 1]
+    look_to_book: Array  # [] product views per order
+
+
+def combine(waves: Traffic) -> Traffic:
+    """One epoch's traffic out of its waves (leading axis [W]): sums of counts, prices weighted by orders."""
+    orders = waves.orders.sum(0)
+    by_wave = waves.orders.sum(1)
+    total = by_wave.sum(0)
+    weight = jnp.where(total > 0, by_wave / jnp.maximum(total, 1e-30), 1.0 / by_wave.shape[0])
+    wave_weight = by_wave.sum(-1) / jnp.maximum(by_wave.sum(), 1e-30)
+    return Traffic(
+        orders=orders,
+        events=waves.events.sum(0),
+        price_paid=(weight * waves.price_paid).sum(0),
+        price_linked=(weight * waves.price_linked).sum(0),
+        scores=waves.scores.reshape(-1),
+        look_to_book=(wave_weight * waves.look_to_book).sum(),
+    )
