@@ -84,7 +84,7 @@ def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> M
         names = _names(data) | set(model.model_fields)
         by_field: dict[str, str] = {}
         for item in error.errors():
-            line = _sentence(prefix, item, names)  # type: ignore[arg-type]
+            line = _sentence(prefix, item, names)
             # A field that may be a number or a list fails both ways; the more telling sentence stays.
             field = line.split("=")[0]
             if field not in by_field or by_field[field].endswith(("a list", "a number")):

@@ -414,9 +414,7 @@ def _build_reward(
         normalise_shaping=own.normalise_shaping,
     )
     if own.pay_on_order and settings.inventory.rule in ("unlimited", "none"):
-        raise refuse(
-            "market.reward.pay_on_order", True, f"false with market.inventory.rule={settings.inventory.rule}"
-        )
+        raise refuse("market.reward.pay_on_order", True, f"false with market.inventory.rule={settings.inventory.rule}")
     return shape, params
 
 

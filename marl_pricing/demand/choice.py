@@ -95,9 +95,7 @@ def class_propensities(
     return linear(prices, level, available, theta, choice, shape.num_sellers)
 
 
-def propensities(
-    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array
-) -> Array:
+def propensities(shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array) -> Array:
     """Expected propensities [Y, N] over the law of the latent type.
 
     Args:

@@ -40,8 +40,7 @@ class DemandShape:
         return self.num_sellers * self.num_products
 
 
-@struct.dataclass
-class LogitParams:
+class LogitParams(struct.PyTreeNode):
     """Multinomial logit with an outside option; money is the unit of utility."""
 
     quality: Array  # [Y, N] a_j, money
@@ -49,8 +48,7 @@ class LogitParams:
     scale: Array  # [Y] μ > 0, money
 
 
-@struct.dataclass
-class PowerParams:
+class PowerParams(struct.PyTreeNode):
     """Constant elasticity times popularity (PHANTOM's prototype)."""
 
     base: Array  # [Y] propensity at the reference price of an offer of popularity 1
@@ -60,8 +58,7 @@ class PowerParams:
     cap: Array  # [] largest propensity of one offer
 
 
-@struct.dataclass
-class LinearParams:
+class LinearParams(struct.PyTreeNode):
     """Linear in the own price and, where cross_slope > 0, in the rivals' mean price."""
 
     intercept: Array  # [Y, N] units per session
@@ -69,8 +66,7 @@ class LinearParams:
     cross_slope: Array  # [Y, N] units per session and money
 
 
-@struct.dataclass
-class DemandParams:
+class DemandParams(struct.PyTreeNode):
     """Traced half: numbers, so that a grid of them is one vmap and one compile."""
 
     choice: LogitParams | PowerParams | LinearParams

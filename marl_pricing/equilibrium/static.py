@@ -152,7 +152,9 @@ def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
         if moved <= 1e-7 * float(high.max()):
             break
     if np.any(prices >= cost + 0.999 * (high - cost)):
-        raise NoEquilibriumError(f"{what}: a seller gains from ever higher prices; demand must fall faster than 1/price")
+        raise NoEquilibriumError(
+            f"{what}: a seller gains from ever higher prices; demand must fall faster than 1/price"
+        )
     polished = optimize.root(
         lambda p: np.asarray(_slopes(shape, params, jnp.asarray(p))),
         prices,
@@ -188,7 +190,9 @@ def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | A
     """
     with jax.enable_x64(True):
         exact = _double(params)
-        value = exact.reward.omega if omega is None else jnp.broadcast_to(jnp.asarray(omega, float), (shape.num_sellers,))
+        value = (
+            exact.reward.omega if omega is None else jnp.broadcast_to(jnp.asarray(omega, float), (shape.num_sellers,))
+        )
         exact = exact.replace(reward=exact.reward.replace(omega=value))
         return _solve(shape, exact, f"equilibrium at omega={np.round(np.asarray(value), 4).tolist()}")
 

@@ -35,8 +35,7 @@ class InventoryShape:
     num_order_levels: int = 1
 
 
-@struct.dataclass
-class InventoryParams:
+class InventoryParams(struct.PyTreeNode):
     """Traced half."""
 
     initial_stock: Array  # [N] units

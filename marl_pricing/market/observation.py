@@ -100,8 +100,13 @@ def layout(shape: MarketShape) -> list[str]:
                 for product in products
             ]
         elif feature in ("time", "shock", "cash"):
-            names.append({"time": "epoch (share of the episode)", "shock": "shock (0 or 1)",
-                          "cash": "cash above the limit (share of the first)"}[feature])
+            names.append(
+                {
+                    "time": "epoch (share of the episode)",
+                    "shock": "shock (0 or 1)",
+                    "cash": "cash above the limit (share of the first)",
+                }[feature]
+            )
         else:
             text = {
                 "own_price": "own price of the last epoch{} (-1 lowest, 1 highest)",

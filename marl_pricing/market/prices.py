@@ -28,8 +28,7 @@ class PriceShape:
     random_start: bool = False
 
 
-@struct.dataclass
-class PriceParams:
+class PriceParams(struct.PyTreeNode):
     """Traced half."""
 
     levels: Array  # [N, K] money, increasing along K (`levels`)

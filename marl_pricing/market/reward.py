@@ -28,8 +28,7 @@ class RewardShape:
     normalise_shaping: bool = True
 
 
-@struct.dataclass
-class RewardParams:
+class RewardParams(struct.PyTreeNode):
     """Traced half."""
 
     unit_cost: Array  # [N] money per unit, C

@@ -74,8 +74,7 @@ class MarketShape:
         return self.prices.map != "adjust"
 
 
-@struct.dataclass
-class MarketParams:
+class MarketParams(struct.PyTreeNode):
     """Traced half of a market: each room's numbers."""
 
     demand: DemandParams
@@ -85,8 +84,7 @@ class MarketParams:
     reward: RewardParams
 
 
-@struct.dataclass
-class MarketState:
+class MarketState(struct.PyTreeNode):
     """All that the next epoch depends on. A part that the shape switches off is None and costs nothing."""
 
     epoch: Array  # [] int32, t
@@ -102,16 +100,14 @@ class MarketState:
     quiet_epochs: Array | None  # [] int32, epochs without any demand so far
 
 
-@struct.dataclass
-class Action:
+class Action(struct.PyTreeNode):
     """What the sellers decide for one epoch."""
 
     price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
     order: Array | None = None  # [S, P] int32 index of an order level, where sellers choose orders
 
 
-@struct.dataclass
-class Observation:
+class Observation(struct.PyTreeNode):
     """What is seen at the start of an epoch."""
 
     local: Array  # [S, O] each seller's own view
@@ -119,8 +115,7 @@ class Observation:
     order_mask: Array | None  # [S, P, Q] bool, order levels that are allowed now
 
 
-@struct.dataclass
-class Outcome:
+class Outcome(struct.PyTreeNode):
     """What happened in one epoch. N offers, S sellers, Y classes."""
 
     prices: Array  # [N] money, posted

@@ -27,8 +27,7 @@ class TrafficShape:
     random_orders: bool = True
 
 
-@struct.dataclass
-class TrafficParams:
+class TrafficParams(struct.PyTreeNode):
     """Traced half."""
 
     agent_share: Array  # [] α, probability that a session is an agent's

@@ -9,8 +9,7 @@ from flax import struct
 Array = jax.Array
 
 
-@struct.dataclass
-class Conditions:
+class Conditions(struct.PyTreeNode):
     """What a wave of sessions finds when it arrives."""
 
     prices: Array  # [N] money, as posted
@@ -19,8 +18,7 @@ class Conditions:
     intensity: Array  # [] factor on the number of sessions (shock × demand scale × share of the epoch)
 
 
-@struct.dataclass
-class Traffic:
+class Traffic(struct.PyTreeNode):
     """What a wave of sessions did. A leading axis [C] of contamination candidates stands before each shape.
 
     Y is the number of shopper classes, N the offers, M the sessions whose score a detector gave (0 where a model
