@@ -1,0 +1,62 @@
+"""PPO's losses, as sums over live steps, so that parts of a batch add up to the whole."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def policy_loss(
+    new_log_prob: Array, old_log_prob: Array, advantage: Array, live: Array, clip_ratio: float
+) -> tuple[Array, dict[str, Array]]:
+    """Clipped surrogate (Schulman et al. 2017, eq. 7), negated and summed.
+
+    Args:
+        new_log_prob, old_log_prob, advantage: [...].  live: [...] 1.0 where the step counts.
+
+    Returns:
+        (sum of −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), sums of diagnostics): `kl` is the estimator (ρ − 1) − log ρ
+        (Schulman 2020), `clipped` counts steps whose ratio left the interval.
+    """
+    log_ratio = new_log_prob - old_log_prob
+    ratio = jnp.exp(log_ratio)
+    bounded = jnp.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
+    loss = -jnp.minimum(ratio * advantage, bounded * advantage)
+    sums = {
+        "policy_loss": (loss * live).sum(),
+        "kl": ((ratio - 1.0 - log_ratio) * live).sum(),
+        "clipped": ((jnp.abs(ratio - 1.0) > clip_ratio) * live).sum(),
+    }
+    return sums["policy_loss"], sums
+
+
+def value_loss(value: Array, old_value: Array, target: Array, live: Array, value_clip: float | None) -> Array:
+    """Half the squared error, clipped around the old value (Yu et al. 2022), summed.
+
+    Args:
+        value, old_value, target: [...] in normalised units.  live: [...].
+        value_clip: largest move from the old value that is rewarded; None for the plain error.
+    """
+    error = (value - target) ** 2
+    if value_clip is not None:
+        near = old_value + jnp.clip(value - old_value, -value_clip, value_clip)
+        error = jnp.maximum(error, (near - target) ** 2)
+    return 0.5 * (error * live).sum()
+
+
+def explained_variance(value: Array, target: Array, live: Array, total=lambda x: x) -> Array:
+    """1 − Var(target − value) / Var(target) over live steps; 0 where the target does not vary.
+
+    Args:
+        total: sums over devices, the identity on one.
+    """
+    count = jnp.maximum(total(live.sum()), 1.0)
+
+    def variance(x: Array) -> Array:
+        mean = total((x * live).sum()) / count
+        return total((((x - mean) ** 2) * live).sum()) / count
+
+    spread = variance(target)
+    return jnp.where(spread > 1e-12, 1.0 - variance(target - value) / jnp.maximum(spread, 1e-12), 0.0)

@@ -1,0 +1,384 @@
+"""Recurrent MAPPO: one update is rollout, values, advantages, epochs of minibatches. This file composes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from marl_pricing.learning import actions, losses, normalisation, rollout
+from marl_pricing.learning.advantage import generalised_advantage
+from marl_pricing.learning.measures import segment_measures
+from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec
+from marl_pricing.learning.normalisation import ValueStatistics
+from marl_pricing.learning.rollout import RolloutState, Segment
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.market import MarketParams, MarketShape, layout, reset
+
+Array = jax.Array
+Sum = Callable[[Any], Any]
+
+
+class Learnable(struct.PyTreeNode):
+    """What gradient steps change."""
+
+    actor: Parameters
+    critic: Parameters
+    actor_optimiser: optax.OptState
+    critic_optimiser: optax.OptState
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that the next update depends on."""
+
+    learnable: Learnable
+    statistics: ValueStatistics
+    rollout: RolloutState  # [E, ...]
+    seed: Array  # [] int32
+    update: Array  # [] int32, updates done
+
+
+class Batch(struct.PyTreeNode):
+    """A segment as the losses see it; [T, E, ...]."""
+
+    segment: Segment
+    actor_memory: Array  # [E, S, M] before the segment
+    critic_memory: Array  # [E, S or 1, M]
+    value: Array  # [T, E, S] of the critic before the update, normalised
+    target: Array  # [T, E, S] normalised
+    advantage: Array  # [T, E, S]
+    live: Array  # [T, E, S] 1.0 where the seller was in the market
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The static half of a learner: settings, market shape, networks."""
+
+    settings: LearnerSettings
+    shape: MarketShape
+    actor: NetworkSpec
+    critic: NetworkSpec
+
+
+def make_learner(settings: LearnerSettings, shape: MarketShape, params: MarketParams) -> Learner:
+    """Size the networks for a market."""
+    seen = jax.eval_shape(lambda p: reset(jax.random.key(0), shape, p)[1], params)
+    local_size, state_size = seen.local.shape[-1], seen.state.shape[-1]
+    assert local_size == len(layout(shape))
+    return Learner(
+        settings,
+        shape,
+        actor_spec(settings, shape, local_size),
+        critic_spec(settings, shape, local_size, state_size),
+    )
+
+
+def _optimiser(learner: Learner) -> optax.GradientTransformation:
+    """Clipping by global norm, then Adam without its step size: that one follows the schedule over updates."""
+    own = learner.settings
+    return optax.chain(optax.clip_by_global_norm(own.max_grad_norm), optax.scale_by_adam(eps=own.adam_epsilon))
+
+
+def _network_wise(spec: NetworkSpec, function: Callable) -> Callable:
+    """Apply an optimiser to each network of a stack by itself, as if its seller trained alone."""
+    return jax.vmap(function) if spec.stacked else function
+
+
+def init(learner: Learner, seed: Array, params: MarketParams, env_index: Array) -> TrainState:
+    """The state before the first update.
+
+    Args:
+        seed: [] int32.  env_index: [E] numbers of the environments to start.
+    """
+    actor_key, critic_key, env_key = jax.random.split(jax.random.key(seed), 3)
+    keys = jax.vmap(partial(jax.random.fold_in, env_key))(env_index)
+    actor, critic = learner.actor.init(actor_key), learner.critic.init(critic_key)
+    optimiser = _optimiser(learner)
+    return TrainState(
+        learnable=Learnable(
+            actor,
+            critic,
+            _network_wise(learner.actor, optimiser.init)(actor),
+            _network_wise(learner.critic, optimiser.init)(critic),
+        ),
+        statistics=normalisation.start(_num_value_heads(learner)),
+        rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic),
+        seed=jnp.asarray(seed, jnp.int32),
+        update=jnp.zeros((), jnp.int32),
+    )
+
+
+def _num_value_heads(learner: Learner) -> int:
+    shared_local = learner.settings.critic == "local" and not learner.critic.stacked
+    return 1 if shared_local else learner.shape.num_sellers
+
+
+def _seen(learner: Learner, observation: Any) -> Array:
+    return observation.state if learner.critic.central else observation.local
+
+
+def critic_values(learner: Learner, parameters: Parameters, segment: Segment, memory: Array):
+    """The critic over a segment.
+
+    Returns:
+        (values [T, E, S], values of the real next states [T, E, S], memory after the segment), values normalised.
+        The next states are one wide step from every memory of the segment: no second walk through time, and the place
+        where a robust critic asks about several candidate next states.
+    """
+    values, memories = learner.critic.sequence(
+        parameters, _seen(learner, segment.observation), memory, segment.first
+    )
+    num_steps, num_envs = segment.first.shape
+
+    def flat(x: Array) -> Array:
+        return x.reshape(num_steps * num_envs, *x.shape[2:])
+
+    following, _ = learner.critic.step(parameters, flat(_seen(learner, segment.following)), flat(memories))
+    return values[..., 0], following[..., 0].reshape(values.shape[:-1]), memories[-1]
+
+
+def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
+    own = learner.settings
+    value, next_value, critic_memory = critic_values(
+        learner, state.learnable.critic, segment, state.rollout.critic_memory
+    )
+    live = segment.outcome.acted.astype(jnp.float32)
+    statistics, learnable = state.statistics, state.learnable
+    if own.value_normalisation != "none":
+        value = normalisation.denormalise(statistics, value)
+        next_value = normalisation.denormalise(statistics, next_value)
+    advantage, target = generalised_advantage(
+        segment.outcome.learning,
+        value,
+        next_value,
+        segment.outcome.terminated,
+        segment.done,
+        own.gamma,
+        own.gae_lambda,
+    )
+    measures = {"explained_variance": losses.explained_variance(value, target, live, total)}
+    if own.value_normalisation != "none":
+        statistics = normalisation.update(state.statistics, target, live, total)
+        value, target = (normalisation.normalise(statistics, x) for x in (value, target))
+    if own.value_normalisation == "popart":
+        out = normalisation.preserve_outputs(
+            learnable.critic["out"], state.statistics, statistics, learner.critic.stacked
+        )
+        learnable = learnable.replace(critic={**learnable.critic, "out": out})
+    if own.normalise_advantage:
+        advantage = _standardise(advantage, live, total, by_seller=learner.actor.stacked)
+    batch = Batch(
+        segment, state.rollout.actor_memory, state.rollout.critic_memory, value, target, advantage, live
+    )
+    after = state.replace(
+        learnable=learnable, statistics=statistics, rollout=state.rollout.replace(critic_memory=critic_memory)
+    )
+    return batch, after, measures
+
+
+def _standardise(advantage: Array, live: Array, total: Sum, *, by_seller: bool) -> Array:
+    """Mean 0 and spread 1 over live steps, by seller where each learns alone."""
+    axes = (0, 1) if by_seller else (0, 1, 2)
+    count = jnp.maximum(total(live.sum(axes)), 1.0)
+    mean = total((advantage * live).sum(axes)) / count
+    variance = total((((advantage - mean) ** 2) * live).sum(axes)) / count
+    return (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
+
+
+def _take(tree: Any, index: Array, axis: int) -> Any:
+    return jax.tree.map(lambda x: jnp.take(x, index, axis=axis), tree)
+
+
+def _select(batch: Batch, index: Array) -> Batch:
+    """The environments `index` [B] of a batch, whole segments of them."""
+    memories = batch.actor_memory, batch.critic_memory
+    actor_memory, critic_memory = _take(memories, index, 0)
+    rest = batch.replace(actor_memory=None, critic_memory=None)
+    return _take(rest, index, 1).replace(actor_memory=actor_memory, critic_memory=critic_memory)
+
+
+def actor_loss(learner: Learner, parameters: Parameters, batch: Batch, entropy_coefficient: Array):
+    """Sum over live steps of the clipped surrogate less the entropy bonus, and sums of diagnostics."""
+    observation = batch.segment.observation
+    logits, _ = learner.actor.sequence(parameters, observation.local, batch.actor_memory, batch.segment.first)
+    heads = actions.split_heads(learner.shape, logits, observation.order_mask)
+    log_prob = actions.log_prob(heads, batch.segment.indices)
+    loss, sums = losses.policy_loss(
+        log_prob, batch.segment.log_prob, batch.advantage, batch.live, learner.settings.clip_ratio
+    )
+    entropy = (actions.entropy(heads) * batch.live).sum()
+    return loss - entropy_coefficient * entropy, {**sums, "entropy": entropy}
+
+
+def critic_loss(learner: Learner, parameters: Parameters, batch: Batch):
+    """Sum over live steps of the value loss."""
+    seen = _seen(learner, batch.segment.observation)
+    value, _ = learner.critic.sequence(parameters, seen, batch.critic_memory, batch.segment.first)
+    loss = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, learner.settings.value_clip)
+    return learner.settings.value_coefficient * loss, {"value_loss": loss}
+
+
+def _num_blocks(num_envs: int, rows_per_env: int, rows: int | None) -> int:
+    """Fewest equal parts of a minibatch that keep a part's matrices within `rows` rows."""
+    if rows is None:
+        return 1
+    fitting = [n for n in range(1, num_envs + 1) if num_envs % n == 0 and num_envs // n * rows_per_env <= rows]
+    return fitting[0] if fitting else num_envs
+
+
+def _gradient(loss: Callable, parameters: Parameters, batch: Batch, index: Array, num_blocks: int):
+    """Gradient and sums over the environments `index` [B], block by block.
+
+    The loss is a sum, so the parts add up exactly; a part small enough for the cache makes the backward pass through
+    time up to twice as fast on a CPU.
+    """
+
+    def one(index: Array):
+        return jax.grad(loss, has_aux=True)(parameters, _select(batch, index))
+
+    if num_blocks == 1:
+        return one(index)
+
+    def add(carry, index: Array):
+        return jax.tree.map(jnp.add, carry, one(index)), None
+
+    blocks = index.reshape(num_blocks, -1)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, blocks[0]))
+    return jax.lax.scan(add, zeros, blocks)[0]
+
+
+def _apply(
+    spec: NetworkSpec, optimiser, parameters: Parameters, state: optax.OptState, gradient: Parameters, rate: Array
+):
+    updates, state = _network_wise(spec, optimiser.update)(gradient, state)
+    return jax.tree.map(lambda p, u: p - rate * u, parameters, updates), state
+
+
+def _minibatch(
+    learner: Learner,
+    batch: Batch,
+    total: Sum,
+    entropy_coefficient: Array,
+    rate: Array,
+    learnable: Learnable,
+    index: Array,
+) -> tuple[Learnable, dict[str, Array]]:
+    """One gradient step on the environments `index` [B]; returns sums of diagnostics over their live steps."""
+    rows = rows_per_block(learner.settings)
+    optimiser = _optimiser(learner)
+    num_envs, num_sellers = index.size, learner.shape.num_sellers
+    actor_blocks = _num_blocks(num_envs, 1 if learner.actor.stacked else num_sellers, rows)
+    critic_blocks = _num_blocks(num_envs, 1 if learner.critic.stacked else learner.critic.memory_sellers, rows)
+    actor_gradient, sums = _gradient(
+        lambda p, b: actor_loss(learner, p, b, entropy_coefficient), learnable.actor, batch, index, actor_blocks
+    )
+    critic_gradient, critic_sums = _gradient(
+        lambda p, b: critic_loss(learner, p, b), learnable.critic, batch, index, critic_blocks
+    )
+    sums |= critic_sums | {"live": batch.live[:, index].sum()}
+    actor_gradient, critic_gradient, sums = total((actor_gradient, critic_gradient, sums))
+    count = jnp.maximum(sums["live"], 1.0)
+    actor_gradient, critic_gradient = jax.tree.map(lambda g: g / count, (actor_gradient, critic_gradient))
+    actor, actor_optimiser = _apply(
+        learner.actor, optimiser, learnable.actor, learnable.actor_optimiser, actor_gradient, rate
+    )
+    critic, critic_optimiser = _apply(
+        learner.critic, optimiser, learnable.critic, learnable.critic_optimiser, critic_gradient, rate
+    )
+    sums |= {
+        "actor_gradient_norm": optax.global_norm(actor_gradient) * count,
+        "critic_gradient_norm": optax.global_norm(critic_gradient) * count,
+    }
+    return Learnable(actor, critic, actor_optimiser, critic_optimiser), sums
+
+
+def rows_per_block(settings: LearnerSettings) -> int | None:
+    """Rows of a gradient block: as set, else 32 on a CPU (measured) and everything at once elsewhere."""
+    if settings.rows_per_block is not None:
+        return settings.rows_per_block
+    return 32 if jax.default_backend() == "cpu" else None
+
+
+def minibatch_index(key: Array, env_index: Array, num_minibatches: int) -> Array:
+    """Which environments learn together: [M, E / M] local numbers.
+
+    Every run of M neighbouring environments sends one to each minibatch, in random order. The order of a run depends on
+    its first environment's number only, so that minibatches are the same however many devices share the environments.
+    """
+    runs = env_index.reshape(-1, num_minibatches)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(runs[:, 0])
+    order = jax.vmap(lambda k: jax.random.permutation(k, num_minibatches))(keys)
+    return (order + num_minibatches * jnp.arange(len(runs))[:, None]).T
+
+
+def learning_rate(settings: LearnerSettings, update: Array) -> Array:
+    """Step size at an update: constant, or from its start to its end over the training."""
+    first, last = settings.learning_rate, settings.learning_rate_end
+    if settings.schedule == "constant":
+        return jnp.asarray(first)
+    if settings.schedule == "linear":
+        return optax.linear_schedule(first, last, settings.num_updates)(update)
+    return optax.cosine_decay_schedule(first, settings.num_updates, alpha=last / first)(update)
+
+
+def entropy_coefficient(settings: LearnerSettings, update: Array) -> Array:
+    """Weight of the entropy bonus at an update: linear from its start to its end over the training."""
+    return optax.linear_schedule(settings.entropy_start, settings.entropy_end, settings.num_updates)(update)
+
+
+def update(
+    learner: Learner, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
+) -> tuple[TrainState, dict[str, Array]]:
+    """One update: roll a segment out, then several epochs of gradient steps on it.
+
+    Args:
+        env_index: [E] numbers of these environments among all.
+        total: sums a tree over devices; the identity on one.
+
+    Returns:
+        (state, measures): scalars and [S]-arrays of this update.
+    """
+    own = learner.settings
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.update)
+    roll_key, batch_key = jax.random.split(key)
+    actor_memory = state.rollout.actor_memory
+    rolled, segment = rollout.rollout(
+        roll_key, learner.shape, params, learner.actor, state.learnable.actor, state.rollout, env_index, own.num_steps
+    )
+    before = state.replace(rollout=rolled.replace(actor_memory=actor_memory))
+    batch, state, measures = _batch(learner, before, segment, total)
+    state = state.replace(rollout=state.rollout.replace(actor_memory=rolled.actor_memory))
+    rate, bonus = learning_rate(own, state.update), entropy_coefficient(own, state.update)
+    step = partial(_minibatch, learner, batch, total, bonus, rate)
+
+    def minibatch(carry: tuple[Learnable, Array], index: Array):
+        learnable, stopped = carry
+        if own.target_kl is None:
+            learnable, sums = step(learnable, index)
+            return (learnable, stopped), sums
+        shapes = jax.eval_shape(step, learnable, index)[1]
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        learnable, sums = jax.lax.cond(
+            stopped, lambda: (learnable, nothing), lambda: step(learnable, index)
+        )
+        far = sums["kl"] > 1.5 * own.target_kl * jnp.maximum(sums["live"], 1.0)
+        return (learnable, stopped | far), sums
+
+    def epoch(carry: tuple[Learnable, Array], number: Array):
+        index = minibatch_index(jax.random.fold_in(batch_key, number), env_index, own.num_minibatches)
+        return jax.lax.scan(minibatch, carry, index)
+
+    (learnable, _), sums = jax.lax.scan(
+        epoch, (state.learnable, jnp.zeros((), bool)), jnp.arange(own.num_epochs)
+    )
+    count = jnp.maximum(sums.pop("live").sum(), 1.0)
+    measures |= {name: value.sum() / count for name, value in sums.items()}
+    measures |= segment_measures(learner.shape, params, segment, total)
+    measures |= {"learning_rate": rate, "entropy_coefficient": bonus}
+    return state.replace(learnable=learnable, update=state.update + 1), measures

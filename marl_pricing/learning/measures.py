@@ -1,0 +1,60 @@
+"""What is worth reporting of a segment: returns, prices, stock, service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.learning.rollout import Segment
+from marl_pricing.market import MarketParams, MarketShape
+
+Array = jax.Array
+
+PRICE_BINS = 32
+
+
+def segment_measures(
+    shape: MarketShape, params: MarketParams, segment: Segment, total: Callable[[Any], Any]
+) -> dict[str, Array]:
+    """Measures of one segment, over all environments of all devices.
+
+    `return_raw`, `return_shaped` [S] are the mean reward per epoch times the episode length; `price_mean` [S] money;
+    `price_spread` [] standard deviation of the posted prices; `fill_rate` [S] units sold over units demanded;
+    `stockout_rate` [S] share of offers and epochs with unmet demand; `stock_mean` [S] units on hand (absent where stock
+    is unlimited); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price, between
+    the lowest and the highest that may be posted.
+    """
+    outcome = segment.outcome
+    by_seller = (shape.num_sellers, shape.num_products)
+    acted = outcome.acted.astype(jnp.float32)
+    weight = jnp.repeat(acted, shape.num_products, axis=-1)
+    num_steps = total(jnp.asarray(float(segment.first.size)))
+
+    def offers(values: Array) -> Array:
+        return total((values * weight).sum((0, 1))).reshape(by_seller).sum(-1)
+
+    live = jnp.maximum(offers(jnp.ones_like(outcome.prices)), 1.0)
+    all_live = live.sum()
+    mean_price = offers(outcome.prices) / live
+    overall = offers(outcome.prices).sum() / all_live
+    spread = jnp.sqrt(jnp.maximum(offers((outcome.prices - overall) ** 2).sum() / all_live, 0.0))
+    width = jnp.maximum(params.prices.high - params.prices.low, 1e-6)
+    position = jnp.clip((outcome.prices - params.prices.low) / width * PRICE_BINS, 0, PRICE_BINS - 1)
+    bins = position.astype(jnp.int32)[..., None] == jnp.arange(PRICE_BINS)
+    counts = total((bins * weight[..., None]).sum((0, 1)))
+    measures = {
+        "return_raw": shape.episode_length * total(outcome.reward.sum((0, 1))) / num_steps,
+        "return_shaped": shape.episode_length * total(outcome.shaped.sum((0, 1))) / num_steps,
+        "price_mean": mean_price,
+        "price_spread": spread,
+        "fill_rate": offers(outcome.sales) / jnp.maximum(offers(outcome.demand), 1e-9),
+        "stockout_rate": offers(outcome.unmet > 0) / live,
+        "active": total(acted.sum()) / (num_steps * shape.num_sellers),
+        "price_counts": counts.reshape(*by_seller, PRICE_BINS).sum(1),
+    }
+    if not shape.inventory.unlimited:
+        measures["stock_mean"] = offers(outcome.stock) / live
+    return measures

@@ -1,0 +1,219 @@
+"""Actor and critic: dense → recurrent cell → dense → output, one network or a stack of one per seller.
+
+Everything outside speaks of sellers: observations [..., E, S, O], memories [E, S, M]. How rows are laid out for the
+arithmetic (all sellers in one matrix, or a stack of networks) is known here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from marl_pricing.learning.recurrent import CellParams, cell_sequence, cell_step, memory_size
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.market import MarketShape
+
+Array = jax.Array
+Parameters = Any
+
+
+class Cell(nnx.Module):
+    """Weights of a recurrent cell: orthogonal hidden kernels, one block a gate."""
+
+    def __init__(self, cell: str, in_size: int, hidden_size: int, *, rngs: nnx.Rngs) -> None:
+        num_gates = 3 if cell == "gru" else 4
+        orthogonal, lecun = jax.nn.initializers.orthogonal(), jax.nn.initializers.lecun_normal()
+        blocks = [orthogonal(rngs.params(), (hidden_size, hidden_size)) for _ in range(num_gates)]
+        self.kernel_in = nnx.Param(lecun(rngs.params(), (in_size, num_gates * hidden_size)))
+        self.kernel_hidden = nnx.Param(jnp.concatenate(blocks, axis=1))
+        self.bias = nnx.Param(jnp.zeros((num_gates * hidden_size,)))
+        self.bias_hidden = nnx.Param(jnp.zeros((hidden_size,)))
+
+    def weights(self) -> CellParams:
+        """The weights as the sequence functions take them."""
+        return CellParams(self.kernel_in[...], self.kernel_hidden[...], self.bias[...], self.bias_hidden[...])
+
+
+class RecurrentNetwork(nnx.Module):
+    """Dense → cell → dense → output (the architecture of MAPPO's recurrent baseline)."""
+
+    def __init__(
+        self, cell: str, in_size: int, hidden_size: int, out_size: int, out_gain: float, *, rngs: nnx.Rngs
+    ) -> None:
+        gain = jax.nn.initializers.orthogonal(2.0**0.5)
+        self.cell_name, self.hidden_size = cell, hidden_size
+        self.embed = nnx.Linear(in_size, hidden_size, kernel_init=gain, rngs=rngs)
+        self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
+        self.head = nnx.Linear(hidden_size, hidden_size, kernel_init=gain, rngs=rngs)
+        self.out = nnx.Linear(
+            hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs
+        )
+
+    def read(self, memory: Array) -> Array:
+        """Output [..., A] from memories [..., M]."""
+        hidden = memory[..., : self.hidden_size]
+        return self.out(nnx.relu(self.head(hidden)))
+
+    def step(self, inputs: Array, memory: Array) -> tuple[Array, Array]:
+        """One epoch. inputs [B, D], memory [B, M] → (output [B, A], memory [B, M])."""
+        memory = cell_step(self.cell_name, self.cell.weights(), nnx.relu(self.embed(inputs)), memory)
+        return self.read(memory), memory
+
+    def sequence(self, inputs: Array, memory: Array, first: Array) -> tuple[Array, Array]:
+        """A segment. inputs [T, B, D], memory [B, M], first [T, B] → (outputs [T, B, A], memories [T, B, M])."""
+        embedded = nnx.relu(self.embed(inputs))
+        memories = cell_sequence(self.cell_name, self.cell.weights(), embedded, memory, first)
+        return self.read(memories), memories
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network of the learner, actor or critic, for all sellers.
+
+    Attributes:
+        graph: nnx's static half of one network.
+        make: (key) → one network.
+        num_sellers: S.  stacked: one set of parameters a seller.
+        central: the input is the global state, the same for all sellers; an unstacked network then answers for all.
+        memory: width M of one memory.
+    """
+
+    graph: Any
+    make: Callable[[Array], RecurrentNetwork]
+    num_sellers: int
+    stacked: bool
+    central: bool
+    memory: int
+
+    @property
+    def memory_sellers(self) -> int:
+        """Memories kept for each market: one for an unstacked central critic, S otherwise."""
+        return 1 if self.central and not self.stacked else self.num_sellers
+
+    def init(self, key: Array) -> Parameters:
+        """Parameters; a stack has a leading axis [S]."""
+
+        def one(key: Array) -> Parameters:
+            return nnx.split(self.make(key))[1].to_pure_dict()
+
+        if not self.stacked:
+            return one(key)
+        # Not vmap: a batched QR inside jit can hang on CPU.
+        return jax.lax.map(one, jax.random.split(key, self.num_sellers))
+
+    def start(self, num_envs: int) -> Array:
+        """Memories [E, S or 1, M] at the start of an episode."""
+        return jnp.zeros((num_envs, self.memory_sellers, self.memory))
+
+    def _bind(self, parameters: Parameters) -> RecurrentNetwork:
+        abstract = self.graph[1]
+        state = jax.tree.map(lambda leaf: leaf, abstract)
+        nnx.replace_by_pure_dict(state, parameters)
+        return nnx.merge(self.graph[0], state)
+
+    def _inputs(self, inputs: Array) -> Array:
+        """[..., E, S, O] with the seller's number appended where one network serves several sellers."""
+        if self.stacked or self.central or self.num_sellers == 1:
+            return inputs
+        number = jnp.broadcast_to(jnp.eye(self.num_sellers), (*inputs.shape[:-1], self.num_sellers))
+        return jnp.concatenate([inputs, number], axis=-1)
+
+    def step(self, parameters: Parameters, inputs: Array, memory: Array) -> tuple[Array, Array]:
+        """One epoch.
+
+        Args:
+            inputs: [E, S, O], or [E, G] for a central critic.  memory: [E, S or 1, M].
+
+        Returns:
+            (outputs [E, S, A], memory).
+        """
+        outputs, memories = self.sequence(parameters, inputs[None], memory, None)
+        return outputs[0], memories[0]
+
+    def sequence(
+        self, parameters: Parameters, inputs: Array, memory: Array, first: Array | None
+    ) -> tuple[Array, Array]:
+        """A segment.
+
+        Args:
+            inputs: [T, E, S, O], or [T, E, G] for a central critic.  memory: [E, S or 1, M] before the segment.
+            first: [T, E] bool, step t begins an episode; None for a single step whose memory is already right.
+
+        Returns:
+            (outputs [T, E, S, A], memories [T, E, S or 1, M] after each step).
+        """
+        num_steps, num_envs = inputs.shape[:2]
+
+        def one(parameters: Parameters, inputs: Array, memory: Array) -> tuple[Array, Array]:
+            network = self._bind(parameters)
+            if first is None:
+                out, after = network.step(inputs[0], memory)
+                return out[None], after[None]
+            rows = inputs.shape[1] // num_envs
+            return network.sequence(inputs, memory, jnp.repeat(first, rows, axis=1))
+
+        if self.stacked:
+            seller_inputs = None if self.central else 2
+            out, after = jax.vmap(one, in_axes=(0, seller_inputs, 1), out_axes=2)(parameters, inputs, memory)
+            return out, after
+        if self.central:
+            out, after = one(parameters, inputs, memory[:, 0])
+            return out[..., None], after[:, :, None]
+        wide = self._inputs(inputs)
+        rows = num_envs * self.num_sellers
+        out, after = one(parameters, wide.reshape(num_steps, rows, -1), memory.reshape(rows, -1))
+        shape = (num_steps, num_envs, self.num_sellers, -1)
+        return out.reshape(shape), after.reshape(shape)
+
+
+def num_outputs(shape: MarketShape) -> int:
+    """Logits of one seller: K price levels and, where orders are chosen, Q order levels, for each product."""
+    levels = shape.prices.num_levels + (shape.inventory.num_order_levels if shape.chooses_orders else 0)
+    return shape.num_products * levels
+
+
+def _spec(settings: LearnerSettings, make: Callable[[Array], RecurrentNetwork], num_sellers: int, central: bool):
+    abstract = nnx.eval_shape(lambda: make(jax.random.key(0)))
+    return NetworkSpec(
+        graph=nnx.split(abstract),
+        make=make,
+        num_sellers=num_sellers,
+        stacked=settings.sharing == "per_seller",
+        central=central,
+        memory=memory_size(settings.cell, settings.hidden_size),
+    )
+
+
+def actor_spec(settings: LearnerSettings, shape: MarketShape, local_size: int) -> NetworkSpec:
+    """The actor: local observation [O] → logits of every head."""
+    in_size = local_size + (shape.num_sellers if settings.sharing == "shared" and shape.num_sellers > 1 else 0)
+
+    def make(key: Array) -> RecurrentNetwork:
+        # A small gain makes the first policy nearly uniform (Andrychowicz et al. 2021).
+        return RecurrentNetwork(
+            settings.cell, in_size, settings.hidden_size, num_outputs(shape), 0.01, rngs=nnx.Rngs(params=key)
+        )
+
+    return _spec(settings, make, shape.num_sellers, central=False)
+
+
+def critic_spec(settings: LearnerSettings, shape: MarketShape, local_size: int, state_size: int) -> NetworkSpec:
+    """The critic: global state [G] → values of all sellers, or local observation [O] → one value."""
+    central = settings.critic == "central"
+    shared = settings.sharing == "shared"
+    if central:
+        in_size, out_size = state_size, shape.num_sellers if shared else 1
+    else:
+        in_size, out_size = local_size + (shape.num_sellers if shared and shape.num_sellers > 1 else 0), 1
+
+    def make(key: Array) -> RecurrentNetwork:
+        return RecurrentNetwork(
+            settings.cell, in_size, settings.hidden_size, out_size, 1.0, rngs=nnx.Rngs(params=key)
+        )
+
+    return _spec(settings, make, shape.num_sellers, central=central)

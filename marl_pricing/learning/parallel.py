@@ -1,0 +1,139 @@
+"""Where a learner runs: environments split over a mesh of devices, seeds in one program.
+
+The same program runs on one CPU, several virtual CPU devices, a GPU, or a TPU slice: parameters are replicated,
+environments are split along the mesh axis `env`, gradients are summed across it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from marl_pricing.learning import mappo
+from marl_pricing.learning.mappo import Learner, TrainState
+from marl_pricing.market import MarketParams
+
+Array = jax.Array
+
+
+def num_devices(learner: Learner) -> int:
+    """Devices to use: as set, else the most that share the environments in whole minibatches.
+
+    Raises:
+        ValueError: if more devices are asked for than there are.
+    """
+    own = learner.settings
+    there = jax.device_count()
+    if isinstance(own.devices, int):
+        if own.devices > there:
+            raise ValueError(f"learner.devices={own.devices!r}: accepted is a number of at most {there} (devices here)")
+        return own.devices
+    return max(n for n in range(1, there + 1) if own.num_envs % (n * own.num_minibatches) == 0)
+
+
+def make_mesh(count: int) -> Mesh:
+    """A line of devices, the axis `env`."""
+    return jax.make_mesh((count,), ("env",), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
+
+
+def _specs() -> TrainState:
+    """Which parts of a state [seeds, ...] are split: the environments, along their axis."""
+    return TrainState(learnable=P(), statistics=P(), rollout=P(None, "env"), seed=P(), update=P())  # type: ignore[arg-type]
+
+
+def _each_seed(function: Callable, num_seeds: int) -> Callable:
+    """Map over the leading axis of seeds: one after the other on a CPU, where that is as fast, together elsewhere."""
+    if num_seeds == 1:
+
+        def single(*trees: Any) -> Any:
+            out = function(*jax.tree.map(lambda x: x[0], trees))
+            return jax.tree.map(lambda x: x[None], out)
+
+        return single
+    if jax.default_backend() == "cpu":
+        return lambda *trees: jax.lax.map(lambda own: function(*own), trees)
+    return jax.vmap(function)
+
+
+class Program:
+    """The compiled training of one learner on its mesh.
+
+    Attributes:
+        learner: what is trained.  mesh: where.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        self.mesh = make_mesh(num_devices(learner))
+        self._per_device = learner.settings.num_envs // self.mesh.size
+        self._num_seeds = learner.settings.num_seeds
+        sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
+        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=_specs()))
+
+        @partial(jax.jit, static_argnums=2, donate_argnums=0)
+        def train(state: TrainState, params: MarketParams, num_updates: int):
+            local = partial(self._local_train, num_updates)
+            return sharded(local, in_specs=(_specs(), P()), out_specs=(_specs(), P()))(state, params)
+
+        self._train = train
+
+    def _env_index(self) -> Array:
+        return jax.lax.axis_index("env") * self._per_device + jnp.arange(self._per_device)
+
+    def _local_init(self, seeds: Array, params: MarketParams) -> TrainState:
+        index = self._env_index()
+        start = _each_seed(lambda seed, own: mappo.init(self.learner, seed, own, index), self._num_seeds)
+        return start(seeds, params)
+
+    def _local_train(self, num_updates: int, state: TrainState, params: MarketParams):
+        index = self._env_index()
+        total = partial(jax.lax.psum, axis_name="env")
+
+        def one(state: TrainState, params: MarketParams):
+            def step(state: TrainState, _: None):
+                return mappo.update(self.learner, state, params, index, total)
+
+            return jax.lax.scan(step, state, length=num_updates)
+
+        return _each_seed(one, self._num_seeds)(state, params)
+
+    def stack(self, params: MarketParams) -> MarketParams:
+        """One market's parameters for every seed [seeds, ...]; or bring your own stack, a market a seed."""
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (self._num_seeds, *jnp.shape(x))), params)
+
+    def init(self, params: MarketParams) -> TrainState:
+        """States before the first update [seeds, ...]; seeds count up from the settings' seed.
+
+        Args:
+            params: [seeds, ...], see `stack`.
+        """
+        return self._init(self.learner.settings.seed + jnp.arange(self._num_seeds, dtype=jnp.int32), params)
+
+    def train(self, state: TrainState, params: MarketParams, num_updates: int) -> tuple[TrainState, dict[str, Array]]:
+        """Several updates in one call; the state is donated.
+
+        Returns:
+            (state, measures [seeds, updates, ...]).
+        """
+        return self._train(state, params, num_updates)
+
+    def compiled(self, state: TrainState, params: MarketParams, num_updates: int):
+        """The compiled program, for benchmarks and profiles."""
+        return self._train.lower(state, params, num_updates).compile()
+
+    def abstract_state(self, params: MarketParams) -> TrainState:
+        """Shapes, types and shardings of a state, for reading a checkpoint into."""
+        shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self._num_seeds,), jnp.int32), params)
+        shardings = jax.tree.map(
+            lambda spec, part: jax.tree.map(lambda _: NamedSharding(self.mesh, spec), part),
+            _specs(),
+            shapes,
+            is_leaf=lambda x: isinstance(x, P),
+        )
+        return jax.tree.map(lambda s, at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), shapes, shardings)

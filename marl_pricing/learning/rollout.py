@@ -1,0 +1,118 @@
+"""Playing a segment: every environment for T epochs under the current policy, resetting where an episode ends."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from marl_pricing import market
+from marl_pricing.learning import actions
+from marl_pricing.learning.networks import NetworkSpec, Parameters
+from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
+
+Array = jax.Array
+
+
+class RolloutState(struct.PyTreeNode):
+    """What is carried from one segment to the next. E environments."""
+
+    market: MarketState  # [E, ...]
+    observation: Observation  # [E, ...] at the start of the coming epoch
+    first: Array  # [E] bool, the coming epoch begins an episode
+    actor_memory: Array  # [E, S, M]
+    critic_memory: Array  # [E, S or 1, M]
+
+
+class Segment(struct.PyTreeNode):
+    """What a segment leaves for learning; every array [T, E, ...]."""
+
+    observation: Observation  # before the step
+    following: Observation  # after the step and before any reset: what a truncated step bootstraps from
+    first: Array  # [T, E] bool
+    indices: list[Array]  # chosen index of each head, [T, E, S, P]
+    log_prob: Array  # [T, E, S]
+    outcome: Outcome
+    done: Array  # [T, E, S] bool, the seller's episode ended with this step
+    restarted: Array  # [T, E] bool, the market was reset after this step
+
+
+def start(
+    keys: Array, shape: MarketShape, params: MarketParams, actor: NetworkSpec, critic: NetworkSpec
+) -> RolloutState:
+    """Fresh episodes, one a key [E]."""
+    state, observation = jax.vmap(lambda key: market.reset(key, shape, params))(keys)
+    num_envs = keys.shape[0]
+    return RolloutState(
+        market=state,
+        observation=observation,
+        first=jnp.ones((num_envs,), bool),
+        actor_memory=actor.start(num_envs),
+        critic_memory=critic.start(num_envs),
+    )
+
+
+def _restart(
+    keys: Array, shape: MarketShape, params: MarketParams, over: Array, state: MarketState, seen: Observation
+) -> tuple[MarketState, Observation]:
+    """Reset the markets whose episode is over [E]; nothing is computed in a step in which none is."""
+
+    def reset() -> tuple[MarketState, Observation]:
+        fresh = jax.vmap(lambda key: market.reset(key, shape, params))(keys)
+
+        def pick(new: Array, old: Array) -> Array:
+            return jnp.where(over.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+
+        return jax.tree.map(pick, fresh, (state, seen))
+
+    return jax.lax.cond(over.any(), reset, lambda: (state, seen))
+
+
+def rollout(
+    key: Array,
+    shape: MarketShape,
+    params: MarketParams,
+    actor: NetworkSpec,
+    parameters: Parameters,
+    state: RolloutState,
+    env_index: Array,
+    num_steps: int,
+) -> tuple[RolloutState, Segment]:
+    """Play T = `num_steps` epochs.
+
+    Args:
+        key: of this segment. Each environment's draws depend on it, on the step and on the environment's own number
+            only, so that splitting environments over devices changes nothing.
+        parameters: the actor's.
+        env_index: [E] numbers of these environments among all.
+
+    Returns:
+        (state after the segment, with the critic's memory as it was, the segment).
+    """
+
+    def step(state: RolloutState, time: Array) -> tuple[RolloutState, Segment]:
+        step_key = jax.random.fold_in(key, time)
+        keys = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(step_key, index), 3))(env_index)
+        memory = jnp.where(state.first[:, None, None], 0.0, state.actor_memory)
+        logits, memory = actor.step(parameters, state.observation.local, memory)
+        heads = actions.split_heads(shape, logits, state.observation.order_mask)
+        indices = jax.vmap(actions.sample)(keys[:, 0], heads)
+        after, following, outcome = jax.vmap(
+            lambda key, own, action: market.step(key, shape, own, action, params)
+        )(keys[:, 1], state.market, actions.to_action(indices))
+        done = outcome.terminated | outcome.truncated[:, None]
+        over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)
+        restarted, seen = _restart(keys[:, 2], shape, params, over, after, following)
+        segment = Segment(
+            observation=state.observation,
+            following=following,
+            first=state.first,
+            indices=indices,
+            log_prob=actions.log_prob(heads, indices),
+            outcome=outcome,
+            done=done,
+            restarted=over,
+        )
+        return state.replace(market=restarted, observation=seen, first=over, actor_memory=memory), segment
+
+    return jax.lax.scan(step, state, jnp.arange(num_steps))

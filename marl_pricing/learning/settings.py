@@ -1,0 +1,73 @@
+"""What a learner can be told; validated when made, frozen and hashable, so it can be static in a compiled program."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
+    """Recurrent MAPPO (Yu et al. 2022).
+
+    A *segment* is `num_steps` epochs of every environment; an update rolls one segment out and learns from it.
+    """
+
+    algorithm: Literal["mappo"] = "mappo"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    num_seeds: Count = 1
+    num_envs: Count = 64
+    num_steps: Count = 128
+    num_updates: Count = 200
+    num_epochs: Count = 4
+    num_minibatches: Count = 4
+    # networks
+    cell: Literal["gru", "lstm"] = "gru"
+    hidden_size: Count = 64
+    critic: Literal["central", "local"] = "central"
+    sharing: Literal["shared", "per_seller"] = "shared"
+    # targets
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    gae_lambda: Share = 0.95
+    value_normalisation: Literal["none", "running", "popart"] = "running"
+    normalise_advantage: bool = True
+    # losses
+    clip_ratio: Positive = 0.2
+    value_clip: Positive | None = 0.2
+    value_coefficient: NonNegative = 0.5
+    entropy_start: NonNegative = 0.01
+    entropy_end: NonNegative = 0.001
+    target_kl: Positive | None = None
+    # optimiser
+    learning_rate: Positive = 5e-4
+    learning_rate_end: NonNegative = 5e-5
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    max_grad_norm: Positive = 0.5
+    adam_epsilon: Positive = 1e-5
+    # where it runs
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    rows_per_block: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> LearnerSettings:
+        if self.num_envs % self.num_minibatches:
+            raise ValueError(
+                f"learner.num_envs={self.num_envs!r}: accepted is a multiple of "
+                f"learner.num_minibatches={self.num_minibatches}"
+            )
+        if isinstance(self.devices, int) and self.num_envs % (self.devices * self.num_minibatches):
+            raise ValueError(
+                f"learner.num_envs={self.num_envs!r}: accepted is a multiple of learner.devices × "
+                f"learner.num_minibatches = {self.devices} × {self.num_minibatches}"
+            )
+        return self
+
+    @property
+    def steps_per_update(self) -> int:
+        """Market epochs in one update."""
+        return self.num_envs * self.num_steps
