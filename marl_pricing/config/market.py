@@ -234,7 +234,7 @@ class MarketSettings(Settings):
     reward: Reward = Reward()
     bankruptcy: Bankruptcy = Bankruptcy()
     collapse_patience: Annotated[int, Field(ge=0)] = 0
-    features: tuple[Feature, ...] | None = None
+    features: Annotated[tuple[Feature, ...], Field(strict=False)] | None = None
 
 
 class Market(NamedTuple):

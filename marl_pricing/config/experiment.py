@@ -1,0 +1,100 @@
+"""A whole experiment: market, traffic, robust set, learner, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import Field
+
+from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
+from marl_pricing.learning.mappo import Learner, make_learner
+from marl_pricing.learning.settings import LearnerSettings
+
+
+class Robust(Settings):
+    """The ambiguity set of the critic; `none` is the plain critic."""
+
+    set: Literal["none"] = "none"
+
+
+class Run(Settings):
+    """Where a run goes and what it reports.
+
+    `folder: null` makes one under `runs/`, named after the experiment and the time.
+    """
+
+    folder: str | None = None
+    report_every: Annotated[int, Field(ge=1)] = 5
+    checkpoint_every: Annotated[int, Field(ge=1)] = 50
+    tensorboard: bool = True
+
+
+class ExperimentSettings(Settings):
+    """All that a configuration file says."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    market: MarketSettings
+    traffic: Traffic
+    robust: Robust = Robust()
+    learner: LearnerSettings
+    run: Run = Run()
+
+
+class Experiment(NamedTuple):
+    """What the settings mean: ready to train."""
+
+    settings: ExperimentSettings
+    market: Market
+    learner: Learner
+
+
+def read_settings(data: Mapping[str, Any]) -> ExperimentSettings:
+    """Plain data to typed settings.
+
+    Raises:
+        ConfigError: naming each field that is wrong, its value and what is accepted.
+    """
+    return validate(ExperimentSettings, data)
+
+
+def build(settings: ExperimentSettings) -> Experiment:
+    """The market and the learner that the settings mean.
+
+    Raises:
+        ConfigError: for combinations that cannot be.
+    """
+    built = build_market(settings.market, settings.traffic)
+    if settings.market.prices.map == "adjust":
+        raise refuse("market.prices.map", "adjust", "'levels' or 'scale' for this learner; 'adjust' is environment only")
+    return Experiment(settings, built, make_learner(settings.learner, *built))
+
+
+def to_yaml(settings: ExperimentSettings) -> str:
+    """The settings as a file that `from_yaml` reads back to the same object."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str, source: str) -> ExperimentSettings:
+    """Read settings back.
+
+    Args:
+        source: named in messages.
+
+    Raises:
+        ConfigError: for a file that is no YAML or no experiment.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{source}{line}: is not YAML") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: holds no settings")
+    try:
+        return read_settings(data)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None

@@ -1,0 +1,151 @@
+"""What a person sees of a training: progress on the terminal, TensorBoard, metrics on disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from marl_pricing.learning.measures import PRICE_BINS
+from marl_pricing.learning.runs import METRICS, TENSORBOARD, TIMING, Table
+
+Measures = dict[str, np.ndarray]
+
+_GROUPS = {
+    "return_raw": "return/raw",
+    "return_shaped": "return/shaped",
+    "price_mean": "price/mean",
+    "price_spread": "price/spread",
+    "stock_mean": "stock/mean",
+    "fill_rate": "service/fill_rate",
+    "stockout_rate": "service/stockout_rate",
+    "active": "service/active_sellers",
+}
+
+
+def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
+    """Rows for metrics.csv out of measures [seeds, updates, ...]; sellers become columns `name/seller_i`."""
+    num_seeds, num_updates = measures["learning_rate"].shape
+    rows = []
+    for number in range(num_updates):
+        for seed in range(num_seeds):
+            row: dict[str, Any] = {"update": first_update + number, "seed": seed}
+            for name in sorted(measures):
+                if name == "price_counts":
+                    continue
+                value = measures[name][seed, number]
+                if value.ndim == 0:
+                    row[name] = repr(float(value))
+                else:
+                    row |= {f"{name}/seller_{i}": repr(float(x)) for i, x in enumerate(value)}
+            rows.append(row)
+    return rows
+
+
+class Monitor:
+    """Reports of one run. Use as a context manager."""
+
+    def __init__(
+        self, folder: Path, num_updates: int, steps_per_update: int, start: int, price_range: tuple[float, float],
+        *, tensorboard: bool = True, quiet: bool = False,
+    ) -> None:
+        self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
+        self._num_updates, self._steps_per_update = num_updates, steps_per_update
+        self._price_range = price_range
+        self._writer: Any = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1 if start else None)
+        self._console = Console(quiet=quiet, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[outcome]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=num_updates, completed=start, rate="compiling", outcome="")
+        self._last = self._begin = time.perf_counter()
+        self._printed = -np.inf
+        self._reports = 0
+        self._history: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def __enter__(self) -> Monitor:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def report(self, update: int, measures: Measures) -> None:
+        """Take in the measures [seeds, updates, ...] of a block that ended with `update`."""
+        now = time.perf_counter()
+        num_seeds, num_updates = measures["learning_rate"].shape
+        rate = num_seeds * num_updates * self._steps_per_update / (now - self._last)
+        self._last = now
+        self._metrics.append(rows_of(measures, update - num_updates + 1))
+        self._timing.append([{"update": update, "seconds": f"{now - self._begin:.3f}", "steps_per_second": f"{rate:.0f}"}])
+        if self._writer is not None:
+            self._write(update, measures, rate)
+        self._show(update, measures, rate, now)
+
+    def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
+        last = {name: value[:, -1] for name, value in measures.items()}
+        outcome = f"return {last['return_raw'].mean():,.1f} a seller"
+        self._bar.update(self._task, completed=update, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
+        if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):
+            self._printed = now
+            left = (self._num_updates - update) * (now - self._begin) / max(update, 1)
+            self._console.print(
+                f"update {update}/{self._num_updates}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}"
+            )
+
+    def _write(self, update: int, measures: Measures, rate: float) -> None:
+        writer = self._writer
+        mean = {name: value[:, -1].mean(0) for name, value in measures.items() if name != "price_counts"}
+        for name, value in mean.items():
+            tag = _GROUPS.get(name, f"learning/{name}")
+            if value.ndim == 0:
+                writer.add_scalar(tag, float(value), update)
+            else:
+                writer.add_scalar(f"{tag}/mean", float(value.mean()), update)
+                for seller, own in enumerate(value):
+                    writer.add_scalar(f"{tag}/seller_{seller}", float(own), update)
+        writer.add_scalar("speed/market_steps_per_second", rate, update)
+        counts = measures["price_counts"][:, -1].sum(0)
+        for seller, own in enumerate(counts):
+            self._histogram(f"price/histogram/seller_{seller}", own, update)
+        self._history.append((update, mean["price_mean"], counts))
+        self._reports += 1
+        if self._reports % 5 == 1 or update == self._num_updates:
+            from marl_pricing.learning.strategy_figure import strategy_figure
+
+            writer.add_image("strategy", strategy_figure(self._history, self._price_range), update, dataformats="HWC")
+        writer.flush()
+
+    def _histogram(self, tag: str, counts: np.ndarray, update: int) -> None:
+        low, high = self._price_range
+        edges = np.linspace(low, high, PRICE_BINS + 1)
+        middle = 0.5 * (edges[1:] + edges[:-1])
+        self._writer.add_histogram_raw(
+            tag,
+            min=float(low),
+            max=float(high),
+            num=int(counts.sum()),
+            sum=float((counts * middle).sum()),
+            sum_squares=float((counts * middle**2).sum()),
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=counts.tolist(),
+            global_step=update,
+        )

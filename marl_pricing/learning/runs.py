@@ -1,0 +1,268 @@
+"""Run folders: what a training leaves behind, written so that a kill at any moment loses nothing but time.
+
+    config.yaml     the resolved configuration        provenance.json   versions, git revision, command
+    metrics.csv     one row an update and seed        timing.csv        wall-clock figures (not reproducible)
+    checkpoints/    latest and best                   tensorboard/      event files
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+CONFIG, PROVENANCE, METRICS, TIMING = "config.yaml", "provenance.json", "metrics.csv", "timing.csv"
+CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used; the message names the path and what is wrong."""
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of what it computes with."""
+    names = ("marl-pricing", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pettingzoo")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def create(folder: Path, config: str, provenance: Mapping[str, Any]) -> None:
+    """Make a run folder: it appears complete, or not at all.
+
+    Raises:
+        RunError: if the folder exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        held = "already holds a run; continue it with resume=" + str(folder) if is_run(folder) else "is not empty"
+        raise RunError(f"run.folder={str(folder)!r}: {held}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    replace_file(draft / CONFIG, config)
+    replace_file(draft / PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
+    if folder.exists():
+        folder.rmdir()
+    os.replace(draft, folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (folder / CONFIG).is_file() and (folder / PROVENANCE).is_file()
+
+
+def read_config(folder: Path) -> str:
+    """The resolved configuration of a run.
+
+    Raises:
+        RunError: if the folder does not exist or holds no run.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: there is no such folder")
+    if not is_run(folder):
+        raise RunError(f"{folder}: is no run folder ({CONFIG} and {PROVENANCE} are not both there)")
+    return (folder / CONFIG).read_text(encoding="utf-8")
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Versions, revision and command of a run."""
+    try:
+        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise RunError(f"{folder / PROVENANCE}, line {error.lineno}: {error.msg}") from None
+
+
+def _digest(tree: Any) -> str:
+    """SHA-256 over names, types, shapes and bytes of every leaf."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+class Checkpoints:
+    """Latest and best training states of a run, each verified by a digest when read."""
+
+    def __init__(self, folder: Path) -> None:
+        # Imported here: it takes a second, and only those who save or load need it.
+        from orbax.checkpoint.experimental.v1 import training
+
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._folder = folder / CHECKPOINTS
+        policies = training.preservation_policies
+        keep = policies.AnyPreservationPolicy(
+            [policies.LatestN(n=1), policies.BestN(n=1, get_metric_fn=lambda own: own["score"])]
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._orbax = training.Checkpointer(
+                self._folder.absolute(), preservation_policy=keep, cleanup_tmp_directories=True
+            )
+
+    @property
+    def updates(self) -> list[int]:
+        """Updates after which a state was kept, in order."""
+        return sorted(checkpoint.step for checkpoint in self._orbax.checkpoints)
+
+    def save(self, update: int, state: Any, score: float) -> None:
+        """Keep the state after an update. The folder shows it whole or not at all.
+
+        Args:
+            score: what `best` goes by, the higher the better.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._orbax.save(update, state, metrics={"score": score, "digest": _digest(state)}, overwrite=True)
+
+    def _read_metrics(self, update: int) -> dict[str, Any]:
+        path = self._folder / str(update) / "metrics" / "metrics"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise RunError(f"{path}: the checkpoint is broken ({error})") from None
+
+    def find(self, which: str) -> int:
+        """The update of the `latest` or the `best` state.
+
+        Raises:
+            RunError: if there is none.
+        """
+        updates = self.updates
+        if not updates:
+            raise RunError(f"{self._folder}: the run has no checkpoint yet")
+        if which == "latest":
+            return updates[-1]
+        return max(updates, key=lambda update: (self._read_metrics(update)["score"], update))
+
+    def load(self, update: int, abstract: Any) -> Any:
+        """Read a state back.
+
+        Args:
+            abstract: shapes, types and shardings to read into.
+
+        Raises:
+            RunError: if files are missing or changed, or the state has another shape.
+        """
+        path = self._folder / str(update)
+        expected = self._read_metrics(update).get("digest")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                state = self._orbax.load(update, abstract)
+        except Exception as error:
+            raise RunError(f"{path}: {self._why(update, abstract, error)}") from None
+        if _digest(state) != expected:
+            raise RunError(f"{path}: the checkpoint is broken (its content does not match its digest)")
+        return state
+
+    def _why(self, update: int, abstract: Any, error: Exception) -> str:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                saved = self._orbax.load(update)
+        except Exception:
+            return f"the checkpoint is broken or cut short ({str(error).splitlines()[0][:200]})"
+
+        def shapes(tree: Any) -> list[str]:
+            # A state read without a form comes as dicts and lists; the names of its leaves tell enough.
+            leaves = jax.tree_util.tree_leaves_with_path(tree)
+            return sorted(f"{_plain(path)} {tuple(np.shape(leaf))}" for path, leaf in leaves)
+
+        wanted, there = shapes(abstract), shapes(saved)
+        different = sorted(set(there) - set(wanted))[:1], sorted(set(wanted) - set(there))[:1]
+        return f"the checkpoint has another shape (it has {different[0]}, this program needs {different[1]})"
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._orbax.close()
+
+
+def _plain(path: tuple[Any, ...]) -> str:
+    names = []
+    for entry in path:
+        for attribute in ("name", "key", "idx"):
+            if hasattr(entry, attribute):
+                names.append(str(getattr(entry, attribute)))
+                break
+    return ".".join(names)
+
+
+class Table:
+    """A CSV file that grows by rows and can be cut back to an update."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] | None = None
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Add rows and see them to the disk; the first ones decide the columns."""
+        new = not self.path.exists()
+        if self._columns is None:
+            self._columns = list(rows[0]) if new else self._header()
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _header(self) -> list[str]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file))
+
+    def cut(self, update: int) -> None:
+        """Drop the rows after an update: a run resumed there writes them again.
+
+        Raises:
+            RunError: if a row that has to stay is broken, with its line.
+        """
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        header = next(csv.reader(lines[:1])) if lines else []
+        if "update" not in header:
+            raise RunError(f"{self.path}, line 1: there is no column 'update'")
+        kept = lines[:1]
+        column = header.index("update")
+        for number, line in enumerate(lines[1:], start=2):
+            cells = next(csv.reader([line]), [])
+            whole = len(cells) == len(header) and cells[column].isdigit() and line.endswith("\n")
+            if whole and int(cells[column]) > update:
+                break
+            if not whole:
+                # The last line may be half written when a run was killed; the checkpoint is older than it.
+                if number == len(lines) and (len(cells) <= column or not cells[column].isdigit() or
+                                             int(cells[column]) > update):
+                    break
+                raise RunError(f"{self.path}, line {number}: the row is broken: {line.strip()[:80]!r}")
+            kept.append(line)
+        replace_file(self.path, "".join(kept))
