@@ -6,8 +6,8 @@ arithmetic (all sellers in one matrix, or a stack of networks) is known here onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -76,19 +76,31 @@ class NetworkSpec:
     """One network of the learner, actor or critic, for all sellers.
 
     Attributes:
-        graph: nnx's static half of one network.
-        make: (key) → one network.
+        cell: `gru` or `lstm`.  in_size, hidden_size, out_size: D, H, A.
+        out_gain: gain of the last layer's orthogonal start.
         num_sellers: S.  stacked: one set of parameters a seller.
         central: the input is the global state, the same for all sellers; an unstacked network then answers for all.
-        memory: width M of one memory.
     """
 
-    graph: Any
-    make: Callable[[Array], RecurrentNetwork]
+    cell: str
+    in_size: int
+    hidden_size: int
+    out_size: int
+    out_gain: float
     num_sellers: int
     stacked: bool
     central: bool
-    memory: int
+
+    def make(self, key: Array) -> RecurrentNetwork:
+        """One network, freshly initialised."""
+        return RecurrentNetwork(
+            self.cell, self.in_size, self.hidden_size, self.out_size, self.out_gain, rngs=nnx.Rngs(params=key)
+        )
+
+    @property
+    def memory(self) -> int:
+        """Width M of one memory."""
+        return memory_size(self.cell, self.hidden_size)
 
     @property
     def memory_sellers(self) -> int:
@@ -111,10 +123,10 @@ class NetworkSpec:
         return jnp.zeros((num_envs, self.memory_sellers, self.memory))
 
     def _bind(self, parameters: Parameters) -> RecurrentNetwork:
-        abstract = self.graph[1]
+        graph, abstract = _abstract(self)
         state = jax.tree.map(lambda leaf: leaf, abstract)
         nnx.replace_by_pure_dict(state, parameters)
-        return nnx.merge(self.graph[0], state)
+        return nnx.merge(graph, state)
 
     def _inputs(self, inputs: Array) -> Array:
         """[..., E, S, O] with the seller's number appended where one network serves several sellers."""
@@ -171,49 +183,47 @@ class NetworkSpec:
         return out.reshape(shape), after.reshape(shape)
 
 
+@lru_cache(maxsize=64)
+def _abstract(spec: NetworkSpec) -> tuple[Any, Any]:
+    """nnx's static half of a network, and the shapes of its parameters."""
+    return nnx.split(nnx.eval_shape(lambda: spec.make(jax.random.key(0))))
+
+
 def num_outputs(shape: MarketShape) -> int:
     """Logits of one seller: K price levels and, where orders are chosen, Q order levels, for each product."""
     levels = shape.prices.num_levels + (shape.inventory.num_order_levels if shape.chooses_orders else 0)
     return shape.num_products * levels
 
 
-def _spec(settings: LearnerSettings, make: Callable[[Array], RecurrentNetwork], num_sellers: int, central: bool):
-    abstract = nnx.eval_shape(lambda: make(jax.random.key(0)))
-    return NetworkSpec(
-        graph=nnx.split(abstract),
-        make=make,
-        num_sellers=num_sellers,
-        stacked=settings.sharing == "per_seller",
-        central=central,
-        memory=memory_size(settings.cell, settings.hidden_size),
-    )
-
-
 def actor_spec(settings: LearnerSettings, shape: MarketShape, local_size: int) -> NetworkSpec:
     """The actor: local observation [O] → logits of every head."""
-    in_size = local_size + (shape.num_sellers if settings.sharing == "shared" and shape.num_sellers > 1 else 0)
-
-    def make(key: Array) -> RecurrentNetwork:
-        # A small gain makes the first policy nearly uniform (Andrychowicz et al. 2021).
-        return RecurrentNetwork(
-            settings.cell, in_size, settings.hidden_size, num_outputs(shape), 0.01, rngs=nnx.Rngs(params=key)
-        )
-
-    return _spec(settings, make, shape.num_sellers, central=False)
+    return NetworkSpec(
+        cell=settings.cell,
+        in_size=local_size + _number_size(settings, shape),
+        hidden_size=settings.hidden_size,
+        out_size=num_outputs(shape),
+        out_gain=0.01,  # makes the first policy nearly uniform (Andrychowicz et al. 2021)
+        num_sellers=shape.num_sellers,
+        stacked=settings.sharing == "per_seller",
+        central=False,
+    )
 
 
 def critic_spec(settings: LearnerSettings, shape: MarketShape, local_size: int, state_size: int) -> NetworkSpec:
     """The critic: global state [G] → values of all sellers, or local observation [O] → one value."""
-    central = settings.critic == "central"
-    shared = settings.sharing == "shared"
-    if central:
-        in_size, out_size = state_size, shape.num_sellers if shared else 1
-    else:
-        in_size, out_size = local_size + (shape.num_sellers if shared and shape.num_sellers > 1 else 0), 1
+    central, stacked = settings.critic == "central", settings.sharing == "per_seller"
+    return NetworkSpec(
+        cell=settings.cell,
+        in_size=state_size if central else local_size + _number_size(settings, shape),
+        hidden_size=settings.hidden_size,
+        out_size=shape.num_sellers if central and not stacked else 1,
+        out_gain=1.0,
+        num_sellers=shape.num_sellers,
+        stacked=stacked,
+        central=central,
+    )
 
-    def make(key: Array) -> RecurrentNetwork:
-        return RecurrentNetwork(
-            settings.cell, in_size, settings.hidden_size, out_size, 1.0, rngs=nnx.Rngs(params=key)
-        )
 
-    return _spec(settings, make, shape.num_sellers, central=central)
+def _number_size(settings: LearnerSettings, shape: MarketShape) -> int:
+    """Width of the seller's number, which one network for several sellers is told."""
+    return shape.num_sellers if settings.sharing == "shared" and shape.num_sellers > 1 else 0

@@ -1,1 +1,22 @@
-""
+"""Rules to compare learned sellers with. Each is a `market.Policy`, built from a market's shape and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from marl_pricing.market import MarketParams, MarketShape, Policy
+from marl_pricing.policies.base_stock import base_stock
+from marl_pricing.policies.constant import constant, constant_joint, constant_nash
+from marl_pricing.policies.expectations import RuleError
+from marl_pricing.policies.myopic import myopic
+from marl_pricing.policies.random import random
+
+RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
+    "constant_nash": constant_nash,
+    "constant_joint": constant_joint,
+    "random": random,
+    "myopic": myopic,
+    "base_stock": base_stock,
+}
+
+__all__ = ["RULES", "RuleError", "base_stock", "constant", "constant_joint", "constant_nash", "myopic", "random"]

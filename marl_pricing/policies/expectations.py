@@ -1,0 +1,36 @@
+"""What a rule that knows the market expects of the coming epoch."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from marl_pricing.market import MarketParams, MarketShape, MarketState
+from marl_pricing.traffic import Conditions
+from marl_pricing.traffic.analytic import expected_orders
+from marl_pricing.traffic.params import Array
+
+
+class RuleError(ValueError):
+    """A rule that this market cannot have; the message says why."""
+
+
+def expected_demand(shape: MarketShape, params: MarketParams, prices: Array, available: Array | None = None) -> Array:
+    """Units [N] ordered in an epoch on average, at latent level 1 and without a shock.
+
+    Args:
+        prices: [N] money.
+        available: [N] bool, offers whose seller is in the market; None for all.
+    """
+    if available is None:
+        available = jnp.ones((shape.num_offers,), bool)
+    level = jnp.ones((shape.num_offers,), prices.dtype)
+    conditions = Conditions(prices, level, available, params.demand.scale)
+    share = params.traffic.agent_share
+    return expected_orders(shape.traffic, shape.demand, params.demand, conditions, share).sum(0)
+
+
+def in_market(shape: MarketShape, state: MarketState) -> Array:
+    """Offers [N] whose seller has not left the market."""
+    if state.active is None:
+        return jnp.ones((shape.num_offers,), bool)
+    return jnp.repeat(state.active, shape.num_products, total_repeat_length=shape.num_offers)

@@ -1,0 +1,44 @@
+"""Uniform actions: what is earned without thinking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
+from marl_pricing.policies.constant import nothing
+from marl_pricing.traffic.params import Array
+
+
+@lru_cache(maxsize=64)
+def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
+    size = (shape.num_sellers, shape.num_products)
+
+    def act(
+        parameters: Any,
+        key: Array,
+        memory: Any,
+        observation: Observation,
+        state: MarketState,
+        params: MarketParams,
+    ) -> tuple[Action, Any]:
+        key_price, key_order = jax.random.split(key)
+        if shape.discrete_prices:
+            price = jax.random.randint(key_price, size, 0, shape.prices.num_levels)
+        else:
+            price = jax.random.uniform(key_price, size, minval=-1.0, maxval=1.0) * params.prices.max_change
+        order = None
+        if shape.chooses_orders:
+            order = jax.random.categorical(key_order, jnp.where(observation.order_mask, 0.0, -jnp.inf))
+        return Action(price, order), memory
+
+    return act
+
+
+def random(shape: MarketShape, params: MarketParams) -> Policy:
+    """Each price action is drawn uniformly, and each order uniformly among the levels allowed now."""
+    return Policy("random", (), nothing, _act(shape))
