@@ -299,10 +299,10 @@ def _minibatch(
 
 
 def rows_per_block(settings: LearnerSettings) -> int | None:
-    """Rows of a gradient block: as set, else 32 on a CPU (measured) and everything at once elsewhere."""
+    """Rows of a gradient block: as set, else 16 on a CPU (measured: python -m benchmarks blocks) and everything at once elsewhere."""
     if settings.rows_per_block is not None:
         return settings.rows_per_block
-    return 32 if jax.default_backend() == "cpu" else None
+    return 16 if jax.default_backend() == "cpu" else None
 
 
 def minibatch_index(key: Array, env_index: Array, num_minibatches: int) -> Array:
