@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from marl_pricing.doors import revision, say_errors
+from marl_pricing.doors import revision, run_hydra, say_errors
 
 
 def _start_devices(wanted: Any) -> None:
@@ -84,4 +84,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_hydra(main)

@@ -58,7 +58,8 @@ def _sentence(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
         given = value.get(tag) if isinstance(value, dict) else value
         return f"{field}.{tag}={given!r}: accepted is {context.get('expected_tags', 'one of its kinds')}"
     if kind == "value_error":
-        return f"{field}={value!r}: {context['error']}" if parts else f"{context['error']}"
+        # A check over several fields names them itself; its input is the whole group.
+        return str(context["error"])
     accepted = _ACCEPTED.get(kind, error["msg"]).format(**context)
     return f"{field}={value!r}: accepted is {accepted}"
 

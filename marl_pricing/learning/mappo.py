@@ -131,9 +131,7 @@ def critic_values(learner: Learner, parameters: Parameters, segment: Segment, me
         The next states are one wide step from every memory of the segment: no second walk through time, and the place
         where a robust critic asks about several candidate next states.
     """
-    values, memories = learner.critic.sequence(
-        parameters, _seen(learner, segment.observation), memory, segment.first
-    )
+    values, memories = learner.critic.sequence(parameters, _seen(learner, segment.observation), memory, segment.first)
     num_steps, num_envs = segment.first.shape
 
     def flat(x: Array) -> Array:
@@ -173,9 +171,7 @@ def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) ->
         learnable = learnable.replace(critic={**learnable.critic, "out": out})
     if own.normalise_advantage:
         advantage = _standardise(advantage, live, total, by_seller=learner.actor.stacked)
-    batch = Batch(
-        segment, state.rollout.actor_memory, state.rollout.critic_memory, value, target, advantage, live
-    )
+    batch = Batch(segment, state.rollout.actor_memory, state.rollout.critic_memory, value, target, advantage, live)
     after = state.replace(
         learnable=learnable, statistics=statistics, rollout=state.rollout.replace(critic_memory=critic_memory)
     )
@@ -364,9 +360,7 @@ def update(
             return (learnable, stopped), sums
         shapes = jax.eval_shape(step, learnable, index)[1]
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        learnable, sums = jax.lax.cond(
-            stopped, lambda: (learnable, nothing), lambda: step(learnable, index)
-        )
+        learnable, sums = jax.lax.cond(stopped, lambda: (learnable, nothing), lambda: step(learnable, index))
         far = sums["kl"] > 1.5 * own.target_kl * jnp.maximum(sums["live"], 1.0)
         return (learnable, stopped | far), sums
 
@@ -374,9 +368,7 @@ def update(
         index = minibatch_index(jax.random.fold_in(batch_key, number), env_index, own.num_minibatches)
         return jax.lax.scan(minibatch, carry, index)
 
-    (learnable, _), sums = jax.lax.scan(
-        epoch, (state.learnable, jnp.zeros((), bool)), jnp.arange(own.num_epochs)
-    )
+    (learnable, _), sums = jax.lax.scan(epoch, (state.learnable, jnp.zeros((), bool)), jnp.arange(own.num_epochs))
     count = jnp.maximum(sums.pop("live").sum(), 1.0)
     measures |= {name: value.sum() / count for name, value in sums.items()}
     measures |= segment_measures(learner.shape, params, segment, total)

@@ -50,8 +50,15 @@ class Monitor:
     """Reports of one run. Use as a context manager."""
 
     def __init__(
-        self, folder: Path, num_updates: int, steps_per_update: int, start: int, price_range: tuple[float, float],
-        *, tensorboard: bool = True, quiet: bool = False,
+        self,
+        folder: Path,
+        num_updates: int,
+        steps_per_update: int,
+        start: int,
+        price_range: tuple[float, float],
+        *,
+        tensorboard: bool = True,
+        quiet: bool = False,
     ) -> None:
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
         self._num_updates, self._steps_per_update = num_updates, steps_per_update
@@ -95,7 +102,9 @@ class Monitor:
         rate = num_seeds * num_updates * self._steps_per_update / (now - self._last)
         self._last = now
         self._metrics.append(rows_of(measures, update - num_updates + 1))
-        self._timing.append([{"update": update, "seconds": f"{now - self._begin:.3f}", "steps_per_second": f"{rate:.0f}"}])
+        self._timing.append(
+            [{"update": update, "seconds": f"{now - self._begin:.3f}", "steps_per_second": f"{rate:.0f}"}]
+        )
         if self._writer is not None:
             self._write(update, measures, rate)
         self._show(update, measures, rate, now)

@@ -50,9 +50,7 @@ class RecurrentNetwork(nnx.Module):
         self.embed = nnx.Linear(in_size, hidden_size, kernel_init=gain, rngs=rngs)
         self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
         self.head = nnx.Linear(hidden_size, hidden_size, kernel_init=gain, rngs=rngs)
-        self.out = nnx.Linear(
-            hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs
-        )
+        self.out = nnx.Linear(hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs)
 
     def read(self, memory: Array) -> Array:
         """Output [..., A] from memories [..., M]."""

@@ -78,9 +78,7 @@ def preserve_outputs(out_layer: dict[str, Any], old: ValueStatistics, new: Value
     old_mean, old_spread = moments(old)
     new_mean, new_spread = moments(new)
     if stacked:
-        old_mean, old_spread, new_mean, new_spread = (
-            x[:, None] for x in (old_mean, old_spread, new_mean, new_spread)
-        )
+        old_mean, old_spread, new_mean, new_spread = (x[:, None] for x in (old_mean, old_spread, new_mean, new_spread))
     scale = old_spread / new_spread
     kernel_scale = scale[:, None] if stacked else scale
     return {

@@ -106,9 +106,7 @@ def _gru_backward(saved, grad_hiddens: Array):
         grad = grad_gates @ kernel + grad * update
         return jnp.where(first[:, None], 0.0, grad), jnp.concatenate([grad_gates, grad_new], axis=-1)
 
-    grad_hidden, grads = jax.lax.scan(
-        step, jnp.zeros_like(hidden), (grad_hiddens, gates, before, first), reverse=True
-    )
+    grad_hidden, grads = jax.lax.scan(step, jnp.zeros_like(hidden), (grad_hiddens, gates, before, first), reverse=True)
     grad_from_hidden = grads[..., : 3 * size]
     grad_from_input = jnp.concatenate([grads[..., : 2 * size], grads[..., 3 * size :]], axis=-1)
     contract = (((0, 1), (0, 1)), ((), ()))

@@ -97,9 +97,9 @@ def rollout(
         logits, memory = actor.step(parameters, state.observation.local, memory)
         heads = actions.split_heads(shape, logits, state.observation.order_mask)
         indices = jax.vmap(actions.sample)(keys[:, 0], heads)
-        after, following, outcome = jax.vmap(
-            lambda key, own, action: market.step(key, shape, own, action, params)
-        )(keys[:, 1], state.market, actions.to_action(indices))
+        after, following, outcome = jax.vmap(lambda key, own, action: market.step(key, shape, own, action, params))(
+            keys[:, 1], state.market, actions.to_action(indices)
+        )
         done = outcome.terminated | outcome.truncated[:, None]
         over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)
         restarted, seen = _restart(keys[:, 2], shape, params, over, after, following)

@@ -1,8 +1,8 @@
 """Run folders: what a training leaves behind, written so that a kill at any moment loses nothing but time.
 
-    config.yaml     the resolved configuration        provenance.json   versions, git revision, command
-    metrics.csv     one row an update and seed        timing.csv        wall-clock figures (not reproducible)
-    checkpoints/    latest and best                   tensorboard/      event files
+config.yaml     the resolved configuration        provenance.json   versions, git revision, command
+metrics.csv     one row an update and seed        timing.csv        wall-clock figures (not reproducible)
+checkpoints/    latest and best                   tensorboard/      event files
 """
 
 from __future__ import annotations
@@ -260,8 +260,9 @@ class Table:
                 break
             if not whole:
                 # The last line may be half written when a run was killed; the checkpoint is older than it.
-                if number == len(lines) and (len(cells) <= column or not cells[column].isdigit() or
-                                             int(cells[column]) > update):
+                if number == len(lines) and (
+                    len(cells) <= column or not cells[column].isdigit() or int(cells[column]) > update
+                ):
                     break
                 raise RunError(f"{self.path}, line {number}: the row is broken: {line.strip()[:80]!r}")
             kept.append(line)

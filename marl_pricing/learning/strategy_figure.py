@@ -7,9 +7,7 @@ import numpy as np
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
-def strategy_figure(
-    history: list[tuple[int, np.ndarray, np.ndarray]], price_range: tuple[float, float]
-) -> np.ndarray:
+def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_range: tuple[float, float]) -> np.ndarray:
     """Mean price of each seller over updates, and the present distribution of its prices.
 
     Args:

@@ -103,10 +103,18 @@ def train(
     price_range = float(np.min(params.prices.low)), float(np.max(params.prices.high))
     first_process = jax.process_index() == 0
     saved = done
-    with finish_first() as interrupted, Monitor(
-        folder, own.num_updates, own.steps_per_update, done, price_range,
-        tensorboard=tensorboard and first_process, quiet=quiet or not first_process,
-    ) as monitor:
+    with (
+        finish_first() as interrupted,
+        Monitor(
+            folder,
+            own.num_updates,
+            own.steps_per_update,
+            done,
+            price_range,
+            tensorboard=tensorboard and first_process,
+            quiet=quiet or not first_process,
+        ) as monitor,
+    ):
         while done < own.num_updates and not interrupted:
             state, measures = program.train(state, stacked, block)
             host = jax.device_get(measures)

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
+DEMO := runs/demo_$(STAMP)
+
+.PHONY: demo test lint bench tensorboard clean
+
+# Trains competitive and cooperative sellers, evaluates both, prints the path of the report.
+demo: $(INSTALLED)
+	$(BIN)/python train.py experiment=competitive run.folder=$(DEMO)/competitive
+	$(BIN)/python train.py experiment=cooperative run.folder=$(DEMO)/cooperative
+	$(BIN)/python evaluate.py run=$(DEMO)/competitive run=$(DEMO)/cooperative out=$(DEMO)/evaluation
+
+# The whole suite: style, types, tests.
+test: $(INSTALLED) lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The speed table of the README.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+tensorboard: $(INSTALLED)
+	$(BIN)/tensorboard --logdir runs --port 6006
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

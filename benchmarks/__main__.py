@@ -1,0 +1,92 @@
+"""`python -m benchmarks [GROUP …]`: the speed table.
+
+Every group runs in a process of its own, so that its peak memory is its own; values are medians of several runs, with
+compilation apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+GROUPS = {
+    "market": "market steps, random actions",
+    "training": "whole updates of recurrent MAPPO",
+    "env": "the PettingZoo environment in a Python loop",
+    "cell": "the GRU's gradient against lax.scan's",
+    "blocks": "rows of a gradient block (not in the default table)",
+}
+DEFAULT = ("market", "training", "env", "cell")
+
+
+def measure(group: str, repeats: int) -> list[dict[str, Any]]:
+    """The rows of one group, in this process."""
+    import jax
+
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    from benchmarks import market, pettingzoo_env, training
+
+    functions = {
+        "market": market.rows,
+        "training": training.rows,
+        "env": pettingzoo_env.rows,
+        "cell": lambda repeats: training.cell_rows(3 * repeats),
+        "blocks": training.block_rows,
+    }
+    rows = functions[group](repeats)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [row | {"peak_mib": peak} for row in rows]
+
+
+def main() -> int:
+    """Run the groups and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    told = "; ".join(f"{name}: {text}" for name, text in GROUPS.items())
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=told)
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is printed (default 5)")
+    parser.add_argument("--json", action="store_true", help="measure one group here and print it as JSON")
+    given = parser.parse_args()
+    unknown = sorted(set(given.groups) - set(GROUPS))
+    if unknown:
+        parser.error(f"GROUP={unknown[0]!r}: accepted is {', '.join(GROUPS)}")
+    if given.repeats < 1:
+        parser.error(f"--repeats={given.repeats}: accepted is a number of at least 1")
+    if given.json:
+        print(json.dumps(measure((given.groups or ["market"])[0], given.repeats)))
+        return 0
+    console = Console()
+    table = Table("what", "median", "unit", "compile", "peak memory", "note", title=f"{os.cpu_count()} cores")
+    for column in (1, 3, 4):
+        table.columns[column].justify = "right"
+    for group in given.groups or DEFAULT:
+        command = [sys.executable, "-m", "benchmarks", group, "--json", "--repeats", str(given.repeats)]
+        with console.status(f"measuring {group} …"):
+            done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            console.print(f"[red]{group} failed[/red]\n{done.stderr[-2000:]}")
+            return 1
+        for row in json.loads(done.stdout.splitlines()[-1]):
+            value = row["value"]
+            table.add_row(
+                row["name"],
+                f"{value:,.0f}" if value >= 100 else f"{value:.2f}",
+                row["unit"],
+                f"{row['compile_seconds']:.1f} s" if "compile_seconds" in row else "",
+                f"{row['peak_mib']:,.0f} MiB",
+                row["note"],
+            )
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,170 @@
+"""Training speed: whole updates (rollout, targets, epochs of minibatches) of recurrent MAPPO."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.config import default_market
+from marl_pricing.learning.mappo import Learner, make_learner
+from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.settings import LearnerSettings
+
+SIZES = ((64, 64), (256, 64), (64, 128), (256, 128))
+
+
+def matmul_peak(size: int = 2048, repeats: int = 15) -> float:
+    """Largest float32 matrix-product rate seen in this run, FLOP/s: one product a device, all at once."""
+    products = [jax.device_put(jax.random.normal(jax.random.key(0), (size, size)), device) for device in jax.devices()]
+    multiply = jax.jit(lambda a: a @ a)
+    jax.block_until_ready([multiply(a) for a in products])
+    best = float("inf")
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        jax.block_until_ready([multiply(a) for a in products])
+        best = min(best, time.perf_counter() - begin)
+    return 2.0 * size**3 * len(products) / best
+
+
+def _forward_flops(spec: NetworkSpec) -> int:
+    """Matrix products of one network for one row and epoch."""
+    gates = (3 if spec.cell == "gru" else 4) * spec.hidden_size
+    hidden = spec.hidden_size
+    return 2 * (spec.in_size * hidden + 2 * hidden * gates + hidden * hidden + hidden * spec.out_size)
+
+
+def update_flops(learner: Learner) -> int:
+    """Matrix products of one update: the actor once for the rollout, the critic twice for its values, and three times
+    the forward pass (forward and backward) of both in every epoch."""
+    own = learner.settings
+    epochs = own.num_envs * own.num_steps
+    actor = epochs * learner.shape.num_sellers * _forward_flops(learner.actor)
+    critic = epochs * learner.critic.memory_sellers * _forward_flops(learner.critic)
+    return actor * (1 + 3 * own.num_epochs) + critic * (2 + 3 * own.num_epochs)
+
+
+def measure(settings: LearnerSettings, repeats: int, seconds: float = 1.5) -> dict[str, Any]:
+    """Seller steps a second of whole updates: median of `repeats` runs of about `seconds` each."""
+    own = default_market()
+    learner = make_learner(settings, *own)
+    program = Program(learner)
+    params = program.stack(own.params)
+    begin = time.perf_counter()
+    state = jax.block_until_ready(program.init(params))
+    started = time.perf_counter() - begin
+    begin = time.perf_counter()
+    compiled = program.compiled(state, params, 1)
+    compile_seconds = time.perf_counter() - begin
+    state, _ = jax.block_until_ready(compiled(state, params))
+    begin = time.perf_counter()
+    state, _ = jax.block_until_ready(compiled(state, params))
+    updates = max(1, round(seconds / (time.perf_counter() - begin)))
+    rates = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        for _ in range(updates):
+            state, _ = compiled(state, params)
+        jax.block_until_ready(state)
+        rates.append(updates / (time.perf_counter() - begin))
+    rate = median(rates)
+    return {
+        "value": rate * settings.steps_per_update * own.shape.num_sellers,
+        "flops": rate * update_flops(learner),
+        "compile_seconds": compile_seconds,
+        "init_seconds": started,
+    }
+
+
+def rows(repeats: int = 5) -> list[dict[str, Any]]:
+    """Training rows: 128 steps, 4 epochs, 4 minibatches, 3 sellers, separate actor and critic GRU, float32."""
+    peak = matmul_peak()
+    table = []
+    for num_envs, hidden in SIZES:
+        got = measure(LearnerSettings(num_envs=num_envs, hidden_size=hidden), repeats)
+        table.append(
+            {
+                "name": f"training: {num_envs} environments, hidden {hidden}",
+                "value": got["value"],
+                "unit": "seller steps/s",
+                "compile_seconds": got["compile_seconds"],
+                "note": f"{got['flops'] / 1e9:.0f} GFLOP/s, {100 * got['flops'] / peak:.0f} % of the matmul peak",
+            }
+        )
+    peak = max(peak, matmul_peak())
+    table.append(
+        {"name": "float32 matmul peak of this run", "value": peak / 1e9, "unit": "GFLOP/s", "note": "2048 × 2048"}
+    )
+    return table
+
+
+def block_rows(repeats: int = 3) -> list[dict[str, Any]]:
+    """Gradient blocks: how many rows of a minibatch go through time together."""
+    table = []
+    for num_envs, hidden in ((64, 64), (256, 64), (256, 128)):
+        for block in (8, 16, 32, 64, 1024):
+            settings = LearnerSettings(num_envs=num_envs, hidden_size=hidden, rows_per_block=block)
+            got = measure(settings, repeats, seconds=0.8)
+            table.append(
+                {
+                    "name": f"blocks: {num_envs} environments, hidden {hidden}, {block} rows",
+                    "value": got["value"],
+                    "unit": "seller steps/s",
+                    "compile_seconds": got["compile_seconds"],
+                    "note": "",
+                }
+            )
+    return table
+
+
+def _plain_gru(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Array) -> jax.Array:
+    from marl_pricing.learning.recurrent import gru_step
+
+    def step(hidden: jax.Array, at: Any):
+        hidden = gru_step(params, at[0], jnp.where(at[1][:, None], 0.0, hidden))
+        return hidden, hidden
+
+    return jax.lax.scan(step, hidden, (inputs, first))[1]
+
+
+def cell_rows(repeats: int = 15) -> list[dict[str, Any]]:
+    """The GRU's gradient by hand against the one of `lax.scan`, in the same run."""
+    from marl_pricing.learning.recurrent import CellParams, gru_sequence
+
+    table = []
+    for size, batch in ((64, 24), (128, 24)):
+        key = jax.random.key(0)
+        params = CellParams(
+            0.1 * jax.random.normal(key, (size, 3 * size)),
+            0.1 * jax.random.normal(key, (size, 3 * size)),
+            jnp.zeros((3 * size,)),
+            jnp.zeros((size,)),
+        )
+        inputs = jax.random.normal(key, (128, batch, size))
+        first = jax.random.bernoulli(key, 0.02, (128, batch))
+        hidden = jnp.zeros((batch, size))
+        times: dict[str, list[float]] = {"by hand": [], "lax.scan": []}
+        functions = {
+            name: jax.jit(jax.grad(lambda p, x, f=f: (f(p, x, hidden, first) ** 2).sum(), argnums=(0, 1)))
+            for name, f in (("by hand", gru_sequence), ("lax.scan", _plain_gru))
+        }
+        for number in range(repeats + 1):
+            for name, function in functions.items():
+                begin = time.perf_counter()
+                jax.block_until_ready(function(params, inputs))
+                if number:
+                    times[name].append(time.perf_counter() - begin)
+        ratio = median(b / a for a, b in zip(times["by hand"], times["lax.scan"], strict=True))
+        table.append(
+            {
+                "name": f"GRU gradient by hand, hidden {size}, {batch} rows",
+                "value": ratio,
+                "unit": "times as fast as lax.scan's",
+                "note": f"{1e3 * median(times['by hand']):.1f} ms against {1e3 * median(times['lax.scan']):.1f} ms",
+            }
+        )
+    return table
