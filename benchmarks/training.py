@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -131,6 +132,10 @@ def _plain_gru(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Arr
     return jax.lax.scan(step, hidden, (inputs, first))[1]
 
 
+def _squares(f: Any, hidden: jax.Array, first: jax.Array, params: Any, inputs: jax.Array) -> jax.Array:
+    return (f(params, inputs, hidden, first) ** 2).sum()
+
+
 def cell_rows(repeats: int = 15) -> list[dict[str, Any]]:
     """The GRU's gradient by hand against the one of `lax.scan`, in the same run."""
     from marl_pricing.learning.recurrent import CellParams, gru_sequence
@@ -149,7 +154,7 @@ def cell_rows(repeats: int = 15) -> list[dict[str, Any]]:
         hidden = jnp.zeros((batch, size))
         times: dict[str, list[float]] = {"by hand": [], "lax.scan": []}
         functions = {
-            name: jax.jit(jax.grad(lambda p, x, f=f: (f(p, x, hidden, first) ** 2).sum(), argnums=(0, 1)))
+            name: jax.jit(jax.grad(partial(_squares, f, hidden, first), argnums=(0, 1)))
             for name, f in (("by hand", gru_sequence), ("lax.scan", _plain_gru))
         }
         for number in range(repeats + 1):

@@ -68,9 +68,7 @@ def build(settings: ExperimentSettings) -> Experiment:
     """
     built = build_market(settings.market, settings.traffic)
     if settings.market.prices.map == "adjust":
-        raise refuse(
-            "market.prices.map", "adjust", "'levels' or 'scale' for this learner; 'adjust' is environment only"
-        )
+        raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
     return Experiment(settings, built, make_learner(settings.learner, *built))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -102,7 +103,7 @@ class LevelPrices(Settings):
         if self.levels is not None:
             if len(self.levels) < 2:
                 raise refuse("market.prices.levels", self.levels, "a list of at least 2 prices")
-            if any(b <= a for a, b in zip(self.levels, self.levels[1:], strict=False)):
+            if any(b <= a for a, b in pairwise(self.levels)):
                 raise refuse("market.prices.levels", self.levels, "an increasing list of prices")
         return self
 
@@ -111,14 +112,14 @@ class ScalePrices(Settings):
     """The last price times a factor, clipped."""
 
     map: Literal["scale"]
-    factors: Annotated[list[Positive], Field(min_length=2)] = [0.9, 0.97, 1.0, 1.03, 1.1]
+    factors: Annotated[list[Positive], Field(min_length=2, default_factory=lambda: [0.9, 0.97, 1.0, 1.03, 1.1])]
     low: EachPositive
     high: EachPositive
     start: EachPositive | Literal["middle", "random"] = "middle"
 
     @model_validator(mode="after")
     def _increasing(self) -> ScalePrices:
-        if any(b <= a for a, b in zip(self.factors, self.factors[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(self.factors)):
             raise refuse("market.prices.factors", self.factors, "an increasing list of factors")
         return self
 
@@ -178,7 +179,7 @@ class ChosenOrders(_Stocked):
     @model_validator(mode="after")
     def _has_zero(self) -> ChosenOrders:
         levels = self.order_levels
-        if levels[0] != 0 or any(b <= a for a, b in zip(levels, levels[1:], strict=False)):
+        if levels[0] != 0 or any(b <= a for a, b in pairwise(levels)):
             raise refuse("market.inventory.order_levels", levels, "an increasing list that begins with 0")
         return self
 

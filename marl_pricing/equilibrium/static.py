@@ -169,8 +169,8 @@ def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
     profits = np.asarray(_profits(shape, params, jnp.asarray(candidates[best])))
     if residuals[best] > 1e-6 * max(scale, float(np.abs(profits).max())):
         raise NoEquilibriumError(
-            f"{what}: best responses do not settle; after {_SWEEPS} rounds prices still move by {moved:.3g} and the best "
-            f"point leaves a gain of {residuals[best]:.3g} a epoch from deviating"
+            f"{what}: best responses do not settle; after {_SWEEPS} rounds prices move by {moved:.3g} and the best "
+            f"point leaves a gain of {residuals[best]:.3g} an epoch from deviating"
         )
     at = candidates[best]
     return Equilibrium(at, np.asarray(_demand(shape, params, jnp.asarray(at))), profits, residuals[best])

@@ -295,7 +295,7 @@ def _minibatch(
 
 
 def rows_per_block(settings: LearnerSettings) -> int | None:
-    """Rows of a gradient block: as set, else 16 on a CPU (measured: python -m benchmarks blocks) and everything at once elsewhere."""
+    """Rows of a gradient block: as set, else 16 on a CPU (`python -m benchmarks blocks`), all at once elsewhere."""
     if settings.rows_per_block is not None:
         return settings.rows_per_block
     return 16 if jax.default_backend() == "cpu" else None

@@ -24,8 +24,8 @@ def segment_measures(
     `return_raw`, `return_shaped` [S] are the mean reward per epoch times the episode length; `price_mean` [S] money;
     `price_spread` [] standard deviation of the posted prices; `fill_rate` [S] units sold over units demanded;
     `stockout_rate` [S] share of offers and epochs with unmet demand; `stock_mean` [S] units on hand (absent where stock
-    is unlimited); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price, between
-    the lowest and the highest that may be posted.
+    is unlimited); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price,
+    between the lowest and the highest that may be posted.
     """
     outcome = segment.outcome
     by_seller = (shape.num_sellers, shape.num_products)
