@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,14 @@ def train(
         done = checkpoints.find("latest")
         state = checkpoints.load(done, program.abstract_state(stacked))
     else:
-        state = program.init(stacked)
+        state = None
+    block = block_length(own.num_updates, schedule.report_every)
+    with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
+        training = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
+        state = program.init(stacked) if state is None else state
+        step = training.result()
     for name in (METRICS, TIMING):
         Table(folder / name).cut(done)
-    block = block_length(own.num_updates, schedule.report_every)
     price_range = float(np.min(params.prices.low)), float(np.max(params.prices.high))
     first_process = jax.process_index() == 0
     saved = done
@@ -116,7 +121,7 @@ def train(
         ) as monitor,
     ):
         while done < own.num_updates and not interrupted:
-            state, measures = program.train(state, stacked, block)
+            state, measures = step(state, stacked)
             host = jax.device_get(measures)
             done += block
             if first_process:

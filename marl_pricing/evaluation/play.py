@@ -1,0 +1,113 @@
+"""Episodes of one policy, all at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from marl_pricing import market
+from marl_pricing.market import MarketParams, MarketShape, Outcome, Policy
+from marl_pricing.market.reward import profit
+
+Array = jax.Array
+
+
+class Record(struct.PyTreeNode):
+    """What happened in E episodes of T epochs. After a seller has left, its entries mean nothing: `live` is False."""
+
+    price: Array  # [E, T, N] money, posted
+    price_paid: Array  # [E, T, N] money per unit
+    stock: Array  # [E, T, N] units on hand when the shoppers came; inf where stock is unlimited
+    arrivals: Array  # [E, T, N] units that joined the stock
+    on_order: Array  # [E, T, N] units on the way after the epoch
+    ordered: Array  # [E, T, N] units ordered from the supplier
+    demand: Array  # [E, T, N] units that shoppers wanted
+    sales: Array  # [E, T, N] units sold
+    unmet: Array  # [E, T, N] units, demand less sales
+    profit: Array  # [E, T, N] money, of the offer: market.reward.profit
+    reward_raw: Array  # [E, T, S] money, r_i: profit less the penalties of the seller
+    reward_shaped: Array  # [E, T, S] r'_i = ω r_i + (1 − ω) Σ_j r_j
+    live: Array  # [E, T, S] bool, the seller was in a market that had not ended
+
+
+def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Array) -> Record:
+    offer_profit = profit(
+        shape.reward,
+        params.reward,
+        price_paid=outcome.price_paid,
+        sales=outcome.sales,
+        unmet=outcome.unmet,
+        stock_left=None if shape.inventory.unlimited else outcome.stock - outcome.sales,
+        ordered=outcome.ordered,
+    )
+    return Record(
+        price=outcome.prices,
+        price_paid=outcome.price_paid,
+        stock=outcome.stock,
+        arrivals=outcome.arrivals,
+        on_order=outcome.on_order,
+        ordered=outcome.ordered,
+        demand=outcome.demand,
+        sales=outcome.sales,
+        unmet=outcome.unmet,
+        profit=offer_profit,
+        reward_raw=outcome.reward,
+        reward_shaped=outcome.shaped,
+        live=live,
+    )
+
+
+@partial(jax.jit, static_argnames=("shape", "act", "num_episodes"))
+def _play(
+    key: Array, shape: MarketShape, params: MarketParams, act: Any, parameters: Any, memory: Any, num_episodes: int
+) -> Record:
+    key_market, key_policy = jax.random.split(key)
+
+    def episode(number: Array) -> Record:
+        own_market, own_policy = (jax.random.fold_in(k, number) for k in (key_market, key_policy))
+        state, observation = market.reset(jax.random.fold_in(own_market, 0), shape, params)
+
+        def epoch(carry: tuple, time: Array) -> tuple[tuple, Record]:
+            state, observation, memory, gone = carry
+            action, memory = act(
+                parameters, jax.random.fold_in(own_policy, time), memory, observation, state, params
+            )
+            state, observation, outcome = market.step(
+                jax.random.fold_in(own_market, time + 1), shape, state, action, params
+            )
+            live = outcome.acted & ~gone
+            carry = (state, observation, memory, gone | outcome.terminated)
+            return carry, _record(shape, params, outcome, live)
+
+        gone = jnp.zeros((shape.num_sellers,), bool)
+        first = (state, observation, memory, gone)
+        return jax.lax.scan(epoch, first, jnp.arange(shape.episode_length))[1]
+
+    return jax.vmap(episode)(jnp.arange(num_episodes))
+
+
+def play(key: Array, shape: MarketShape, params: MarketParams, policy: Policy, num_episodes: int) -> Record:
+    """Play whole episodes, each from its reset to its end.
+
+    Random numbers are common: the market's depend on `key`, the episode's number and the epoch only, so that two
+    policies meet the same shoppers, and the first E episodes are the same however many are played. A policy draws from
+    keys of its own.
+
+    Args:
+        num_episodes: E.
+
+    Returns:
+        A record of NumPy arrays.
+
+    Raises:
+        ValueError: for less than one episode.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
+    record = _play(key, shape, params, policy.act, policy.parameters, policy.start(), num_episodes)
+    return jax.tree.map(np.asarray, record)

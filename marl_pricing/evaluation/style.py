@@ -1,0 +1,88 @@
+"""How figures look: one palette, one seller one colour, one way to save."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+# Okabe and Ito (2008), told apart with any colour vision; in an order whose neighbours also differ in lightness.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
+NASH = {"color": "#444444", "linestyle": (0, (6, 3)), "linewidth": 1.3}
+JOINT = {"color": "#444444", "linestyle": (0, (1, 1.6)), "linewidth": 1.6}
+LEARNED, RULE = "#333333", "#8C8C8C"
+WIDTH = 7.2  # inches
+MAP_COLOURS = "cividis"
+
+_SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "figure.dpi": 110,
+    "savefig.dpi": 130,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "marl_pricing",
+}
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with this module's settings, whatever the caller's are."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_SETTINGS):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of the common width; no window is ever opened."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def seller_colour(seller: int) -> str:
+    """The colour of a seller, in every figure."""
+    return PALETTE[seller % len(PALETTE)]
+
+
+def seller_line(seller: int) -> dict:
+    """Colour of a seller's line; from the ninth seller on, where colours come again, another dash."""
+    return {"color": seller_colour(seller), "linestyle": _DASHES[seller // len(PALETTE) % len(_DASHES)]}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    return _saved(figure, "png", {"Software": None})
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same data."""
+    return _saved(figure, "svg", {"Date": None})
+
+
+def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
+    buffer = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()

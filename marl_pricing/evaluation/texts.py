@@ -1,0 +1,124 @@
+"""Figures as people read them, and the sentences of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.metrics import MEASURES
+from marl_pricing.evaluation.summary import PROFIT_GAIN, pick
+from marl_pricing.market import MarketParams, MarketShape
+
+LEARNED = "learned"
+_PERCENT = {"fill_rate", "stockout_share"}
+
+
+def number(measure: str, value: float) -> str:
+    """A value with as many digits as help."""
+    if measure in _PERCENT:
+        return f"{100 * value:.1f} %"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def measure_label(measure: str) -> tuple[str, str]:
+    """Name and unit of a measure."""
+    if measure == PROFIT_GAIN:
+        return "profit gain Δ", "0 Nash … 1 joint profit"
+    return MEASURES[measure].label, MEASURES[measure].unit
+
+
+def _interval(row: pd.Series) -> str:
+    text = number(row["measure"], row["value"])
+    if np.isnan(row["low"]):
+        return text
+    return f"{text} (95 % interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
+
+
+def main_policy(policies: Sequence[str]) -> str:
+    """The policy that a run's figures show: the greedy learned one, else the first."""
+    greedy = [name for name in policies if name == "learned (greedy)"]
+    return (greedy or [name for name in policies if name.startswith(LEARNED)] or list(policies))[0]
+
+
+def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str]) -> str:
+    if len(runs) == 1:
+        row = pick(summary, runs[0], shown[runs[0]], "profit")
+        return f"In {runs[0]}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
+    rows = sorted((pick(summary, run, shown[run], "profit") for run in runs), key=lambda row: -row["value"])
+    best, worst = rows[0], rows[-1]
+    return (
+        f"Of {len(runs)} runs, {best['run']} ({best['policy']}) earns most, {_interval(best)} money per epoch for all "
+        f"sellers together, and {worst['run']} ({worst['policy']}) least, {_interval(worst)}"
+    )
+
+
+def _gain(summary: pd.DataFrame, run: str, policy: str, benchmarks: Benchmarks) -> str:
+    row = pick(summary, run, policy, PROFIT_GAIN)
+    if np.isnan(row["value"]):
+        return f"; the profit gain is withheld ({benchmarks.reason})"
+    return f"; from Nash (0) to joint profit (1) that is {number(PROFIT_GAIN, row['value'])} ({benchmarks.label})"
+
+
+def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
+    own = summary[summary["run"].eq(run) & summary["measure"].eq("profit") & summary["seller"].eq("all")]
+    rules = own[~own["policy"].str.startswith(LEARNED)]
+    if rules.empty:
+        return "No rule was played to compare with."
+    best = rules.loc[rules["value"].idxmax()]
+    where = f"In {run}, the" if summary["run"].nunique() > 1 else "The"
+    text = f"{where} most profitable rule is {best['policy']} with {number('profit', best['value'])}"
+    mine = float(own[own["policy"].eq(policy)]["value"].iloc[0])
+    if policy == best["policy"]:
+        return f"{text}."
+    if best["value"] <= 0:
+        return f"{text}, against {number('profit', mine)} of {policy}."
+    share = mine / best["value"] - 1
+    more = "as much to within half a percent" if abs(share) < 0.005 else f"{abs(share):.0%} {'more' if share > 0 else 'less'}"
+    return f"{text}; {policy} earns {more}."
+
+
+def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
+    price = pick(summary, run, policy, "price_mean")
+    fill, out = pick(summary, run, policy, "fill_rate"), pick(summary, run, policy, "stockout_share")
+    text = f"Under {policy} in {run} the mean price is {number('price_mean', price['value'])} money"
+    if not np.isnan(fill["value"]):
+        text += (
+            f", {number('fill_rate', fill['value'])} of the units wanted are sold, and offers run out in "
+            f"{number('stockout_share', out['value'])} of epochs"
+        )
+    return f"{text}."
+
+
+def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks]) -> list[str]:
+    """Three sentences: what is earned, how rules compare, what shoppers find. Of several runs, about the one that earns
+    most."""
+    runs = list(dict.fromkeys(summary["run"]))
+    shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
+    best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
+    first = _profit_sentence(summary, runs, shown)
+    if len(runs) == 1:
+        first += _gain(summary, best, shown[best], benchmarks[best])
+    return [
+        f"{first}.",
+        _rule_sentence(summary, best, shown[best]),
+        _service_sentence(summary, best, shown[best]),
+    ]
+
+
+def market_line(shape: MarketShape, params: MarketParams) -> str:
+    """One line on what market it is."""
+    omega = np.unique(np.round(np.asarray(params.reward.omega, np.float64), 4))
+    goods = "one product each" if shape.num_products == 1 else f"{shape.num_products} products each"
+    stock = "unlimited stock" if shape.inventory.unlimited else f"limited stock ({shape.inventory.rule} orders)"
+    return (
+        f"{shape.num_sellers} seller{'s' if shape.num_sellers > 1 else ''}, {goods}; {shape.demand.model} demand, "
+        f"{shape.traffic.sessions} sessions an epoch ({shape.traffic.model}); {stock}; "
+        f"{shape.episode_length} epochs an episode; omega {', '.join(f'{value:g}' for value in omega)}"
+    )
