@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from marl_pricing.evaluation import paths, style
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.style import styled
+from marl_pricing.evaluation.summary import records
 
 _STRIPS = 4  # sellers whose single episode is shown
 
@@ -60,8 +61,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _draw_paths(axes: Axes, path: pd.DataFrame) -> None:
-    for seller, own in path.groupby("seller"):
-        line = style.seller_line(int(seller))
+    for seller in sorted(path["seller"].unique()):
+        own, line = path[path["seller"] == seller], style.seller_line(int(seller))
         axes.fill_between(own["epoch"], own["low"], own["high"], color=line["color"], alpha=0.18, linewidth=0)
         axes.plot(own["epoch"], own["mean"], linewidth=1.6, label=f"seller {seller}", **line)
 
@@ -129,7 +130,9 @@ def _draw_episode(axes: Axes, epochs: pd.DataFrame, line: dict) -> None:
     axes.step(epochs["epoch"], epochs["stock"], where="mid", linewidth=1.4, **line)
     ordered, missing = epochs[epochs["ordered"] > 0], epochs[epochs["unmet"] > 0]
     axes.plot(ordered["epoch"], ordered["stock"], "^", color=line["color"], markersize=6, markeredgecolor="white")
-    axes.plot(missing["epoch"], missing["stock"], "x", color="#222222", markersize=7, markeredgewidth=1.6, clip_on=False)
+    axes.plot(
+        missing["epoch"], missing["stock"], "x", color="#222222", markersize=7, markeredgewidth=1.6, clip_on=False
+    )
 
 
 @styled
@@ -190,7 +193,9 @@ def profit_by_seller(summary: pd.DataFrame) -> Figure:
     for turn, seller in enumerate(sellers):
         own = rows[rows["seller"] == seller].set_index("policy").loc[policies]
         at = np.arange(len(policies)) + (turn - (len(sellers) - 1) / 2) * thick
-        axes.barh(at, own["value"], height=0.92 * thick, color=style.seller_colour(int(seller)), label=f"seller {seller}")
+        axes.barh(
+            at, own["value"], height=0.92 * thick, color=style.seller_colour(int(seller)), label=f"seller {seller}"
+        )
         axes.errorbar(own["value"], at, xerr=_whiskers(own), fmt="none", ecolor="#222222", elinewidth=1, capsize=2)
     axes.set_yticks(range(len(policies)), policies)
     axes.invert_yaxis()
@@ -246,7 +251,7 @@ def total_profit_by_run(summary: pd.DataFrame, benchmarks: Benchmarks | None) ->
     rows = rows[rows["policy"].str.startswith("learned")]
     figure = style.new_figure(1.5 + 0.38 * len(rows))
     axes = figure.subplots()
-    _points(axes, rows, [f"{own.run}, {own.policy.removeprefix('learned ').strip('()')}" for own in rows.itertuples()])
+    _points(axes, rows, [f"{row['run']}, {row['policy'][9:-1]}" for row in records(rows)])
     if benchmarks is not None:
         _profit_lines(axes, benchmarks)
     _legend(figure, axes)

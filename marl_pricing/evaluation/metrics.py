@@ -40,14 +40,22 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "profit": Measure(
-        "profit", "money per epoch", "reward_raw", "epochs", True,
+        "profit",
+        "money per epoch",
+        "reward_raw",
+        "epochs",
+        True,
         "raw reward (not shaped) of all sellers, or of one, per epoch in which the market ran",
     ),
     "price_mean": Measure(
         "mean price", "money per unit", "price", "rows", True, "posted price, every offer and epoch alike"
     ),
     "price_spread": Measure(
-        "price spread", "money per unit", "price_spread", "epochs", False,
+        "price spread",
+        "money per unit",
+        "price_spread",
+        "epochs",
+        False,
         "highest less lowest seller's price in an epoch (a seller's price is the mean over its products)",
     ),
     "stock": Measure("stock", "units per offer", "stock", "rows", True, "units on hand when the shoppers come"),
@@ -57,7 +65,11 @@ MEASURES: dict[str, Measure] = {
     ),
     "unmet": Measure("unmet demand", "units per epoch", "unmet", "epochs", True, "units wanted and not in stock"),
     "reward_shaped": Measure(
-        "shaped reward", "per epoch", "reward_shaped", "epochs", True,
+        "shaped reward",
+        "per epoch",
+        "reward_shaped",
+        "epochs",
+        True,
         "omega x own + (1 - omega) x everybody's raw reward; what sellers were trained for, not money",
     ),
 }

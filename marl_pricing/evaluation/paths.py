@@ -37,15 +37,15 @@ def time_path(epochs: pd.DataFrame, column: str) -> pd.DataFrame:
     found = frame.groupby(["seller", "epoch"])["value"].agg(["mean", "std", "count"])
     half = stats.t.ppf(0.975, np.maximum(found["count"] - 1, 1)) * found["std"] / np.sqrt(found["count"])
     half = half.fillna(0.0)
-    return found.assign(low=found["mean"] - half, high=found["mean"] + half).drop(columns=["std", "count"]).reset_index()
+    return (
+        found.assign(low=found["mean"] - half, high=found["mean"] + half).drop(columns=["std", "count"]).reset_index()
+    )
 
 
 def benchmark_prices(benchmarks: Benchmarks, num_sellers: int) -> dict[str, np.ndarray]:
     """Nash and joint-profit price [S] of each seller, mean over its products; what does not exist is left out."""
     found = {"Nash price": benchmarks.nash, "joint-profit price": benchmarks.joint}
-    return {
-        name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items() if own is not None
-    }
+    return {name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items() if own is not None}
 
 
 def benchmark_profits(benchmarks: Benchmarks) -> dict[str, float]:

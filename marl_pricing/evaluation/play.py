@@ -74,9 +74,7 @@ def _play(
 
         def epoch(carry: tuple, time: Array) -> tuple[tuple, Record]:
             state, observation, memory, gone = carry
-            action, memory = act(
-                parameters, jax.random.fold_in(own_policy, time), memory, observation, state, params
-            )
+            action, memory = act(parameters, jax.random.fold_in(own_policy, time), memory, observation, state, params)
             state, observation, outcome = market.step(
                 jax.random.fold_in(own_market, time + 1), shape, state, action, params
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,9 +97,14 @@ def summarise(offers: pd.DataFrame, sellers: pd.DataFrame, benchmarks: Mapping[s
     return frame.astype({"value": float, "low": float, "high": float, "count": int})
 
 
-def pick(summary: pd.DataFrame, run: str, policy: str, measure: str, seller: str = "all") -> pd.Series:
-    """One row of a summary."""
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame, each by column."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def pick(summary: pd.DataFrame, run: str, policy: str, measure: str, seller: str = "all") -> dict[str, Any]:
+    """One row of a summary, by column."""
     own = summary["run"].eq(run) & summary["policy"].eq(policy)
     found = summary[own & summary["measure"].eq(measure) & summary["seller"].eq(seller)]
     assert len(found) == 1, (run, policy, measure, seller)
-    return found.iloc[0]
+    return records(found)[0]

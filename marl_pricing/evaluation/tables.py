@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,7 @@ def check(name: str, table: pd.DataFrame) -> None:
             raise TableError(f"table {name}: column {column!r} is NaN in {missing.sum()} rows, first at {where}")
 
 
-def _replace(target: Path, write) -> Path:  # noqa: ANN001
+def _replace(target: Path, write: Callable[[Path], object]) -> Path:
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         write(partial)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.metrics import MEASURES
-from marl_pricing.evaluation.summary import PROFIT_GAIN, pick
+from marl_pricing.evaluation.summary import PROFIT_GAIN, pick, records
 from marl_pricing.market import MarketParams, MarketShape
 
 LEARNED = "learned"
@@ -34,7 +35,7 @@ def measure_label(measure: str) -> tuple[str, str]:
     return MEASURES[measure].label, MEASURES[measure].unit
 
 
-def _interval(row: pd.Series) -> str:
+def _interval(row: Mapping[str, Any]) -> str:
     text = number(row["measure"], row["value"])
     if np.isnan(row["low"]):
         return text
@@ -71,17 +72,18 @@ def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     rules = own[~own["policy"].str.startswith(LEARNED)]
     if rules.empty:
         return "No rule was played to compare with."
-    best = rules.loc[rules["value"].idxmax()]
+    best = max(records(rules), key=lambda row: row["value"])
     where = f"In {run}, the" if summary["run"].nunique() > 1 else "The"
     text = f"{where} most profitable rule is {best['policy']} with {number('profit', best['value'])}"
-    mine = float(own[own["policy"].eq(policy)]["value"].iloc[0])
+    mine = pick(summary, run, policy, "profit")["value"]
     if policy == best["policy"]:
         return f"{text}."
     if best["value"] <= 0:
         return f"{text}, against {number('profit', mine)} of {policy}."
     share = mine / best["value"] - 1
-    more = "as much to within half a percent" if abs(share) < 0.005 else f"{abs(share):.0%} {'more' if share > 0 else 'less'}"
-    return f"{text}; {policy} earns {more}."
+    if abs(share) < 0.005:
+        return f"{text}; {policy} earns the same to within half a percent."
+    return f"{text}; {policy} earns {abs(share):.0%} {'more' if share > 0 else 'less'}."
 
 
 def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:

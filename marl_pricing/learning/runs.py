@@ -228,7 +228,7 @@ class Table:
         if self._columns is None:
             self._columns = list(rows[0]) if new else self._header()
         with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerows(rows)
