@@ -21,8 +21,8 @@ _STRIPS = 4  # sellers whose single episode is shown
 CAPTIONS = {
     "prices_over_time": (
         "Posted price of each seller in each epoch: mean over episodes, its 95 % interval shaded. "
-        "Between the dashed and the dotted line prices are above those of competition and below those of a cartel "
-        "({label})."
+        "Between the dashed and the dotted line prices are above those of competition and below those of a cartel. "
+        "{lines}"
     ),
     "stock_over_time": (
         "Stock when the shoppers come. The upper panels show one episode (of at most four sellers): a triangle where "
@@ -31,19 +31,19 @@ CAPTIONS = {
     ),
     "policy_map": (
         "The price that sellers set, by their own stock before the shoppers come and by their rivals' mean price of "
-        "the epoch before; all sellers and products together. White: fewer than five visits."
+        "the epoch before; all sellers, products and training seeds together. White: fewer than five visits."
     ),
     "policy_line": (
-        "The price that sellers set, by {axis}; mean with the middle 80 % shaded, all sellers and products together. "
-        "Bins with fewer than five visits are left out."
+        "The price that sellers set, by {axis}: mean, and the middle 80 % shaded; all sellers, products and training "
+        "seeds together. Bins with fewer than five visits are left out."
     ),
     "profit_by_seller": (
         "Raw profit per epoch of each seller under each policy, with 95 % bootstrap intervals. "
         "The same shoppers come under every policy."
     ),
     "total_profit": (
-        "Raw profit per epoch of all sellers together, with 95 % bootstrap intervals, between the Nash and the joint "
-        "profit ({label})."
+        "Raw profit per epoch of all sellers together, with 95 % bootstrap intervals, between the profits of "
+        "competition and of a cartel. {lines}"
     ),
     "total_profit_by_run": (
         "Raw profit per epoch of all sellers together under the learned policies of each run, with 95 % bootstrap "
@@ -55,16 +55,19 @@ CAPTIONS = {
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        # Five entries are as many as the width takes in one line; more are set in rows of four.
-        columns = len(labels) if len(labels) <= 5 else 4
+        # Five entries are as many as the full width takes in one line; more are set in rows of four.
+        columns = 2 if style.is_narrow() else len(labels) if len(labels) <= 5 else 4
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.4)
 
 
 def _draw_paths(axes: Axes, path: pd.DataFrame) -> None:
-    for seller in sorted(path["seller"].unique()):
+    sellers = sorted(path["seller"].unique())
+    for turn, seller in enumerate(sellers):
         own, line = path[path["seller"] == seller], style.seller_line(int(seller))
+        # Lines that lie on each other are all seen where those below are the thicker ones.
+        thick = min(1.5 + 0.9 * (len(sellers) - 1 - turn), 3.3)
         axes.fill_between(own["epoch"], own["low"], own["high"], color=line["color"], alpha=0.18, linewidth=0)
-        axes.plot(own["epoch"], own["mean"], linewidth=1.6, label=f"seller {seller}", **line)
+        axes.plot(own["epoch"], own["mean"], linewidth=thick, label=f"seller {seller}", **line)
 
 
 def _benchmark_lines(axes: Axes, prices: dict[str, np.ndarray]) -> None:
@@ -110,9 +113,6 @@ def stock_over_time(offers: pd.DataFrame) -> Figure:
         _draw_episode(axes, first[first["seller"] == seller], style.seller_line(int(seller)))
         axes.set(ylabel="units", title=f"stock of seller {seller}, one episode")
         axes.set_ylim(0, 1.15 * max(float(first["stock"].max()), 1.0))
-    strips[0].plot([], [], "^", color="#666666", markersize=6, label="order placed")
-    strips[0].plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="stockout")
-    strips[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.1)
     _draw_paths(mean, paths.time_path(epochs, "stock"))
     _draw_paths(orders, paths.time_path(epochs, "ordered"))
     mean.set(ylabel="stock (units)", title="stock, mean over episodes")
@@ -121,6 +121,8 @@ def stock_over_time(offers: pd.DataFrame) -> Figure:
         axes.set_ylim(bottom=0)
     for axes in panels:
         axes.margins(x=0.01)
+    mean.plot([], [], "^", color="#666666", markersize=6, label="order placed")
+    mean.plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="stockout")
     figure.align_ylabels(panels)
     _legend(figure, mean)
     return figure
@@ -130,9 +132,9 @@ def _draw_episode(axes: Axes, epochs: pd.DataFrame, line: dict) -> None:
     axes.step(epochs["epoch"], epochs["stock"], where="mid", linewidth=1.4, **line)
     ordered, missing = epochs[epochs["ordered"] > 0], epochs[epochs["unmet"] > 0]
     axes.plot(ordered["epoch"], ordered["stock"], "^", color=line["color"], markersize=6, markeredgecolor="white")
-    axes.plot(
-        missing["epoch"], missing["stock"], "x", color="#222222", markersize=7, markeredgewidth=1.6, clip_on=False
-    )
+    if len(missing):  # an empty line that is not clipped would upset the layout of the whole figure
+        cross = axes.plot(missing["epoch"], missing["stock"], "x", clip_on=False)[0]
+        cross.set(color="#222222", markersize=7, markeredgewidth=1.6)
 
 
 @styled
@@ -146,7 +148,7 @@ def policy_map(offers: pd.DataFrame) -> Figure:
     kind = map_kind(offers)
     if kind is None or seen.empty:
         raise ValueError("a policy map needs rivals or limited stock, and episodes of at least two epochs")
-    labels = {"stock": "own stock (units)", "rival": "rivals' mean price in the last epoch (money)"}
+    labels = {"stock": "own stock (units)", "rival": "rivals' last mean price (money)"}
     figure = style.new_figure(4.6)
     axes = figure.subplots()
     axes.grid(False)
@@ -214,7 +216,7 @@ def _points(axes: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
         axes.errorbar(value, place, xerr=[[low], [high]], fmt="o", color=colours[place], markersize=7, capsize=3)
     axes.set_yticks(at, labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set(xlabel="total raw profit of all sellers (money per epoch)")
+    axes.set(xlabel="total profit (money per epoch)")
     axes.grid(False, axis="x")
 
 

@@ -25,6 +25,7 @@ _LAYOUT = {
     "hoverlabel": {"bgcolor": "#FFFFFF", "font": {"color": "#222222"}},
 }
 _GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": _GREY, "showline": True}
+_LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"}
 
 
 def library() -> str:
@@ -37,7 +38,7 @@ def _html(figure: go.Figure, name: str) -> str:
         include_plotlyjs=False,
         full_html=False,
         div_id=name,
-        config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+        config={"displayModeBar": False, "responsive": True},
     )
 
 
@@ -107,13 +108,13 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
     figure.update_layout(
         **_LAYOUT,
         updatemenus=[menu | {"bgcolor": "#F2F2F2", "font": {"color": "#222222"}, "bordercolor": "#BBBBBB"}],
-        height=560 if limited else 400,
-        margin={"l": 60, "r": 16, "t": 56, "b": 40},
-        legend={"orientation": "h", "y": -0.12 if limited else -0.2, "yanchor": "top", "x": 0},
+        height=620 if limited else 460,
+        margin={"l": 60, "r": 16, "t": 56, "b": 116},
+        legend=_LEGEND,
     )
     figure.update_xaxes(**_GRID)
     figure.update_yaxes(**_GRID)
-    figure.update_xaxes(title_text="epoch", row=2 if limited else 1, col=1)
+    figure.update_xaxes(title_text="epoch", title_standoff=8, row=2 if limited else 1, col=1)
     figure.update_yaxes(title_text="price (money)", row=1, col=1)
     if limited:
         figure.update_yaxes(title_text="stock (units)", rangemode="tozero", row=2, col=1)
@@ -143,10 +144,10 @@ def profit_bars(summary: pd.DataFrame, name: str) -> str:
     figure.update_layout(
         **_LAYOUT | {"hovermode": "closest"},
         barmode="group",
-        height=150 + len(policies) * (22 + 15 * rows["seller"].nunique()),
-        margin={"l": 8, "r": 16, "t": 16, "b": 40},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "traceorder": "normal"},
+        height=130 + len(policies) * (22 + 15 * rows["seller"].nunique()),
+        margin={"l": 8, "r": 16, "t": 16, "b": 90},
+        legend=_LEGEND | {"traceorder": "normal"},
     )
-    figure.update_xaxes(**_GRID, title_text="raw profit (money per epoch)")
+    figure.update_xaxes(**_GRID, title_text="raw profit (money per epoch)", title_standoff=8)
     figure.update_yaxes(autorange="reversed", automargin=True, linecolor=_GREY)
     return _html(figure, name)

@@ -29,7 +29,7 @@ def time_path(epochs: pd.DataFrame, column: str) -> pd.DataFrame:
     The interval is over training seeds where there are several, else over episodes.
 
     Returns:
-        Columns `seller`, `epoch`, `mean`, `low`, `high`; the interval is empty where there is one episode.
+        Columns `seller`, `epoch`, `mean`, `low`, `high`; the interval has no width where there is one episode.
     """
     frame = epochs[["seed", "episode", "seller", "epoch"]].assign(value=epochs[column].astype(float))
     if frame["seed"].nunique() > 1:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 P = ParamSpec("P")
 
@@ -19,7 +22,8 @@ _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 NASH = {"color": "#444444", "linestyle": (0, (6, 3)), "linewidth": 1.3}
 JOINT = {"color": "#444444", "linestyle": (0, (1, 1.6)), "linewidth": 1.6}
 LEARNED, RULE = "#333333", "#8C8C8C"
-WIDTH = 7.2  # inches
+WIDE, NARROW = 7.2, 4.2  # inches; narrow figures can be read on a phone
+_width = ContextVar("width", default=WIDE)
 MAP_COLOURS = "cividis"
 
 _SETTINGS: dict[Any, Any] = {
@@ -55,10 +59,25 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the common width; no window is ever opened."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    """An empty figure of the width in force; no window is ever opened."""
+    figure = Figure(figsize=(_width.get(), height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def width(inches: float) -> Iterator[None]:
+    """Figures drawn inside have this width, `WIDE` or `NARROW`."""
+    token = _width.set(inches)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def is_narrow() -> bool:
+    """Whether figures are now drawn for a phone."""
+    return _width.get() < WIDE
 
 
 def seller_colour(seller: int) -> str:
@@ -72,8 +91,11 @@ def seller_line(seller: int) -> dict:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    return _saved(figure, "png", {"Software": None})
+    """The figure as PNG with 256 colours: nobody sees the difference, and a report holds three times as many."""
+    image = Image.open(io.BytesIO(_saved(figure, "png", {"Software": None}))).convert("RGB")
+    buffer = io.BytesIO()
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def svg(figure: Figure) -> bytes:

@@ -60,7 +60,7 @@ def _measure_rows(group: tuple, seller: str, sums: pd.DataFrame) -> list[dict]:
         found = None
         if not note:
             found = ratio_interval(units[measure.numerator].to_numpy(), units[measure.denominator].to_numpy())
-            note = "" if found.low is not None else f"no interval: one of the {kind} only"
+            note = "" if found.low is not None else "no interval: only one episode was played"
         rows.append(_row(group, name, seller, found, measure.unit, (kind, len(units)), note))
     return rows
 
@@ -89,7 +89,7 @@ def summarise(offers: pd.DataFrame, sellers: pd.DataFrame, benchmarks: Mapping[s
     apart = episode_sums(offers, sellers, by_seller=True)
     for group, sums in together.items():
         own = _measure_rows(group, "all", sums)
-        rows += [*own, _gain_row(group, own[0], benchmarks[group[0]])]
+        rows += [*own, _gain_row(group, own[0], benchmarks[str(group[0])])]
         mine = apart[(apart["run"] == group[0]) & (apart["policy"] == group[1])]
         for seller, part in mine.groupby("seller"):
             rows += _measure_rows(group, str(seller), part)

@@ -57,7 +57,7 @@ def _index(record: Record, run: str, policy: str, seed: int, columns: dict[str, 
     grids = np.indices(tuple(sizes.values()), dtype=np.int32)
     count = grids[0].size
     text = {
-        name: pd.Categorical.from_codes(np.zeros(count, np.int8), [value])
+        name: pd.Categorical.from_codes(np.zeros(count, np.int8), pd.Index([value]))
         for name, value in zip(_TEXT, (run, policy), strict=True)
     }
     return {**text, "seed": np.full(count, seed, np.int32)} | {

@@ -20,7 +20,7 @@ _PERCENT = {"fill_rate", "stockout_share"}
 def number(measure: str, value: float) -> str:
     """A value with as many digits as help."""
     if measure in _PERCENT:
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}\u00a0%"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     if abs(value) >= 100:
@@ -31,7 +31,7 @@ def number(measure: str, value: float) -> str:
 def measure_label(measure: str) -> tuple[str, str]:
     """Name and unit of a measure."""
     if measure == PROFIT_GAIN:
-        return "profit gain Δ", "0 Nash … 1 joint profit"
+        return "profit gain Δ", "0 Nash, 1 joint"
     return MEASURES[measure].label, MEASURES[measure].unit
 
 
@@ -39,7 +39,7 @@ def _interval(row: Mapping[str, Any]) -> str:
     text = number(row["measure"], row["value"])
     if np.isnan(row["low"]):
         return text
-    return f"{text} (95 % interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
+    return f"{text} (95\u00a0% interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
 
 
 def main_policy(policies: Sequence[str]) -> str:
@@ -48,15 +48,21 @@ def main_policy(policies: Sequence[str]) -> str:
     return (greedy or [name for name in policies if name.startswith(LEARNED)] or list(policies))[0]
 
 
-def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str]) -> str:
+def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str], comparable: bool) -> str:
     if len(runs) == 1:
         row = pick(summary, runs[0], shown[runs[0]], "profit")
         return f"In {runs[0]}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
     rows = sorted((pick(summary, run, shown[run], "profit") for run in runs), key=lambda row: -row["value"])
     best, worst = rows[0], rows[-1]
+    if not comparable:
+        return (
+            f"In {len(runs)} runs of different markets, which are not to be compared directly, sellers together earn "
+            f"between {number('profit', worst['value'])} ({worst['policy']} of {worst['run']}) and "
+            f"{number('profit', best['value'])} money per epoch ({best['policy']} of {best['run']})"
+        )
     return (
-        f"Of {len(runs)} runs, {best['run']} ({best['policy']}) earns most, {_interval(best)} money per epoch for all "
-        f"sellers together, and {worst['run']} ({worst['policy']}) least, {_interval(worst)}"
+        f"Of {len(runs)} runs, {best['policy']} of {best['run']} earns most, {_interval(best)} money per epoch for all "
+        f"sellers together, and {worst['policy']} of {worst['run']} least, {_interval(worst)}"
     )
 
 
@@ -83,7 +89,7 @@ def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     share = mine / best["value"] - 1
     if abs(share) < 0.005:
         return f"{text}; {policy} earns the same to within half a percent."
-    return f"{text}; {policy} earns {abs(share):.0%} {'more' if share > 0 else 'less'}."
+    return f"{text}; {policy} earns {abs(share) * 100:.0f}\u00a0% {'more' if share > 0 else 'less'}."
 
 
 def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
@@ -98,13 +104,16 @@ def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     return f"{text}."
 
 
-def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks]) -> list[str]:
-    """Three sentences: what is earned, how rules compare, what shoppers find. Of several runs, about the one that earns
-    most."""
+def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks], *, comparable: bool = True) -> list[str]:
+    """Three sentences: what is earned, how rules compare, what shoppers find.
+
+    Of several runs the last two are about the one that earns most. `comparable` says whether runs differ in omega at
+    most.
+    """
     runs = list(dict.fromkeys(summary["run"]))
     shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
     best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
-    first = _profit_sentence(summary, runs, shown)
+    first = _profit_sentence(summary, runs, shown, comparable)
     if len(runs) == 1:
         first += _gain(summary, best, shown[best], benchmarks[best])
     return [

@@ -19,8 +19,8 @@ def order_up_to(params: MarketParams, demand: Array, safety: float | Array = SAF
     """Level [N] of the inventory position: m + z √m, with m the mean demand over lead_time + 1 epochs.
 
     A chosen order is decided before the epoch's shoppers come and joins `lead_time` epochs later, so the position has
-    to last until the next epoch's order arrives. The spread √m is Poisson's (base-stock levels for a normal approximation
-    of lead-time demand: Zipkin 2000, section 6.4); a moving latent level and shocks are not in it.
+    to last until the next epoch's order arrives. The spread √m is Poisson's (a base-stock level by the normal
+    approximation of lead-time demand, Zipkin 2000); a moving latent level and shocks are not in it.
 
     Args:
         demand: [N] units per epoch expected.  safety: z, standard deviations.

@@ -33,6 +33,7 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
             price = jax.random.uniform(key_price, size, minval=-1.0, maxval=1.0) * params.prices.max_change
         order = None
         if shape.chooses_orders:
+            assert observation.order_mask is not None
             order = jax.random.categorical(key_order, jnp.where(observation.order_mask, 0.0, -jnp.inf))
         return Action(price, order), memory
 

@@ -1,0 +1,57 @@
+"""A market on the terminal and as a picture."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from marl_pricing.market import MarketShape
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+
+
+def epoch_table(shape: MarketShape, history: list[np.ndarray], slices: dict[str, slice]) -> str:
+    """The last epoch, a row an offer: price, stock, on order, demand, sales, unmet, and the seller's reward."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"epoch {len(history)} of {shape.episode_length}")
+    columns = ("seller", "product", "price", "stock", "on order", "demand", "sales", "unmet", "reward")
+    for name in columns:
+        table.add_column(name, justify="right")
+    if history:
+        last = history[-1]
+        names = ("prices", "stock", "on_order", "demand", "sales", "unmet")
+        for offer in range(shape.num_offers):
+            seller, product = divmod(offer, shape.num_products)
+            cells = [f"{last[slices[name]][offer]:.2f}" for name in names]
+            reward = f"{last[slices['reward']][seller]:.2f}" if product == 0 else ""
+            table.add_row(str(seller), str(product), *cells, reward)
+    text = io.StringIO()
+    Console(file=text, width=100, force_terminal=False).print(table)
+    return text.getvalue()
+
+
+def draw_paths(shape: MarketShape, history: list[np.ndarray], slices: dict[str, slice]) -> np.ndarray:
+    """Prices and, where it is limited, stock of every offer so far: [H, W, 3] uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    parts = ["prices"] if shape.inventory.unlimited else ["prices", "stock"]
+    figure = Figure(figsize=(7, 2.4 * len(parts)), dpi=80, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axis, name in zip(np.atleast_1d(figure.subplots(len(parts), 1, sharex=True)), parts, strict=True):
+        paths = np.array([own[slices[name]] for own in history]).reshape(len(history), shape.num_offers)
+        for offer in range(shape.num_offers):
+            seller, product = divmod(offer, shape.num_products)
+            style = ("-", "--", ":", "-.")[product % 4]
+            label = f"seller {seller}" + (f", product {product}" if shape.num_products > 1 else "")
+            colour = COLOURS[seller % len(COLOURS)]
+            axis.step(range(1, len(history) + 1), paths[:, offer], style, where="mid", color=colour, label=label)
+        axis.set(ylabel={"prices": "price (money)", "stock": "stock (units)"}[name], xlim=(0, shape.episode_length + 1))
+    axis.set_xlabel("epoch")
+    if history and shape.num_offers <= 8:
+        figure.axes[0].legend(fontsize=8, loc="upper right")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

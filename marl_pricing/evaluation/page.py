@@ -1,0 +1,94 @@
+"""Look and behaviour of the report: everything that is not content. Nothing here loads from a network."""
+
+STYLE = """
+:root { color-scheme: light dark; --page: #ffffff; --text: #1d2125; --soft: #5b646c; --line: #d9dde1; --card: #f5f6f8;
+  --accent: #0072b2; --strong: #fff7ea; }
+@media (prefers-color-scheme: dark) { :root { --page: #15181b; --text: #e6e8ea; --soft: #a2abb3; --line: #343a40;
+  --card: #1e2226; --accent: #56b4e9; --strong: #2b2619; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
+  "DejaVu Sans", sans-serif; }
+main { max-width: 1240px; margin: 0 auto; padding: 24px 20px 64px; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 12px; overflow-wrap: anywhere; }
+h2 { font-size: 1.3rem; margin: 44px 0 8px; padding-top: 14px; border-top: 1px solid var(--line);
+  overflow-wrap: anywhere; }
+h3 { font-size: 1.05rem; margin: 28px 0 6px; }
+p, li { overflow-wrap: anywhere; }
+p.lead { font-size: 1.05rem; max-width: 48em; }
+.soft, figcaption, .note { color: var(--soft); font-size: 0.92rem; }
+a { color: var(--accent); }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; width: 100%; font-size: 0.84rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 7px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
+  vertical-align: top; }
+tbody tr:last-child > * { border-bottom: 0; }
+th.text, td.text { text-align: left; }
+thead th { background: var(--card); vertical-align: bottom; white-space: normal; }
+tbody th { font-weight: 500; position: sticky; left: 0; background: var(--page); text-align: left; }
+tr.learned > * { background: var(--strong); }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
+th[aria-sort=ascending] button::after { content: " \\2191"; }
+th[aria-sort=descending] button::after { content: " \\2193"; }
+sup { line-height: 0; }
+.unit, .interval { display: block; color: var(--soft); font-weight: 400; font-size: 0.8rem; }
+figure { margin: 12px 0 4px; }
+figure .picture { overflow-x: auto; background: #ffffff; border: 1px solid var(--line); border-radius: 8px;
+  padding: 10px; }
+figure img { display: block; width: 100%; max-width: 860px; height: auto; margin: 0 auto; }
+figcaption { margin-top: 6px; max-width: 52em; }
+/* Plotly writes its own colours; letters follow the page's, in light and in dark. */
+.js-plotly-plot [class*=tick] text, .js-plotly-plot .legendtext, .js-plotly-plot .g-xtitle text,
+.js-plotly-plot .g-ytitle text, .js-plotly-plot .g-y2title text, .js-plotly-plot .g-x2title text {
+  fill: var(--text) !important; }
+pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto;
+  font-size: 0.85rem; line-height: 1.45; }
+details { margin: 14px 0; }
+summary { cursor: pointer; font-weight: 600; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; font-size: 0.9rem; }
+dt { font-family: ui-monospace, monospace; } dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; }
+@media (max-width: 700px) {
+  main { padding: 16px 12px 48px; }
+  h1 { font-size: 1.35rem; }
+  figure .picture { padding: 4px; }
+  tbody th { max-width: 130px; white-space: normal; }
+  dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
+}
+"""
+
+# Sorts a table by the column whose head is pressed: numbers by data-value, texts by what stands there.
+SCRIPT = """
+document.querySelectorAll("table.sortable").forEach(table => {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    const up = head.getAttribute("aria-sort") === "descending";
+    heads.forEach(other => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => {
+      const x = key(a), y = key(b), order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      if ((x === "") !== (y === "")) return x === "" ? 1 : -1;
+      return up ? order : -order;
+    });
+    table.tBodies[0].append(...rows);
+  }));
+});
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+{library}
+</head>
+<body>
+<main>
+{body}
+</main>
+<script>{script}</script>
+</body>
+</html>
+"""
