@@ -301,7 +301,10 @@ def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, A
         return demand.PowerParams(
             by_class("base"), by_offer("popularity"), by_class("elasticity"), reference, _f32(own.cap)
         )
-    return demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
+    params = demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
+    if bool(jnp.any((params.cross_slope > 0) & (params.cross_slope >= params.slope))):
+        raise refuse("market.demand.cross_slope", own.cross_slope, f"below market.demand.slope={own.slope!r}")
+    return params
 
 
 def _build_demand(

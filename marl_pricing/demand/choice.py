@@ -60,13 +60,27 @@ def linear(
 
     q_yj = ℓ_j · max(0, θ intercept_yj − slope_yj p_j + cross_yj · mean price of the other sellers' offers).
 
+    A rival's price counts up to its choke price, at which nobody buys from it any more: beyond that a rise sends nobody
+    over (without this, sellers that cooperate would raise one price for ever to sell the others' products).
+
     Args and return as in `logit`; `num_sellers` S splits the offers into sellers.
     """
-    by_seller = prices.reshape(num_sellers, -1).sum(-1)
-    rival_offers = prices.size - prices.size // num_sellers
-    rival_mean = (by_seller.sum() - by_seller) / max(rival_offers, 1)
-    rival_mean = jnp.repeat(rival_mean, prices.size // num_sellers, total_repeat_length=prices.size)
-    rate = theta[:, None] * params.intercept - params.slope * prices + params.cross_slope * rival_mean
+    num_offers = prices.size
+    own_offers = num_offers // num_sellers
+
+    def rival_mean(values: Array) -> Array:
+        by_seller = values.reshape(-1, num_sellers, own_offers).sum(-1)
+        mean = (by_seller.sum(-1, keepdims=True) - by_seller) / max(num_offers - own_offers, 1)
+        return jnp.repeat(mean, own_offers, axis=-1, total_repeat_length=num_offers)
+
+    intercept = theta[:, None] * params.intercept
+    # Nobody buys above this even where all rivals are as dear.
+    ceiling = intercept / jnp.maximum(params.slope - params.cross_slope, 1e-9)
+    choke = (intercept + params.cross_slope * rival_mean(jnp.minimum(prices, ceiling))) / jnp.maximum(
+        params.slope, 1e-9
+    )
+    rival = rival_mean(jnp.minimum(prices, choke))
+    rate = intercept - params.slope * prices + params.cross_slope * rival
     return jnp.where(available, level * jnp.maximum(rate, 0.0), 0.0)
 
 

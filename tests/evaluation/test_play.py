@@ -23,9 +23,7 @@ def test_record_equals_a_plain_loop(stocked):
     state, seen = market.reset(jax.random.fold_in(key, 0), stocked.shape, stocked.params)
     for t in range(stocked.shape.episode_length):
         action, _ = policy.act(policy.parameters, None, (), seen, state, stocked.params)
-        state, seen, outcome = market.step(
-            jax.random.fold_in(key, t + 1), stocked.shape, state, action, stocked.params
-        )
+        state, seen, outcome = market.step(jax.random.fold_in(key, t + 1), stocked.shape, state, action, stocked.params)
         for name in ("sales", "demand", "unmet", "stock", "arrivals", "ordered", "on_order", "price_paid"):
             np.testing.assert_array_equal(getattr(record, name)[2, t], getattr(outcome, name), err_msg=name)
         np.testing.assert_array_equal(record.price[2, t], outcome.prices)
@@ -81,7 +79,9 @@ def test_epochs_after_a_collapse_are_not_live(make_market):
 def test_a_bankrupt_seller_is_not_live_and_the_other_is(make_market):
     # Seller 0 sells below cost: a loss in every epoch.
     made = make_market(
-        reward={"unit_cost": [2.0, 1.0]}, bankruptcy={"initial_cash": 5.0}, prices={"map": "levels", "levels": [1.5, 2.0]}
+        reward={"unit_cost": [2.0, 1.0]},
+        bankruptcy={"initial_cash": 5.0},
+        prices={"map": "levels", "levels": [1.5, 2.0]},
     )
     policy = constant(made.shape, made.params, [1.5, 1.5])
     record = play(jax.random.key(0), made.shape, made.params, policy, 1)

@@ -23,7 +23,9 @@ def test_rows_are_what_the_record_says(stocked, record):
     assert (row["run"], row["policy"], row["seed"], row["product"]) == ("a run", "random", 4, 0)
     for name in ("price", "stock", "arrivals", "on_order", "ordered", "demand", "sales", "unmet"):
         assert row[name] == getattr(record, name)[1, 7, 1]
-    by_hand = row["price_paid"] * row["sales"] - row["sales"] - 0.5 * row["unmet"] - 0.02 * (row["stock"] - row["sales"])
+    by_hand = (
+        row["price_paid"] * row["sales"] - row["sales"] - 0.5 * row["unmet"] - 0.02 * (row["stock"] - row["sales"])
+    )
     assert row["profit"] == pytest.approx(by_hand, rel=1e-5)
     sellers = tables.sellers_table(record, "a run", "random", 4)
     own = sellers[(sellers["episode"] == 1) & (sellers["epoch"] == 7)]
