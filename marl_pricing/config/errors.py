@@ -25,6 +25,8 @@ def refuse(field: str, value: Any, accepted: str) -> ConfigError:
     return ConfigError(f"{field}={value!r}: accepted is {accepted}")
 
 
+_TAGGED = ("demand", "prices", "inventory")  # groups of one of several kinds, told apart by a tag
+
 _ACCEPTED = {
     "greater_than": "a number above {gt}",
     "greater_than_equal": "a number of at least {ge}",
@@ -43,8 +45,10 @@ _ACCEPTED = {
 
 
 def _sentence(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
-    # The branch of a union stands in the location too; only names that YAML knows are kept.
-    parts = [part for part in error["loc"] if isinstance(part, int) or part in names]
+    # The branch of a union stands in the location too: the tag after a tagged group, a type after a field.
+    place = list(error["loc"])
+    places = [part for before, part in zip([None, *place], place, strict=False) if before not in _TAGGED]
+    parts = [part for part in places if isinstance(part, int) or part in names]
     field = prefix
     for part in parts:
         field += f"[{part}]" if isinstance(part, int) else ("." if field else "") + part
@@ -90,4 +94,6 @@ def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> M
             field = line.split("=")[0]
             if field not in by_field or by_field[field].endswith(("a list", "a number")):
                 by_field[field] = line
-        raise ConfigError("\n".join(by_field.values())) from None
+        # What is wrong inside a list says more than that the list is no number.
+        told = [line for field, line in by_field.items() if not any(f.startswith(f"{field}[") for f in by_field)]
+        raise ConfigError("\n".join(told)) from None

