@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,7 +59,7 @@ def _load(folder: Path, which: str, names: list[str]):
         name=name,
         shape=experiment.market.shape,
         params=experiment.market.params,
-        policies={"learned (greedy)": policies(True), "learned (sampled)": policies(False)},
+        policies={"greedy": policies(True), "sampled": policies(False)},
         config_text=text,
         versions=provenance["versions"] | {"revision": provenance["revision"], "update": str(update)},
         command=provenance["command"],
@@ -89,7 +88,6 @@ def _evaluate(config: DictConfig) -> None:
         episodes=settings.episodes,
         seed=settings.seed,
         rules=tuple(settings.rules),
-        command=shlex.join(["python", *sys.argv]),
         progress=True,
     )
     print(f"report: {report}")

@@ -1,7 +1,12 @@
-"""Market calls that cost one dispatch and one transfer: everything that Python wants to see comes in one array."""
+"""Market calls that cost one dispatch and one transfer.
+
+The cost of a jitted call on one small market is that of handing over its arguments, an array at a time. So parameters
+and carried state are one array each, of 32-bit words, and everything that Python wants to see comes in one more array.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -10,16 +15,89 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import market
-from marl_pricing.market import Action, MarketParams, MarketShape, Observation
+from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation
 
 Array = jax.Array
-Carry = tuple[Array, Any]  # random key, market state; stays on the device
 
-_OUTCOME = ("prices", "stock", "arrivals", "on_order", "ordered", "demand", "sales", "unmet",
-            "reward", "shaped", "learning", "terminated")  # fmt: skip
+BY_OFFER = ("prices", "stock", "arrivals", "on_order", "ordered", "demand", "sales", "unmet")
+BY_SELLER = ("reward", "shaped", "learning", "terminated")
 
 
-def _flat(parts: list[Array]) -> Array:
+@dataclass(frozen=True)
+class Form:
+    """How a pytree of 32-bit numbers and booleans lies in one array of words: structure, and (shape, dtype) by leaf."""
+
+    tree: Any
+    leaves: tuple[tuple[tuple[int, ...], np.dtype], ...]
+
+
+def form_of(tree: Any) -> Form:
+    """The form of a tree of arrays (or of their abstract shapes)."""
+    leaves, structure = jax.tree.flatten(tree)
+    return Form(structure, tuple((leaf.shape, np.dtype(leaf.dtype)) for leaf in leaves))
+
+
+@jax.jit
+def to_words(tree: Any) -> Array:
+    """All leaves, bit for bit, as uint32 [words]; floats would not do, because they may lose the bits of integers."""
+    leaves = [leaf.astype(jnp.uint32) if leaf.dtype == bool else leaf for leaf in jax.tree.leaves(tree)]
+    return jnp.concatenate([jax.lax.bitcast_convert_type(leaf, jnp.uint32).reshape(-1) for leaf in leaves])
+
+
+def from_words(form: Form, words: Array) -> Any:
+    """The tree that `to_words` was given."""
+    leaves, begin = [], 0
+    for shape, dtype in form.leaves:
+        end = begin + int(np.prod(shape))
+        part = words[begin:end].reshape(shape)
+        leaves.append(part.astype(bool) if dtype == bool else jax.lax.bitcast_convert_type(part, dtype))
+        begin = end
+    return jax.tree.unflatten(form.tree, leaves)
+
+
+class Plan:
+    """All that is static about a market's calls; get it from `plan`, which gives equal markets the same object.
+
+    It is compared by identity, so that a call need not hash the whole shape.
+
+    Attributes:
+        shape: static half of the market.
+        params: form of its parameters.  carry: form of (key data, state).
+        sizes: widths (O, G) of the local and the global view.
+        slices: where each part stands in the array that `reset` and `step` answer with; `reset` fills only the
+            first parts, the observation.
+    """
+
+    def __init__(self, shape: MarketShape, params: Form) -> None:
+        self.shape, self.params = shape, params
+        words = sum(int(np.prod(leaf_shape)) for leaf_shape, _ in params.leaves)
+        carried, seen = jax.eval_shape(
+            lambda own: _start(shape, from_words(params, own), jnp.uint32(0)), jax.ShapeDtypeStruct((words,), jnp.uint32)
+        )
+        self.carry = form_of(carried)
+        self.sizes = (seen.local.shape[-1], seen.state.shape[-1])
+        widths = {"local": shape.num_sellers * self.sizes[0], "state": self.sizes[1]}
+        if shape.chooses_orders:
+            widths["order_mask"] = shape.num_offers * shape.inventory.num_order_levels
+        widths |= dict.fromkeys(BY_OFFER, shape.num_offers) | dict.fromkeys(BY_SELLER, shape.num_sellers)
+        widths["truncated"] = 1
+        ends = np.cumsum(list(widths.values())).tolist()
+        self.slices = {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+
+@cache
+def plan(shape: MarketShape, params: Form) -> Plan:
+    """The plan of a market; one object for all markets of this shape, so that they share compiled programs."""
+    return Plan(shape, params)
+
+
+def _start(shape: MarketShape, params: MarketParams, seed: Array) -> tuple[tuple[Array, MarketState], Observation]:
+    key, reset_key = jax.random.split(jax.random.key(seed))
+    state, observation = market.reset(reset_key, shape, params)
+    return (jax.random.key_data(key), state), observation
+
+
+def _floats(parts: list[Array]) -> Array:
     return jnp.concatenate([part.astype(jnp.float32).reshape(-1) for part in parts])
 
 
@@ -29,40 +107,32 @@ def _seen(observation: Observation) -> list[Array]:
 
 
 @partial(jax.jit, static_argnums=0)
-def reset(shape: MarketShape, params: MarketParams, seed: Array) -> tuple[Carry, Array]:
-    """Start an episode from a seed [] uint32; returns what is carried and the packed observation."""
-    key, reset_key = jax.random.split(jax.random.key(seed))
-    state, observation = market.reset(reset_key, shape, params)
-    return (key, state), _flat(_seen(observation))
+def reset(own: Plan, params: Array, seed: Array) -> tuple[Array, Array]:
+    """Start an episode from a seed [] uint32.
+
+    Returns:
+        What is carried (random key and market state, in words), and the observation, packed float32.
+    """
+    carried, observation = _start(own.shape, from_words(own.params, params), seed)
+    return to_words(carried), _floats(_seen(observation))
 
 
 @partial(jax.jit, static_argnums=0)
-def step(shape: MarketShape, params: MarketParams, carry: Carry, actions: Array) -> tuple[Carry, Array]:
-    """One epoch; actions [S, heads] as the spaces order them. Returns what is carried and one packed array."""
-    key, state = carry
-    key, step_key = jax.random.split(key)
-    price = actions[:, : shape.num_products]
-    order = actions[:, shape.num_products :] if shape.chooses_orders else None
-    state, observation, outcome = market.step(step_key, shape, state, Action(price, order), params)
-    parts = [*_seen(observation), *(getattr(outcome, name) for name in _OUTCOME), outcome.truncated]
-    return (key, state), _flat(parts)
+def step(own: Plan, params: Array, carry: Array, actions: Array) -> tuple[Array, Array]:
+    """One epoch.
 
+    Args:
+        actions: [S, heads] as the action spaces order them.
 
-@cache
-def layout(shape: MarketShape, sizes: tuple[int, int]) -> dict[str, slice]:
-    """Where each part stands in a packed array. sizes: widths (O, G) of the local and the global view."""
-    num_sellers, num_offers = shape.num_sellers, shape.num_offers
-    widths: dict[str, int] = {"local": num_sellers * sizes[0], "state": sizes[1]}
-    if shape.chooses_orders:
-        widths["order_mask"] = num_offers * shape.inventory.num_order_levels
-    widths |= {name: num_offers for name in _OUTCOME[:8]}
-    widths |= {name: num_sellers for name in _OUTCOME[8:]}
-    widths["truncated"] = 1
-    ends = np.cumsum(list(widths.values()))
-    return {name: slice(int(end - width), int(end)) for (name, width), end in zip(widths.items(), ends, strict=True)}
-
-
-def view_sizes(shape: MarketShape, params: MarketParams) -> tuple[int, int]:
-    """Widths (O, G) of the local and the global view."""
-    seen = jax.eval_shape(lambda p: market.reset(jax.random.key(0), shape, p)[1], params)
-    return seen.local.shape[-1], seen.state.shape[-1]
+    Returns:
+        What is carried, and one packed float32 array, cut by `own.slices`.
+    """
+    key_data, state = from_words(own.carry, carry)
+    key, step_key = jax.random.split(jax.random.wrap_key_data(key_data))
+    price = actions[:, : own.shape.num_products]
+    order = actions[:, own.shape.num_products :] if own.shape.chooses_orders else None
+    numbers = from_words(own.params, params)
+    state, observation, outcome = market.step(step_key, own.shape, state, Action(price, order), numbers)
+    happened = [getattr(outcome, name) for name in (*BY_OFFER, *BY_SELLER)]
+    packed = _floats([*_seen(observation), *happened, outcome.truncated])
+    return to_words((jax.random.key_data(key), state)), packed

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from marl_pricing.environments import packed
 from marl_pricing.environments.render import draw_paths, epoch_table
-from marl_pricing.environments.spaces import action_space, check_action
+from marl_pricing.environments.spaces import action_space, check_action, one_line
 from marl_pricing.market import MarketParams, MarketShape, layout
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -21,12 +23,20 @@ class PricingEnv(ParallelEnv):
     """One market.
 
     Agents are `seller_0` … `seller_{S−1}`. A seller that goes bankrupt terminates and leaves; the horizon truncates
-    all; a collapse terminates all. Rewards are the shaped ones, r' = ω r + (1 − ω) Σ r, in money; `infos` hold the raw
-    ones. Observations are float32 [O], laid out as `observation_names` says; `state()` is the global state [G].
+    all; a collapse terminates all. Rewards are the shaped ones, r' = ω r + (1 − ω) Σ r, in money. Observations are
+    float32 [O], laid out as `observation_names` says; `state()` is the global state [G].
 
-    An order level that the mask in `infos[agent]["action_mask"]` forbids is not refused: the market orders nothing for
-    it while an order is on the way, and no more than the cap.
+    `infos[agent]` after a step: `prices` (money), `stock` (units on hand when the shoppers came; inf where it is
+    unlimited), `arrivals`, `demand`, `sales`, `unmet`, `ordered`, `on_order` (units), each float32 [P]; and
+    `reward_raw` (r), `reward_shaped` (r'), `reward_learning` (r' as learners use it), in money. Where sellers choose
+    orders, `action_mask` (also after a reset) says for every head which choices are allowed in the next epoch, as
+    `action_space(agent).sample(mask=…)` takes it.
+
+    An order level that the mask forbids is not refused: the market orders nothing for it while an order is on the way,
+    and no more than the cap.
     """
+
+    metadata = {"name": "marl_pricing_v0", "render_modes": list(RENDER_MODES), "is_parallelizable": True}  # noqa: RUF012
 
     def __init__(self, shape: MarketShape, params: MarketParams, render_mode: str | None = None) -> None:
         """Wrap a market.
@@ -36,27 +46,32 @@ class PricingEnv(ParallelEnv):
         """
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
-        self.metadata = {"name": "marl_pricing_v0", "render_modes": list(RENDER_MODES), "is_parallelizable": True}
         self.render_mode = render_mode
-        self.shape, self.params = shape, jax.device_put(params)
+        self.shape, self._params = shape, jax.tree.map(jnp.asarray, params)
+        self._plan = packed.plan(shape, packed.form_of(self._params))
+        self._words = packed.to_words(self._params)
+        self._slices = self._plan.slices
         self.possible_agents = [f"seller_{i}" for i in range(shape.num_sellers)]
         self.agents: list[str] = []
+        self._number = {agent: i for i, agent in enumerate(self.possible_agents)}
         self.observation_names = layout(shape)
-        local_size, state_size = packed.view_sizes(shape, params)
-        unbounded = spaces.Box(-np.inf, np.inf, (local_size,), np.float32)
-        self.observation_spaces = {agent: spaces.Box(unbounded.low, unbounded.high) for agent in self.possible_agents}
-        self.action_spaces = {agent: action_space(shape, params) for agent in self.possible_agents}
+        local_size, state_size = self._plan.sizes
+        self.observation_spaces = {
+            agent: spaces.Box(-np.inf, np.inf, (local_size,), np.float32) for agent in self.possible_agents
+        }
+        self.action_spaces = {agent: action_space(shape, self._params) for agent in self.possible_agents}
         self.state_space = spaces.Box(-np.inf, np.inf, (state_size,), np.float32)
-        self._slices = packed.layout(shape, (local_size, state_size))
-        self._heads = (
-            1
-            if isinstance(self.action_spaces["seller_0"], spaces.Discrete)
-            else (self.action_spaces["seller_0"].shape or (1,))[0]
-        )
+        heads = shape.num_products * (2 if shape.chooses_orders else 1)
+        self._no_action = np.zeros((shape.num_sellers, heads), np.int32 if shape.discrete_prices else np.float32)
         self._seeds = np.random.default_rng()
-        self._carry: packed.Carry | None = None
+        self._carry: jax.Array | None = None
         self._packed = np.zeros(0, np.float32)
         self._history: list[np.ndarray] = []
+
+    @property
+    def params(self) -> MarketParams:
+        """The market's numbers; fixed, because the environment keeps them packed as well."""
+        return self._params
 
     def observation_space(self, agent: str) -> spaces.Space:
         """Box [O], the same object at every call."""
@@ -84,11 +99,11 @@ class PricingEnv(ParallelEnv):
                 raise ValueError(f"seed={seed!r}: accepted is None or a whole number of at least 0")
             self._seeds = np.random.default_rng(int(seed))
         own = np.uint32(self._seeds.integers(2**32, dtype=np.uint64))
-        self._carry, array = packed.reset(self.shape, self.params, own)
+        self._carry, array = packed.reset(self._plan, self._words, own)
         self._packed = np.asarray(array)
         self.agents = list(self.possible_agents)
         self._history = []
-        observations = self._observations()
+        observations = self._observations(self._packed.copy())
         masks = self._masks()
         return observations, {agent: ({"action_mask": masks[agent]} if masks else {}) for agent in self.agents}
 
@@ -102,7 +117,7 @@ class PricingEnv(ParallelEnv):
             (observations, rewards, terminations, truncations, infos) by agent that acted.
 
         Raises:
-            ValueError: for a missing, unknown or unacceptable action, before the first reset, and after the end. The
+            ValueError: for a missing, unknown or unacceptable action, for actions that are no dict, before the first reset, and after the end. The
                 environment stays as it was.
         """
         if self._carry is None:
@@ -110,60 +125,61 @@ class PricingEnv(ParallelEnv):
         if not self.agents:
             raise ValueError("step: the episode is over; call reset() first")
         joint = self._joint_action(actions)
-        self._carry, array = packed.step(self.shape, self.params, self._carry, joint)
-        self._packed = own = np.asarray(array)
-        acted, slices = self.agents, self._slices
-        shaped, ended = own[slices["shaped"]].tolist(), own[slices["terminated"]] > 0
-        over = bool(own[slices["truncated"]][0])
-        numbers = [int(agent[7:]) for agent in acted]
-        observations = self._observations()
-        rewards = {agent: shaped[i] for agent, i in zip(acted, numbers, strict=True)}
-        terminations = {agent: bool(ended[i]) for agent, i in zip(acted, numbers, strict=True)}
+        self._carry, array = packed.step(self._plan, self._words, self._carry, joint)
+        # Read-only and never written again. What is handed out are parts of a copy, the caller's to keep and change.
+        self._packed = np.asarray(array)
+        given = self._packed.copy()
+        acted, slices, number = self.agents, self._slices, self._number
+        shaped, ended = given[slices["shaped"]].tolist(), given[slices["terminated"]].tolist()
+        over = bool(given[slices["truncated"]][0])
+        observations = self._observations(given)
+        rewards = {agent: shaped[number[agent]] for agent in acted}
+        terminations = {agent: ended[number[agent]] > 0 for agent in acted}
         truncations = dict.fromkeys(acted, over)
-        infos = self._infos()
+        infos = self._infos(given, shaped)
         if self.render_mode is not None:
-            self._history.append(own)
+            self._history.append(self._packed)
         self.agents = [] if over else [agent for agent in acted if not terminations[agent]]
         return observations, rewards, terminations, truncations, infos
 
     def _joint_action(self, actions: dict[str, Any]) -> np.ndarray:
+        """Actions [S, heads]; zeros for sellers that have left, whose actions change nothing of the others'."""
+        if not isinstance(actions, Mapping):
+            raise ValueError(f"actions={one_line(actions)}: accepted is a dict of an action for every agent in the market")
         for agent in actions:
             if agent not in self.agents:
                 raise ValueError(f"actions[{agent!r}]: accepted are actions of {', '.join(self.agents)}")
-        dtype = np.int32 if self.shape.discrete_prices else np.float32
-        joint = np.zeros((self.shape.num_sellers, self._heads), dtype)
+        joint = self._no_action.copy()
         for agent in self.agents:
             if agent not in actions:
                 raise ValueError(f"actions: there is none of {agent!r}; accepted is one of every agent in the market")
-            joint[int(agent[7:])] = check_action(agent, actions[agent], self.action_spaces[agent])
+            joint[self._number[agent]] = check_action(agent, actions[agent], self.action_spaces[agent])
         return joint
 
-    def _observations(self) -> dict[str, np.ndarray]:
-        local = self._packed[self._slices["local"]].reshape(self.shape.num_sellers, -1).copy()
-        return {agent: local[int(agent[7:])] for agent in self.agents}
+    def _observations(self, given: np.ndarray) -> dict[str, np.ndarray]:
+        local = given[self._slices["local"]].reshape(self.shape.num_sellers, -1)
+        return {agent: local[self._number[agent]] for agent in self.agents}
 
     def _masks(self) -> dict[str, tuple[np.ndarray, ...]]:
         """Masks as MultiDiscrete.sample takes them: one array a head."""
         if not self.shape.chooses_orders:
             return {}
-        shape = self.shape
-        allowed = self._packed[self._slices["order_mask"]].reshape(shape.num_sellers, shape.num_products, -1)
-        prices = (np.ones(shape.prices.num_levels, np.int8),) * shape.num_products
-        orders = allowed.astype(np.int8)
-        return {agent: prices + tuple(orders[int(agent[7:])]) for agent in self.agents}
+        shape, (num_levels, num_products) = self.shape, (self.shape.prices.num_levels, self.shape.num_products)
+        allowed = self._packed[self._slices["order_mask"]].astype(np.int8)
+        orders = allowed.reshape(shape.num_sellers, num_products, -1)
+        prices = np.ones((shape.num_sellers, num_products, num_levels), np.int8)
+        return {agent: (*prices[self._number[agent]], *orders[self._number[agent]]) for agent in self.agents}
 
-    def _infos(self) -> dict[str, dict[str, Any]]:
-        own, slices, num_products = self._packed, self._slices, self.shape.num_products
-        names = ("sales", "stock", "unmet", "demand", "prices", "on_order", "ordered", "arrivals")
-        offers = {name: own[slices[name]].copy() for name in names}
-        raw, shaped = own[slices["reward"]].tolist(), own[slices["shaped"]].tolist()
-        learning = own[slices["learning"]].tolist()
+    def _infos(self, given: np.ndarray, shaped: list[float]) -> dict[str, dict[str, Any]]:
+        slices, num_products = self._slices, self.shape.num_products
+        offers = [(name, given[slices[name]]) for name in packed.BY_OFFER]
+        raw, learning = given[slices["reward"]].tolist(), given[slices["learning"]].tolist()
         masks = self._masks()
         infos = {}
         for agent in self.agents:
-            i = int(agent[7:])
+            i = self._number[agent]
             part = slice(i * num_products, (i + 1) * num_products)
-            info: dict[str, Any] = {name: values[part] for name, values in offers.items()}
+            info: dict[str, Any] = {name: values[part] for name, values in offers}
             info |= {"reward_raw": raw[i], "reward_shaped": shaped[i], "reward_learning": learning[i]}
             if masks:
                 info["action_mask"] = masks[agent]

@@ -28,24 +28,20 @@ def action_space(shape: MarketShape, params: MarketParams) -> spaces.Space:
     return spaces.Discrete(heads[0]) if len(heads) == 1 else spaces.MultiDiscrete(heads)
 
 
-def check_action(agent: str, action: Any, space: spaces.Space) -> np.ndarray:
-    """The action as an array [heads], if the space holds it.
+def check_action(agent: str, action: Any, space: spaces.Space) -> np.ndarray | int:
+    """The action as an array [heads], or as an index for `Discrete`, if the space holds it.
 
     Raises:
         ValueError: naming the agent, the action and what is accepted.
     """
     if isinstance(space, spaces.Discrete):
         try:
-            index = operator.index(action)
+            index = -1 if isinstance(action, (bool, np.bool_)) else operator.index(action)
         except TypeError:
-            array = np.asarray(action)
-            if array.shape == () and np.issubdtype(array.dtype, np.integer):
-                index = int(array)
-            else:
-                raise _refused(agent, action, f"a whole number from 0 to {space.n - 1}") from None
-        if not 0 <= index < space.n or isinstance(action, (bool, np.bool_)):
+            index = -1
+        if not 0 <= index < space.n:
             raise _refused(agent, action, f"a whole number from 0 to {space.n - 1}")
-        return np.array([index], np.int32)
+        return index
     try:
         array = np.asarray(action)
     except ValueError:
@@ -59,7 +55,8 @@ def check_action(agent: str, action: Any, space: spaces.Space) -> np.ndarray:
             raise _refused(agent, action, f"whole numbers from 0 to below {space.nvec.tolist()}")
         return array.astype(np.int32)
     assert isinstance(space, spaces.Box)
-    if not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+    is_real = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    if not is_real or not np.isfinite(array).all():
         raise _refused(agent, action, "finite numbers")
     # The limit is a float32; a user's 0.3 may lie a rounding above it.
     if (np.abs(array) > space.high * (1 + 1e-6)).any():
@@ -67,5 +64,11 @@ def check_action(agent: str, action: Any, space: spaces.Space) -> np.ndarray:
     return array.astype(np.float32)
 
 
+def one_line(value: Any) -> str:
+    """A value as messages show it: one line, not much longer than it has to be."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def _refused(agent: str, action: Any, accepted: str) -> ValueError:
-    return ValueError(f"actions[{agent!r}]={action!r}: accepted is {accepted}")
+    return ValueError(f"actions[{agent!r}]={one_line(action)}: accepted is {accepted}")

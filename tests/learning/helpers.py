@@ -1,0 +1,61 @@
+"""Tiny learners for tests."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning.settings import LearnerSettings
+from tests.markets import UNLIMITED, make
+
+TINY: dict[str, Any] = {
+    "num_envs": 4, "num_steps": 10, "hidden_size": 8, "num_updates": 10, "num_epochs": 2, "num_minibatches": 2,
+    "devices": 1,
+}  # fmt: skip
+INDEX = jnp.arange(4)
+
+CHOSEN = {"rule": "chosen", "initial_stock": 5.0, "lead_time": 3, "order_levels": [0.0, 3.0, 6.0], "single_order": True}
+BANKRUPT = {
+    "reward": {"unit_cost": [1.0, 1.9]}, "inventory": UNLIMITED,
+    "bankruptcy": {"initial_cash": [50.0, 2.0], "cash_limit": 0.0},
+}  # fmt: skip
+MARKETS: dict[str, dict[str, Any]] = {
+    "stock": {"episode_length": 7},
+    "own orders, two products": {"episode_length": 7, "num_products": 2, "inventory": CHOSEN},
+    "bankruptcy": {"episode_length": 7} | BANKRUPT,
+}
+
+
+def learner_of(market: Any, **settings: Any) -> mappo.Learner:
+    return mappo.make_learner(LearnerSettings(**(TINY | settings)), *market)
+
+
+def market_of(name: str):
+    return make(**MARKETS[name])
+
+
+def started(learner: mappo.Learner, market: Any, seed: int = 0) -> mappo.TrainState:
+    return jax.jit(lambda: mappo.init(learner, jnp.int32(seed), market.params, INDEX))()
+
+
+def rolled(learner: mappo.Learner, market: Any, state: mappo.TrainState, seed: int = 5, num_steps: int = 10):
+    """A segment from a state: (state of the rollout after it, segment)."""
+    play = partial(
+        rollout.rollout, shape=learner.shape, params=market.params, actor=learner.actor, env_index=INDEX,
+        num_steps=num_steps,
+    )  # fmt: skip
+    run = jax.jit(lambda key, actor, own: play(key, parameters=actor, state=own))
+    return run(jax.random.key(seed), state.learnable.actor, state.rollout)
+
+
+def update_of(learner: mappo.Learner, market: Any):
+    return jax.jit(lambda state: mappo.update(learner, state, market.params, INDEX))
+
+
+def batch_of(learner: mappo.Learner, state: mappo.TrainState, segment: Any) -> mappo.Batch:
+    make_batch = jax.jit(lambda state, segment: mappo._batch(learner, state, segment, lambda x: x)[0])
+    return make_batch(state, segment)
