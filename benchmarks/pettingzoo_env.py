@@ -42,3 +42,8 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+if __name__ == "__main__":
+    for row in rows():
+        print(f"{row['name']}: {row['value']:,.0f} {row['unit']} ({row['note']})")

@@ -11,20 +11,25 @@ if TYPE_CHECKING:
 
     from marl_pricing.config import Market
     from marl_pricing.environments import PricingEnv
+    from marl_pricing.market import MarketParams, MarketShape
 
 __all__ = ["aec_env", "parallel_env"]
 
 
-def _market(market: Market | Mapping[str, Any] | None, traffic: Mapping[str, Any] | None, max_cycles: int | None):
+def _market(
+    market: Market | Mapping[str, Any] | None, traffic: Mapping[str, Any] | None, max_cycles: int | None
+) -> tuple[MarketShape, MarketParams]:
     # Imported here: `import marl_pricing` costs nothing and starts no accelerator.
-    from marl_pricing.config import ConfigError, default_market, market_from
+    from marl_pricing.config import ConfigError, Market, default_market, market_from
 
     if isinstance(market, Mapping):
         shape, params = market_from(market, traffic)
     elif traffic is not None:
         raise ConfigError("traffic: accepted only with market settings; a finished market has its own")
-    else:
+    elif market is None or isinstance(market, Market):
         shape, params = default_market() if market is None else market
+    else:
+        raise ConfigError(f"market={market!r:.100}: accepted is None, a dict of settings or a config.Market")
     if max_cycles is not None:
         if isinstance(max_cycles, bool) or not isinstance(max_cycles, int) or max_cycles < 1:
             raise ConfigError(f"max_cycles={max_cycles!r}: accepted is None or a whole number of at least 1")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pettingzoo import AECEnv
 from pettingzoo.utils import OrderEnforcingWrapper
-from pettingzoo.utils.conversions import parallel_to_aec
 
 from marl_pricing.environments.parallel import PricingEnv
+from marl_pricing.environments.turns import TurnTaking
 from marl_pricing.market import MarketParams, MarketShape
 
 __all__ = ["PricingEnv", "aec_env", "parallel_env"]
@@ -19,4 +19,4 @@ def parallel_env(shape: MarketShape, params: MarketParams, render_mode: str | No
 
 def aec_env(shape: MarketShape, params: MarketParams, render_mode: str | None = None) -> AECEnv:
     """One market in PettingZoo's turn-taking form: sellers act in turn, the epoch runs after the last of them."""
-    return OrderEnforcingWrapper(parallel_to_aec(PricingEnv(shape, params, render_mode)))
+    return OrderEnforcingWrapper(TurnTaking(PricingEnv(shape, params, render_mode)))

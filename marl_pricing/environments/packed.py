@@ -25,10 +25,20 @@ BY_SELLER = ("reward", "shaped", "learning", "terminated")
 
 @dataclass(frozen=True)
 class Form:
-    """How a pytree of 32-bit numbers and booleans lies in one array of words: structure, and (shape, dtype) by leaf."""
+    """How a pytree of booleans and of numbers of 32 or 64 bits lies in one array of words.
+
+    Attributes:
+        tree: its structure.
+        leaves: shape and dtype of each leaf.
+    """
 
     tree: Any
     leaves: tuple[tuple[tuple[int, ...], np.dtype], ...]
+
+    @property
+    def num_words(self) -> int:
+        """Length of the array."""
+        return sum(int(np.prod(shape)) * max(dtype.itemsize // 4, 1) for shape, dtype in self.leaves)
 
 
 def form_of(tree: Any) -> Form:
@@ -40,7 +50,7 @@ def form_of(tree: Any) -> Form:
 @jax.jit
 def to_words(tree: Any) -> Array:
     """All leaves, bit for bit, as uint32 [words]; floats would not do, because they may lose the bits of integers."""
-    leaves = [leaf.astype(jnp.uint32) if leaf.dtype == bool else leaf for leaf in jax.tree.leaves(tree)]
+    leaves = [leaf.astype(jnp.uint32) if leaf.dtype.kind == "b" else leaf for leaf in jax.tree.leaves(tree)]
     return jnp.concatenate([jax.lax.bitcast_convert_type(leaf, jnp.uint32).reshape(-1) for leaf in leaves])
 
 
@@ -48,9 +58,10 @@ def from_words(form: Form, words: Array) -> Any:
     """The tree that `to_words` was given."""
     leaves, begin = [], 0
     for shape, dtype in form.leaves:
-        end = begin + int(np.prod(shape))
-        part = words[begin:end].reshape(shape)
-        leaves.append(part.astype(bool) if dtype == bool else jax.lax.bitcast_convert_type(part, dtype))
+        parts = (2,) if dtype.itemsize == 8 else ()
+        end = begin + int(np.prod(shape + parts))
+        leaf = words[begin:end].reshape(shape + parts)
+        leaves.append(leaf.astype(bool) if dtype.kind == "b" else jax.lax.bitcast_convert_type(leaf, dtype))
         begin = end
     return jax.tree.unflatten(form.tree, leaves)
 
@@ -70,10 +81,8 @@ class Plan:
 
     def __init__(self, shape: MarketShape, params: Form) -> None:
         self.shape, self.params = shape, params
-        words = sum(int(np.prod(leaf_shape)) for leaf_shape, _ in params.leaves)
-        carried, seen = jax.eval_shape(
-            lambda own: _start(shape, from_words(params, own), jnp.uint32(0)), jax.ShapeDtypeStruct((words,), jnp.uint32)
-        )
+        words = jax.ShapeDtypeStruct((params.num_words,), jnp.uint32)
+        carried, seen = jax.eval_shape(lambda own: _start(shape, from_words(params, own), jnp.uint32(0)), words)
         self.carry = form_of(carried)
         self.sizes = (seen.local.shape[-1], seen.state.shape[-1])
         widths = {"local": shape.num_sellers * self.sizes[0], "state": self.sizes[1]}
@@ -83,6 +92,10 @@ class Plan:
         widths["truncated"] = 1
         ends = np.cumsum(list(widths.values())).tolist()
         self.slices = {name: slice(end - width, end) for (name, width), end in zip(widths.items(), ends, strict=True)}
+
+    def __reduce__(self):
+        # A copied or unpickled environment finds the plan of its process again, and with it the compiled programs.
+        return plan, (self.shape, self.params)
 
 
 @cache

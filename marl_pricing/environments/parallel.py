@@ -117,8 +117,8 @@ class PricingEnv(ParallelEnv):
             (observations, rewards, terminations, truncations, infos) by agent that acted.
 
         Raises:
-            ValueError: for a missing, unknown or unacceptable action, for actions that are no dict, before the first reset, and after the end. The
-                environment stays as it was.
+            ValueError: for a missing, unknown or unacceptable action, for actions that are no dict, before the first
+                reset, and after the end. The environment stays as it was.
         """
         if self._carry is None:
             raise ValueError("step: the environment has not been reset; call reset() first")
@@ -143,9 +143,11 @@ class PricingEnv(ParallelEnv):
         return observations, rewards, terminations, truncations, infos
 
     def _joint_action(self, actions: dict[str, Any]) -> np.ndarray:
-        """Actions [S, heads]; zeros for sellers that have left, whose actions change nothing of the others'."""
+        """Actions [S, heads]; zeros for sellers that have left: the market sells nothing of theirs."""
         if not isinstance(actions, Mapping):
-            raise ValueError(f"actions={one_line(actions)}: accepted is a dict of an action for every agent in the market")
+            raise ValueError(
+                f"actions={one_line(actions)}: accepted is a dict of an action for every agent in the market"
+            )
         for agent in actions:
             if agent not in self.agents:
                 raise ValueError(f"actions[{agent!r}]: accepted are actions of {', '.join(self.agents)}")

@@ -288,8 +288,8 @@ def _minibatch(
         learner.critic, optimiser, learnable.critic, learnable.critic_optimiser, critic_gradient, rate
     )
     sums |= {
-        "actor_gradient_norm": optax.global_norm(actor_gradient) * count,
-        "critic_gradient_norm": optax.global_norm(critic_gradient) * count,
+        "actor_gradient_norm": optax.tree.norm(actor_gradient) * count,
+        "critic_gradient_norm": optax.tree.norm(critic_gradient) * count,
     }
     return Learnable(actor, critic, actor_optimiser, critic_optimiser), sums
 

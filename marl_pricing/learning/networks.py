@@ -111,7 +111,7 @@ class NetworkSpec:
         """Parameters; a stack has a leading axis [S]."""
 
         def one(key: Array) -> Parameters:
-            return nnx.split(self.make(key))[1].to_pure_dict()
+            return nnx.to_pure_dict(nnx.split(self.make(key))[1])
 
         if not self.stacked:
             return one(key)

@@ -56,20 +56,23 @@ def create(folder: Path, config: str, provenance: Mapping[str, Any]) -> None:
     """Make a run folder: it appears complete, or not at all.
 
     Raises:
-        RunError: if the folder exists and is not empty.
+        RunError: if the folder exists and is not empty, or cannot be made.
     """
-    if folder.exists() and any(folder.iterdir()):
-        held = "already holds a run; continue it with resume=" + str(folder) if is_run(folder) else "is not empty"
-        raise RunError(f"run.folder={str(folder)!r}: {held}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    replace_file(draft / CONFIG, config)
-    replace_file(draft / PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
-    if folder.exists():
-        folder.rmdir()
-    os.replace(draft, folder)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            held = "already holds a run; continue it with resume=" + str(folder) if is_run(folder) else "is not empty"
+            raise RunError(f"run.folder={str(folder)!r}: {held}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f".{folder.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        replace_file(draft / CONFIG, config)
+        replace_file(draft / PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
+        if folder.exists():
+            folder.rmdir()
+        os.replace(draft, folder)
+    except OSError as error:
+        raise RunError(f"run.folder={str(folder)!r}: cannot be made ({error.strerror})") from None
 
 
 def is_run(folder: Path) -> bool:
@@ -87,7 +90,10 @@ def read_config(folder: Path) -> str:
         raise RunError(f"{folder}: there is no such folder")
     if not is_run(folder):
         raise RunError(f"{folder}: is no run folder ({CONFIG} and {PROVENANCE} are not both there)")
-    return (folder / CONFIG).read_text(encoding="utf-8")
+    try:
+        return (folder / CONFIG).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RunError(f"{folder / CONFIG}: is no UTF-8 text") from None
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -248,6 +254,9 @@ class Table:
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if update == 0 and not (lines and lines[0].endswith("\n")):  # killed within the first write
+            self.path.unlink()
+            return
         header = next(csv.reader(lines[:1])) if lines else []
         if "update" not in header:
             raise RunError(f"{self.path}, line 1: there is no column 'update'")
@@ -259,9 +268,11 @@ class Table:
             if whole and int(cells[column]) > update:
                 break
             if not whole:
-                # The last line may be half written when a run was killed; the checkpoint is older than it.
+                # The last line may be half written when a run was killed; the checkpoint is older than it. Where it
+                # ends within the update's number, that number may be the beginning of a longer one.
+                cut_short = len(cells) <= column + 1 and not line.endswith("\n")
                 if number == len(lines) and (
-                    len(cells) <= column or not cells[column].isdigit() or int(cells[column]) > update
+                    cut_short or len(cells) <= column or not cells[column].isdigit() or int(cells[column]) > update
                 ):
                     break
                 raise RunError(f"{self.path}, line {number}: the row is broken: {line.strip()[:80]!r}")

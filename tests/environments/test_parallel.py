@@ -1,4 +1,4 @@
-"""The PettingZoo environment: its contract, its equality with the market, and what it refuses."""
+"""The PettingZoo environment: its contract, and its equality with the market."""
 
 from __future__ import annotations
 
@@ -9,29 +9,22 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, parallel_seed_test
 
 import marl_pricing
 from marl_pricing import market
-from marl_pricing.environments import packed
-from tests.markets import LEVELS, THRESHOLD, UNLIMITED, make
+from marl_pricing.environments import PricingEnv
+from tests.environments.kinds import BANKRUPT, KINDS, assert_same, bankrupt_env, env_of, sampled
+from tests.markets import LEVELS, UNLIMITED, make
 
-CHOSEN = {"rule": "chosen", "initial_stock": 5.0, "lead_time": 2, "order_levels": [0.0, 3.0, 6.0], "single_order": True}
-KINDS: dict[str, dict[str, Any]] = {
-    "discrete": {},
-    "several products": {"num_products": 2, "inventory": THRESHOLD | {"lead_time": [1, 2, 3, 1]}},
-    "own orders": {"inventory": CHOSEN},
-    "continuous": {"prices": {"map": "adjust", "low": 1.1, "high": 2.5, "max_change": 0.3}},
-    "scale": {"prices": {"map": "scale", "low": 1.1, "high": 2.5}},
-}
-
-
-def env_of(kind: str, **more: Any):
-    return marl_pricing.parallel_env(make(**KINDS[kind]), **more)
+market_step = jax.jit(market.step, static_argnums=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:Agent's m:UserWarning")
+@pytest.mark.filterwarnings("ignore:Action space for each agent probably:UserWarning")
 def test_pettingzoo_contract_holds(kind: str) -> None:
     parallel_api_test(env_of(kind), 60)
     parallel_seed_test(lambda: env_of(kind), 30)
@@ -47,21 +40,37 @@ def test_max_cycles_are_kept() -> None:
     max_cycles_test(module)
 
 
+def test_metadata_stands_on_the_class() -> None:
+    assert PricingEnv.metadata["name"] == "marl_pricing_v0"
+    assert PricingEnv.metadata["render_modes"] == ["ansi", "rgb_array"]
+    assert PricingEnv.metadata["is_parallelizable"] is True
+
+
 def test_action_spaces_are_what_the_market_decides() -> None:
     assert env_of("discrete").action_space("seller_0") == spaces.Discrete(8)
+    assert env_of("scale").action_space("seller_0") == spaces.Discrete(5)
     assert env_of("several products").action_space("seller_0") == spaces.MultiDiscrete([8, 8])
     assert env_of("own orders").action_space("seller_1") == spaces.MultiDiscrete([8, 3])
+    assert env_of("several products, own orders").action_space("seller_1") == spaces.MultiDiscrete([8, 8, 3, 3])
     assert env_of("continuous").action_space("seller_1") == spaces.Box(-0.3, 0.3, (1,), np.float32)
 
 
-def sampled(env) -> dict[str, Any]:
-    return {agent: env.action_space(agent).sample() for agent in env.agents}
+def test_views_have_the_sizes_of_their_spaces() -> None:
+    env = env_of("different sellers")
+    observations, _ = env.reset(seed=0)
+    # Prices, demand, stock, pipeline of three epochs less the coming one, level; shock and time.
+    assert env.state_space.shape == (3 * 6 + 2,)
+    assert env.state().dtype == np.float32
+    assert env.state_space.contains(env.state())
+    assert len(env.observation_names) == env.observation_space("seller_2").shape[0]
+    for agent, seen in observations.items():
+        assert env.observation_space(agent).contains(seen)
 
 
-@pytest.mark.parametrize("kind", ["discrete", "own orders", "continuous"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_episode_equals_the_market_played_by_hand(kind: str) -> None:
     env = env_of(kind)
-    shape, params = env.shape, env.params
+    shape, params, num_products = env.shape, env.params, env.shape.num_products
     observations, _ = env.reset(seed=3)
     for agent in env.agents:
         env.action_space(agent).seed(int(agent[7:]))
@@ -70,34 +79,61 @@ def test_episode_equals_the_market_played_by_hand(kind: str) -> None:
     state, seen = market.reset(reset_key, shape, params)
     for _ in range(shape.episode_length):
         for i, agent in enumerate(env.agents):
-            np.testing.assert_allclose(observations[agent], seen.local[i], rtol=1e-6)
-        np.testing.assert_allclose(env.state(), seen.state, rtol=1e-6)
+            np.testing.assert_allclose(observations[agent], seen.local[i], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(env.state(), seen.state, rtol=1e-5, atol=1e-6)
         actions = sampled(env)
         joint = np.array([np.atleast_1d(actions[agent]) for agent in env.possible_agents])
         observations, rewards, _, truncations, infos = env.step(actions)
         key, step_key = jax.random.split(key)
-        order = joint[:, 1:] if shape.chooses_orders else None
-        state, seen, outcome = market.step(step_key, shape, state, market.Action(joint[:, :1], order), params)
+        order = joint[:, num_products:] if shape.chooses_orders else None
+        action = market.Action(joint[:, :num_products], order)
+        state, seen, outcome = market_step(step_key, shape, state, action, params)
         for i, agent in enumerate(env.possible_agents):
-            assert rewards[agent] == pytest.approx(float(outcome.shaped[i]), rel=1e-6)
-            assert infos[agent]["reward_raw"] == pytest.approx(float(outcome.reward[i]), rel=1e-6)
-            for name in ("sales", "stock", "unmet", "demand", "prices", "on_order"):
-                np.testing.assert_allclose(infos[agent][name], getattr(outcome, name)[i : i + 1], rtol=1e-6)
+            assert rewards[agent] == pytest.approx(float(outcome.shaped[i]), rel=1e-5, abs=1e-5)
+            assert infos[agent]["reward_raw"] == pytest.approx(float(outcome.reward[i]), rel=1e-5, abs=1e-5)
+            assert infos[agent]["reward_learning"] == pytest.approx(float(outcome.learning[i]), rel=1e-5, abs=1e-5)
+            for name in ("sales", "stock", "unmet", "demand", "prices", "on_order", "ordered", "arrivals"):
+                expected = getattr(outcome, name)[i * num_products : (i + 1) * num_products]
+                np.testing.assert_allclose(infos[agent][name], expected, rtol=1e-5)
     assert all(truncations.values())
     assert env.agents == []
 
 
-def test_units_balance_in_the_infos() -> None:
-    env = env_of("several products")
-    env.reset(seed=1)
-    held = np.full(4, 12.0)
+def test_rewards_of_different_sellers_follow_from_their_own_numbers() -> None:
+    env = env_of("different sellers")
+    cost, penalty, holding = np.array([1.0, 1.3, 1.8]), np.array([0.5, 0.0, 1.0]), np.array([0.0, 0.1, 0.2])
+    omega = np.array([1.0, 0.5, 0.0])
+    env.reset(seed=2)
     while env.agents:
-        _, _, _, _, infos = env.step(sampled(env))
-        got = {name: np.concatenate([infos[a][name] for a in env.possible_agents]) for name in infos["seller_0"]
-               if name in ("stock", "sales", "arrivals", "demand", "unmet")}  # fmt: skip
+        _, rewards, _, _, infos = env.step(dict.fromkeys(env.agents, 7))
+        got = {name: np.array([float(np.squeeze(infos[agent][name])) for agent in infos]) for name in infos["seller_0"]}
+        np.testing.assert_allclose(got["prices"], [2.5, 2.4, 2.2], rtol=1e-6)
+        left = got["stock"] - got["sales"]
+        raw = (got["prices"] - cost) * got["sales"] - penalty * got["unmet"] - holding * left
+        shaped = omega * raw + (1 - omega) * raw.sum()
+        np.testing.assert_allclose(got["reward_raw"], raw, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(list(rewards.values()), shaped, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(got["reward_shaped"], shaped, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(got["reward_learning"], shaped / (1 + 2 * (1 - omega)), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), plays=st.lists(st.integers(0, 7), min_size=48, max_size=48))
+def test_units_balance_in_the_infos_whatever_is_played(seed: int, plays: list[int]) -> None:
+    env = env_of("several products")
+    env.reset(seed=seed)
+    held, on_order, sold, bought = np.full(4, 12.0), np.zeros(4), np.zeros(4), np.zeros(4)
+    for epoch in np.array(plays).reshape(12, 2, 2):
+        _, _, _, _, infos = env.step(dict(zip(env.agents, epoch, strict=True)))
+        got = {name: np.concatenate([infos[a][name] for a in env.possible_agents])
+               for name in ("stock", "sales", "arrivals", "demand", "unmet", "ordered", "on_order")}  # fmt: skip
         np.testing.assert_array_equal(got["stock"], held + got["arrivals"])
+        np.testing.assert_array_equal(got["sales"], np.minimum(got["stock"], got["demand"]))
         np.testing.assert_array_equal(got["demand"], got["sales"] + got["unmet"])
-        held = got["stock"] - got["sales"]
+        np.testing.assert_array_equal(got["on_order"], on_order - got["arrivals"] + got["ordered"])
+        held, on_order = got["stock"] - got["sales"], got["on_order"]
+        sold, bought = sold + got["sales"], bought + got["ordered"]
+        np.testing.assert_array_equal(12.0 + bought, sold + held + on_order)
 
 
 def test_truncation_comes_exactly_at_the_horizon() -> None:
@@ -110,21 +146,37 @@ def test_truncation_comes_exactly_at_the_horizon() -> None:
 
 
 def test_bankrupt_seller_leaves_and_the_other_goes_on() -> None:
-    # Seller 1 pays 3 for what it sells at 2.5 at most, and can lose nothing.
-    own = make(
-        reward={"unit_cost": [1.0, 3.0]}, inventory=UNLIMITED, bankruptcy={"initial_cash": 0.0, "cash_limit": 0.0}
-    )
-    env = marl_pricing.parallel_env(own)
+    env = bankrupt_env()
     env.reset(seed=0)
     while "seller_1" in env.agents:
         _, rewards, terminations, _, _ = env.step({agent: 0 for agent in env.agents})
     assert terminations == {"seller_0": False, "seller_1": True}
     assert rewards["seller_1"] < 0
     assert env.agents == ["seller_0"]
-    observations, rewards, _, _, infos = env.step({"seller_0": 0})
-    assert set(observations) == set(rewards) == set(infos) == {"seller_0"}
-    with pytest.raises(ValueError, match=r"actions\['seller_1'\]: accepted are actions of seller_0"):
-        env.step({"seller_0": 0, "seller_1": 0})
+    while env.agents:
+        observations, rewards, terminations, truncations, infos = env.step({"seller_0": 0})
+        assert set(observations) == set(rewards) == set(terminations) == set(infos) == {"seller_0"}
+    assert truncations == {"seller_0": True}
+    assert terminations == {"seller_0": False}
+    env.reset()
+    assert env.agents == ["seller_0", "seller_1"]
+
+
+def test_bankrupt_seller_leaves_the_turns_too() -> None:
+    env, twin = marl_pricing.aec_env(make(**BANKRUPT)), bankrupt_env()
+    env.reset(seed=0)
+    twin.reset(seed=0)
+    turns: dict[str, list[bool]] = {agent: [] for agent in env.agents}
+    for agent in env.agent_iter():
+        _, _, terminated, truncated, _ = env.last()
+        turns[agent].append(terminated)
+        env.step(None if terminated or truncated else 0)
+    epochs = 0
+    while "seller_1" in twin.agents:
+        twin.step(dict.fromkeys(twin.agents, 0))
+        epochs += 1
+    assert turns["seller_1"] == [False] * epochs + [True]
+    assert turns["seller_0"] == [False] * 13  # twelve epochs, and the turn on which it learns of the horizon
 
 
 def test_collapse_terminates_all() -> None:
@@ -147,116 +199,66 @@ def test_mask_forbids_orders_while_one_is_on_the_way_and_the_market_ignores_them
     # Two epochs of lead time: the order is still on the way for the next decision, and joins at the one after.
     assert infos["seller_0"]["action_mask"][1].tolist() == [1, 0, 0]
     assert infos["seller_1"]["action_mask"][1].tolist() == [1, 1, 1]
+    samples = [env.action_space("seller_0").sample(mask=infos["seller_0"]["action_mask"]) for _ in range(30)]
+    assert {sample[1] for sample in samples} == {0}
     _, _, _, _, infos = env.step({"seller_0": [0, 1], "seller_1": [0, 0]})
     assert infos["seller_0"]["ordered"].tolist() == [0.0]
     assert infos["seller_0"]["action_mask"][1].tolist() == [1, 1, 1]
 
 
 def test_same_seed_same_episodes_and_none_goes_on() -> None:
-    def first_observations(env) -> list[np.ndarray]:
+    def demand_of_three_episodes(env) -> list[np.ndarray]:
         got = []
         for seed in (5, None, 5):
             env.reset(seed=seed)
             got.append(np.array([env.step({"seller_0": 0, "seller_1": 0})[4]["seller_0"]["demand"] for _ in range(6)]))
         return got
 
-    a, b, c = first_observations(env_of("discrete"))
+    a, b, c = demand_of_three_episodes(env_of("discrete"))
     np.testing.assert_array_equal(a, c)
     assert (a != b).any()
-    for one, other in zip((a, b, c), first_observations(env_of("discrete")), strict=True):
+    for one, other in zip((a, b, c), demand_of_three_episodes(env_of("discrete")), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_returned_arrays_do_not_change_later() -> None:
-    env = env_of("discrete")
-    observations, _ = env.reset(seed=0)
-    _, _, _, _, infos = env.step({"seller_0": 7, "seller_1": 7})
-    kept = [observations["seller_0"], env.state(), infos["seller_0"]["stock"]]
-    copies = [array.copy() for array in kept]
-    env.step({"seller_0": 0, "seller_1": 0})
-    for array, copy in zip(kept, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
+def test_two_environments_do_not_touch_each_other() -> None:
+    def play(env, epochs: int) -> list[Any]:
+        return [env.step(dict.fromkeys(env.agents, 3)) for _ in range(epochs)]
+
+    alone = env_of("discrete")
+    alone.reset(seed=1)
+    expected = play(alone, 6)
+    one, other = env_of("discrete"), env_of("discrete")
+    one.reset(seed=1)
+    got = play(one, 2)
+    other.reset(seed=2)
+    play(other, 12)
+    got += play(one, 2)
+    other.reset()
+    got += play(one, 2)
+    for a, b in zip(got, expected, strict=True):
+        assert_same(a, b)
 
 
-def test_new_parameter_values_do_not_recompile() -> None:
-    env_of("discrete").reset(seed=0)
-    before = packed.step._cache_size()
-    for cost in (0.7, 0.8):
-        env = marl_pricing.parallel_env(make(reward={"unit_cost": cost, "stockout_penalty": 0.1}))
-        env.reset(seed=0)
-        env.step({"seller_0": 0, "seller_1": 0})
-    assert packed.step._cache_size() <= before + 1
-
-
-BAD = {
-    "out of range": ("discrete", 8, r"actions\['seller_1'\]=8: accepted is a whole number from 0 to 7"),
-    "negative": ("discrete", -1, r"actions\['seller_1'\]=-1: accepted is a whole number from 0 to 7"),
-    "fraction": ("discrete", 1.5, r"actions\['seller_1'\]=1.5: accepted is a whole number"),
-    "shape": ("several products", [1], r"actions\['seller_1'\]=\[1\]: accepted is an array of shape \(2,\)"),
-    "one head out of range": ("own orders", [0, 3], r"accepted is whole numbers from 0 to below \[8, 3\]"),
-    "nan": ("continuous", [float("nan")], r"actions\['seller_1'\]=\[nan\]: accepted is finite numbers"),
-    "nan where discrete": ("discrete", float("nan"), r"actions\['seller_1'\]=nan: accepted is a whole number"),
-    "too far": ("continuous", [0.5], r"accepted is numbers between -0.3 and 0.3"),
-    "text": ("continuous", "up", r"actions\['seller_1'\]='up': accepted is an array of shape"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_action_is_named_and_changes_nothing(case: str) -> None:
-    kind, action, message = BAD[case]
-    env = env_of(kind)
-    env.reset(seed=0)
-    good = {agent: env.action_space(agent).sample() for agent in env.agents}
-    before = env.state()
-    with pytest.raises(ValueError, match=message):
-        env.step(good | {"seller_1": action})
-    np.testing.assert_array_equal(env.state(), before)
-    other = env_of(kind)
-    other.reset(seed=0)
-    assert env.step(good)[1] == other.step(good)[1]
-
-
-def test_bad_calls_are_named() -> None:
-    env = env_of("discrete")
-    with pytest.raises(ValueError, match="has not been reset"):
-        env.step({})
-    with pytest.raises(ValueError, match="has not been reset"):
-        env.state()
-    with pytest.raises(ValueError, match="seed=-1: accepted is None or a whole number"):
-        env.reset(seed=-1)
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match="there is none of 'seller_1'"):
-        env.step({"seller_0": 0})
-    with pytest.raises(ValueError, match=r"actions\['seller_9'\]"):
-        env.step({"seller_0": 0, "seller_1": 0, "seller_9": 0})
-    while env.agents:
-        env.step(sampled(env))
-    with pytest.raises(ValueError, match="the episode is over"):
-        env.step({})
-    with pytest.raises(ValueError, match="render_mode='human': accepted is None, 'ansi', 'rgb_array'"):
-        env_of("discrete", render_mode="human")
-    with pytest.raises(ValueError, match="max_cycles=0"):
-        env_of("discrete", max_cycles=0)
-
-
-def test_rendering_shows_the_epoch() -> None:
-    env = env_of("discrete", render_mode="ansi")
-    env.reset(seed=0)
-    _, _, _, _, infos = env.step({"seller_0": 0, "seller_1": 7})
-    text = env.render()
-    assert "epoch 1 of 12" in text
-    for value in (infos["seller_0"]["sales"][0], infos["seller_1"]["prices"][0], infos["seller_0"]["reward_raw"]):
-        assert f"{value:.2f}" in text
-    picture_env = env_of("discrete", render_mode="rgb_array")
-    picture_env.reset(seed=0)
-    picture_env.step({"seller_0": 0, "seller_1": 7})
-    first = picture_env.render()
-    picture_env.step({"seller_0": 7, "seller_1": 0})
-    second = picture_env.render()
-    assert first.dtype == np.uint8
-    assert first.ndim == 3
-    assert first.shape[2] == 3
-    assert (first != second).any()
+def test_returned_arrays_are_the_callers() -> None:
+    env, untouched = env_of("own orders"), env_of("own orders")
+    answers = [env.reset(seed=0), untouched.reset(seed=0)]
+    for epoch in range(4):
+        kept, expected = answers
+        before = env.state()
+        # What the caller writes reaches nothing else: neither the environment nor what it answered to others.
+        kept[0]["seller_0"][:] = -7.0
+        kept[-1]["seller_0"]["action_mask"][0][:] = 0
+        if epoch:
+            kept[-1]["seller_0"]["stock"][:] = -7.0
+        env.state()[:] = -7.0
+        assert_same(kept[0]["seller_1"], expected[0]["seller_1"])
+        assert_same(kept[-1]["seller_1"], expected[-1]["seller_1"])
+        np.testing.assert_array_equal(env.state(), before)
+        copy = kept[0]["seller_1"].copy()
+        answers = [own.step({"seller_0": [7, 1], "seller_1": [0, 2]}) for own in (env, untouched)]
+        assert_same(*answers)
+        np.testing.assert_array_equal(kept[0]["seller_1"], copy)
 
 
 def test_default_market_and_settings_both_make_an_environment() -> None:
@@ -269,4 +271,4 @@ def test_default_market_and_settings_both_make_an_environment() -> None:
     }
     env = marl_pricing.parallel_env(settings, traffic={"sessions_per_epoch": 4})
     env.reset(seed=0)
-    env.step({"seller_0": 0})
+    assert env.step({"seller_0": 0})[4]["seller_0"]["prices"].tolist() == [pytest.approx(1.1)]
