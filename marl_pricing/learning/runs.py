@@ -127,6 +127,9 @@ class Checkpoints:
         keep = policies.AnyPreservationPolicy(
             [policies.LatestN(n=1), policies.BestN(n=1, get_metric_fn=lambda own: own["score"])]
         )
+        for kept in sorted(self._folder.glob("*/metrics")):
+            if kept.parent.name.isdigit():  # Orbax reads them all when it opens the folder
+                self._read_metrics(int(kept.parent.name))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._orbax = training.Checkpointer(
@@ -151,9 +154,10 @@ class Checkpoints:
     def _read_metrics(self, update: int) -> dict[str, Any]:
         path = self._folder / str(update) / "metrics" / "metrics"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunError(f"{path}: the checkpoint is broken ({error})") from None
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            return {"score": float(metrics["score"]), "digest": str(metrics["digest"])}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{path}: the checkpoint is broken ({type(error).__name__}: {error})") from None
 
     def find(self, which: str) -> int:
         """The update of the `latest` or the `best` state.
@@ -178,7 +182,7 @@ class Checkpoints:
             RunError: if files are missing or changed, or the state has another shape.
         """
         path = self._folder / str(update)
-        expected = self._read_metrics(update).get("digest")
+        expected = self._read_metrics(update)["digest"]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

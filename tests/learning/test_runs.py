@@ -1,315 +1,135 @@
-"""Run folders: tables that grow and are cut, checkpoints that are whole or refused, folders that appear complete."""
+"""Run folders and checkpoints: whole or not there, and refused where they are broken."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing.learning import runs
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.runs import Checkpoints, RunError, Table
+from marl_pricing.learning.runs import Checkpoints, RunError, Table, create, read_config
 from tests.learning.helpers import learner_of, market_of
 
 
-def rows(*updates: int, seeds: int = 2) -> list[dict[str, Any]]:
-    return [{"update": u, "seed": s, "loss": repr(u + 0.5)} for u in updates for s in range(seeds)]
-
-
-def text_of(*updates: int) -> str:
-    return "update,seed,loss\n" + "".join(f"{u},{s},{u + 0.5!r}\n" for u in updates for s in range(2))
-
-
-def test_a_table_grows_by_rows_and_another_table_goes_on_with_it(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    table = Table(path)
-    table.append(rows(1, 2))
-    table.append(rows(3))
-    # Columns keep their order, whoever writes.
-    Table(path).append([dict(reversed(row.items())) for row in rows(4)])
-    assert path.read_text() == text_of(1, 2, 3, 4)
-
-
-def test_a_cut_drops_what_is_younger_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    Table(path).cut(3)  # nothing was written yet
-    assert not path.exists()
-    Table(path).append(rows(2, 4, 6))
-    Table(path).cut(4)
-    assert path.read_text() == text_of(2, 4)
-    Table(path).cut(4)
-    assert path.read_text() == text_of(2, 4)
-    Table(path).append(rows(6))
-    assert path.read_text() == text_of(2, 4, 6)
-    Table(path).cut(0)
-    assert path.read_text() == text_of()
-
-
-def test_a_kill_at_any_byte_of_a_write_leaves_a_table_that_can_be_gone_on_with(tmp_path: Path) -> None:
-    """Rows up to update 10 are as old as the checkpoint; of what came later any number of bytes may be there."""
-    path = tmp_path / "metrics.csv"
-    kept, whole = text_of(5, 10), text_of(5, 10, 15, 20, 105)
-    for size in range(len(kept), len(whole) + 1):
-        path.write_text(whole[:size])
-        Table(path).cut(10)
-        assert path.read_text() == kept, f"cut short after {whole[:size][-20:]!r}"
-
-
-def test_a_kill_at_any_byte_of_the_first_write_leaves_a_table_that_can_be_begun_again(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    whole = text_of(5)
-    for size in range(len(whole) + 1):
-        path.write_text(whole[:size])
-        table = Table(path)
-        table.cut(0)
-        table.append(rows(5))
-        assert path.read_text() == whole, f"cut short after {whole[:size]!r}"
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [(3, "2,1,2.5,9\n"), (3, "2,1\n"), (4, "x,0,4.5\n"), (4, "\n"), (2, ",0,2.5\n"), (5, "-4,1,4.5\n")],
-)
-def test_a_broken_row_that_has_to_stay_is_named(tmp_path: Path, line: int, text: str) -> None:
-    path = tmp_path / "metrics.csv"
-    lines = text_of(2, 4, 6).splitlines(keepends=True)
-    lines[line - 1] = text
-    path.write_text("".join(lines))
-    before = path.read_bytes()
-    with pytest.raises(RunError, match=f"metrics.csv, line {line}: the row is broken") as caught:
-        Table(path).cut(6)
-    assert "\n" not in str(caught.value)
-    assert path.read_bytes() == before
-
-
-def test_a_table_without_updates_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text("seed,loss\n0,1.0\n")
-    with pytest.raises(RunError, match=r"metrics.csv, line 1: there is no column 'update'"):
-        Table(path).cut(1)
-
-
-def test_a_run_folder_is_made_once_and_never_on_top_of_something(tmp_path: Path) -> None:
-    folder = tmp_path / "deep" / "run"
-    runs.create(folder, "name: a\n", {"command": "train"})
-    assert sorted(p.name for p in folder.iterdir()) == [runs.CONFIG, runs.PROVENANCE]
-    assert runs.is_run(folder)
-    assert runs.read_config(folder) == "name: a\n"
-    assert runs.read_provenance(folder) == {"command": "train"}
-    assert [p.name for p in folder.parent.iterdir()] == ["run"]
-    with pytest.raises(RunError, match=r"run.folder='.*run': already holds a run; continue it with resume="):
-        runs.create(folder, "name: b\n", {})
-    assert runs.read_config(folder) == "name: a\n"
-
-    other = tmp_path / "other"
-    other.mkdir()
-    runs.create(other, "name: c\n", {})  # an empty folder is taken
-    assert runs.read_config(other) == "name: c\n"
-
-    full = tmp_path / "full"
-    full.mkdir()
-    (full / "letter.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"run.folder='.*full': is not empty"):
-        runs.create(full, "name: d\n", {})
-    assert [p.name for p in full.iterdir()] == ["letter.txt"]
-
-
-@pytest.mark.parametrize("inside", ["", "deep/run"])
-def test_a_file_in_the_way_of_a_run_folder_is_named(tmp_path: Path, inside: str) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match="run.folder=") as caught:
-        runs.create(tmp_path / "file" / inside, "name: a\n", {})
-    assert "\n" not in str(caught.value)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.parametrize("dies_at", [1, 2, 3])
-def test_a_run_folder_appears_complete_or_not_at_all(tmp_path: Path, monkeypatch, dies_at: int) -> None:
-    folder, calls, real = tmp_path / "run", [], os.replace
-
-    def dies(source: Any, target: Any) -> None:
-        calls.append(target)
-        if len(calls) == dies_at:
-            raise KeyboardInterrupt
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", dies)
-    with pytest.raises(KeyboardInterrupt):
-        runs.create(folder, "name: a\n", {})
-    assert not folder.exists()
-    monkeypatch.undo()
-    runs.create(folder, "name: a\n", {})  # what was left behind does not stand in the way
-    assert sorted(p.name for p in folder.iterdir()) == [runs.CONFIG, runs.PROVENANCE]
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "config.yaml"
-    runs.replace_file(path, "old")
-
-    def dies(*_: Any) -> None:
-        assert path.read_text() == "old"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", dies)
-    with pytest.raises(KeyboardInterrupt):
-        runs.replace_file(path, "new")
-    assert path.read_text() == "old"
-    monkeypatch.undo()
-    runs.replace_file(path, "new")
-    assert path.read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
-
-
-def test_folders_that_hold_no_run_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"nowhere: there is no such folder"):
-        runs.read_config(tmp_path / "nowhere")
-    with pytest.raises(RunError, match=r"is no run folder \(config.yaml and provenance.json are not both there\)"):
-        runs.read_config(tmp_path)
-    (tmp_path / runs.CONFIG).write_bytes(b"name: \xff\xfe\n")
-    (tmp_path / runs.PROVENANCE).write_text('{"command": \n}')
-    with pytest.raises(RunError, match=r"config.yaml: is no UTF-8 text"):
-        runs.read_config(tmp_path)
-    with pytest.raises(RunError, match=r"provenance.json, line 2:"):
-        runs.read_provenance(tmp_path)
-
-
-def filled(abstract: Any, seed: int) -> Any:
-    """A state with random numbers in every leaf."""
-    rng = np.random.default_rng(seed)
-
-    def one(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        values = jnp.asarray(rng.integers(0, 100, leaf.shape) + rng.random(leaf.shape), leaf.dtype)
-        return jax.device_put(values, leaf.sharding)
-
-    return jax.tree.map(one, abstract)
-
-
-def abstract_of(**settings: Any) -> Any:
-    own = market_of("own orders, two products")
-    program = Program(learner_of(own, **settings))
-    return program.abstract_state(program.stack(own.params))
-
-
-def equal(one: Any, other: Any) -> None:
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """A folder after updates 2, 4 and 6, of which 4 was the best: (folder, shapes, states by update)."""
-    folder = tmp_path_factory.mktemp("run")
-    abstract = abstract_of()
-    states = {update: filled(abstract, update) for update in (2, 4, 6)}
-    checkpoints = Checkpoints(folder)
-    for update, score in ((2, 1.0), (4, 3.0), (6, 2.0)):
-        checkpoints.save(update, states[update], score)
-    checkpoints.close()
-    return folder, abstract, states
+def trained():
+    own = market_of("stock")
+    program = Program(learner_of(own))
+    params = program.stack(own.params)
+    return program, params, program.init(params)
 
 
 @pytest.fixture
-def copy(kept, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(kept[0], tmp_path / "copy"))
+def saved(trained, tmp_path: Path):
+    program, params, state = trained
+    checkpoints = Checkpoints(tmp_path)
+    for update, score in ((2, 1.0), (4, 9.0), (6, 3.0)):
+        checkpoints.save(update, state, score)
+    checkpoints.close()
+    return tmp_path, program.abstract_state(params), state
 
 
-def test_the_latest_and_the_best_state_come_back_bit_for_bit(kept) -> None:
-    folder, abstract, states = kept
+def test_latest_and_best_are_kept_and_come_back_bit_for_bit(saved) -> None:
+    folder, abstract, state = saved
     checkpoints = Checkpoints(folder)
     assert checkpoints.updates == [4, 6]
-    assert (checkpoints.find("latest"), checkpoints.find("best")) == (6, 4)
-    for update in (4, 6):
-        equal(checkpoints.load(update, abstract), states[update])
-    # A later, better state takes the place of both.
-    checkpoints.close()
+    assert checkpoints.find("latest") == 6
+    assert checkpoints.find("best") == 4
+    back = checkpoints.load(6, abstract)
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
 
 
-def test_a_better_state_takes_the_place_of_the_best(kept, copy: Path) -> None:
-    _, abstract, states = kept
-    checkpoints = Checkpoints(copy)
-    checkpoints.save(8, states[2], 5.0)
-    assert checkpoints.find("best") == checkpoints.find("latest") == 8
-    checkpoints.save(10, states[4], 5.0)
-    assert checkpoints.find("best") == 10  # of equals the later one
-    equal(checkpoints.load(10, abstract), states[4])
-    checkpoints.close()
-    assert 10 in Checkpoints(copy).updates
+def data_files(folder: Path) -> list[Path]:
+    return sorted(p for p in (folder / "checkpoints" / "6" / "state").rglob("*") if p.is_file() and "/d/" in str(p))
 
 
-def test_a_run_without_a_checkpoint_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the run has no checkpoint yet"):
+@pytest.mark.parametrize("harm", ["flipped", "cut short", "gone"])
+def test_a_harmed_checkpoint_is_refused_with_its_path(saved, harm: str) -> None:
+    folder, abstract, _ = saved
+    largest = max(data_files(folder), key=lambda p: p.stat().st_size)
+    content = largest.read_bytes()
+    if harm == "flipped":
+        middle = len(content) // 2
+        flipped = bytes(b ^ 0xFF for b in content[middle : middle + 64])
+        largest.write_bytes(content[:middle] + flipped + content[middle + 64 :])
+    elif harm == "cut short":
+        largest.write_bytes(content[: len(content) // 2])
+    else:
+        largest.unlink()
+    with pytest.raises(RunError, match=r"checkpoints/6: the checkpoint is broken") as caught:
+        Checkpoints(folder).load(6, abstract)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(saved) -> None:
+    folder, _, _ = saved
+    own = market_of("stock")
+    wider = Program(learner_of(own, hidden_size=16))
+    with pytest.raises(RunError, match=r"checkpoints/6: the checkpoint has another shape") as caught:
+        Checkpoints(folder).load(6, wider.abstract_state(wider.stack(own.params)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no checkpoint yet"):
         Checkpoints(tmp_path).find("latest")
 
 
-def files_of(folder: Path, update: int) -> list[Path]:
-    return sorted(p for p in (folder / runs.CHECKPOINTS / str(update)).rglob("*") if p.is_file())
+def rows(first: int, last: int) -> list[dict[str, str]]:
+    return [{"update": str(u), "seed": str(s), "x": repr(u + 0.5)} for u in range(first, last + 1) for s in (0, 1)]
 
 
-def refused(folder: Path, abstract: Any, update: int = 6) -> str:
-    """One line that names the checkpoint; and the other checkpoint can still be read."""
-    checkpoints = Checkpoints(folder)
-    with pytest.raises(RunError) as caught:
-        checkpoints.load(update, abstract)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder / runs.CHECKPOINTS / str(update)) in message
-    return message
+def test_a_table_cut_back_and_written_again_is_the_same(tmp_path: Path) -> None:
+    one, other = Table(tmp_path / "one.csv"), Table(tmp_path / "other.csv")
+    one.append(rows(1, 6))
+    other.append(rows(1, 5))
+    with other.path.open("a") as file:
+        file.write("6,0,6.")  # killed in the middle of a line
+    again = Table(other.path)
+    again.cut(4)
+    again.append(rows(5, 6))
+    assert other.path.read_bytes() == one.path.read_bytes()
 
 
-def test_a_flipped_byte_in_the_largest_file_is_found(kept, copy: Path) -> None:
-    largest = max(files_of(copy, 6), key=lambda p: p.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    largest.write_bytes(content)
-    assert "broken" in refused(copy, kept[1])
-    equal(Checkpoints(copy).load(4, kept[1]), kept[2][4])
+@pytest.mark.parametrize("line", ["3,0\n", "x,0,1.0\n"])
+def test_a_broken_row_that_has_to_stay_is_refused_with_its_line(tmp_path: Path, line: str) -> None:
+    table = Table(tmp_path / "metrics.csv")
+    table.append(rows(1, 2))
+    with table.path.open("a") as file:
+        file.write(line)
+    table.append(rows(4, 4))
+    with pytest.raises(RunError, match=r"metrics.csv, line 6: the row is broken"):
+        Table(table.path).cut(4)
 
 
-@pytest.mark.parametrize("part", [0.0, 0.5])
-def test_a_file_cut_short_is_found(kept, copy: Path, part: float) -> None:
-    largest = max(files_of(copy, 6), key=lambda p: p.stat().st_size)
-    os.truncate(largest, int(largest.stat().st_size * part))
-    assert "broken" in refused(copy, kept[1])
+def test_a_table_without_updates_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(RunError, match="line 1: there is no column 'update'"):
+        Table(tmp_path / "metrics.csv").cut(3)
 
 
-def test_any_lost_file_that_the_state_needs_is_found(kept, copy: Path) -> None:
-    """Whichever file is lost, a load gives the state bit for bit or one line; never a trace, never other numbers."""
-    found = 0
-    for number, path in enumerate(files_of(kept[0], 6)):
-        own = Path(shutil.copytree(copy, copy.with_name(f"lost_{number}")))
-        (own / path.relative_to(kept[0])).unlink()
-        checkpoints = Checkpoints(own)
-        if 6 not in checkpoints.updates:  # no longer taken for a checkpoint: the older one is gone on with
-            assert checkpoints.find("latest") == 4
-            found += 1
-            continue
-        try:
-            equal(checkpoints.load(6, kept[1]), kept[2][6])
-        except RunError as error:
-            assert "\n" not in str(error)
-            assert str(own) in str(error)
-            found += 1
-    assert found >= 2
+def test_a_folder_becomes_a_run_once(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    create(folder, "name: x\n", {"versions": {}})
+    assert read_config(folder) == "name: x\n"
+    assert sorted(p.name for p in folder.iterdir()) == ["config.yaml", "provenance.json"]
+    assert [p.name for p in folder.parent.iterdir()] == ["run"]
+    with pytest.raises(RunError, match=r"already holds a run; continue it with resume="):
+        create(folder, "name: y\n", {})
+    assert read_config(folder) == "name: x\n"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(RunError, match="is not empty"):
+        create(tmp_path / "other", "", {})
 
 
-def test_broken_metrics_of_a_checkpoint_are_found(kept, copy: Path) -> None:
-    path = copy / runs.CHECKPOINTS / "6" / "metrics" / "metrics"
-    path.write_text('{"score": 1.0, "dig')
-    assert "broken" in refused(copy, kept[1])
-    with pytest.raises(RunError, match="broken"):
-        Checkpoints(copy).find("best")
-
-
-@pytest.mark.parametrize("settings", [{"hidden_size": 16}, {"cell": "lstm"}, {"sharing": "per_seller"}, {"num_envs": 8}])
-def test_a_state_of_another_shape_is_named(kept, settings: dict[str, Any]) -> None:
-    message = refused(kept[0], abstract_of(**settings))
-    assert "the checkpoint has another shape (it has [" in message
-    assert "[]" not in message
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run folder"):
+        read_config(tmp_path)
+    with pytest.raises(RunError, match="there is no such folder"):
+        read_config(tmp_path / "nowhere")

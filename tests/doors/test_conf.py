@@ -1,0 +1,83 @@
+"""Every file under conf/ means something, and says what the package says."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from marl_pricing import config
+from tests.doors.compose import CONF, composed, settings
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_an_experiment_builds_and_its_file_reads_back(name: str) -> None:
+    own = config.read_settings(settings(f"experiment={name}"))
+    assert own.name == name
+    assert config.from_yaml(config.to_yaml(own), "config.yaml") == own
+    config.build(own)
+
+
+def test_experiments_are_what_they_are_called() -> None:
+    omegas = {name: composed(f"experiment={name}").market.params.reward.omega.tolist()
+              for name in ("competitive", "cooperative", "mixed")}  # fmt: skip
+    assert omegas == {"competitive": [1.0] * 3, "cooperative": [0.0] * 3, "mixed": [0.5] * 3}
+    formal = composed("experiment=formal")
+    assert formal.market.shape.features == ("own_price", "rival_price", "stock", "time", "shock")
+    assert formal.settings.learner.critic == "local"
+    assert formal.market.shape.inventory.rule == "threshold"
+    assert formal.market.shape.inventory.single_order
+
+
+@pytest.mark.parametrize("group", ["demand", "prices", "inventory"])
+def test_every_kind_of_market_group_builds(group: str) -> None:
+    for name in options(f"market/{group}"):
+        if name == "adjust":
+            with pytest.raises(config.ConfigError, match="market.prices.map='adjust'"):
+                composed("market/prices=adjust")
+            continue
+        composed(f"market/{group}={name}")
+
+
+def test_the_packages_default_market_is_confs() -> None:
+    one, other = composed().market, config.default_market()
+    assert one.shape == other.shape
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_sizes_can_be_overridden() -> None:
+    own = composed("market.num_sellers=5", "learner.num_envs=256")
+    assert own.market.shape.num_sellers == 5
+    assert own.learner.settings.num_envs == 256
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("learner.num_envs=63", "learner.num_envs=63: accepted is a multiple of learner.num_minibatches=4"),
+        ("learner.gamma=1.0", "learner.gamma=1.0: accepted is a number below 1"),
+        ("learner.cell=rnn", "learner.cell='rnn': accepted is 'gru' or 'lstm'"),
+        ("learner.devices=0", "learner.devices=0"),
+        ("robust.set=kl", "robust.set='kl': accepted is 'none'"),
+        ("market.prices.low=-1", "market.prices.low=-1: accepted is a number of at least 0"),
+        ("run.report_every=0", "run.report_every=0"),
+        ("name=a/b", "name='a/b'"),
+    ],
+)
+def test_a_bad_override_is_refused(override: str, message: str) -> None:
+    with pytest.raises(config.ConfigError) as caught:
+        composed(override)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_settings_file_is_refused_with_its_name() -> None:
+    with pytest.raises(config.ConfigError, match=r"x/config.yaml, line 2: is not YAML"):
+        config.from_yaml("a: 1\nb: [", "x/config.yaml")
+    with pytest.raises(config.ConfigError, match=r"x/config.yaml: holds no settings"):
+        config.from_yaml("just text", "x/config.yaml")

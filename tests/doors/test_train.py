@@ -1,0 +1,167 @@
+"""train.py and evaluate.py as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "learner.num_envs=4", "learner.num_steps=8", "learner.hidden_size=8", "learner.num_updates=40",
+    "learner.num_minibatches=2", "market.episode_length=5", "run.report_every=2", "run.checkpoint_every=6",
+)  # fmt: skip
+
+
+def call(door: str, *arguments: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / door), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def wait_for_rows(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
+    metrics = folder / "metrics.csv"
+    begin = time.monotonic()
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > number):
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() - begin < 200
+        time.sleep(0.02)
+
+
+def final(folder: Path) -> str:
+    last = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    return json.loads((last / "metrics" / "metrics").read_text())["digest"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = call("train.py", *TINY, f"run.folder={folder}")
+    assert done.returncode == 0, done.stderr
+    assert f"python evaluate.py run={folder}" in done.stdout
+    return folder
+
+
+def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
+    names = {path.name for path in whole.iterdir()}
+    assert names == {"config.yaml", "provenance.json", "metrics.csv", "timing.csv", "checkpoints", "tensorboard"}
+    provenance = json.loads((whole / "provenance.json").read_text())
+    assert provenance["versions"]["jax"]
+    assert provenance["revision"]
+    assert "train.py" in provenance["command"]
+    lines = (whole / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 41
+    header = lines[0].split(",")
+    for name in ("return_raw/seller_0", "return_shaped/seller_2", "price_spread", "fill_rate/seller_1", "entropy", "kl",
+                 "explained_variance", "stockout_rate/seller_0", "stock_mean/seller_0", "clipped"):  # fmt: skip
+        assert name in header
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "tensorboard"), size_guidance={"histograms": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"return/raw/seller_0", "price/mean/seller_1", "speed/market_steps_per_second"} <= set(tags["scalars"])
+    assert "price/histogram/seller_0" in tags["histograms"]
+    assert "strategy" in tags["images"]
+    assert [event.step for event in events.Scalars("price/spread")] == list(range(2, 41, 2))
+
+
+def test_a_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    process = start(*TINY, f"run.folder={folder}")
+    wait_for_rows(folder, 10, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "checkpoints" / "40").exists()
+    done = call("train.py", f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    assert final(folder) == final(whole)
+
+
+def test_ctrl_c_finishes_saves_and_says_how_to_go_on(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    process = start(*TINY, f"run.folder={folder}")
+    wait_for_rows(folder, 4, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert f"go on with: python train.py resume={folder}" in output
+    assert "Traceback" not in output
+    done = call("train.py", f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    assert final(folder) == final(whole)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("market.foo=1", "market.foo=1: there is no such setting"),
+        ("+market.foo=1", "market.foo=1: there is no such setting"),
+        ("experiment=nope", "experiment=nope: accepted is competitive, cooperative, formal, logit_duopoly, mixed"),
+        ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
+        ("learner.devices=512 learner.num_envs=512 learner.num_minibatches=1", "learner.devices=512: accepted is"),
+        ("resume={root}/docs", "docs: is no run folder"),
+        ("resume={run} learner.seed=1", "accepted is nothing beside it, not 'learner.seed=1'"),
+        ("run.folder={run}", "already holds a run; continue it with resume="),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_two(whole: Path, argument: str, message: str) -> None:
+    arguments = argument.format(root=ROOT, run=whole).split()
+    environment = os.environ.get("XLA_FLAGS", "")
+    assert "device_count" not in environment
+    assert message in refused(call("train.py", *arguments))
+
+
+def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(whole: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "other"
+    shutil.copytree(whole, folder)
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("hidden_size: 8", "hidden_size: 16"))
+    assert "the checkpoint has another shape" in refused(call("train.py", f"resume={folder}"))
+
+
+def test_evaluate_writes_a_report_and_refuses_what_is_no_run(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evaluation"
+    done = call("evaluate.py", f"run={whole}", f"out={out}", "episodes=4", "rules=[constant_nash,random]")
+    assert done.returncode == 0, done.stderr
+    assert f"report: {out / 'report.html'}" in done.stdout
+    assert (out / "offers.parquet").exists()
+    assert "learned (greedy)" in (out / "summary.csv").read_text()
+    assert "is no run folder" in refused(call("evaluate.py", f"run={ROOT / 'docs'}"))
+    assert "accepted is at least one run folder" in refused(call("evaluate.py"))
+    assert "rules='nope': accepted is constant_nash" in refused(call("evaluate.py", f"run={whole}", "rules=[nope]"))
+    assert "episodes=0: accepted is a number of at least 1" in refused(
+        call("evaluate.py", f"run={whole}", "episodes=0")
+    )
+
+
+@pytest.mark.slow
+def test_a_multirun_leaves_a_run_each(tmp_path: Path) -> None:
+    folders = f"run.folder={tmp_path}/omega_${{market.reward.omega}}"
+    done = call("train.py", "-m", *TINY, "learner.num_updates=2", "market.reward.omega=0.0,1.0", folders)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["omega_0.0", "omega_1.0"]

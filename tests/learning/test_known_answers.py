@@ -1,0 +1,54 @@
+"""Sellers trained in the one-shot logit duopoly reach its exact equilibria."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marl_pricing import market
+from marl_pricing.equilibrium import static
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.policy import learned_policy
+from tests.doors.compose import composed
+
+OMEGAS = (1.0, 0.5, 0.0)
+SEEDS = 8
+
+
+@pytest.mark.slow
+def test_greedy_prices_are_the_grid_equilibrium_next_to_the_exact_one_for_every_omega_and_seed() -> None:
+    experiment = composed("experiment=logit_duopoly", f"learner.num_seeds={SEEDS * len(OMEGAS)}",
+                          "learner.num_updates=150")  # fmt: skip
+    shape, params = experiment.market
+    program = Program(experiment.learner)
+    stacked = program.stack(params)
+    omega = jnp.repeat(jnp.asarray(OMEGAS), SEEDS)[:, None] * jnp.ones(2)
+    stacked = stacked.replace(reward=stacked.reward.replace(omega=omega))
+    state, _ = program.train(program.init(stacked), stacked, 150)
+
+    def play(actor):
+        policy = learned_policy(experiment.learner, actor, greedy=True)
+        own, seen = market.reset(jax.random.key(0), shape, params)
+
+        def step(carry, time):
+            own, seen, memory = carry
+            action, memory = policy.act(actor, jax.random.key(time), memory, seen, own, params)
+            own, seen, _ = market.step(jax.random.key(time), shape, own, action, params)
+            return (own, seen, memory), action.price[:, 0]
+
+        return jax.lax.scan(step, (own, seen, policy.start()), jnp.arange(shape.episode_length))[1]
+
+    chosen = np.asarray(jax.jit(lambda actors: jax.lax.map(play, actors))(state.learnable.actor))
+    chosen = chosen.reshape(len(OMEGAS), SEEDS, shape.episode_length, 2)
+    grid = np.asarray(params.prices.levels[0], np.float64)
+    step = grid[1] - grid[0]
+    for omega, prices in zip(OMEGAS, chosen, strict=True):
+        own = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
+        equilibria = {tuple(row) for row in static.grid_equilibria(shape, own).tolist()}
+        exact = static.omega_equilibrium(shape, own).prices
+        for seed, episode in enumerate(prices):
+            played = {tuple(row) for row in episode.tolist()}
+            assert played <= equilibria, (omega, seed, played, equilibria)
+            assert np.abs(grid[episode] - exact).max() < step, (omega, seed)
