@@ -39,9 +39,9 @@ def _load(folder: Path, which: str, names: list[str]):
     here = settings.model_copy(update={"learner": settings.learner.model_copy(update={"devices": "auto"})})
     experiment = config.build(here)
     program = Program(experiment.learner)
-    checkpoints = runs.Checkpoints(folder)
-    update = checkpoints.find(which)
-    state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
+    with runs.Checkpoints(folder) as checkpoints:
+        update = checkpoints.find(which)
+        state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
     actors = jax.device_get(state.learnable.actor)
     provenance = runs.read_provenance(folder)
     name = settings.name

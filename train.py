@@ -48,7 +48,10 @@ def _run(config: DictConfig) -> int:
     from marl_pricing.learning.parallel import Program
     from marl_pricing.learning.training import Schedule, train
 
-    program = Program(experiment.learner)
+    try:
+        program = Program(experiment.learner)
+    except ValueError as error:  # more devices than there are
+        raise settings_of.ConfigError(str(error)) from None
     if resume is None:
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
         folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)

@@ -50,7 +50,7 @@ class Batch(struct.PyTreeNode):
     segment: Segment
     actor_memory: Array  # [E, S, M] before the segment
     critic_memory: Array  # [E, S or 1, M]
-    value: Array  # [T, E, S] of the critic before the update, normalised
+    value: Array  # [T, E, S] what the critic says before its first gradient step, in its own units
     target: Array  # [T, E, S] normalised
     advantage: Array  # [T, E, S]
     live: Array  # [T, E, S] 1.0 where the seller was in the market
@@ -143,9 +143,10 @@ def critic_values(learner: Learner, parameters: Parameters, segment: Segment, me
 
 def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
     own = learner.settings
-    value, next_value, critic_memory = critic_values(
+    said, next_value, critic_memory = critic_values(
         learner, state.learnable.critic, segment, state.rollout.critic_memory
     )
+    value = said
     live = segment.outcome.acted.astype(jnp.float32)
     statistics, learnable = state.statistics, state.learnable
     if own.value_normalisation != "none":
@@ -163,15 +164,16 @@ def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) ->
     measures = {"explained_variance": losses.explained_variance(value, target, live, total)}
     if own.value_normalisation != "none":
         statistics = normalisation.update(state.statistics, target, live, total)
-        value, target = (normalisation.normalise(statistics, x) for x in (value, target))
+        target = normalisation.normalise(statistics, target)
     if own.value_normalisation == "popart":
+        said = normalisation.normalise(statistics, value)  # the same money, as the rescaled layer says it
         out = normalisation.preserve_outputs(
             learnable.critic["out"], state.statistics, statistics, learner.critic.stacked
         )
         learnable = learnable.replace(critic={**learnable.critic, "out": out})
     if own.normalise_advantage:
         advantage = _standardise(advantage, live, total, by_seller=learner.actor.stacked)
-    batch = Batch(segment, state.rollout.actor_memory, state.rollout.critic_memory, value, target, advantage, live)
+    batch = Batch(segment, state.rollout.actor_memory, state.rollout.critic_memory, said, target, advantage, live)
     after = state.replace(
         learnable=learnable, statistics=statistics, rollout=state.rollout.replace(critic_memory=critic_memory)
     )

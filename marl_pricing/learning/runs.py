@@ -115,7 +115,7 @@ def _digest(tree: Any) -> str:
 
 
 class Checkpoints:
-    """Latest and best training states of a run, each verified by a digest when read."""
+    """Latest and best training states of a run, each verified by a digest when read. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         # Imported here: it takes a second, and only those who save or load need it.
@@ -182,37 +182,40 @@ class Checkpoints:
             RunError: if files are missing or changed, or the state has another shape.
         """
         path = self._folder / str(update)
-        expected = self._read_metrics(update)["digest"]
+        expected = self._read_metrics(update).get("digest")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                state = self._orbax.load(update, abstract)
+                there = _shapes(self._orbax.metadata(update).metadata)
+                wanted = _shapes(abstract)
+                state = self._orbax.load(update, abstract) if there == wanted else None
         except Exception as error:
-            raise RunError(f"{path}: {self._why(update, abstract, error)}") from None
+            why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise RunError(f"{path}: the checkpoint is broken or cut short ({why})") from None
+        if state is None:
+            different = next(iter(sorted(set(there) ^ set(wanted))))
+            name = different.split()[0]
+            has, needs = ([own for own in tree if own.split()[0] == name] or ["nothing"] for tree in (there, wanted))
+            raise RunError(f"{path}: the checkpoint has another shape ({has[0]} is there, {needs[0]} is needed)")
         if _digest(state) != expected:
             raise RunError(f"{path}: the checkpoint is broken (its content does not match its digest)")
         return state
 
-    def _why(self, update: int, abstract: Any, error: Exception) -> str:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                saved = self._orbax.load(update)
-        except Exception:
-            return f"the checkpoint is broken or cut short ({str(error).splitlines()[0][:200]})"
+    def __enter__(self) -> Checkpoints:
+        return self
 
-        def shapes(tree: Any) -> list[str]:
-            # A state read without a form comes as dicts and lists; the names of its leaves tell enough.
-            leaves = jax.tree_util.tree_leaves_with_path(tree)
-            return sorted(f"{_plain(path)} {tuple(np.shape(leaf))}" for path, leaf in leaves)
-
-        wanted, there = shapes(abstract), shapes(saved)
-        different = sorted(set(there) - set(wanted))[:1], sorted(set(wanted) - set(there))[:1]
-        return f"the checkpoint has another shape (it has {different[0]}, this program needs {different[1]})"
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written, and let go of the threads that write."""
         self._orbax.close()
+
+
+def _shapes(tree: Any) -> list[str]:
+    """`name (shape)` of every leaf, whatever kind of tree it is."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return sorted(f"{_plain(path)} {tuple(leaf.shape)}" for path, leaf in leaves)
 
 
 def _plain(path: tuple[Any, ...]) -> str:

@@ -91,43 +91,38 @@ def train(
     """
     own = program.learner.settings
     stacked = program.stack(params)
-    checkpoints = Checkpoints(folder)
-    done = 0
-    if resume and checkpoints.updates:
-        done = checkpoints.find("latest")
-        state = checkpoints.load(done, program.abstract_state(stacked))
-    else:
-        state = None
-    block = block_length(own.num_updates, schedule.report_every)
-    with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
-        training = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
-        state = program.init(stacked) if state is None else state
-        step = training.result()
-    for name in (METRICS, TIMING):
-        Table(folder / name).cut(done)
-    price_range = float(np.min(params.prices.low)), float(np.max(params.prices.high))
     first_process = jax.process_index() == 0
-    saved = done
-    with (
-        finish_first() as interrupted,
-        Monitor(
+    with Checkpoints(folder) as checkpoints, finish_first() as interrupted:
+        done, state = 0, None
+        if resume and checkpoints.updates:
+            done = checkpoints.find("latest")
+            state = checkpoints.load(done, program.abstract_state(stacked))
+        block = block_length(own.num_updates, schedule.report_every)
+        with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
+            compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
+            state = program.init(stacked) if state is None else state
+            step = compiling.result()
+        if first_process:
+            for name in (METRICS, TIMING):
+                Table(folder / name).cut(done)
+        prices = float(np.min(params.prices.low)), float(np.max(params.prices.high))
+        saved = done
+        with Monitor(
             folder,
             own.num_updates,
             own.steps_per_update,
             done,
-            price_range,
+            prices,
             tensorboard=tensorboard and first_process,
             quiet=quiet or not first_process,
-        ) as monitor,
-    ):
-        while done < own.num_updates and not interrupted:
-            state, measures = step(state, stacked)
-            host = jax.device_get(measures)
-            done += block
-            if first_process:
-                monitor.report(done, host)
-            if done - saved >= schedule.checkpoint_every or done == own.num_updates or interrupted:
-                checkpoints.save(done, state, float(host["return_shaped"][:, -1].mean()))
-                saved = done
-    checkpoints.close()
+        ) as monitor:
+            while done < own.num_updates and not interrupted:
+                state, measures = step(state, stacked)
+                host = jax.device_get(measures)
+                done += block
+                if first_process:
+                    monitor.report(done, host)
+                if done - saved >= schedule.checkpoint_every or done == own.num_updates or interrupted:
+                    checkpoints.save(done, state, float(host["return_shaped"][:, -1].mean()))
+                    saved = done
     return state, done == own.num_updates

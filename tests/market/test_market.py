@@ -144,8 +144,9 @@ def test_layout_names_every_entry() -> None:
     features = ("own_price", "rival_price", "all_rival_prices", "stock", "on_order", "demand", "events", "time",
                 "shock", "cash")  # fmt: skip
     own = make(
-        num_sellers=3, num_products=2, features=list(features), shocks={"probability": 0.1, "duration": 2, "scale": 2.0},
-        bankruptcy={"initial_cash": 5.0, "cash_limit": 0.0}, level={"persistence": 0.5, "volatility": 0.3},
+        num_sellers=3, num_products=2, features=list(features),
+        shocks={"probability": 0.1, "duration": 2, "scale": 2.0}, bankruptcy={"initial_cash": 5.0, "cash_limit": 0.0},
+        level={"persistence": 0.5, "volatility": 0.3},
     )  # fmt: skip
     _, seen = market.reset(jax.random.key(0), *own)
     names = layout(own.shape)
