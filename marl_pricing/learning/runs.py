@@ -187,6 +187,8 @@ class Checkpoints:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 there = _shapes(self._orbax.metadata(update).metadata)
+                if not there:
+                    raise ValueError("its files cannot be read")
                 wanted = _shapes(abstract)
                 state = self._orbax.load(update, abstract) if there == wanted else None
         except Exception as error:

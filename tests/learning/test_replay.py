@@ -18,13 +18,13 @@ from tests.markets import UNLIMITED, make
 
 RICH: dict[str, Any] = {
     "episode_length": 7, "num_products": 2, "inventory": CHOSEN,
-    "reward": {"unit_cost": [1.0, 1.9], "stockout_penalty": 0.1, "omega": 0.7},
-    "bankruptcy": {"initial_cash": [50.0, 3.0], "cash_limit": 0.0},
+    "reward": {"unit_cost": [1.7, 1.9], "stockout_penalty": 0.1, "omega": 0.7},
+    "bankruptcy": {"initial_cash": [3.0, 3.0], "cash_limit": 0.0},
 }  # fmt: skip
 
 
 def rich(**traffic: Any):
-    """Two sellers of two products that choose their orders, one on the way at most; the second one goes bankrupt."""
+    """Two sellers of two products that choose their orders, one on the way at most; both may go bankrupt, at any time."""
     return make(traffic, **RICH)
 
 
@@ -62,19 +62,19 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
     def look(learner, batch, total, bonus, rate, learnable, index):
         batch = mappo._select(batch, index)
         segment = batch.segment
-        logits, _ = learner.actor.sequence(
+        logits, actor_memory = learner.actor.sequence(
             learnable.actor, segment.observation.local, batch.actor_memory, segment.first
-        )  # fmt: skip
+        )
         heads = actions.split_heads(learner.shape, logits, segment.observation.order_mask)
         ratio = actions.log_prob(heads, segment.indices) - segment.log_prob
-        value, _ = learner.critic.sequence(
+        value, critic_memory = learner.critic.sequence(
             learnable.critic, mappo._seen(learner, segment.observation), batch.critic_memory, segment.first
         )
         # An update reports sums over live steps; a minibatch of all environments is one of them.
         sums = {
             "ratio": jnp.abs(ratio).max(), "value": jnp.abs(value[..., 0] - batch.value).max(),
-            "memory": jnp.abs(batch.actor_memory).max(), "dead": (1.0 - batch.live).max(),
-            "ends": segment.restarted[:-1].any().astype(jnp.float32),
+            "actor_end": actor_memory[-1].sum(), "critic_end": critic_memory[-1].sum(), "dead": (1.0 - batch.live).max(),
+            "ends": (segment.restarted.any(1) & ~segment.restarted.all(1)).any().astype(jnp.float32),
             "masked": (~segment.observation.order_mask).any().astype(jnp.float32),
         }  # fmt: skip
         return learnable, {name: x * batch.live.sum() for name, x in sums.items()} | {"live": batch.live.sum()}
@@ -94,7 +94,10 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
         assert float(seen["ratio"]) < 1e-4
         assert float(seen["value"]) < 1e-4
         assert all(float(seen[name]) == pytest.approx(1.0) for name in ("dead", "ends", "masked"))
-        assert float(seen["memory"]) > 0.01 or number == 0
+        for name in ("actor", "critic"):  # what the next segment begins with
+            memory = np.asarray(getattr(state.rollout, f"{name}_memory"))
+            assert np.abs(memory).max() > 0.01
+            assert float(seen[f"{name}_end"]) == pytest.approx(float(memory.sum()), abs=1e-3)
 
 
 def test_a_segments_actions_give_the_same_epochs_when_the_market_is_played_by_hand() -> None:
@@ -105,9 +108,11 @@ def test_a_segments_actions_give_the_same_epochs_when_the_market_is_played_by_ha
     step = jax.jit(lambda state, action: market.step(jax.random.key(1), own.shape, state, action, own.params))
     fresh = market.reset(jax.random.key(0), *own)
     deaths = restarts = 0
+    assert (segment.restarted.any(1) & ~segment.restarted.all(1)).any()  # episodes end at times of their own
     for env in range(4):
-        state, seen = fresh
+        (state, seen), first = fresh, True
         for t in range(16):
+            assert bool(segment.first[t, env]) == first
             for name in ("local", "state", "order_mask"):
                 np.testing.assert_allclose(
                     getattr(segment.observation, name)[t, env], getattr(seen, name), rtol=1e-5, atol=1e-6
@@ -126,6 +131,7 @@ def test_a_segments_actions_give_the_same_epochs_when_the_market_is_played_by_ha
             deaths += int(np.asarray(outcome.terminated).sum())
             over = bool(outcome.truncated) or not (np.asarray(outcome.acted) & ~np.asarray(outcome.terminated)).any()
             assert bool(segment.restarted[t, env]) == over
+            first = over
             if over:
                 state, seen = fresh
                 restarts += 1
