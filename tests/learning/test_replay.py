@@ -24,7 +24,7 @@ RICH: dict[str, Any] = {
 
 
 def rich(**traffic: Any):
-    """Two sellers of two products that choose their orders, one on the way at most; both may go bankrupt, at any time."""
+    """Two sellers of two products that choose their orders, one on the way at most; both may go bankrupt any time."""
     return make(traffic, **RICH)
 
 
@@ -73,7 +73,8 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
         # An update reports sums over live steps; a minibatch of all environments is one of them.
         sums = {
             "ratio": jnp.abs(ratio).max(), "value": jnp.abs(value[..., 0] - batch.value).max(),
-            "actor_end": actor_memory[-1].sum(), "critic_end": critic_memory[-1].sum(), "dead": (1.0 - batch.live).max(),
+            "actor_end": actor_memory[-1].sum(), "critic_end": critic_memory[-1].sum(),
+            "dead": (1.0 - batch.live).max(),
             "ends": (segment.restarted.any(1) & ~segment.restarted.all(1)).any().astype(jnp.float32),
             "masked": (~segment.observation.order_mask).any().astype(jnp.float32),
         }  # fmt: skip
