@@ -11,7 +11,10 @@ from tests.markets import LEVELS, LOGIT, THRESHOLD, UNLIMITED, make, one_shot
 
 NAN = float("nan")
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "negative cost": ({"reward": {"unit_cost": -1.0}}, "market.reward.unit_cost=-1.0: accepted is a number of at least 0"),
+    "negative cost": (
+        {"reward": {"unit_cost": -1.0}},
+        "market.reward.unit_cost=-1.0: accepted is a number of at least 0",
+    ),
     "nan cost": ({"reward": {"unit_cost": NAN}}, "market.reward.unit_cost=nan: accepted is a finite number"),
     "one cost nan": ({"reward": {"unit_cost": [1.0, NAN]}}, "market.reward.unit_cost"),
     "too many costs": ({"reward": {"unit_cost": [1.0, 1.0, 1.0]}}, "a list of 2 (sellers) or 2 (offers)"),
@@ -20,7 +23,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "market.prices.levels=[1.0, 3.0, 2.0]: accepted is an increasing list of prices",
     ),
     "grid below zero": ({"prices": {"map": "levels", "levels": [-1.0, 1.0]}}, "market.prices.levels[0]=-1.0"),
-    "low below zero": ({"prices": LEVELS | {"low": -0.5}}, "market.prices.low=-0.5: accepted is a number of at least 0"),
+    "low below zero": (
+        {"prices": LEVELS | {"low": -0.5}},
+        "market.prices.low=-0.5: accepted is a number of at least 0",
+    ),
     "low above high": ({"prices": LEVELS | {"low": 3.0}}, "market.prices.high=2.5: accepted is a price above"),
     "no end": ({"prices": {"map": "levels", "low": 1.0}}, "market.prices.high"),
     "two grids": ({"prices": LEVELS | {"levels": [1.0, 2.0]}}, "give either levels, or low and high"),
@@ -38,7 +44,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"colour": "red"}, "market.colour='red': there is no such setting"),
     "unknown key inside": ({"demand": LOGIT | {"slope": 1.0}}, "market.demand.slope=1.0: there is no such setting"),
     "text": ({"episode_length": "long"}, "market.episode_length='long': accepted is a whole number"),
-    "unknown demand": ({"demand": {"model": "magic"}}, "market.demand.model='magic': accepted is 'logit', 'power', 'linear'"),
+    "unknown demand": (
+        {"demand": {"model": "magic"}},
+        "market.demand.model='magic': accepted is 'logit', 'power', 'linear'",
+    ),
     "unknown rule": ({"inventory": {"rule": "magic"}}, "market.inventory.rule='magic'"),
     "unknown map": ({"prices": {"map": "magic"}}, "market.prices.map='magic'"),
     "scale 0": ({"demand": LOGIT | {"scale": 0.0}}, "market.demand.scale=0.0: accepted is a number above 0"),
@@ -50,7 +59,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"demand": {"model": "linear", "intercept": 1.0, "slope": 0.2, "cross_slope": 0.3}},
         "market.demand.cross_slope=0.3: accepted is below market.demand.slope=0.2",
     ),
-    "agent of another model": ({"agent": {"elasticity": -1.0}}, "market.agent.elasticity=-1.0: no setting of logit demand"),
+    "agent of another model": (
+        {"agent": {"elasticity": -1.0}},
+        "market.agent.elasticity=-1.0: no setting of logit demand",
+    ),
     "adjust and chosen": (
         {"prices": {"map": "adjust", "low": 1.0, "high": 2.0},
          "inventory": {"rule": "chosen", "initial_stock": 1.0, "order_levels": [0.0, 1.0]}},

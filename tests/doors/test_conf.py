@@ -37,7 +37,7 @@ def test_experiments_are_what_they_are_called() -> None:
 def test_every_kind_of_market_group_builds(group: str) -> None:
     for name in options(f"market/{group}"):
         if name == "adjust":
-            with pytest.raises(config.ConfigError, match="market.prices.map='adjust'"):
+            with pytest.raises(config.ConfigError, match=r"market\.prices\.map='adjust'"):
                 composed("market/prices=adjust")
             continue
         composed(f"market/{group}={name}")
