@@ -17,6 +17,8 @@ TINY: dict[str, Any] = {
     "devices": 1,
 }  # fmt: skip
 INDEX = jnp.arange(4)
+# A test's program runs once: compile it fast, whatever it then takes.
+QUICK = {"xla_backend_optimization_level": 0}
 
 CHOSEN = {"rule": "chosen", "initial_stock": 5.0, "lead_time": 3, "order_levels": [0.0, 3.0, 6.0], "single_order": True}
 BANKRUPT = {
@@ -39,7 +41,7 @@ def market_of(name: str):
 
 
 def started(learner: mappo.Learner, market: Any, seed: int = 0) -> mappo.TrainState:
-    return jax.jit(lambda: mappo.init(learner, jnp.int32(seed), market.params, INDEX))()
+    return jax.jit(lambda: mappo.init(learner, jnp.int32(seed), market.params, INDEX), compiler_options=QUICK)()
 
 
 def rolled(learner: mappo.Learner, market: Any, state: mappo.TrainState, seed: int = 5, num_steps: int = 10):
@@ -48,14 +50,16 @@ def rolled(learner: mappo.Learner, market: Any, state: mappo.TrainState, seed: i
         rollout.rollout, shape=learner.shape, params=market.params, actor=learner.actor, env_index=INDEX,
         num_steps=num_steps,
     )  # fmt: skip
-    run = jax.jit(lambda key, actor, own: play(key, parameters=actor, state=own))
+    run = jax.jit(lambda key, actor, own: play(key, parameters=actor, state=own), compiler_options=QUICK)
     return run(jax.random.key(seed), state.learnable.actor, state.rollout)
 
 
 def update_of(learner: mappo.Learner, market: Any):
-    return jax.jit(lambda state: mappo.update(learner, state, market.params, INDEX))
+    return jax.jit(lambda state: mappo.update(learner, state, market.params, INDEX), compiler_options=QUICK)
 
 
 def batch_of(learner: mappo.Learner, state: mappo.TrainState, segment: Any) -> mappo.Batch:
-    make_batch = jax.jit(lambda state, segment: mappo._batch(learner, state, segment, lambda x: x)[0])
-    return make_batch(state, segment)
+    def make_batch(state: mappo.TrainState, segment: Any) -> mappo.Batch:
+        return mappo._batch(learner, state, segment, lambda x: x)[0]
+
+    return jax.jit(make_batch, compiler_options=QUICK)(state, segment)

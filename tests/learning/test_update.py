@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from marl_pricing.learning import mappo
 from marl_pricing.learning.parallel import Program, num_devices
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
-from tests.learning.helpers import INDEX, TINY, learner_of, market_of, started, update_of
+from tests.learning.helpers import INDEX, QUICK, TINY, learner_of, market_of, started, update_of
 
 
 def one_update(own, **settings: Any):
@@ -29,6 +30,16 @@ def default():
     return one_update(market_of("stock"))
 
 
+def learned_otherwise(one: Any, default: Any) -> bool:
+    """Whether a state's networks are finite and not those of the default settings."""
+    state, measures = one
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.learnable, measures)))
+    before = jax.tree.leaves((default[0].learnable.actor, default[0].learnable.critic))
+    after = jax.tree.leaves((state.learnable.actor, state.learnable.critic))
+    same = [a.shape == b.shape and np.allclose(a, b, rtol=0, atol=1e-7) for a, b in zip(before, after, strict=False)]
+    return len(before) != len(after) or not all(same)
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "lstm": {"cell": "lstm"},
     "local critic": {"critic": "local"},
@@ -38,14 +49,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "popart": {"value_normalisation": "popart"},
     "raw advantages": {"normalise_advantage": False},
     "plain value loss": {"value_clip": None, "num_epochs": 8},
-    "constant rate": {"schedule": "constant", "learning_rate": 1e-3},
-    "no entropy": {"entropy_start": 0.0, "entropy_end": 0.0},
-    "tight clip": {"clip_ratio": 0.001},
-    "small steps": {"max_grad_norm": 1e-4},
-    "no discount": {"gamma": 0.0},
-    "one-step advantages": {"gae_lambda": 0.0},
-    "value weight": {"value_coefficient": 1e-4},
-    "small epsilon": {"adam_epsilon": 1e-2},
     "three epochs": {"num_epochs": 3},
     "blocks": {"rows_per_block": 2},
 }
@@ -53,14 +56,39 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_changes_what_is_learned_and_stays_finite(name: str, default) -> None:
-    state, measures = one_update(market_of("stock"), **OPTIONS[name])
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves((state.learnable, measures)))
-    if name == "blocks":
-        return
-    before = jax.tree.leaves((default[0].learnable.actor, default[0].learnable.critic))
-    after = jax.tree.leaves((state.learnable.actor, state.learnable.critic))
-    same = [a.shape == b.shape and np.allclose(a, b, rtol=0, atol=1e-7) for a, b in zip(before, after, strict=False)]
-    assert len(before) != len(after) or not all(same)
+    # Blocks change how gradients are computed, and nothing else.
+    assert learned_otherwise(one_update(market_of("stock"), **OPTIONS[name]), default) == (name != "blocks")
+
+
+NUMBERS = {
+    "learning_rate": 1e-3, "entropy_start": 0.0, "clip_ratio": 1e-3, "value_clip": 1e-3, "max_grad_norm": 1e-4,
+    "gamma": 0.0, "gae_lambda": 0.0, "value_coefficient": 1e-4, "adam_epsilon": 1e-2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_numbers():
+    """An update whose numbers are arguments of one compiled program."""
+    own = market_of("stock")
+    learner = learner_of(own)
+    state = started(learner, own)
+
+    def update(numbers: dict[str, Any]):
+        told = replace(learner, settings=learner.settings.model_copy(update=numbers))
+        return mappo.update(told, state, own.params, INDEX)
+
+    given = {name: jnp.float32(getattr(learner.settings, name)) for name in NUMBERS}
+    program = jax.jit(update, compiler_options=QUICK)
+    return lambda **numbers: program(given | {name: jnp.float32(x) for name, x in numbers.items()})
+
+
+def test_numbers_may_be_arguments_of_the_program(with_numbers, default) -> None:
+    assert not learned_otherwise(with_numbers(), default)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_changes_what_is_learned_and_stays_finite(name: str, with_numbers) -> None:
+    assert learned_otherwise(with_numbers(**{name: NUMBERS[name]}), with_numbers())
 
 
 @pytest.mark.parametrize("name", ["own orders, two products", "bankruptcy"])
@@ -71,15 +99,21 @@ def test_every_kind_of_market_is_learned_in(name: str) -> None:
 
 def test_kl_stops_an_updates_epochs() -> None:
     own = market_of("stock")
+    learner = learner_of(own, target_kl=1.0, learning_rate=0.05, num_epochs=4)
+    state = started(learner, own)
 
-    def steps(target: float | None) -> int:
-        state, _ = one_update(own, target_kl=target, learning_rate=0.05, num_epochs=4)
-        return int(state.learnable.actor_optimiser[1].count)
+    def update(target: Any):
+        told = replace(learner, settings=learner.settings.model_copy(update={"target_kl": target}))
+        return mappo.update(told, state, own.params, INDEX)[0].learnable.actor_optimiser[1].count
 
-    assert steps(None) == 8
-    assert steps(1e9) == 8
+    steps = jax.jit(update, compiler_options=QUICK)
+    assert int(steps(1e9)) == 8
     # The ratio is one in the first minibatch; from the second on the policy has moved.
-    assert steps(1e-9) == 2
+    assert int(steps(1e-9)) == 2
+
+
+def test_without_a_target_every_minibatch_is_a_step(default) -> None:
+    assert int(default[0].learnable.actor_optimiser[1].count) == 4
 
 
 def equations(jaxpr: Any):
@@ -123,10 +157,10 @@ def test_seeds_of_one_program_are_the_seeds_alone_and_may_have_markets_of_their_
     omega = jnp.array([[1.0, 1.0], [0.2, 0.2]])
     params = params.replace(reward=params.reward.replace(omega=omega))
     state, measures = together.train(together.init(params), params, 2)
+    alone = Program(learner_of(own))
     for number in range(2):
-        alone = Program(learner_of(own, seed=3 + number))
         mine = jax.tree.map(lambda x, number=number: x[number : number + 1], params)
-        single, single_measures = alone.train(alone.init(mine), mine, 2)
+        single, single_measures = alone.train(alone._init(jnp.array([3 + number], jnp.int32), mine), mine, 2)
         for one, other in zip(jax.tree.leaves(single.learnable), jax.tree.leaves(state.learnable), strict=True):
             np.testing.assert_allclose(one[0], other[number], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(single_measures["return_shaped"][0], measures["return_shaped"][number], rtol=1e-4)
