@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.learning import actions, mappo, normalisation
-from tests.learning.helpers import INDEX, MARKETS, batch_of, learner_of, market_of, rolled, started
+from tests.learning.helpers import INDEX, MARKETS, QUICK, batch_of, learner_of, market_of, rolled, started
 
 CASES = [(name, cell, sharing) for name in MARKETS for cell, sharing in (("gru", "shared"), ("lstm", "per_seller"))]
 
@@ -28,7 +30,9 @@ def test_the_ratio_is_one_before_the_first_step_also_across_episodes_and_segment
     # A first policy that is far from uniform and remembers: large weights everywhere.
     loud = jax.tree.map(lambda x: 3.0 * x, state.learnable.actor)
     state = state.replace(learnable=state.learnable.replace(actor=loud))
-    replay = jax.jit(lambda segment, memory: actor_log_prob(learner, loud, segment, memory))
+    replay = jax.jit(
+        lambda segment, memory: actor_log_prob(learner, loud, segment, memory), compiler_options=QUICK
+    )  # fmt: skip
     for number in range(2):
         memory = state.rollout.actor_memory
         after, segment = rolled(learner, own, state, seed=number)
@@ -47,7 +51,8 @@ def test_the_next_value_is_the_next_steps_value_and_the_real_one_at_an_end(criti
     state = started(learner, own)
     _, segment = rolled(learner, own, state)
     parameters, memory = state.learnable.critic, state.rollout.critic_memory
-    value, following, _ = mappo.critic_values(learner, parameters, segment, memory)
+    values = jax.jit(partial(mappo.critic_values, learner), compiler_options=QUICK)
+    value, following, _ = values(parameters, segment, memory)
     restarted = np.asarray(segment.restarted)
     assert restarted[:-1].any()
     going_on = ~restarted[:-1]
@@ -99,7 +104,8 @@ def test_values_are_brought_back_to_money_before_the_advantage() -> None:
     state = started(learner, own).replace(statistics=artificial(learner))
     _, segment = rolled(learner, own, state)
     batch = batch_of(learner, state, segment)
-    value, following, _ = mappo.critic_values(learner, state.learnable.critic, segment, state.rollout.critic_memory)
+    values = jax.jit(partial(mappo.critic_values, learner), compiler_options=QUICK)
+    value, following, _ = values(state.learnable.critic, segment, state.rollout.critic_memory)
     value, following = (np.asarray(x) * [50.0, 9.0] + [100.0, -40.0] for x in (value, following))
     reward, done = np.asarray(segment.outcome.learning), np.asarray(segment.done)
     advantage, later = np.zeros_like(value), np.zeros_like(value[0])
@@ -112,11 +118,12 @@ def test_values_are_brought_back_to_money_before_the_advantage() -> None:
 
 def gradients(learner, parameters, batch, index, rows=None):
     blocks = mappo._num_blocks(len(index), 2, rows)
-    return jax.jit(
-        lambda p, b: mappo._gradient(
-            lambda q, c: mappo.actor_loss(learner, q, c, jnp.float32(0.01)), p, b, jnp.asarray(index), blocks
-        )
-    )(parameters, batch)[0]
+
+    def gradient(parameters, batch):
+        loss = partial(mappo.actor_loss, learner, entropy_coefficient=jnp.float32(0.01))
+        return mappo._gradient(loss, parameters, batch, jnp.asarray(index), blocks)[0]
+
+    return jax.jit(gradient, compiler_options=QUICK)(parameters, batch)
 
 
 def close(one, other, tolerance=1e-4) -> None:
@@ -216,7 +223,8 @@ def test_steps_after_a_bankruptcy_touch_nothing() -> None:
     }
     for name, loss in losses.items():
         parameters = getattr(state.learnable, name)
-        one, other = (jax.grad(loss)(parameters, batch) for batch in batches)
+        gradient = jax.jit(jax.grad(loss), compiler_options=QUICK)
+        one, other = (gradient(parameters, batch) for batch in batches)
         close(one, other, 1e-6)
 
 

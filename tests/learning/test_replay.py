@@ -13,7 +13,7 @@ from marl_pricing import market
 from marl_pricing.learning import actions, mappo, rollout
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.market import Action
-from tests.learning.helpers import CHOSEN, INDEX, batch_of, learner_of, rolled, update_of
+from tests.learning.helpers import CHOSEN, INDEX, QUICK, batch_of, learner_of, rolled, update_of
 from tests.markets import UNLIMITED, make
 
 RICH: dict[str, Any] = {
@@ -41,7 +41,9 @@ def loud(learner, own) -> mappo.TrainState:
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), abstract.replace(rollout=None))
     return zeros.replace(
         learnable=zeros.learnable.replace(actor=networks[0], critic=networks[1]),
-        rollout=jax.jit(lambda: rollout.start(keys, own.shape, own.params, learner.actor, learner.critic))(),
+        rollout=jax.jit(
+            lambda: rollout.start(keys, own.shape, own.params, learner.actor, learner.critic), compiler_options=QUICK
+        )(),
     )
 
 
@@ -148,7 +150,7 @@ def loss_of(learner, which: str):
 
 def gradient_of(learner, which: str, num_blocks: int = 1):
     loss = loss_of(learner, which)
-    return jax.jit(lambda p, b, index: mappo._gradient(loss, p, b, index, num_blocks)[0])
+    return jax.jit(lambda p, b, index: mappo._gradient(loss, p, b, index, num_blocks)[0], compiler_options=QUICK)
 
 
 def assert_close(one: Any, other: Any, tolerance: float = 1e-5) -> None:
