@@ -28,6 +28,8 @@ def _given(overrides: list[str]) -> list[str]:
 
 
 def _run(config: DictConfig) -> int:
+    import jax
+
     from marl_pricing import config as settings_of
     from marl_pricing.learning import runs
 
@@ -43,7 +45,16 @@ def _run(config: DictConfig) -> int:
         folder = Path(resume)
         settings = settings_of.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
     _start_devices(settings.learner.devices)
+    distributed = settings.run.distributed
+    if distributed and resume is None and settings.run.folder is None:
+        raise settings_of.ConfigError(
+            "run.folder=None: accepted is a folder on a shared disk with run.distributed=true"
+        )
+    if distributed and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
     experiment = settings_of.build(settings)
+
+    from jax.experimental import multihost_utils
 
     from marl_pricing.learning.parallel import Program
     from marl_pricing.learning.training import Schedule, train
@@ -56,9 +67,13 @@ def _run(config: DictConfig) -> int:
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
         folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)
         provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
-        runs.create(folder, settings_of.to_yaml(settings), provenance | {"revision": revision()})
+        if jax.process_index() == 0:
+            runs.create(folder, settings_of.to_yaml(settings), provenance | {"revision": revision()})
+    if distributed:
+        multihost_utils.sync_global_devices("run folder")
     own = settings.learner
-    print(
+    say = print if jax.process_index() == 0 else (lambda *_, **__: None)
+    say(
         f"{settings.name}: {settings.market.num_sellers} sellers, {own.num_seeds} seed(s), {own.num_envs} environments "
         f"on {program.mesh.size} device(s); {folder}",
         flush=True,
@@ -72,9 +87,9 @@ def _run(config: DictConfig) -> int:
         tensorboard=settings.run.tensorboard,
     )
     if complete:
-        print(f"trained: {folder}\nlook at it: python evaluate.py run={folder}")
+        say(f"trained: {folder}\nlook at it: python evaluate.py run={folder}")
     else:
-        print(f"stopped and saved; go on with: python train.py resume={folder}")
+        say(f"stopped and saved; go on with: python train.py resume={folder}")
         raise SystemExit(0)  # also out of a multirun
     return 0
 

@@ -23,13 +23,15 @@ class Robust(Settings):
 class Run(Settings):
     """Where a run goes and what it reports.
 
-    `folder: null` makes one under `runs/`, named after the experiment and the time.
+    `folder: null` makes one under `runs/`, named after the experiment and the time. `distributed` starts
+    `jax.distributed` first: the same command in every process of a TPU slice or cluster trains one learner.
     """
 
     folder: str | None = None
     report_every: Annotated[int, Field(ge=1)] = 5
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     tensorboard: bool = True
+    distributed: bool = False
 
 
 class ExperimentSettings(Settings):

@@ -34,6 +34,13 @@ def num_devices(learner: Learner) -> int:
         if own.devices > there:
             raise ValueError(f"learner.devices={own.devices!r}: accepted is a number of at most {there} (devices here)")
         return own.devices
+    if jax.process_count() > 1:  # every process has to take part
+        if own.num_envs % (there * own.num_minibatches):
+            raise ValueError(
+                f"learner.num_envs={own.num_envs!r}: accepted is a multiple of all processes' devices × "
+                f"learner.num_minibatches = {there} × {own.num_minibatches}"
+            )
+        return there
     return max(n for n in range(1, there + 1) if own.num_envs % (n * own.num_minibatches) == 0)
 
 

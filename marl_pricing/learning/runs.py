@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 CONFIG, PROVENANCE, METRICS, TIMING = "config.yaml", "provenance.json", "metrics.csv", "timing.csv"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -108,6 +109,8 @@ def _digest(tree: Any) -> str:
     """SHA-256 over names, types, shapes and bytes of every leaf."""
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:  # split over several processes
+            leaf = multihost_utils.process_allgather(leaf, tiled=True)
         array = np.asarray(leaf)
         total.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).tobytes())
