@@ -279,10 +279,18 @@ def _minibatch(
     critic_gradient, critic_sums = _gradient(
         lambda p, b: critic_loss(learner, p, b), learnable.critic, batch, index, critic_blocks
     )
-    sums |= critic_sums | {"live": batch.live[:, index].sum()}
-    actor_gradient, critic_gradient, sums = total((actor_gradient, critic_gradient, sums))
+    live = batch.live[:, index].sum((0, 1))
+    sums |= critic_sums | {"live": live.sum()}
+    actor_gradient, critic_gradient, sums, live = total((actor_gradient, critic_gradient, sums, live))
     count = jnp.maximum(sums["live"], 1.0)
-    actor_gradient, critic_gradient = jax.tree.map(lambda g: g / count, (actor_gradient, critic_gradient))
+
+    def mean(spec: NetworkSpec, gradient: Parameters) -> Parameters:
+        """Over live steps: each seller's own where it has its own network, as if it trained alone."""
+        own = jnp.maximum(live, 1.0)
+        share = (lambda g: g / own.reshape(-1, *(1,) * (g.ndim - 1))) if spec.stacked else (lambda g: g / count)
+        return jax.tree.map(share, gradient)
+
+    actor_gradient, critic_gradient = mean(learner.actor, actor_gradient), mean(learner.critic, critic_gradient)
     actor, actor_optimiser = _apply(
         learner.actor, optimiser, learnable.actor, learnable.actor_optimiser, actor_gradient, rate
     )
