@@ -40,32 +40,53 @@ _ACCEPTED = {
     "literal_error": "{expected}",
     "string_type": "a text",
     "list_type": "a list",
+    "tuple_type": "a list",
     "too_short": "a list of at least {min_length}",
+    "model_type": "a group of settings",
+    "model_attributes_type": "a group of settings",
+    "dict_type": "a group of settings",
 }
 
+# A value of the wrong kind; a field that may be a number or a list fails once for each.
+_KINDS = ("int_from_float", "int_type", "float_type", "bool_type", "literal_error", "string_type", "list_type")
 
-def _sentence(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
+
+def _place(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
     # The branch of a union stands in the location too: the tag after a tagged group, a type after a field.
     place = list(error["loc"])
     places = [part for before, part in zip([None, *place], place, strict=False) if before not in _TAGGED]
     parts = [part for part in places if isinstance(part, int) or part in names]
+    if error["type"] == "missing":
+        parts = [*[part for part in parts if part != place[-1]], place[-1]]
     field = prefix
     for part in parts:
         field += f"[{part}]" if isinstance(part, int) else ("." if field else "") + part
+    return field
+
+
+def _accepted(error: Mapping[str, Any]) -> str:
+    known = _ACCEPTED.get(error["type"])
+    return error["msg"] if known is None else known.format(**error.get("ctx", {}))
+
+
+def _sentence(field: str, errors: list[Mapping[str, Any]]) -> str:
+    """One line for all that is wrong with one field."""
+    # What is wrong with a number says more than that it is no list.
+    error = next((own for own in errors if own["type"] not in _KINDS), errors[0])
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
         return f"{field}={value!r}: there is no such setting"
     if kind == "missing":
         return f"{field}: has to be given"
-    if kind.startswith("union_tag"):
-        tag = str(context["discriminator"]).strip("'")
-        given = value.get(tag) if isinstance(value, dict) else value
-        return f"{field}.{tag}={given!r}: accepted is {context.get('expected_tags', 'one of its kinds')}"
+    if kind == "union_tag_not_found":
+        return f"{field}.{context['discriminator'].strip(chr(39))}: has to be given"
+    if kind == "union_tag_invalid":
+        return f"{field}.{context['discriminator'].strip(chr(39))}={context['tag']!r}: accepted is {context['expected_tags']}"
     if kind == "value_error":
         # A check over several fields names them itself; its input is the whole group.
         return str(context["error"])
-    accepted = _ACCEPTED.get(kind, error["msg"]).format(**context)
-    return f"{field}={value!r}: accepted is {accepted}"
+    told = [_accepted(own) for own in errors] if kind in _KINDS else [_accepted(error)]
+    return f"{field}={value!r}: accepted is {' or '.join(dict.fromkeys(told))}"
 
 
 def _names(data: Any) -> set[str]:
@@ -87,13 +108,13 @@ def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> M
         return model.model_validate(data)
     except ValidationError as error:
         names = _names(data) | set(model.model_fields)
-        by_field: dict[str, str] = {}
+        by_field: dict[str, list[Mapping[str, Any]]] = {}
         for item in error.errors():
-            line = _sentence(prefix, item, names)
-            # A field that may be a number or a list fails both ways; the more telling sentence stays.
-            field = line.split("=")[0]
-            if field not in by_field or by_field[field].endswith(("a list", "a number")):
-                by_field[field] = line
+            by_field.setdefault(_place(prefix, item, names), []).append(item)
         # What is wrong inside a list says more than that the list is no number.
-        told = [line for field, line in by_field.items() if not any(f.startswith(f"{field}[") for f in by_field)]
+        told = [
+            _sentence(field, items)
+            for field, items in by_field.items()
+            if not any(other.startswith(f"{field}[") for other in by_field)
+        ]
         raise ConfigError("\n".join(told)) from None

@@ -31,7 +31,7 @@ class AgentClass(Settings):
     quality: Each | None = None
     outside: float | None = None
     base: Positive | None = None
-    elasticity: float | None = None
+    elasticity: Annotated[float, Field(lt=0)] | None = None
     popularity: EachNonNegative | None = None
     intercept: EachNonNegative | None = None
     slope: EachNonNegative | None = None
@@ -286,13 +286,17 @@ def _f32(value: Any) -> jnp.ndarray:
 
 
 def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, Any]]) -> Any:
-    own = settings.demand
+    own, agent = settings.demand, settings.agent
+
+    def place(index: int, name: str) -> str:
+        """Where the number of a class stands: agents have their own or the people's."""
+        return f"agent.{name}" if index and getattr(agent, name) is not None else f"demand.{name}"
 
     def by_class(name: str) -> jnp.ndarray:
         return _f32([c[name] for c in classes])
 
     def by_offer(name: str) -> jnp.ndarray:
-        return _f32(np.stack([spread.offers(f"demand.{name}", c[name]) for c in classes]))
+        return _f32(np.stack([spread.offers(place(index, name), c[name]) for index, c in enumerate(classes)]))
 
     if own.model == "logit":
         return demand.LogitParams(by_offer("quality"), by_class("outside"), by_class("scale"))
@@ -302,8 +306,11 @@ def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, A
             by_class("base"), by_offer("popularity"), by_class("elasticity"), reference, _f32(own.cap)
         )
     params = demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
-    if bool(jnp.any((params.cross_slope > 0) & (params.cross_slope >= params.slope))):
-        raise refuse("market.demand.cross_slope", own.cross_slope, f"below market.demand.slope={own.slope!r}")
+    for index, numbers in enumerate(classes):
+        cross, slope = params.cross_slope[index], params.slope[index]
+        if bool(jnp.any((cross > 0) & (cross >= slope))):
+            accepted = f"below market.{place(index, 'slope')}={numbers['slope']!r}"
+            raise refuse(f"market.{place(index, 'cross_slope')}", numbers["cross_slope"], accepted)
     return params
 
 

@@ -26,7 +26,10 @@ def scaled_prices(params: MarketParams, prices: Array) -> Array:
 def stock_scale(params: MarketParams) -> Array:
     """Units [N] that count as one in an observation: the largest position that the parameters speak of."""
     own = params.inventory
-    return jnp.maximum(jnp.maximum(own.initial_stock, own.order_up_to), own.reorder_point + own.order_quantity)
+    largest = jnp.maximum(jnp.maximum(own.initial_stock, own.order_up_to), own.reorder_point + own.order_quantity)
+    largest = jnp.maximum(largest, own.order_levels.max())
+    # An offer that never has any stock is seen as 0, not as 0 / 0.
+    return jnp.where(largest > 0, largest, 1.0)
 
 
 def demand_scale(shape: MarketShape) -> float:

@@ -7,9 +7,14 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-# The search below starts where less than 1e-10 of the mass lies underneath, far below the 2^-24 grid of a float32
-# uniform, and gives up where less than that lies above.
+# The search below starts where less than 1e-10 of the mass lies underneath, far below the 2^-23 grid of a float32
+# uniform, and ends at the largest count that a uniform on that grid can ask for (Cornish and Fisher 1938: z = 5.4 and
+# the skewness term (z² − 1) / 6). Without that end, a running sum that rounds to just below the largest uniform would
+# turn it into a count that no Poisson law gives.
 _TAIL = 6.5
+_LAST, _SKEW = 5.4, 5.0
+# Below this count Stirling's series is not exact to float32, and exp(−rate) has not underflowed yet.
+_SMALLEST_FIRST = 8.0
 
 
 def _deviance(k: Array, rate: Array) -> Array:
@@ -33,10 +38,11 @@ def poisson(key: Array, rate: Array) -> Array:
     """
     uniform = jax.random.uniform(key, rate.shape)
     safe = jnp.maximum(rate, 1e-30)
-    spread = _TAIL * jnp.sqrt(safe)
-    first = jnp.maximum(jnp.floor(safe - spread), 0.0)
-    last = jnp.ceil(safe + spread + 20.0)
-    # Loader's saddle-point form is exact to float32 also where rate^k / k! overflows.
+    deviation = jnp.sqrt(safe)
+    first = jnp.floor(safe - _TAIL * deviation)
+    first = jnp.where(first < _SMALLEST_FIRST, 0.0, first)
+    last = jnp.ceil(safe + _LAST * deviation + _SKEW)
+    # Loader's saddle-point form holds also where rate^k / k! overflows.
     k = jnp.maximum(first, 1.0)
     stirling = 1.0 / (12.0 * k) - 1.0 / (360.0 * k**3)
     saddle = jnp.exp(-stirling - _deviance(k, safe)) / jnp.sqrt(2.0 * jnp.pi * k)
