@@ -78,10 +78,12 @@ def _sentence(field: str, errors: list[Mapping[str, Any]]) -> str:
         return f"{field}={value!r}: there is no such setting"
     if kind == "missing":
         return f"{field}: has to be given"
+    if kind.startswith("union_tag"):
+        field += "." + context["discriminator"].strip("'")
     if kind == "union_tag_not_found":
-        return f"{field}.{context['discriminator'].strip(chr(39))}: has to be given"
+        return f"{field}: has to be given"
     if kind == "union_tag_invalid":
-        return f"{field}.{context['discriminator'].strip(chr(39))}={context['tag']!r}: accepted is {context['expected_tags']}"
+        return f"{field}={context['tag']!r}: accepted is {context['expected_tags']}"
     if kind == "value_error":
         # A check over several fields names them itself; its input is the whole group.
         return str(context["error"])

@@ -138,7 +138,76 @@ def _gain(shape: MarketShape, params: MarketParams, prices: Array, cost: Array, 
     return max(0.0, *gains)
 
 
-def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
+@partial(jax.jit, static_argnums=0)
+def _value_and_slopes(
+    shape: MarketShape, params: MarketParams, prices: jax.Array, seller: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """A seller's objective and its slopes [N] in all prices; seller S stands for the sum of profits."""
+
+    def value(p: jax.Array) -> jax.Array:
+        together = _profits(shape, params, p).sum()
+        return jnp.where(seller == shape.num_sellers, together, _objective(shape, params, p, seller))
+
+    return jax.value_and_grad(value)(prices)
+
+
+def _best_prices(
+    shape: MarketShape, params: MarketParams, prices: Array, seller: int, cost: Array, high: Array
+) -> tuple[Array, float]:
+    """Best prices of all of a seller's products at once, the others' as they are, and the objective there.
+
+    Seller S stands for all sellers as one. Profits of several products have local maxima (one product sold to all,
+    another priced out), so the climb starts from many points: the given one, every product at a low, middle and high
+    mark-up, each single product cheap with the others dear, and random ones (always the same).
+    """
+    count, width = shape.num_offers, shape.num_products
+    own = np.arange(count) if seller == shape.num_sellers else np.arange(seller * width, (seller + 1) * width)
+    reach = high[own] - cost[own]
+    starts = [prices[own], *(cost[own] + share * reach for share in (0.02, 0.1, 0.3))]
+    typical = np.maximum(prices[own] - cost[own], 0.02 * reach)
+    for product_ in range(own.size if own.size > 1 else 0):
+        alone = cost[own] + 0.5 * reach
+        alone[product_] = cost[own][product_] + typical[product_]
+        starts.append(alone)
+    random = np.random.default_rng(0)
+    starts += [cost[own] + typical * random.uniform(0.2, 3.0, own.size) for _ in range(12)]
+
+    def worse(point: Array) -> tuple[float, Array]:
+        everything = prices.copy()
+        everything[own] = point
+        value, slopes = _value_and_slopes(shape, params, jnp.asarray(everything), jnp.asarray(seller))
+        return -float(value), -np.asarray(slopes)[own]
+
+    bounds = list(zip(cost[own], high[own], strict=True))
+    best, least = prices[own], worse(prices[own])[0]
+    for start in starts:
+        begin = np.clip(start, cost[own], high[own])
+        found = optimize.minimize(worse, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14})
+        if found.fun < least - 1e-12 * max(1.0, abs(least)):
+            best, least = found.x, float(found.fun)
+    everything = prices.copy()
+    everything[own] = best
+    return everything, -least
+
+
+def _leave_local_maxima(
+    shape: MarketShape, params: MarketParams, prices: Array, cost: Array, high: Array, sellers: list[int]
+) -> tuple[Array, float]:
+    """Let each of the `sellers` set all its prices at once until none gains; (prices, gain left in the last round)."""
+    gain = np.inf
+    for _ in range(20):
+        gain = 0.0
+        for seller in sellers:
+            here = float(_value_and_slopes(shape, params, jnp.asarray(prices), jnp.asarray(seller))[0])
+            prices, value = _best_prices(shape, params, prices, seller, cost, high)
+            gain = max(gain, value - here)
+        if gain <= 1e-9 * max(1.0, float(np.abs(_profits(shape, params, jnp.asarray(prices))).max())):
+            break
+    return prices, gain
+
+
+def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool = False) -> Equilibrium:
+    """Where no seller gains; with `together`, where all sellers as one do not gain."""
     cost = np.asarray(params.reward.unit_cost)
     high = _highest_price(shape, params, cost)
     scale = 1e-9 + float(np.abs(np.asarray(_profits(shape, params, jnp.asarray(cost + 0.1 * (high - cost))))).max())
@@ -155,6 +224,11 @@ def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
         raise NoEquilibriumError(
             f"{what}: a seller gains from ever higher prices; demand must fall faster than 1/price"
         )
+    left = 0.0
+    if together:
+        prices, left = _leave_local_maxima(shape, params, prices, cost, high, [shape.num_sellers])
+    elif shape.num_products > 1:
+        prices, left = _leave_local_maxima(shape, params, prices, cost, high, list(range(shape.num_sellers)))
     polished = optimize.root(
         lambda p: np.asarray(_slopes(shape, params, jnp.asarray(p))),
         prices,
@@ -164,7 +238,7 @@ def _solve(shape: MarketShape, params: MarketParams, what: str) -> Equilibrium:
     candidates = [prices]
     if np.all(np.isfinite(polished.x)) and np.abs(polished.x - prices).max() < 1e-2 * float((high - cost).max()):
         candidates.insert(0, polished.x)
-    residuals = [_gain(shape, params, point, cost, high) for point in candidates]
+    residuals = [max(left, _gain(shape, params, point, cost, high)) for point in candidates]
     best = int(np.argmin(residuals))
     profits = np.asarray(_profits(shape, params, jnp.asarray(candidates[best])))
     if residuals[best] > 1e-6 * max(scale, float(np.abs(profits).max())):
@@ -188,13 +262,18 @@ def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | A
     Raises:
         NoEquilibriumError: where best responses cycle, or no finite price is best.
     """
+    return _equilibrium(shape, params, omega, together=False)
+
+
+def _equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None, together: bool) -> Equilibrium:
     with jax.enable_x64(True):
         exact = _double(params)
         value = (
             exact.reward.omega if omega is None else jnp.broadcast_to(jnp.asarray(omega, float), (shape.num_sellers,))
         )
         exact = exact.replace(reward=exact.reward.replace(omega=value))
-        return _solve(shape, exact, f"equilibrium at omega={np.round(np.asarray(value), 4).tolist()}")
+        what = "joint profit" if together else f"equilibrium at omega={np.round(np.asarray(value), 4).tolist()}"
+        return _solve(shape, exact, what, together)
 
 
 def nash(shape: MarketShape, params: MarketParams) -> Equilibrium:
@@ -203,8 +282,11 @@ def nash(shape: MarketShape, params: MarketParams) -> Equilibrium:
 
 
 def joint_profit(shape: MarketShape, params: MarketParams) -> Equilibrium:
-    """Prices that maximise the sum of profits (ω = 0); see `omega_equilibrium`."""
-    return omega_equilibrium(shape, params, 0.0)
+    """Prices that maximise the sum of profits, all set by one hand; errors as in `omega_equilibrium`.
+
+    At ω = 0 these are an equilibrium, but not every equilibrium is the best one.
+    """
+    return _equilibrium(shape, params, 0.0, together=True)
 
 
 def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:

@@ -20,7 +20,8 @@ def policy_loss(
         (sum of −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), sums of diagnostics): `kl` is the estimator (ρ − 1) − log ρ
         (Schulman 2020), `clipped` counts steps whose ratio left the interval.
     """
-    log_ratio = new_log_prob - old_log_prob
+    # A step that does not count may have any probability: without this, 0 · inf would be a NaN.
+    log_ratio = jnp.where(live > 0, new_log_prob - old_log_prob, 0.0)
     ratio = jnp.exp(log_ratio)
     bounded = jnp.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
     loss = -jnp.minimum(ratio * advantage, bounded * advantage)

@@ -351,7 +351,8 @@ def update(
         (state, measures): scalars and [S]-arrays of this update.
     """
     own = learner.settings
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.update)
+    # 3: `init` splits the same key in three, and a split key i is that key with i folded in.
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 3), state.update)
     roll_key, batch_key = jax.random.split(key)
     actor_memory = state.rollout.actor_memory
     rolled, segment = rollout.rollout(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from marl_pricing.config import market_from
 from marl_pricing.equilibrium import static
 from tests.markets import UNLIMITED, make, one_shot
 
@@ -140,3 +141,27 @@ def test_a_game_that_is_too_large_or_without_a_grid_is_refused() -> None:
     own = make(prices={"map": "scale", "low": 1.0, "high": 2.0}, inventory=UNLIMITED)
     with pytest.raises(ValueError, match="needs 'levels'"):
         static.grid_payoffs(*own)
+
+
+def test_joint_profit_is_the_best_of_many_local_maxima() -> None:
+    """People and agents who like different sellers: profits have local maxima, one class served and the other not."""
+    random = np.random.default_rng(1)
+    for num_sellers, num_products in ((2, 1), (2, 2), (1, 3)):
+        count = num_sellers * num_products
+        own = market_from(
+            {
+                "num_sellers": num_sellers,
+                "num_products": num_products,
+                "demand": {"model": "logit", "quality": random.uniform(1.5, 2.8, count).tolist(), "scale": 0.25},
+                "agent": {"scale": 0.1, "quality": random.uniform(1.2, 2.8, count).tolist()},
+                "prices": {"map": "levels", "low": 1.0, "high": 3.0},
+                "inventory": {"rule": "unlimited"},
+                "reward": {"unit_cost": 1.0},
+            },
+            {"agent_share": 0.4, "sessions_per_epoch": 1},
+        )
+        together = static.joint_profit(*own).profits.sum()
+        tried = random.uniform(1.0, 2.8, (3000, count))
+        best = max(static.profits_at(*own, prices).sum() for prices in tried)
+        assert together >= best - 1e-9
+        assert together <= best + 0.1
