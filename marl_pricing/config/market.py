@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field, model_validator
 
-from marl_pricing import demand, market, traffic
+from marl_pricing import demand, market
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.traffic import Traffic, build_traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.market.types import Feature
 
@@ -37,6 +38,14 @@ class AgentClass(Settings):
     slope: EachNonNegative | None = None
     cross_slope: EachNonNegative | None = None
     type_spread: NonNegative | None = None
+    level_sensitivity: NonNegative | None = None
+
+
+class LogNormal(Settings):
+    """Numbers drawn from a log-normal law and divided by their mean (NumPy's default generator)."""
+
+    lognormal: NonNegative
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class LogitDemand(Settings):
@@ -49,7 +58,7 @@ class LogitDemand(Settings):
 class PowerDemand(Settings):
     model: Literal["power"]
     base: Positive
-    popularity: EachNonNegative = 1.0
+    popularity: EachNonNegative | LogNormal = 1.0
     elasticity: Annotated[float, Field(lt=0)]
     reference_price: EachPositive
     cap: Positive = 0.95
@@ -197,7 +206,10 @@ class Reward(Settings):
     anchor: EachPositive | Literal["nash"] = "nash"
     coi_leakage: NonNegative = 0.0
     information_cost: NonNegative = 1.0
+    information_value: Literal["constant", "revelation"] = "constant"
     estimate_error: NonNegative = 0.0
+    error_form: Literal["symmetric", "relative"] = "symmetric"
+    agent_loss: NonNegative = 0.0
 
 
 class Bankruptcy(Settings):
@@ -205,15 +217,6 @@ class Bankruptcy(Settings):
 
     initial_cash: Each | None = None
     cash_limit: Each = 0.0
-
-
-class Traffic(Settings):
-    """Who visits. `agent_share` is α; it needs a class of agents (`market.agent`)."""
-
-    model: Literal["analytic"] = "analytic"
-    sessions_per_epoch: Annotated[int, Field(ge=1)] = 10
-    random_orders: bool = True
-    agent_share: Share = 0.0
 
 
 class MarketSettings(Settings):
@@ -236,6 +239,7 @@ class MarketSettings(Settings):
     bankruptcy: Bankruptcy = Bankruptcy()
     collapse_patience: Annotated[int, Field(ge=0)] = 0
     features: Annotated[tuple[Feature, ...], Field(strict=False)] | None = None
+    observe_alpha: bool = False
 
 
 class Market(NamedTuple):
@@ -250,6 +254,7 @@ _AGENT_FIELDS = {
     "power": {"base", "elasticity", "popularity"},
     "linear": {"intercept", "slope", "cross_slope"},
 }
+_ANY_AGENT = {"type_spread", "level_sensitivity"}
 
 
 class _Spread:
@@ -320,14 +325,17 @@ def _build_demand(
     own, agent = settings.demand, settings.agent
     if agent is None and visitors.agent_share > 0:
         raise refuse("traffic.agent_share", visitors.agent_share, "0 in a market without agents (market.agent=null)")
-    people = own.model_dump() | {"type_spread": settings.types.spread}
+    people = own.model_dump() | {"type_spread": settings.types.spread, "level_sensitivity": 1.0}
+    if own.model == "power" and isinstance(own.popularity, LogNormal):
+        drawn = np.random.default_rng(own.popularity.seed).lognormal(0.0, own.popularity.lognormal, spread.num_offers)
+        people["popularity"] = (drawn / drawn.mean()).tolist()
     classes = [people]
     if agent is not None:
         given = {name: value for name, value in agent.model_dump().items() if value is not None}
-        unknown = set(given) - _AGENT_FIELDS[own.model] - {"type_spread"}
+        unknown = set(given) - _AGENT_FIELDS[own.model] - _ANY_AGENT
         if unknown:
             name = sorted(unknown)[0]
-            accepted = ", ".join(sorted(_AGENT_FIELDS[own.model] | {"type_spread"}))
+            accepted = ", ".join(sorted(_AGENT_FIELDS[own.model] | _ANY_AGENT))
             raise ConfigError(
                 f"market.agent.{name}={given[name]!r}: no setting of {own.model} demand; accepted are {accepted}"
             )
@@ -347,6 +355,7 @@ def _build_demand(
         choice=_choice(settings, spread, classes),
         scale=_f32(settings.demand_scale),
         type_spread=_f32(spreads),
+        level_sensitivity=_f32([c["level_sensitivity"] for c in classes]),
         level_persistence=_f32(spread.offers("level.persistence", settings.level.persistence)),
         level_volatility=_f32(volatility),
         shock_probability=_f32(settings.shocks.probability),
@@ -391,13 +400,17 @@ def _build_reward(
     settings: MarketSettings, visitors: Traffic, spread: _Spread
 ) -> tuple[market.RewardShape, market.RewardParams]:
     own = settings.reward
-    names = ("coi_leakage", "volatility", "upward_volatility", "supra_competitive", "estimate_error")
+    names = ("coi_leakage", "volatility", "upward_volatility", "supra_competitive", "estimate_error", "agent_loss")
     penalties = tuple(name for name in names if getattr(own, name) > 0)
-    for name in ("coi_leakage", "estimate_error"):
+    for name in ("coi_leakage", "estimate_error", "agent_loss"):
         if name in penalties and visitors.model == "analytic":
             raise refuse(
                 f"market.reward.{name}", getattr(own, name), "0 with traffic.model=analytic, which has no sessions"
             )
+    if own.agent_loss > 0 and visitors.model != "scripted" and visitors.markup.strength == 0:
+        raise refuse("market.reward.agent_loss", own.agent_loss, "0 without a mark-up (traffic.markup.strength=0)")
+    if own.information_value == "revelation" and own.coi_leakage == 0:
+        raise refuse("market.reward.information_value", "revelation", "'constant' with market.reward.coi_leakage=0")
     cash = settings.bankruptcy.initial_cash
     initial = spread.sellers("bankruptcy.initial_cash", 0.0 if cash is None else cash)
     limit = spread.sellers("bankruptcy.cash_limit", settings.bankruptcy.cash_limit)
@@ -416,11 +429,14 @@ def _build_reward(
         supra_competitive=_f32(own.supra_competitive),
         anchor=_f32(spread.offers("reward.anchor", anchor)),
         estimate_error=_f32(own.estimate_error),
+        agent_loss=_f32(own.agent_loss),
         initial_cash=_f32(initial),
         cash_limit=_f32(limit),
     )
     shape = market.RewardShape(
         penalties=penalties,  # type: ignore[arg-type]
+        information_value=own.information_value,
+        error_form=own.error_form,
         pay_on_order=own.pay_on_order,
         normalise_shaping=own.normalise_shaping,
     )
@@ -429,11 +445,18 @@ def _build_reward(
     return shape, params
 
 
-def _default_features(settings: MarketSettings) -> tuple[Feature, ...]:
+def _default_features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...]:
     names: list[Feature] = ["own_price", "rival_price"] if settings.num_sellers > 1 else ["own_price"]
     if settings.inventory.rule != "unlimited":
         names += ["stock", "on_order"]
-    names += ["demand", "time"]
+    names.append("demand")
+    if visitors.model != "analytic":
+        names += ["proxy_share", "proxy_trend"]
+        if settings.agent is not None:
+            names += ["suspicion", "share_estimate"]
+    if settings.observe_alpha:
+        names.append("agent_share")
+    names.append("time")
     if settings.shocks.probability > 0:
         names.append("shock")
     if settings.bankruptcy.initial_cash is not None:
@@ -441,10 +464,16 @@ def _default_features(settings: MarketSettings) -> tuple[Feature, ...]:
     return tuple(names)
 
 
-def _features(settings: MarketSettings) -> tuple[Feature, ...]:
+def _features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...]:
     if settings.features is None:
-        return _default_features(settings)
+        return _default_features(settings, visitors)
+    walks = (visitors.model != "analytic", "sessions (traffic.model is analytic)")
     needs = {
+        "proxy_share": walks,
+        "proxy_trend": walks,
+        "suspicion": walks,
+        "share_estimate": (visitors.model in ("chain", "bank"), "kernels (traffic.model=chain or bank)"),
+        "agent_share": (settings.observe_alpha, "market.observe_alpha=true"),
         "stock": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "on_order": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "rival_price": (settings.num_sellers > 1, "at least 2 sellers"),
@@ -544,24 +573,27 @@ def build_market(settings: MarketSettings, visitors: Traffic) -> Market:
         raise refuse("market.prices.map", "adjust", "levels or scale with market.inventory.rule=chosen")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":
         raise refuse("market.sub_slots", settings.sub_slots, "1 with market.inventory.rule=unlimited")
+    shocks = settings.shocks
+    highest = max(1.0, shocks.scale if shocks.probability > 0 else 1.0) * settings.demand_scale / settings.sub_slots
+    own_traffic = build_traffic(visitors, demand_shape.num_classes, spread.num_offers, highest)
     # Benchmarks need costs and demand only: this market without prices serves to lay the grid around them.
     zeros = jnp.zeros((spread.num_offers,))
     bare = Market(
         market.MarketShape(
             demand=demand_shape,
-            traffic=traffic.TrafficShape(visitors.model, visitors.sessions_per_epoch, visitors.random_orders),
+            traffic=own_traffic.shape,
             inventory=inventory_shape,
             prices=market.PriceShape(),
             reward=reward_shape,
             episode_length=settings.episode_length,
             sub_slots=settings.sub_slots,
-            features=_features(settings),
+            features=_features(settings, visitors),
             bankruptcy=settings.bankruptcy.initial_cash is not None,
             collapse_patience=settings.collapse_patience,
         ),
         market.MarketParams(
             demand=demand_params,
-            traffic=traffic.TrafficParams(agent_share=_f32(visitors.agent_share)),
+            traffic=own_traffic.params,
             inventory=inventory_params,
             prices=market.PriceParams(zeros[:, None], zeros, zeros[0], zeros, zeros, zeros, zeros),
             reward=reward_params,

@@ -1,6 +1,6 @@
 """What shoppers want: prices to propensities, the latent level of demand, shocks."""
 
-from marl_pricing.demand.choice import class_propensities, propensities, type_nodes
+from marl_pricing.demand.choice import class_propensities, propensities, propensities_by_type, type_nodes
 from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "PowerParams",
     "class_propensities",
     "propensities",
+    "propensities_by_type",
     "type_nodes",
 ]

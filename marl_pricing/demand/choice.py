@@ -27,7 +27,7 @@ def logit(prices: Array, level: Array, available: Array, theta: Array, params: L
     scales an offer's attraction, so that shares stay below one.
 
     Args:
-        prices: [N] money.  level: [N] factor.  available: [N] bool, an offer that can be bought.
+        prices: [N] money.  level: [N] or [Y, N] factor.  available: [N] bool, an offer that can be bought.
         theta: [Y] latent type, a factor on quality.
 
     Returns:
@@ -102,11 +102,24 @@ def class_propensities(
 ) -> Array:
     """Propensities [Y, N] of sessions of latent type `theta` [Y]."""
     choice = params.choice
+    # Agents that shop to order need not follow what people long for.
+    level = level ** params.level_sensitivity[:, None] if shape.moving_level and shape.num_classes > 1 else level[None]
     if isinstance(choice, LogitParams):
         return logit(prices, level, available, theta, choice)
     if isinstance(choice, PowerParams):
         return power(prices, level, available, theta, choice)
     return linear(prices, level, available, theta, choice, shape.num_sellers)
+
+
+def propensities_by_type(
+    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array
+) -> tuple[Array, np.ndarray]:
+    """([G, Y, N] propensities of each latent type, [G] how common it is); args as in `propensities`."""
+    if shape.num_types == 1:
+        theta = jnp.ones_like(params.type_spread)
+        return class_propensities(shape, params, prices, level, available, theta)[None], np.ones(1, np.float32)
+    theta, weight = type_nodes(shape, params)
+    return jax.vmap(lambda t: class_propensities(shape, params, prices, level, available, t))(theta), weight
 
 
 def propensities(shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array) -> Array:
@@ -115,9 +128,5 @@ def propensities(shape: DemandShape, params: DemandParams, prices: Array, level:
     Args:
         prices: [N] money.  level: [N] latent demand level, mean 1.  available: [N] bool.
     """
-    if shape.num_types == 1:
-        theta = jnp.ones_like(params.type_spread)
-        return class_propensities(shape, params, prices, level, available, theta)
-    theta, weight = type_nodes(shape, params)
-    by_type = jax.vmap(lambda t: class_propensities(shape, params, prices, level, available, t))(theta)
-    return jnp.tensordot(weight, by_type, axes=1)
+    by_type, weight = propensities_by_type(shape, params, prices, level, available)
+    return by_type[0] if shape.num_types == 1 else jnp.tensordot(weight, by_type, axes=1)

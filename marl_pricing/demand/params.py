@@ -72,6 +72,7 @@ class DemandParams(struct.PyTreeNode):
     choice: LogitParams | PowerParams | LinearParams
     scale: Array  # [] multiplies every arrival rate
     type_spread: Array  # [Y] standard deviation of log θ; E[θ] = 1
+    level_sensitivity: Array  # [Y] exponent of the latent level in a class's demand
     level_persistence: Array  # [N] ρ of the log AR(1), in [0, 1)
     level_volatility: Array  # [N] σ of its innovations
     shock_probability: Array  # [] per epoch, when none is running

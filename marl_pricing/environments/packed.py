@@ -2,6 +2,7 @@
 
 The cost of a jitted call on one small market is that of handing over its arguments, an array at a time. So parameters
 and carried state are one array each, of 32-bit words, and everything that Python wants to see comes in one more array.
+A bank of sessions is handed over as it is: cutting megabytes out of an array at every call would cost more.
 """
 
 from __future__ import annotations
@@ -52,6 +53,23 @@ def to_words(tree: Any) -> Array:
     """All leaves, bit for bit, as uint32 [words]; floats would not do, because they may lose the bits of integers."""
     leaves = [leaf.astype(jnp.uint32) if leaf.dtype.kind == "b" else leaf for leaf in jax.tree.leaves(tree)]
     return jnp.concatenate([jax.lax.bitcast_convert_type(leaf, jnp.uint32).reshape(-1) for leaf in leaves])
+
+
+def split(params: MarketParams) -> tuple[MarketParams, Any]:
+    """(the parameters without their bank of sessions, the bank or None)."""
+    sessions = params.traffic.sessions
+    if sessions is None or sessions.bank is None:
+        return params, None
+    return params.replace(traffic=params.traffic.replace(sessions=sessions.replace(bank=None))), sessions.bank
+
+
+def join(params: MarketParams, bank: Any) -> MarketParams:
+    """What `split` took apart."""
+    if bank is None:
+        return params
+    sessions = params.traffic.sessions
+    assert sessions is not None
+    return params.replace(traffic=params.traffic.replace(sessions=sessions.replace(bank=bank)))
 
 
 def from_words(form: Form, words: Array) -> Any:
@@ -131,10 +149,11 @@ def reset(own: Plan, params: Array, seed: Array) -> tuple[Array, Array]:
 
 
 @partial(jax.jit, static_argnums=0)
-def step(own: Plan, params: Array, carry: Array, actions: Array) -> tuple[Array, Array]:
+def step(own: Plan, params: Array, bank: Any, carry: Array, actions: Array) -> tuple[Array, Array]:
     """One epoch.
 
     Args:
+        params, bank: the two parts of `split`, the first in words.
         actions: [S, heads] as the action spaces order them.
 
     Returns:
@@ -144,7 +163,7 @@ def step(own: Plan, params: Array, carry: Array, actions: Array) -> tuple[Array,
     key, step_key = jax.random.split(jax.random.wrap_key_data(key_data))
     price = actions[:, : own.shape.num_products]
     order = actions[:, own.shape.num_products :] if own.shape.chooses_orders else None
-    numbers = from_words(own.params, params)
+    numbers = join(from_words(own.params, params), bank)
     state, observation, outcome = market.step(step_key, own.shape, state, Action(price, order), numbers)
     happened = [getattr(outcome, name) for name in (*BY_OFFER, *BY_SELLER)]
     packed = _floats([*_seen(observation), *happened, outcome.truncated])

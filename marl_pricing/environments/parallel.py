@@ -48,8 +48,14 @@ class PricingEnv(ParallelEnv):
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
         self.render_mode = render_mode
         self.shape, self._params = shape, jax.tree.map(jnp.asarray, params)
-        self._plan = packed.plan(shape, packed.form_of(self._params))
-        self._words = packed.to_words(self._params)
+        if shape.reward.information_value != "constant":
+            raise ValueError(
+                f"reward.information_value={shape.reward.information_value!r}: accepted is 'constant' in an "
+                "environment, which does not know how probable an action was"
+            )
+        small, self._bank = packed.split(self._params)
+        self._plan = packed.plan(shape, packed.form_of(small))
+        self._words = packed.to_words(small)
         self._slices = self._plan.slices
         self.possible_agents = [f"seller_{i}" for i in range(shape.num_sellers)]
         self.agents: list[str] = []
@@ -125,7 +131,7 @@ class PricingEnv(ParallelEnv):
         if not self.agents:
             raise ValueError("step: the episode is over; call reset() first")
         joint = self._joint_action(actions)
-        self._carry, array = packed.step(self._plan, self._words, self._carry, joint)
+        self._carry, array = packed.step(self._plan, self._words, self._bank, self._carry, joint)
         # Read-only and never written again. What is handed out are parts of a copy, the caller's to keep and change.
         self._packed = np.asarray(array)
         given = self._packed.copy()

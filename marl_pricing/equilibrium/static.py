@@ -31,6 +31,16 @@ class NoEquilibriumError(ValueError):
     """No equilibrium was found; the message says what was tried and how far from one the best point is."""
 
 
+def _check(shape: MarketShape) -> None:
+    """Refuse traffic whose expected orders are not the propensities times a rate."""
+    if shape.traffic.model == "scripted":
+        raise NoEquilibriumError("traffic.model=scripted: its expected orders have no closed form; accepted are others")
+    if shape.traffic.comparison:
+        raise NoEquilibriumError(
+            "traffic.comparison: agents that buy the cheapest offer make profits jump where prices cross; accepted is 0"
+        )
+
+
 @dataclass(frozen=True)
 class Equilibrium:
     """A one-shot equilibrium.
@@ -51,7 +61,8 @@ def _demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.
     everything = jnp.ones((shape.num_offers,), bool)
     level = jnp.ones((shape.num_offers,), prices.dtype)
     conditions = Conditions(prices, level, everything, params.demand.scale)
-    orders = expected_orders(shape.traffic, shape.demand, params.demand, conditions, params.traffic.agent_share)
+    own = params.traffic
+    orders = expected_orders(shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.purchase_rate)
     return orders.sum(0)
 
 
@@ -266,6 +277,7 @@ def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | A
 
 
 def _equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None, together: bool) -> Equilibrium:
+    _check(shape)
     with jax.enable_x64(True):
         exact = _double(params)
         value = (
@@ -290,7 +302,8 @@ def joint_profit(shape: MarketShape, params: MarketParams) -> Equilibrium:
 
 
 def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
-    """Expected one-shot profits [S], money per epoch, at given prices [N]."""
+    """Expected one-shot profits [S], money per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
+    _check(shape)
     with jax.enable_x64(True):
         return np.asarray(_profits(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
 
@@ -305,6 +318,7 @@ def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
     Raises:
         ValueError: if the market has no grid, or the game has more than four million entries.
     """
+    _check(shape)
     if shape.prices.map != "levels":
         raise ValueError(f"market.prices.map={shape.prices.map!r}: a grid game needs 'levels'")
     own = shape.prices.num_levels**shape.num_products

@@ -51,6 +51,8 @@ def _ignored(shape: MarketShape) -> tuple[str, ...]:
         "stock": not shape.inventory.unlimited,
         "the moving level of demand": shape.demand.moving_level,
         "shocks": shape.demand.shocks,
+        "the moving share of agents": shape.traffic.process != "static",
+        "sessions' mark-up": shape.traffic.markup,
         "penalties": bool(shape.reward.penalties),
     }
     return tuple(name for name, present in has.items() if present)

@@ -37,9 +37,10 @@ def greedy(heads: list[Array]) -> list[Array]:
     return [head.argmax(-1) for head in heads]
 
 
-def to_action(indices: list[Array]) -> Action:
-    """The market's action."""
-    return Action(price=indices[0], order=indices[1] if len(indices) > 1 else None)
+def to_action(shape: MarketShape, heads: list[Array], indices: list[Array]) -> Action:
+    """The market's action, with the log-probability of its prices where the reward asks for it."""
+    surprise = log_prob(heads[:1], indices[:1]) if shape.reward.information_value == "revelation" else None
+    return Action(price=indices[0], order=indices[1] if len(indices) > 1 else None, log_prob=surprise)
 
 
 def log_prob(heads: list[Array], indices: list[Array]) -> Array:

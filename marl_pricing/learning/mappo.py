@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from marl_pricing import traffic
 from marl_pricing.learning import actions, losses, normalisation, rollout
 from marl_pricing.learning.advantage import generalised_advantage
 from marl_pricing.learning.measures import segment_measures
@@ -353,7 +354,9 @@ def update(
     own = learner.settings
     # 3: `init` splits the same key in three, and a split key i is that key with i folded in.
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 3), state.update)
-    roll_key, batch_key = jax.random.split(key)
+    roll_key, batch_key, bank_key = jax.random.split(key, 3)
+    if learner.shape.traffic.refresh:
+        params = params.replace(traffic=traffic.refresh(bank_key, learner.shape.traffic, params.traffic))
     actor_memory = state.rollout.actor_memory
     rolled, segment = rollout.rollout(
         roll_key, learner.shape, params, learner.actor, state.learnable.actor, state.rollout, env_index, own.num_steps

@@ -27,7 +27,7 @@ def _functions(learner: Learner, greedy: bool) -> tuple[Callable[[], Any], Calla
         logits, memories = learner.actor.step(parameters, observation.local[None], memory[None])
         heads = actions.split_heads(learner.shape, logits[0], observation.order_mask)
         indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
-        return actions.to_action(indices), memories[0]
+        return actions.to_action(learner.shape, heads, indices), memories[0]
 
     return start, act
 

@@ -98,7 +98,7 @@ def rollout(
         heads = actions.split_heads(shape, logits, state.observation.order_mask)
         indices = jax.vmap(actions.sample)(keys[:, 0], heads)
         after, following, outcome = jax.vmap(lambda key, own, action: market.step(key, shape, own, action, params))(
-            keys[:, 1], state.market, actions.to_action(indices)
+            keys[:, 1], state.market, actions.to_action(shape, heads, indices)
         )
         done = outcome.terminated | outcome.truncated[:, None]
         over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)

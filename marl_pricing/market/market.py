@@ -12,8 +12,17 @@ from marl_pricing import traffic
 from marl_pricing.demand import level as demand_level
 from marl_pricing.market import inventory, prices, reward
 from marl_pricing.market.observation import observe
-from marl_pricing.market.types import Action, Array, MarketParams, MarketShape, MarketState, Observation, Outcome
-from marl_pricing.traffic import Conditions, Traffic
+from marl_pricing.market.types import (
+    Action,
+    Array,
+    MarketParams,
+    MarketShape,
+    MarketState,
+    Observation,
+    Outcome,
+    epoch_share,
+)
+from marl_pricing.traffic import Conditions, Traffic, detection
 
 
 def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketState, Observation]:
@@ -25,11 +34,16 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
     num_offers = shape.num_offers
     key_price, key_level = jax.random.split(key)
     limited = not shape.inventory.unlimited
+    nothing = jnp.zeros(()) if shape.traffic.walks_sessions else None
     state = MarketState(
         epoch=jnp.zeros((), jnp.int32),
         prices=prices.start(key_price, shape.prices, params.prices),
         demand=jnp.zeros((num_offers,)),
         events=jnp.zeros((num_offers,)),
+        trend=jnp.zeros((num_offers,)) if shape.traffic.walks_sessions else None,
+        suspicion=nothing,
+        share_estimate=nothing,
+        agent_share=params.traffic.agent_share if shape.traffic.process != "static" else None,
         stock=params.inventory.initial_stock if limited else None,
         pipeline=jnp.zeros((num_offers, shape.inventory.max_lead_time)) if limited else None,
         log_level=demand_level.draw_log_level(key_level, params.demand) if shape.demand.moving_level else None,
@@ -53,7 +67,7 @@ def step(
         The state after the epoch, its observation, and what happened. At the end of an episode the state is that of
         the last epoch: resetting is the caller's, so that a truncated episode can bootstrap from it.
     """
-    worlds = step_candidates(key, shape, state, action, params, params.traffic.agent_share[None])
+    worlds = step_candidates(key, shape, state, action, params, epoch_share(params, state)[None])
     return jax.tree.map(lambda leaf: leaf[0], worlds)
 
 
@@ -68,7 +82,7 @@ def step_candidates(
     Returns:
         As `step`, each array with a leading axis [C].
     """
-    key_shock, key_level, key_traffic = jax.random.split(key, 3)
+    key_shock, key_level, key_traffic, key_share = jax.random.split(key, 4)
     stock, pipeline, arrivals = _receive(shape, state)
     posted = prices.post(shape.prices, params.prices, state.prices, action.price.reshape(-1))
     shock, shock_remaining = jnp.ones(()), state.shock_remaining
@@ -81,11 +95,29 @@ def step_candidates(
     in_market = _repeat_products(shape, _active(shape, state))
     conditions = Conditions(posted, level, in_market, shock * params.demand.scale)
     chosen = None if action.order is None else action.order.reshape(-1)
-    after_traffic = state.replace(prices=posted, log_level=log_level, shock_remaining=shock_remaining)
+    share = state.agent_share
+    if share is not None:
+        share = traffic.advance_share(key_share, shape.traffic, params.traffic, share)
+    after_traffic = state.replace(
+        prices=posted, log_level=log_level, shock_remaining=shock_remaining, agent_share=share
+    )
 
-    def settle(visits: Traffic, stock_left: Array, sales: Array, unmet: Array) -> tuple:
+    def settle(agent_share: Array, visits: Traffic, stock_left: Array, sales: Array, unmet: Array) -> tuple:
         return _settle(
-            shape, params, state, after_traffic, visits, chosen, stock, stock_left, sales, unmet, pipeline, arrivals
+            shape,
+            params,
+            state,
+            after_traffic,
+            agent_share,
+            visits,
+            action.log_prob,
+            chosen,
+            stock,
+            stock_left,
+            sales,
+            unmet,
+            pipeline,
+            arrivals,
         )
 
     if shape.sub_slots == 1:
@@ -93,9 +125,9 @@ def step_candidates(
             key_traffic, shape.traffic, params.traffic, shape.demand, params.demand, conditions, agent_shares
         )
         left, sales, unmet = jax.vmap(inventory.sell, in_axes=(None, 0))(stock, visits.orders.sum(1))
-        return jax.vmap(settle)(visits, left, sales, unmet)
+        return jax.vmap(settle)(agent_shares, visits, left, sales, unmet)
     waves = jax.vmap(lambda share: _waves(key_traffic, shape, params, conditions, stock, share))(agent_shares)
-    return jax.vmap(settle)(*waves)
+    return jax.vmap(settle)(agent_shares, *waves)
 
 
 def _active(shape: MarketShape, state: MarketState) -> Array:
@@ -137,7 +169,9 @@ def _settle(
     params: MarketParams,
     before: MarketState,
     after: MarketState,
+    agent_share: Array,
     visits: Traffic,
+    log_prob: Array | None,
     chosen: Array | None,
     stock: Array,
     left: Array,
@@ -172,9 +206,11 @@ def _settle(
             shape.num_sellers,
             prices=after.prices,
             last_prices=before.prices,
-            demand=demand,
+            people=visits.orders[0],
             events=visits.events,
+            leaked=(visits.price_linked - visits.price_paid) * sales,
             scores=visits.scores,
+            log_prob=log_prob,
         )
     raw = jnp.where(acted, raw, 0.0)
     shaped = jnp.where(acted, reward.shape_reward(raw, params.reward.omega), 0.0)
@@ -184,6 +220,7 @@ def _settle(
         epoch=epoch,
         demand=demand,
         events=visits.events,
+        **_watched(params, before, visits),
         stock=None if pipeline is None else left,
         pipeline=pipeline,
         cash=cash,
@@ -202,7 +239,11 @@ def _settle(
         ordered=ordered,
         on_order=on_order,
         events=visits.events,
-        look_to_book=visits.look_to_book,
+        price_linked=visits.price_linked,
+        visits=visits.visits,
+        views=visits.views,
+        suspicion=visits.mean_score,
+        agent_share=agent_share,
         reward=raw,
         shaped=shaped,
         learning=shaped * reward.learning_scale(shape.reward, params.reward.omega),
@@ -211,6 +252,32 @@ def _settle(
         truncated=epoch >= shape.episode_length,
     )
     return state, observe(shape, params, state), outcome
+
+
+# How far back the running mean of scores reaches: an epoch's sessions are few, and the share of agents may move.
+_MEMORY = 0.1
+
+
+def _proxy_share(events: Array) -> Array:
+    """Shares [N] of the demand proxy: q̃ / 100 of spec/phantom_methodology."""
+    return events / jnp.maximum(events.sum(), 1e-6)
+
+
+def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict[str, Array]:
+    """What sellers keep of an epoch's sessions for the next observation."""
+    if before.suspicion is None or before.share_estimate is None:
+        return {}
+    estimate = visits.mean_score
+    if params.traffic.sessions is not None:
+        estimate = detection.estimate_share(estimate, params.traffic.sessions.mean_scores, bounded=False)
+    # The first epochs are a plain mean; later ones forget.
+    rate = jnp.maximum(1.0 / (before.epoch + 1.0), _MEMORY)
+    seen = before.events.sum() > 0
+    return {
+        "trend": jnp.where(seen, _proxy_share(visits.events) - _proxy_share(before.events), 0.0),
+        "suspicion": visits.mean_score,
+        "share_estimate": before.share_estimate + rate * (estimate - before.share_estimate),
+    }
 
 
 def _endings(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from marl_pricing.market import inventory
-from marl_pricing.market.types import Array, MarketParams, MarketShape, MarketState, Observation
+from marl_pricing.market.types import Array, MarketParams, MarketShape, MarketState, Observation, epoch_share
 
 
 def _sellers(values: Array, shape: MarketShape) -> Array:
@@ -73,7 +73,21 @@ def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketS
     if name == "demand":
         return _sellers(state.demand / demand_scale(shape), shape)
     if name == "events":
-        return _sellers(state.events / demand_scale(shape), shape)
+        return _sellers(state.events / (demand_scale(shape) * params.traffic.event_scale), shape)
+    if name == "proxy_share":
+        # 1 is an equal share.
+        share = state.events / jnp.maximum(state.events.sum(), 1e-6)
+        return _sellers(share * shape.num_offers, shape)
+    if name == "proxy_trend":
+        assert state.trend is not None
+        return _sellers(state.trend * shape.num_offers, shape)
+    if name in ("suspicion", "share_estimate"):
+        value = getattr(state, name)
+        assert value is not None
+        # The running mean of an unbiased estimate may leave [0, 1]; what is told stays in it.
+        return ones * jnp.clip(value, 0.0, 1.0)
+    if name == "agent_share":
+        return ones * epoch_share(params, state)
     if name == "time":
         return ones * state.epoch / shape.episode_length
     if name == "shock":
@@ -102,9 +116,12 @@ def layout(shape: MarketShape) -> list[str]:
                 for r in range(1, shape.num_sellers)
                 for product in products
             ]
-        elif feature in ("time", "shock", "cash"):
+        elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share"):
             names.append(
                 {
+                    "suspicion": "mean suspicion of the last epoch's sessions (0 to 1)",
+                    "share_estimate": "share of agents, estimated from the sessions so far (0 to 1)",
+                    "agent_share": "share of agents of the coming epoch (0 to 1)",
                     "time": "epoch (share of the episode)",
                     "shock": "shock (0 or 1)",
                     "cash": "cash above the limit (share of the first)",
@@ -118,6 +135,8 @@ def layout(shape: MarketShape) -> list[str]:
                 "on_order": "units on the way{} (share of the largest position)",
                 "demand": "units ordered in the last epoch{} (equal shares of the sessions)",
                 "events": "demand proxy of the last epoch{} (equal shares of the sessions)",
+                "proxy_share": "share of the demand proxy of the last epoch{} (equal shares)",
+                "proxy_trend": "change of that share{} (equal shares)",
             }[feature]
             names += [text.format(product) for product in products]
     return names
@@ -144,6 +163,10 @@ def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -
         parts.append((state.pipeline[:, 1:] / stock_scale(params)[:, None]).reshape(-1))
     if state.log_level is not None:
         parts.append(state.log_level)
+    if state.agent_share is not None:
+        parts.append(state.agent_share[None])
+    if state.suspicion is not None:
+        parts += [state.events / (demand_scale(shape) * params.traffic.event_scale), state.suspicion[None]]
     if state.shock_remaining is not None:
         parts.append((state.shock_remaining / jnp.maximum(params.demand.shock_duration, 1))[None])
     if state.cash is not None:

@@ -9,8 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from marl_pricing.traffic import information
+
 Array = jax.Array
-Penalty = Literal["coi_leakage", "volatility", "upward_volatility", "supra_competitive", "estimate_error"]
+Penalty = Literal["coi_leakage", "volatility", "upward_volatility", "supra_competitive", "estimate_error", "agent_loss"]
+InformationValue = Literal["constant", "revelation"]
+ErrorForm = Literal["symmetric", "relative"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,16 @@ class RewardShape:
 
     Attributes:
         penalties: those that are switched on; the others are not computed.
+        information_value: what a suspicious session learns: a constant, or −log π of the prices it was shown.
+        error_form: `symmetric` is bounded; `relative` is the prototype's, which an offer without sales sends to a
+            million.
         pay_on_order: units are paid for when ordered, not when sold.
         normalise_shaping: learners see r' / (1 + (1 − ω)(S − 1)), whose size does not move with ω.
     """
 
     penalties: tuple[Penalty, ...] = ()
+    information_value: InformationValue = "constant"
+    error_form: ErrorForm = "symmetric"
     pay_on_order: bool = False
     normalise_shaping: bool = True
 
@@ -36,12 +45,13 @@ class RewardParams(struct.PyTreeNode):
     holding_cost: Array  # [N] money per unit left and epoch, h
     omega: Array  # [S] 1 selfish … 0 fully cooperative
     coi_leakage: Array  # [] λ, weight
-    information_cost: Array  # [] money per session, c_info
+    information_cost: Array  # [] money per session (and nat, for revelation), c_info
     volatility: Array  # [] money per unit of mean absolute relative price movement
     upward_volatility: Array  # [] the same for rises only
     supra_competitive: Array  # [] money per unit of relative excess above the anchor
     anchor: Array  # [N] money, competitive price
     estimate_error: Array  # [] money per unit of relative error of the demand estimate
+    agent_loss: Array  # [] money per money lost to agents that came back in a clean session
     initial_cash: Array  # [S] money
     cash_limit: Array  # [S] money; below it a seller is bankrupt
 
@@ -92,9 +102,11 @@ def penalties(
     *,
     prices: Array,
     last_prices: Array,
-    demand: Array,
+    people: Array,
     events: Array,
+    leaked: Array,
     scores: Array,
+    log_prob: Array | None,
 ) -> Array:
     """Sum [S] of the penalties that are switched on (spec/phantom_methodology, reward engineering).
 
@@ -102,15 +114,27 @@ def penalties(
       reads them all;
     - `volatility`: weight · mean |Δp / p|;  `upward_volatility`: weight · mean max(0, Δp / p);
     - `supra_competitive`: weight · mean max(0, p / anchor − 1);
-    - `estimate_error`: weight · mean |D − q̂| / (D + q̂), bounded by the weight (0 where both are 0).
+    - `estimate_error`: weight · mean |D_H − q̂| / (D_H + q̂), bounded by the weight (0 where both are 0), or, `relative`,
+      |D_H − q̂| / (D_H + 1e-6), with D_H what people ordered (spec/phantom_environment_prototype);
+    - `agent_loss`: weight · max(0, revenue had recon and purchase been linked − revenue).
 
     Args:
-        prices, last_prices: [N] money.  demand, events: [N].  scores: [M] suspicion of each session.
+        prices, last_prices: [N] money.  people: [N] units that people ordered.  events: [N] demand proxy.
+        leaked: [N] money, linked less observed revenue.  scores: [M] suspicion of each session.
+        log_prob: [S] of the prices under each seller's policy; only for `revelation`.
+
+    Raises:
+        ValueError: for `revelation` without `log_prob`.
     """
     total = jnp.zeros((num_sellers,))
     movement = relative_movement(prices, last_prices)
     if "coi_leakage" in shape.penalties:
-        total += params.coi_leakage * params.information_cost * scores.sum() / num_sellers
+        leak = information.constant_tax(params.information_cost, scores)
+        if shape.information_value == "revelation":
+            if log_prob is None:
+                raise ValueError("reward.information_value='revelation' needs the log-probability of the prices")
+            leak = information.revelation(params.information_cost, scores, log_prob)
+        total += params.coi_leakage * leak / num_sellers
     if "volatility" in shape.penalties:
         total += params.volatility * seller_mean(jnp.abs(movement), num_sellers)
     if "upward_volatility" in shape.penalties:
@@ -119,9 +143,19 @@ def penalties(
         excess = jnp.maximum(prices / params.anchor - 1.0, 0.0)
         total += params.supra_competitive * seller_mean(excess, num_sellers)
     if "estimate_error" in shape.penalties:
-        error = jnp.abs(demand - events) / jnp.maximum(demand + events, 1e-6)
+        error = estimate_error(shape.error_form, people, events)
         total += params.estimate_error * seller_mean(error, num_sellers)
+    if "agent_loss" in shape.penalties:
+        total += params.agent_loss * jnp.maximum(by_seller(leaked, num_sellers), 0.0)
     return total
+
+
+def estimate_error(form: ErrorForm, people: Array, events: Array) -> Array:
+    """Error of the demand proxy as an estimate of people's orders, by offer [N]; see `penalties`."""
+    apart = jnp.abs(people - events)
+    if form == "relative":
+        return apart / (people + 1e-6)
+    return apart / jnp.maximum(people + events, 1e-6)
 
 
 def shape_reward(reward: Array, omega: Array) -> Array:

@@ -21,7 +21,21 @@ from marl_pricing.traffic import TrafficParams, TrafficShape
 
 Array = jax.Array
 Feature = Literal[
-    "own_price", "rival_price", "all_rival_prices", "stock", "on_order", "demand", "events", "time", "shock", "cash"
+    "own_price",
+    "rival_price",
+    "all_rival_prices",
+    "stock",
+    "on_order",
+    "demand",
+    "events",
+    "proxy_share",
+    "proxy_trend",
+    "suspicion",
+    "share_estimate",
+    "agent_share",
+    "time",
+    "shock",
+    "cash",
 ]
 
 
@@ -91,6 +105,10 @@ class MarketState(struct.PyTreeNode):
     prices: Array  # [N] money, of the last epoch
     demand: Array  # [N] units ordered in the last epoch
     events: Array  # [N] demand proxy of the last epoch
+    trend: Array | None  # [N] change of the share of the demand proxy
+    suspicion: Array | None  # [] mean score of the last epoch's sessions
+    share_estimate: Array | None  # [] running mean of those scores, read as a share of agents
+    agent_share: Array | None  # [] share of agents of the coming epoch, where it moves
     stock: Array | None  # [N] units on hand, before the arrivals of epoch t
     pipeline: Array | None  # [N, L] units that join at the start of epoch t, t + 1, …
     log_level: Array | None  # [N] latent demand level
@@ -105,6 +123,7 @@ class Action(struct.PyTreeNode):
 
     price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
     order: Array | None = None  # [S, P] int32 index of an order level, where sellers choose orders
+    log_prob: Array | None = None  # [S] of these prices under the seller's own policy; for the penalty on revelation
 
 
 class Observation(struct.PyTreeNode):
@@ -129,13 +148,22 @@ class Outcome(struct.PyTreeNode):
     ordered: Array  # [N] units ordered from the supplier
     on_order: Array  # [N] units on the way after this epoch
     events: Array  # [N] demand proxy q̂
-    look_to_book: Array  # []
+    price_linked: Array  # [N] money per unit, had agents' recon and purchase sessions been linked
+    visits: Array  # [] sessions that came
+    views: Array  # [] product views
+    suspicion: Array  # [] mean score of the sessions
+    agent_share: Array  # [] share of agents that the sessions were drawn with
     reward: Array  # [S] r_i, money
     shaped: Array  # [S] r'_i = ω r_i + (1 − ω) Σ_j r_j
     learning: Array  # [S] r'_i as learners use it
     acted: Array  # [S] bool, was in the market during this epoch
     terminated: Array  # [S] bool, left it at its end (bankrupt or collapsed)
     truncated: Array  # [] bool, the horizon was reached
+
+
+def epoch_share(params: MarketParams, state: MarketState) -> Array:
+    """The share of agents [] of the coming epoch."""
+    return params.traffic.agent_share if state.agent_share is None else state.agent_share
 
 
 @dataclass(frozen=True)

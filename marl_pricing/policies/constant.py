@@ -12,9 +12,9 @@ from flax import struct
 
 from marl_pricing.equilibrium import static
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
-from marl_pricing.policies.expectations import RuleError, expected_demand
+from marl_pricing.policies.expectations import RuleError, expected_demand, need_expectations
 from marl_pricing.policies.orders import SAFETY, order_towards, order_up_to
-from marl_pricing.policies.targets import price_towards
+from marl_pricing.policies.targets import no_surprise, price_towards
 from marl_pricing.traffic.params import Array
 
 
@@ -43,7 +43,7 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
     ) -> tuple[Action, Any]:
         price = price_towards(shape, params, state.prices, parameters.prices)
         order = order_towards(shape, params, state, observation, parameters.order_up_to)
-        return Action(price, order), memory
+        return Action(price, order, no_surprise(shape)), memory
 
     return act
 
@@ -71,7 +71,10 @@ def constant(
     wanted = jnp.asarray(prices, jnp.float32)
     if wanted.shape != (shape.num_offers,) or not bool(jnp.isfinite(wanted).all()):
         raise RuleError(f"prices of shape {wanted.shape}: accepted is one finite price for each of {shape.num_offers}")
-    if up_to is None:
+    if not shape.chooses_orders:
+        level = jnp.zeros_like(wanted)
+    elif up_to is None:
+        need_expectations(shape, name)
         level = order_up_to(params, expected_demand(shape, params, wanted), safety)
     else:
         level = jnp.broadcast_to(jnp.asarray(up_to, jnp.float32), wanted.shape)

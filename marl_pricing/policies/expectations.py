@@ -25,8 +25,20 @@ def expected_demand(shape: MarketShape, params: MarketParams, prices: Array, ava
         available = jnp.ones((shape.num_offers,), bool)
     level = jnp.ones((shape.num_offers,), prices.dtype)
     conditions = Conditions(prices, level, available, params.demand.scale)
-    share = params.traffic.agent_share
-    return expected_orders(shape.traffic, shape.demand, params.demand, conditions, share).sum(0)
+    own = params.traffic
+    return expected_orders(
+        shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.purchase_rate
+    ).sum(0)
+
+
+def need_expectations(shape: MarketShape, rule: str) -> None:
+    """Refuse a market whose expected orders this room does not know.
+
+    Raises:
+        RuleError: for scripted sessions.
+    """
+    if shape.traffic.model == "scripted":
+        raise RuleError(f"{rule}: expected orders of traffic.model=scripted have no closed form")
 
 
 def in_market(shape: MarketShape, state: MarketState) -> Array:

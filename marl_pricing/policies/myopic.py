@@ -14,9 +14,9 @@ from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, 
 from marl_pricing.market.observation import on_hand
 from marl_pricing.market.reward import profit
 from marl_pricing.policies.constant import nothing
-from marl_pricing.policies.expectations import expected_demand, in_market
+from marl_pricing.policies.expectations import expected_demand, in_market, need_expectations
 from marl_pricing.policies.orders import SAFETY, order_towards, order_up_to
-from marl_pricing.policies.targets import candidate_prices, price_choices
+from marl_pricing.policies.targets import candidate_prices, no_surprise, price_choices
 from marl_pricing.traffic.params import Array
 
 _SWEEPS = 4  # rounds of coordinate ascent over a seller's products; one is exact for one product
@@ -101,7 +101,8 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
         choice, demand = best_response(shape, params, state)
         price = choice if shape.discrete_prices else price_choices(shape, params)[choice]
         level = order_up_to(params, demand, parameters.safety)
-        return Action(price, order_towards(shape, params, state, observation, level)), memory
+        order = order_towards(shape, params, state, observation, level)
+        return Action(price, order, no_surprise(shape)), memory
 
     return act
 
@@ -111,5 +112,9 @@ def myopic(shape: MarketShape, params: MarketParams, safety: float = SAFETY) -> 
 
     It knows the true demand model, its stock and the rivals' last prices. Several products are set by coordinate
     ascent; under the map `adjust` the best of a grid of relative changes is taken.
+
+    Raises:
+        RuleError: for scripted sessions.
     """
+    need_expectations(shape, "myopic")
     return Policy("myopic", MyopicParameters(jnp.asarray(safety, jnp.float32)), nothing, _act(shape))

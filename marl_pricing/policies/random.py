@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
 from marl_pricing.policies.constant import nothing
+from marl_pricing.policies.targets import no_surprise
 from marl_pricing.traffic.params import Array
 
 
@@ -31,11 +32,14 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
             price = jax.random.randint(key_price, size, 0, shape.prices.num_levels)
         else:
             price = jax.random.uniform(key_price, size, minval=-1.0, maxval=1.0) * params.prices.max_change
+        surprise = no_surprise(shape)
+        if surprise is not None and shape.discrete_prices:
+            surprise -= shape.num_products * jnp.log(float(shape.prices.num_levels))
         order = None
         if shape.chooses_orders:
             assert observation.order_mask is not None
             order = jax.random.categorical(key_order, jnp.where(observation.order_mask, 0.0, -jnp.inf))
-        return Action(price, order), memory
+        return Action(price, order, surprise), memory
 
     return act
 

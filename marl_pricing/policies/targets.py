@@ -45,3 +45,8 @@ def price_towards(shape: MarketShape, params: MarketParams, last: Array, target:
         limit = params.prices.max_change
         action = jnp.clip(target / last - 1.0, -limit, limit)
     return action.reshape(shape.num_sellers, shape.num_products)
+
+
+def no_surprise(shape: MarketShape) -> Array | None:
+    """Log-probability [S] of what a rule without chance does, where the reward asks for it: 0."""
+    return jnp.zeros((shape.num_sellers,)) if shape.reward.information_value == "revelation" else None

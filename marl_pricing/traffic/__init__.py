@@ -7,11 +7,36 @@ answers for all candidate shares of agents from one draw.
 from __future__ import annotations
 
 from marl_pricing.demand import DemandParams, DemandShape
-from marl_pricing.traffic import analytic
-from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape
+from marl_pricing.traffic import analytic, scripted, sessions
+from marl_pricing.traffic.bank import refresh
+from marl_pricing.traffic.contamination import advance_share
+from marl_pricing.traffic.params import (
+    Array,
+    MarkupParams,
+    ProcessParams,
+    Rows,
+    ScriptParams,
+    SessionParams,
+    TrafficParams,
+    TrafficShape,
+)
 from marl_pricing.traffic.types import Conditions, Traffic, combine
 
-__all__ = ["Conditions", "Traffic", "TrafficParams", "TrafficShape", "combine", "simulate"]
+__all__ = [
+    "Conditions",
+    "MarkupParams",
+    "ProcessParams",
+    "Rows",
+    "ScriptParams",
+    "SessionParams",
+    "Traffic",
+    "TrafficParams",
+    "TrafficShape",
+    "advance_share",
+    "combine",
+    "refresh",
+    "simulate",
+]
 
 
 def simulate(
@@ -26,4 +51,5 @@ def simulate(
     """One wave of sessions for each candidate share of agents [C]; see `Traffic` for the answer."""
     if shape.model == "analytic":
         return analytic.simulate(key, shape, demand, demand_params, conditions, agent_shares)
-    raise ValueError(f"traffic.model={shape.model!r}: accepted is 'analytic'")
+    model = scripted if shape.model == "scripted" else sessions
+    return model.simulate(key, shape, params, demand, demand_params, conditions, agent_shares)

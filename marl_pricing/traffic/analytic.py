@@ -19,12 +19,23 @@ def class_shares(num_classes: int, agent_share: Array) -> Array:
 
 
 def expected_orders(
-    shape: TrafficShape, demand: DemandShape, params: DemandParams, conditions: Conditions, agent_share: Array
+    shape: TrafficShape,
+    demand: DemandShape,
+    params: DemandParams,
+    conditions: Conditions,
+    agent_share: Array,
+    purchase_rate: Array | float = 1.0,
 ) -> Array:
-    """Expected units ordered [Y, N]: M · intensity · share of the class · propensity."""
+    """Expected units ordered [Y, N]: M · intensity · share of the class · its purchase rate · propensity.
+
+    It holds for sessions as well (see `sessions`), unless some agents compare.
+
+    Args:
+        purchase_rate: [Y] purchases that a session comes to, `TrafficParams.purchase_rate`.
+    """
     rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available)
     share = class_shares(demand.num_classes, agent_share)
-    return shape.sessions * conditions.intensity * share[:, None] * rate
+    return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
 
 
 def simulate(
@@ -55,7 +66,8 @@ def simulate(
             price_paid=conditions.prices,
             price_linked=conditions.prices,
             scores=jnp.zeros((0,)),
-            look_to_book=jnp.ones(()),
+            visits=shape.sessions * conditions.intensity,
+            views=orders.sum(),
         )
 
     return jax.vmap(one)(agent_shares)

@@ -9,7 +9,8 @@ import jax
 from flax import struct
 
 Array = jax.Array
-TrafficModel = Literal["analytic"]
+TrafficModel = Literal["analytic", "scripted", "chain", "bank"]
+ContaminationProcess = Literal["static", "drift", "burst"]
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,112 @@ class TrafficShape:
 
     Attributes:
         model: who draws the orders.
-        sessions: M, shopper sessions in an epoch.
-        random_orders: orders are drawn (Poisson); otherwise they are their expectation.
+        sessions: M, shopper sessions in an epoch at intensity 1.
+        capacity: the most sessions of one wave; more than this cannot come. 0 means M.
+        random_orders: orders are drawn (Poisson); otherwise they are their expectation. `analytic` only.
+        max_events: events after which a session is cut off.
+        slots: places for the events of a session in a bank; where there are more, several share the product of one.
+        purchase_slots: places for its purchases, likewise.
+        refresh: the bank is drawn anew before each update of a learner.
+        markup: sessions pay more the more interest they show.
+        comparison: some agents buy the cheapest comparable offer that they saw.
+        process: how the share of agents moves.
     """
 
     model: TrafficModel = "analytic"
     sessions: int = 1
+    capacity: int = 0
     random_orders: bool = True
+    max_events: int = 40
+    slots: int = 16
+    purchase_slots: int = 1
+    refresh: bool = False
+    markup: bool = False
+    comparison: bool = False
+    process: ContaminationProcess = "static"
+
+    @property
+    def walks_sessions(self) -> bool:
+        """Whether there are sessions at all, with events and scores."""
+        return self.model != "analytic"
+
+    @property
+    def num_sessions(self) -> int:
+        """Places for sessions in one wave."""
+        return self.capacity or self.sessions
+
+
+class Rows(struct.PyTreeNode):
+    """Sessions reduced to what an epoch needs. Any leading axes; L slots, Q purchase slots.
+
+    An event's product is kept as a uniform number: the attention of the day turns it into a product, so that a row
+    serves any prices.
+    """
+
+    item: Array  # [..., L] uint16, where in [0, 2^16) of the attention the event's product lies
+    weight: Array  # [..., L] float32, what the slot's events count in the demand proxy; 0 for an empty slot
+    purchase_item: Array  # [..., Q] uint16, as `item`
+    purchases: Array  # [..., Q] float32, purchase events of the slot
+    signal: Array  # [...] float32, interest shown: weights of the events that are no purchase
+    views: Array  # [...] float32, events of discovery (category nav)
+    log_ratio: Array  # [...] float32, log P(session | agents) − log P(session | people)
+    gap: Array  # [...] float32, Δ_H − Δ_A: the same a transition
+
+
+class SessionParams(struct.PyTreeNode):
+    """Numbers of the models that walk sessions. Y classes, G kinds of behaviour in a class, E states."""
+
+    kernels: Array  # [Y, G, E, E] transition probabilities, row = source
+    kind_shares: Array  # [Y, G]
+    weights: Array  # [E] what an event counts in the demand proxy
+    purchase: Array  # [E] 1.0 at the purchase event
+    view: Array  # [E] 1.0 at events of discovery
+    log_ratio: Array  # [E, E] log of agents' over people's transition probability, smoothed
+    temperature: Array  # [] of f = σ(gap / temperature)
+    mean_scores: Array  # [2] mean f of people's and of agents' sessions
+    comparison: Array  # [] share of agents that buy the cheapest comparable offer they saw
+    bank: Rows | None  # [Y, B, ...]
+
+
+class MarkupParams(struct.PyTreeNode):
+    """A session's mark-up: 1 + strength · σ((signal − threshold) / temperature), up to a highest price."""
+
+    strength: Array  # []
+    threshold: Array  # [] interest
+    temperature: Array  # [] interest
+    clean_signal: Array  # [] interest that an agent's clean purchase session shows
+    highest_price: Array  # [] money
+
+
+class ScriptParams(struct.PyTreeNode):
+    """Numbers of the scripted sessions (spec/phantom_environment_prototype)."""
+
+    cart_probability: Array  # [] that a person puts a viewed product into the cart
+    recon_mean: Array  # [] mean of the Poisson number behind the views of a recon session
+    recon_multiplier: Array  # [] views for each of them
+    recon_floor: Array  # [] views of any recon session
+    clean_probability: Array  # [] that an agent comes back in a clean session
+    weights: Array  # [3] of a view, a cart and a purchase in the demand proxy
+    exclude_detected: Array  # [] 1.0: the proxy leaves out sessions that the heuristic detector flags
+
+
+class ProcessParams(struct.PyTreeNode):
+    """How the share of agents moves (static: not at all)."""
+
+    low: Array  # [] lowest share of a drift
+    high: Array  # [] highest share of a drift, and the share during a burst
+    step: Array  # [] standard deviation of a drift's step
+    start_probability: Array  # [] that a burst starts in an epoch
+    stop_probability: Array  # [] that it stops
 
 
 class TrafficParams(struct.PyTreeNode):
-    """Traced half."""
+    """Traced half. A part that the model does not need is None."""
 
-    agent_share: Array  # [] α, probability that a session is an agent's
+    agent_share: Array  # [] α, probability that a session is an agent's (at the start of an episode)
+    purchase_rate: Array  # [Y] purchases that a session of a class comes to; 1 for `analytic`
+    event_scale: Array  # [] weighted events of a person's session; 1 for `analytic`
+    sessions: SessionParams | None = None
+    markup: MarkupParams | None = None
+    script: ScriptParams | None = None
+    process: ProcessParams | None = None

@@ -21,16 +21,27 @@ class Conditions(struct.PyTreeNode):
 class Traffic(struct.PyTreeNode):
     """What a wave of sessions did. A leading axis [C] of contamination candidates stands before each shape.
 
-    Y is the number of shopper classes, N the offers, M the sessions whose score a detector gave (0 where a model
-    walks no sessions).
+    Y is the number of shopper classes, N the offers, M the places for sessions (0 where a model walks none).
     """
 
     orders: Array  # [Y, N] units ordered, by class
     events: Array  # [N] weighted event counts, the demand proxy q̂
     price_paid: Array  # [N] money per unit; the posted price where nobody ordered
     price_linked: Array  # [N] money per unit, had recon and purchase been linked (oracle)
-    scores: Array  # [M] suspicion f of each session, in [0, 1]
-    look_to_book: Array  # [] product views per order
+    scores: Array  # [M] suspicion f of each session, in [0, 1]; 0 at a place where none came
+    visits: Array  # [] sessions that came
+    views: Array  # [] product views
+
+    @property
+    def look_to_book(self) -> Array:
+        """Product views per order; the views themselves where nobody ordered."""
+        units = self.orders.sum((-2, -1))
+        return self.views / jnp.where(units > 0, units, 1.0)
+
+    @property
+    def mean_score(self) -> Array:
+        """Mean suspicion of the sessions that came; 0 where none did."""
+        return self.scores.sum(-1) / jnp.maximum(self.visits, 1.0)
 
 
 def combine(waves: Traffic) -> Traffic:
@@ -39,12 +50,12 @@ def combine(waves: Traffic) -> Traffic:
     by_wave = waves.orders.sum(1)
     total = by_wave.sum(0)
     weight = jnp.where(total > 0, by_wave / jnp.maximum(total, 1e-30), 1.0 / by_wave.shape[0])
-    wave_weight = by_wave.sum(-1) / jnp.maximum(by_wave.sum(), 1e-30)
     return Traffic(
         orders=orders,
         events=waves.events.sum(0),
         price_paid=(weight * waves.price_paid).sum(0),
         price_linked=(weight * waves.price_linked).sum(0),
         scores=waves.scores.reshape(-1),
-        look_to_book=(wave_weight * waves.look_to_book).sum(),
+        visits=waves.visits.sum(),
+        views=waves.views.sum(),
     )

@@ -52,9 +52,10 @@ def test_a_step_is_one_call_of_two_arrays(monkeypatch: pytest.MonkeyPatch) -> No
     env.reset(seed=0)
     calls, step = [], packed.step
 
-    def spy(own, params, carry, actions):
+    def spy(own, params, bank, carry, actions):
+        assert bank is None
         calls.append((params, carry, actions))
-        answer = step(own, params, carry, actions)
+        answer = step(own, params, bank, carry, actions)
         assert [leaf.ndim for leaf in jax.tree.leaves(answer)] == [1, 1]
         return answer
 

@@ -199,7 +199,8 @@ def test_penalties_of_sessions_are_their_formulas() -> None:
     prices = jnp.ones(2)
     got = penalties(
         RewardShape(penalties=("coi_leakage", "estimate_error")), own, 2, prices=prices, last_prices=prices,
-        demand=jnp.array([4.0, 0.0]), events=jnp.array([1.0, 0.0]), scores=jnp.array([0.5, 0.25, 1.0]),
+        people=jnp.array([4.0, 0.0]), events=jnp.array([1.0, 0.0]), leaked=jnp.zeros(2),
+        scores=jnp.array([0.5, 0.25, 1.0]), log_prob=None,
     )  # fmt: skip
     leak = 2.0 * 0.5 * 1.75 / 2
     np.testing.assert_allclose(got, [leak + 3.0 * 3 / 5, leak], rtol=1e-6)

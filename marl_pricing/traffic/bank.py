@@ -1,0 +1,86 @@
+"""A bank of sessions, drawn beforehand, so that an epoch gathers rows and walks no chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.traffic import chain
+from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParams, TrafficShape
+
+
+@partial(jax.jit, static_argnames=("shape", "size"))
+def fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
+    """A bank [Y, B, ...] of `size` sessions a class, drawn from the kernels.
+
+    Classes are drawn independently: a row of people and a row of agents have nothing in common.
+    """
+    num_classes = params.kernels.shape[0]
+    keys = jax.random.split(key, num_classes)
+    rows = [
+        chain.walk(keys[own], shape, params, jnp.full((size,), own, jnp.int32), shape.slots)
+        for own in range(num_classes)
+    ]
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
+
+
+def refresh(key: Array, shape: TrafficShape, params: TrafficParams) -> TrafficParams:
+    """The same traffic with a bank of new sessions, so that training does not learn one bank by heart."""
+    own = params.sessions
+    if own is None or own.bank is None:
+        return params
+    return params.replace(sessions=own.replace(bank=fill(key, shape, own, own.bank.signal.shape[-1])))
+
+
+def from_sessions(
+    sessions: Sequence[Sequence[np.ndarray]], shape: TrafficShape, params: SessionParams, size: int, seed: int = 0
+) -> Rows:
+    """A bank [Y, B, ...] of real sessions.
+
+    Each class's sessions are repeated (every one as often as any other, give or take one) to `size` rows. Products are
+    drawn by the attention of the day, as in the chain: a log's catalogue is not the market's.
+
+    Args:
+        sessions: for each class its sessions, as state numbers from start to end (see `kernels.encode`).
+
+    Raises:
+        ValueError: for a class without sessions, or a session longer than `max_events`.
+    """
+    random = np.random.default_rng(seed)
+    weights, purchase, view = (np.asarray(x) for x in (params.weights, params.purchase, params.view))
+    ratio = np.asarray(params.log_ratio)
+    banks = []
+    for number, own in enumerate(sessions):
+        if not len(own):
+            raise ValueError(f"the log has no sessions of class {('human', 'agent')[number]!r}")
+        slots, bought_slots = shape.slots, shape.purchase_slots
+        rows = {
+            "weight": np.zeros((len(own), slots), np.float32),
+            "purchases": np.zeros((len(own), bought_slots), np.float32),
+        }
+        scalars = np.zeros((4, len(own)), np.float32)
+        for index, session in enumerate(own):
+            inner = session[1:-1] if session[-1] == len(weights) - 1 else session[1:]
+            if len(inner) > shape.max_events:
+                raise ValueError(f"a session of {len(inner)} events: accepted are at most {shape.max_events}")
+            np.add.at(rows["weight"][index], np.arange(len(inner)) % slots, weights[inner])
+            bought = np.flatnonzero(purchase[inner])
+            np.add.at(rows["purchases"][index], np.arange(len(bought)) % bought_slots, 1.0)
+            total = ratio[session[:-1], session[1:]].sum()
+            signal = (weights[inner] * (1.0 - purchase[inner])).sum()
+            scalars[:, index] = signal, view[inner].sum(), total, total / max(len(session) - 1, 1)
+        pick = random.permutation(np.resize(np.arange(len(own)), size))
+        banks.append(
+            Rows(
+                item=jnp.asarray(random.integers(0, 65_536, (size, slots), np.uint16)),
+                weight=jnp.asarray(rows["weight"][pick]),
+                purchase_item=jnp.asarray(random.integers(0, 65_536, (size, bought_slots), np.uint16)),
+                purchases=jnp.asarray(rows["purchases"][pick]),
+                **dict(zip(("signal", "views", "log_ratio", "gap"), jnp.asarray(scalars[:, pick]), strict=True)),
+            )
+        )
+    return jax.tree.map(lambda *parts: jnp.stack(parts), *banks)

@@ -1,0 +1,111 @@
+"""Sessions as Markov chains on events: one walk, reduced to rows as it goes.
+
+Events and products factorise: the product of an event does not depend on the event (see `kernels.expand`), so a walk
+moves between events only and keeps a uniform number for the product.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficShape
+
+
+def _cumulative(kernels: Array) -> Array:
+    """Thresholds [..., E, E − 1] in [0, 2^16] that turn 16 random bits into a destination."""
+    return jnp.round(jnp.cumsum(kernels, -1)[..., :-1] * 65_536.0).astype(jnp.int32)
+
+
+def walk(key: Array, shape: TrafficShape, params: SessionParams, classes: Array, slots: int) -> Rows:
+    """Sessions from their start to their end, or to `max_events`.
+
+    Probabilities are met to 2^-16. Two sessions in the same place of the last axis share their random numbers, so that
+    a person and an agent in one place are two candidates for one visit.
+
+    Args:
+        classes: [..., M] int32, the class that each session belongs to.
+        slots: L, places for events.
+
+    Returns:
+        Rows [..., M, ...].
+    """
+    num_kinds, num_states = params.kernels.shape[1], params.kernels.shape[-1]
+    count = classes.shape[-1]
+    end = num_states - 1
+    key_kind, key_walk = jax.random.split(key)
+    first = jnp.zeros_like(classes)
+    if num_kinds > 1:
+        uniform = jax.random.uniform(key_kind, (count,))
+        share = jnp.cumsum(params.kind_shares, -1)[:, :-1][classes]
+        first = (uniform[:, None] >= share).sum(-1).astype(jnp.int32)
+    table = _cumulative(params.kernels).reshape(-1, num_states - 1)
+    base = (classes * num_kinds + first) * num_states
+    # One table of all that an event adds, so that a step gathers once by state and once by transition.
+    adds = jnp.stack([params.weights, params.purchase, params.view], -1)
+    ratio = params.log_ratio.reshape(-1)
+    lanes = classes.shape
+    purchase_slots = shape.purchase_slots
+
+    def more(carry: tuple) -> Array:
+        step, state = carry[0], carry[1]
+        return (step < shape.max_events) & jnp.any(state != end)
+
+    def advance(carry: tuple) -> tuple:
+        step, state, item, weight, bought_item, bought, signal, views, log_ratio, moves = carry
+        bits = jax.random.bits(jax.random.fold_in(key_walk, step), (count,))
+        destination = (bits >> 16).astype(jnp.int32)
+        place = (bits & 0xFFFF).astype(jnp.uint16)
+        following = (destination[..., None] >= table[base + state]).sum(-1).astype(jnp.int32)
+        walking = state != end
+        following = jnp.where(walking, following, end)
+        added = adds[following]
+        log_ratio += jnp.where(walking, ratio[state * num_states + following], 0.0)
+        moves += walking
+        slot = step % slots
+        # The first event of a slot chooses its product.
+        item = item.at[slot].set(jnp.where(step < slots, jnp.broadcast_to(place, lanes), item[slot]))
+        weight = weight.at[slot].add(added[..., 0])
+        buys = added[..., 1]
+        number = bought.sum(0).astype(jnp.int32)
+        here = (number % purchase_slots == jnp.arange(purchase_slots).reshape(-1, *(1,) * len(lanes))) & (buys > 0)
+        bought_item = jnp.where(here & (bought == 0), place, bought_item)
+        bought = bought + here * buys
+        signal += added[..., 0] * (1.0 - buys)
+        return (
+            step + 1,
+            following,
+            item,
+            weight,
+            bought_item,
+            bought,
+            signal,
+            views + added[..., 2],
+            log_ratio,
+            moves,
+        )
+
+    zeros = jnp.zeros(lanes)
+    carry = (
+        jnp.zeros((), jnp.int32),
+        jnp.zeros(lanes, jnp.int32),
+        jnp.zeros((slots, *lanes), jnp.uint16),
+        jnp.zeros((slots, *lanes)),
+        jnp.zeros((purchase_slots, *lanes), jnp.uint16),
+        jnp.zeros((purchase_slots, *lanes)),
+        zeros,
+        zeros,
+        zeros,
+        zeros,
+    )
+    _, _, item, weight, bought_item, bought, signal, views, log_ratio, moves = jax.lax.while_loop(more, advance, carry)
+    return Rows(
+        item=jnp.moveaxis(item, 0, -1),
+        weight=jnp.moveaxis(weight, 0, -1),
+        purchase_item=jnp.moveaxis(bought_item, 0, -1),
+        purchases=jnp.moveaxis(bought, 0, -1),
+        signal=signal,
+        views=views,
+        log_ratio=log_ratio,
+        gap=log_ratio / jnp.maximum(moves, 1.0),
+    )

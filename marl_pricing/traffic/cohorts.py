@@ -1,0 +1,127 @@
+"""How far apart the sessions of people and agents are: cohorts, tests, tables, the prototype's detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import expit
+
+from marl_pricing.traffic.detection import divergences, log_kernel, posterior
+from marl_pricing.traffic.kernels import Kernel, smoothed, transition_counts
+
+
+@dataclass(frozen=True)
+class Separability:
+    """How far two cohorts' scores lie apart.
+
+    Attributes:
+        u: Mann–Whitney's U of the agents.  p_value: two-sided.
+        effect: rank-biserial correlation, 2 AUC − 1.
+        auc: probability that an agent scores higher than a person (ties count half).
+        auc_interval: its 95 % bootstrap interval, sessions redrawn within each class.
+    """
+
+    u: float
+    p_value: float
+    effect: float
+    auc: float
+    auc_interval: tuple[float, float]
+
+
+def separability(
+    people: np.ndarray, agents: np.ndarray, num_resamples: int = 2000, seed: int = 0, confidence: float = 0.95
+) -> Separability:
+    """Mann–Whitney test and AUC of two cohorts' scores (Mann and Whitney 1947; SciPy).
+
+    Raises:
+        ValueError: for a cohort of fewer than two sessions, or scores that are no numbers.
+    """
+    people, agents = (np.asarray(x, np.float64).ravel() for x in (people, agents))
+    for name, cohort in (("people", people), ("agents", agents)):
+        if cohort.size < 2 or not np.all(np.isfinite(cohort)):
+            raise ValueError(f"{name}: accepted are at least two scores, all of them numbers")
+    test = stats.mannwhitneyu(agents, people, alternative="two-sided")
+    pairs = people.size * agents.size
+
+    def auc(own_agents: np.ndarray, own_people: np.ndarray) -> float:
+        ranks = stats.rankdata(np.concatenate([own_agents, own_people]))
+        return (ranks[: own_agents.size].sum() - own_agents.size * (own_agents.size + 1) / 2) / pairs
+
+    random = np.random.default_rng(seed)
+    drawn = [auc(random.choice(agents, agents.size), random.choice(people, people.size)) for _ in range(num_resamples)]
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(drawn, [tail, 100.0 - tail])
+    area = float(test.statistic) / pairs
+    return Separability(float(test.statistic), float(test.pvalue), 2.0 * area - 1.0, area, (float(low), float(high)))
+
+
+def left_out_gaps(
+    people: Sequence[np.ndarray], agents: Sequence[np.ndarray], states: tuple[str, ...], strength: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gap of each session against kernels estimated without it.
+
+    A centroid that has seen the session it judges makes small cohorts look apart that are not; so each session's own
+    transitions are taken out of its class's counts first.
+
+    Returns:
+        (gaps of people, gaps of agents).
+
+    Raises:
+        ValueError: for a class of fewer than two sessions.
+    """
+    if min(len(people), len(agents)) < 2:
+        raise ValueError("sessions: accepted are at least two of each class, one to judge and one to judge it by")
+    size = len(states)
+    totals = [transition_counts(own, size) for own in (people, agents)]
+    whole = [log_kernel(smoothed(counts, strength)) for counts in totals]
+
+    def gaps(own: int) -> np.ndarray:
+        values = []
+        for session in (people, agents)[own]:
+            counts = transition_counts([session], size)
+            logs = list(whole)
+            logs[own] = log_kernel(smoothed(totals[own] - counts, strength))
+            values.append((counts * (logs[1] - logs[0])).sum() / counts.sum())
+        return np.array(values)
+
+    return gaps(0), gaps(1)
+
+
+def score_sessions(
+    sessions: Sequence[np.ndarray], human: Kernel, agent: Kernel, prior: float, temperature: float = 1.0
+) -> pd.DataFrame:
+    """One row a session: Δ_H, Δ_A, gap, log-likelihood ratio, f and the posterior of being an agent's.
+
+    Args:
+        sessions: state numbers over the states that both kernels share.
+
+    Raises:
+        ValueError: for kernels over different states, or a prior outside (0, 1).
+    """
+    if human.states != agent.states:
+        raise ValueError("kernels over different states; see kernels.align")
+    table = pd.DataFrame(
+        [vars(divergences(session, human.matrix, agent.matrix)) for session in sessions],
+        columns=["human", "agent", "gap", "log_ratio"],
+    ).rename(columns={"human": "delta_human", "agent": "delta_agent"})
+    table["suspicion"] = expit(table["gap"] / temperature)
+    table["posterior"] = posterior(table["log_ratio"].to_numpy(), prior)
+    return table
+
+
+def heuristic(features: pd.DataFrame) -> pd.Series:
+    """The prototype's detector: many events, fast, hardly a purchase.
+
+    Spec/phantom_environment_prototype, `simple_agent_detector`: total ≥ 12, velocity ≥ 0.2 a second, conversion ≤ 0.01.
+
+    Args:
+        features: a table with `events`, `velocity` and `conversion`, one row a session.
+
+    Returns:
+        bool, one a session.
+    """
+    return (features["events"] >= 12) & (features["velocity"] >= 0.20) & (features["conversion"] <= 0.01)

@@ -1,0 +1,104 @@
+"""Telling agents' sessions from people's: divergence scores and a calibrated posterior.
+
+A session's transitions are compared with a human and an agent kernel. With T̂ the session's own kernel, D the divergence
+weighted by how often the session was in each row, and n its transitions,
+
+    Δ_H − Δ_A = (1/n) Σ log(T_A / T_H) over the session's transitions,
+
+because the entropy of T̂ is in both and cancels. So the gap is computed in log space from log ratios; rows that the
+session never visited do not count, and nothing underflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import expit, logit
+
+from marl_pricing.traffic.kernels import transition_counts
+
+Array = jax.Array
+
+# Probability mass that every transition gets before its logarithm is taken: a session that does what a kernel says is
+# impossible is very unlikely, not infinitely so.
+SMOOTHING = 1e-4
+
+
+def log_kernel(matrix: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
+    """log((1 − s) T + s / (E − 1)) over the destinations a session can have, [E, E]."""
+    size = len(matrix)
+    even = np.full((size, size), 1.0 / (size - 1))
+    even[:, 0] = 0.0
+    mixed = (1.0 - smoothing) * matrix + smoothing * even
+    mixed[:, 0] = 1.0  # nobody comes back to the start; its logarithm is never asked for
+    return np.log(mixed)
+
+
+def log_ratio(human: np.ndarray, agent: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
+    """log T_A − log T_H of every transition [E, E]."""
+    return log_kernel(agent, smoothing) - log_kernel(human, smoothing)
+
+
+def suspicion(gap: Array, temperature: Array) -> Array:
+    """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape."""
+    return 0.5 * (1.0 + jnp.tanh(0.5 * gap / temperature))
+
+
+def estimate_share(mean_score: Array, class_means: Array, bounded: bool = True) -> Array:
+    """Share of agents [] that a mean suspicion tells: (f̄ − f̄_H) / (f̄_A − f̄_H).
+
+    Args:
+        class_means: [2] mean suspicion of people's and of agents' sessions.
+        bounded: keep it in [0, 1]. Without, it is unbiased, so that a mean of many is right.
+    """
+    distance = class_means[1] - class_means[0]
+    safe = jnp.where(jnp.abs(distance) > 1e-6, distance, 1.0)
+    raw = jnp.where(jnp.abs(distance) > 1e-6, (mean_score - class_means[0]) / safe, 0.0)
+    return jnp.clip(raw, 0.0, 1.0) if bounded else raw
+
+
+@dataclass(frozen=True)
+class Divergences:
+    """Of one session: Δ_H and Δ_A in nats a transition, their gap, and the log-likelihood ratio of it all."""
+
+    human: float
+    agent: float
+    gap: float
+    log_ratio: float
+
+
+def divergences(session: np.ndarray, human: np.ndarray, agent: np.ndarray, smoothing: float = SMOOTHING) -> Divergences:
+    """Visit-weighted KL divergences of a session's own kernel from two others.
+
+    Args:
+        session: state numbers from start to end.  human, agent: [E, E] kernels over those states.
+    """
+    counts = transition_counts([session], len(human))
+    total = counts.sum()
+    own = counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
+    with np.errstate(divide="ignore"):
+        entropy = np.where(counts > 0, np.log(np.maximum(own, 1e-300)), 0.0)
+    log_human, log_agent = log_kernel(human, smoothing), log_kernel(agent, smoothing)
+    from_human = float((counts * (entropy - log_human)).sum() / total)
+    from_agent = float((counts * (entropy - log_agent)).sum() / total)
+    ratio = float((counts * (log_agent - log_human)).sum())
+    return Divergences(from_human, from_agent, ratio / total, ratio)
+
+
+def posterior(log_ratios: np.ndarray, prior: float) -> np.ndarray:
+    """P(agent | session): the logistic function of the log-likelihood ratio plus the prior's log odds.
+
+    Calibrated where the kernels are right.
+
+    Args:
+        log_ratios: [...] log P(session | agents) − log P(session | people).  prior: α.
+
+    Raises:
+        ValueError: for a prior outside (0, 1).
+    """
+    if not 0.0 < prior < 1.0:
+        raise ValueError(f"prior={prior!r}: accepted is a number between 0 and 1")
+    return expit(np.asarray(log_ratios, np.float64) + logit(prior))

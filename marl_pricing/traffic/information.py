@@ -1,0 +1,82 @@
+"""The cost of information: what shoppers pay because prices know something about them, and how agents wear it down."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.traffic.params import Array, MarkupParams
+
+
+def session_markup(signal: Array, params: MarkupParams) -> Array:
+    """Factor on the posted price: 1 + strength · σ((signal − threshold) / temperature).
+
+    Spec/phantom_environment_prototype, `_session_markup_multiplier`.
+
+    Args:
+        signal: [...] interest that a session has shown.
+    """
+    # One half and a hyperbolic tangent: σ without an exponential that overflows.
+    gate = 0.5 * (1.0 + jnp.tanh(0.5 * (signal - params.threshold) / params.temperature))
+    return 1.0 + params.strength * gate
+
+
+def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndarray) -> float:
+    """COI level: mean price paid less the lowest viable one, money per unit (spec/phantom_methodology, definition 1).
+
+    Args:
+        prices_paid, units, lowest_viable: [...] of one shape; prices are weighted by units.
+
+    Raises:
+        ValueError: if nothing was sold.
+    """
+    units = np.asarray(units, np.float64)
+    if not units.sum() > 0:
+        raise ValueError("units: nothing was sold, so there is no mean price")
+    return float(((np.asarray(prices_paid) - np.asarray(lowest_viable)) * units).sum() / units.sum())
+
+
+def constant_tax(cost: Array, scores: Array) -> Array:
+    """COI leak with a constant InfoValue: Σ_m f_m · c_info, in money (spec/phantom_methodology, r_t).
+
+    Args:
+        cost: [] money per session.  scores: [M] suspicion.
+    """
+    return cost * scores.sum(-1)
+
+
+def revelation(cost: Array, scores: Array, log_prob: Array) -> Array:
+    """COI leak with InfoValue = −log π of the prices shown: an unlikely price tells more about the policy.
+
+    Args:
+        cost: [] money per session and nat.  scores: [M].  log_prob: [S] of each seller's prices under its own policy.
+
+    Returns:
+        [S] money.
+    """
+    return cost * scores.sum(-1) * -log_prob
+
+
+def erosion(prices: np.ndarray, num_quotes: int | np.ndarray) -> np.ndarray:
+    """E[p_(1)]: expected lowest of N independent quotes from a sample of prices (spec/phantom_methodology, theorem 1).
+
+    Exact for the empirical law of the sample: Σ_i p_(i) [((n − i + 1)/n)^N − ((n − i)/n)^N].
+
+    Args:
+        prices: [n] money.  num_quotes: N ≥ 1, a number or an array of them.
+
+    Returns:
+        Money, of the shape of `num_quotes`.
+
+    Raises:
+        ValueError: for an empty sample, a price that is no number, or N below 1.
+    """
+    sample = np.sort(np.asarray(prices, np.float64).ravel())
+    quotes = np.asarray(num_quotes, np.float64)
+    if not sample.size or not np.all(np.isfinite(sample)):
+        raise ValueError("prices: accepted is at least one price, all of them numbers")
+    if np.any(quotes < 1):
+        raise ValueError(f"num_quotes={num_quotes!r}: accepted is a whole number of at least 1")
+    above = np.arange(sample.size, -1, -1) / sample.size
+    mass = -np.diff(above ** quotes[..., None], axis=-1)
+    return (mass * sample).sum(-1)

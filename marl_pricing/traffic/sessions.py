@@ -1,0 +1,250 @@
+"""What sessions do at the prices they find: browse, buy, pay. The models `chain` and `bank`.
+
+Browsing attention follows the class's propensities. A purchase event becomes an order only if the session's latent type
+accepts the prices: E[orders of offer j] = purchase rate of the class · its propensity for j, so that the benchmarks of
+`equilibrium` hold for sessions as well. One draw serves every candidate share of agents: place m holds a person's and
+an agent's session, and the candidate decides which of the two came.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.demand import DemandParams, DemandShape, propensities_by_type
+from marl_pricing.traffic import chain, detection, information
+from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParams, TrafficShape
+from marl_pricing.traffic.types import Conditions, Traffic
+
+_GRID = 65_536.0
+
+
+class _Luck(NamedTuple):
+    """Random numbers of the places for sessions, the same under every candidate. M places."""
+
+    row: Array  # [M] in [0, 1), row of the bank
+    agent: Array  # [M] in [0, 1), an agent's where below α
+    accept: Array  # [M] in [0, 1), latent type: how much the session wants to buy
+    turn: Array  # [M] uint16, turns the products of a row, so that a row is never the same twice
+    kind: Array  # [M] in [0, 1), latent type θ
+    compares: Array  # [M] in [0, 1), an agent compares where below the share
+    round: Array  # [] in [0, 1), rounds the number of sessions
+
+
+def _luck(key: Array, count: int) -> _Luck:
+    bits = jax.random.bits(key, (5, count))
+
+    def uniform(word: Array) -> Array:
+        return (word >> 8).astype(jnp.float32) * 2.0**-24
+
+    # The upper bits of one word round the number of sessions; its lower 16 turn the products.
+    return _Luck(
+        row=uniform(bits[0]),
+        agent=uniform(bits[1]),
+        accept=uniform(bits[2]),
+        turn=(bits[3] & 0xFFFF).astype(jnp.uint16),
+        kind=(bits[4] >> 16).astype(jnp.float32) / _GRID,
+        compares=(bits[4] & 0xFFFF).astype(jnp.float32) / _GRID,
+        round=(bits[3, 0] >> 16).astype(jnp.float32) / _GRID,
+    )
+
+
+class _Appeal(NamedTuple):
+    """What the prices mean to the classes. Y classes, N offers, G latent types."""
+
+    limits: Array  # [Y, N − 1] int32, thresholds in [0, 2^16] between the offers' shares of attention
+    inside: Array  # [G, Y] units that a purchase event of a type orders on average
+    type_limits: Array  # [G − 1] thresholds that turn a uniform number into a type
+
+
+def _appeal(demand: DemandShape, params: DemandParams, conditions: Conditions) -> _Appeal:
+    by_type, weight = propensities_by_type(demand, params, conditions.prices, conditions.level, conditions.available)
+    mean = jnp.tensordot(jnp.asarray(weight), by_type, axes=1)
+    total = mean.sum(-1, keepdims=True)
+    # Where nobody would buy anything, people still look around at what there is.
+    there = conditions.available / jnp.maximum(conditions.available.sum(), 1)
+    share = jnp.where(total > 0, mean / jnp.maximum(total, 1e-30), there)
+    limits = jnp.round(jnp.cumsum(share, -1)[:, :-1] * _GRID).astype(jnp.int32)
+    return _Appeal(limits, by_type.sum(-1), jnp.cumsum(jnp.asarray(weight))[:-1])
+
+
+def _products(item: Array, limits: Array) -> Array:
+    """Whether each place of attention lies in the offers up to n: [..., L] and [..., N − 1] give [..., N − 1, L]."""
+    return item[..., None, :] < limits[..., :, None]
+
+
+def _count_by_offer(item: Array, weight: Array, limits: Array) -> Array:
+    """Weights [..., L] summed by the offer that each slot's place of attention means: [..., N]."""
+    below = jnp.where(_products(item, limits), weight[..., None, :], 0.0).sum(-1)
+    total = weight.sum(-1, keepdims=True)
+    return jnp.diff(jnp.concatenate([below, total], -1), axis=-1, prepend=jnp.zeros_like(total))
+
+
+def cheapest_seen(seen: Array, bought: Array, prices: Array, num_products: int) -> Array:
+    """Move purchases to the cheapest comparable offer that the session saw.
+
+    Offers are comparable if they are the same product of different sellers. Of two that cost the same, the first.
+
+    Args:
+        seen: [..., N] bool.  bought: [..., N] purchases.  prices: [N] money.  num_products: P.
+
+    Returns:
+        [..., N] purchases.
+    """
+    shape = (*bought.shape[:-1], -1, num_products)
+    wanted = bought.reshape(shape).sum(-2)
+    offered = jnp.where((seen | (bought > 0)).reshape(shape), prices.reshape(-1, num_products), jnp.inf)
+    best = jax.nn.one_hot(offered.argmin(-2), offered.shape[-2], axis=-2)
+    return (best * wanted[..., None, :]).reshape(bought.shape)
+
+
+class _Visits(NamedTuple):
+    """What the sessions of each place do. Axes [..., M] for one class each, or [Y, M] for both."""
+
+    events: Array  # [..., M, N]
+    orders: Array  # [..., M, N] units
+    paid: Array | None  # [..., M] factor on the posted price that the session pays
+    linked: Array | None  # [..., M] the same, had recon and purchase been linked
+    score: Array  # [..., M] suspicion f
+    views: Array  # [..., M]
+
+
+def _visit(
+    shape: TrafficShape,
+    params: TrafficParams,
+    demand: DemandShape,
+    appeal: _Appeal,
+    prices: Array,
+    luck: _Luck,
+    rows: Rows,
+    classes: Array,
+) -> _Visits:
+    """Sessions [..., M] of the given classes [..., M] at today's prices."""
+    own = params.sessions
+    assert own is not None
+    limits = appeal.limits[classes]
+    turned = (rows.item + luck.turn[:, None]).astype(jnp.int32)
+    events = _count_by_offer(turned, rows.weight, limits)
+    kind = (luck.kind[:, None] >= appeal.type_limits).sum(-1)
+    units = jnp.floor(appeal.inside[kind, classes] + luck.accept)
+    bought_at = (rows.purchase_item + luck.turn[:, None]).astype(jnp.int32)
+    orders = _count_by_offer(bought_at, rows.purchases, limits)
+    if shape.comparison:
+        compares = (classes == 1) & (luck.compares < own.comparison)
+        moved = cheapest_seen(events > 0, orders, prices, demand.num_products)
+        orders = jnp.where(compares[..., None], moved, orders)
+    paid = linked = None
+    if shape.markup:
+        assert params.markup is not None
+        linked = information.session_markup(rows.signal, params.markup)
+        clean = information.session_markup(params.markup.clean_signal, params.markup)
+        paid = jnp.where(classes == 1, clean, linked)
+    score = detection.suspicion(rows.gap, own.temperature)
+    return _Visits(events, orders * units[..., None], paid, linked, score, rows.views)
+
+
+def _price_per_unit(orders: Array, factor: Array | None, prices: Array, highest: Array | None) -> Array:
+    """Mean price [N] that units were sold at; the posted price where nobody ordered. orders [M, N], factor [M]."""
+    if factor is None or highest is None:
+        return prices
+    each = jnp.minimum(prices * factor[:, None], jnp.maximum(highest, prices))
+    units = orders.sum(0)
+    return jnp.where(units > 0, (orders * each).sum(0) / jnp.maximum(units, 1e-30), prices)
+
+
+def _gather(bank: Rows, classes: Array, row: Array) -> Rows:
+    return jax.tree.map(lambda leaf: leaf[classes, row], bank)
+
+
+def simulate(
+    key: Array,
+    shape: TrafficShape,
+    params: TrafficParams,
+    demand: DemandShape,
+    demand_params: DemandParams,
+    conditions: Conditions,
+    agent_shares: Array,
+) -> Traffic:
+    """One wave of sessions for every candidate share of agents, from one draw.
+
+    Args:
+        agent_shares: [C] candidates for α.
+
+    Returns:
+        `Traffic` with a leading axis [C]; scores of places without a session are 0.
+    """
+    own = params.sessions
+    assert own is not None
+    count, num_classes = shape.num_sessions, demand.num_classes
+    key_luck, key_walk = jax.random.split(key)
+    luck = _luck(key_luck, count)
+    appeal = _appeal(demand, demand_params, conditions)
+    came = jnp.floor(shape.sessions * conditions.intensity + luck.round)
+    there = jnp.arange(count) < came
+    agent = luck.agent < agent_shares[:, None] if num_classes > 1 else jnp.zeros((agent_shares.size, count), bool)
+    # One candidate needs one session a place; several need both classes' sessions in each.
+    alone = agent_shares.size == 1
+    if alone:
+        classes = agent[0].astype(jnp.int32)
+    else:
+        classes = jnp.broadcast_to(jnp.arange(num_classes, dtype=jnp.int32)[:, None], (num_classes, count))
+    if shape.model == "chain":
+        rows = chain.walk(key_walk, shape, own, classes, shape.max_events)
+    else:
+        assert own.bank is not None
+        number = (luck.row * own.bank.signal.shape[-1]).astype(jnp.int32)
+        rows = _gather(own.bank, classes, jnp.broadcast_to(number, classes.shape))
+    visits = _visit(shape, params, demand, appeal, conditions.prices, luck, rows, classes)
+    highest = None if params.markup is None else params.markup.highest_price
+
+    def world(agent: Array) -> Traffic:
+        mine = visits if alone or num_classes == 1 else jax.tree.map(lambda x: _choose(agent, x), visits)
+        mine = jax.tree.map(lambda x: x[0], mine) if num_classes == 1 and not alone else mine
+        orders = jnp.where(there[:, None], mine.orders, 0.0)
+        by_class = orders.sum(0)[None]
+        if num_classes > 1:
+            theirs = jnp.where(agent[:, None], orders, 0.0).sum(0)
+            by_class = jnp.stack([by_class[0] - theirs, theirs])
+        return Traffic(
+            orders=by_class,
+            events=jnp.where(there[:, None], mine.events, 0.0).sum(0),
+            price_paid=_price_per_unit(orders, mine.paid, conditions.prices, highest),
+            price_linked=_price_per_unit(orders, mine.linked, conditions.prices, highest),
+            scores=jnp.where(there, mine.score, 0.0),
+            visits=jnp.minimum(came, count),
+            views=jnp.where(there, mine.views, 0.0).sum(),
+        )
+
+    return jax.vmap(world)(agent)
+
+
+def _choose(agent: Array, both: Array) -> Array:
+    """The agent's or the person's part [M, ...] of [2, M, ...]."""
+    return jnp.where(agent.reshape(-1, *(1,) * (both.ndim - 2)), both[1], both[0])
+
+
+def purchase_rate(rows: Rows) -> Array:
+    """Purchases of a session, averaged over a bank [Y, B, ...]: [Y]."""
+    return rows.purchases.sum(-1).mean(-1)
+
+
+def session_totals(params: SessionParams, max_events: int) -> tuple[Array, Array]:
+    """(expected purchases, expected weighted events) of a class's session that is cut off after `max_events`, [Y] each.
+
+    Sums of powers of the kernel: Σ_{t ≤ max} e_start T^t.
+    """
+
+    def one(kernel: Array) -> Array:
+        def step(law: Array, _: None) -> tuple[Array, Array]:
+            law = law @ kernel
+            return law, law
+
+        start = jnp.zeros(kernel.shape[-1]).at[0].set(1.0)
+        laws = jax.lax.scan(step, start, length=max_events)[1].sum(0)
+        return jnp.stack([laws @ params.purchase, laws @ params.weights])
+
+    by_kind = jax.vmap(jax.vmap(one))(params.kernels)
+    totals = (params.kind_shares[..., None] * by_kind).sum(1)
+    return totals[:, 0], totals[:, 1]
