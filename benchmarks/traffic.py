@@ -66,7 +66,7 @@ def make_run(own: Market, num_markets: int, num_steps: int, num_candidates: int)
         def one(key: Array, state: market.MarketState, action: market.Action):
             worlds = market.step_candidates(key, shape, state, action, params, shares)
             worst = worlds[2].reward.sum(-1).argmin()
-            return jax.tree.map(lambda leaf: leaf[worst], worlds)
+            return market.choose_world(worlds, worst)
 
         def step(carry, time_now: Array):
             (state, seen), total = carry

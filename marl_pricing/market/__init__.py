@@ -1,7 +1,7 @@
 """What sellers share: the market, its types, stock, reward and observation."""
 
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
-from marl_pricing.market.market import reset, step, step_candidates
+from marl_pricing.market.market import choose_world, reset, step, step_candidates
 from marl_pricing.market.observation import global_state, layout, observe
 from marl_pricing.market.prices import PriceParams, PriceShape
 from marl_pricing.market.reward import RewardParams, RewardShape
@@ -21,6 +21,7 @@ __all__ = [
     "PriceShape",
     "RewardParams",
     "RewardShape",
+    "choose_world",
     "global_state",
     "layout",
     "observe",

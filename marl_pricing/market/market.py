@@ -5,6 +5,8 @@ Both functions are pure and for one market; a batch is the caller's `vmap`. The 
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -128,6 +130,16 @@ def step_candidates(
         return jax.vmap(settle)(agent_shares, visits, left, sales, unmet)
     waves = jax.vmap(lambda share: _waves(key_traffic, shape, params, conditions, stock, share))(agent_shares)
     return jax.vmap(settle)(agent_shares, *waves)
+
+
+def choose_world(worlds: Any, index: Array) -> Any:
+    """The part of one candidate out of what `step_candidates` answers.
+
+    Args:
+        worlds: a tree of arrays with a leading axis [C].  index: [] int32.
+    """
+
+    return jax.tree.map(lambda leaf: leaf[index], worlds)
 
 
 def _active(shape: MarketShape, state: MarketState) -> Array:

@@ -197,32 +197,77 @@ def simulate(
         number = (luck.row * own.bank.signal.shape[-1]).astype(jnp.int32)
         rows = _gather(own.bank, classes, jnp.broadcast_to(number, classes.shape))
     visits = _visit(shape, params, demand, appeal, conditions.prices, luck, rows, classes)
+    visits = jax.tree.map(lambda x: jnp.where(there.reshape(-1, *(1,) * (x.ndim - classes.ndim)), x, 0.0), visits)
     highest = None if params.markup is None else params.markup.highest_price
-
-    def world(agent: Array) -> Traffic:
-        mine = visits if alone or num_classes == 1 else jax.tree.map(lambda x: _choose(agent, x), visits)
-        mine = jax.tree.map(lambda x: x[0], mine) if num_classes == 1 and not alone else mine
-        orders = jnp.where(there[:, None], mine.orders, 0.0)
-        by_class = orders.sum(0)[None]
-        if num_classes > 1:
-            theirs = jnp.where(agent[:, None], orders, 0.0).sum(0)
-            by_class = jnp.stack([by_class[0] - theirs, theirs])
-        return Traffic(
-            orders=by_class,
-            events=jnp.where(there[:, None], mine.events, 0.0).sum(0),
-            price_paid=_price_per_unit(orders, mine.paid, conditions.prices, highest),
-            price_linked=_price_per_unit(orders, mine.linked, conditions.prices, highest),
-            scores=jnp.where(there, mine.score, 0.0),
-            visits=jnp.minimum(came, count),
-            views=jnp.where(there, mine.views, 0.0).sum(),
-        )
-
-    return jax.vmap(world)(agent)
+    if alone:
+        worlds = _one_world(visits, agent, num_classes, conditions.prices, highest)
+    elif num_classes == 1:
+        world = _one_world(jax.tree.map(lambda x: x[0], visits), agent[:1], 1, conditions.prices, highest)
+        worlds = jax.tree.map(lambda x: jnp.broadcast_to(x, (agent_shares.size, *x.shape[1:])), world)
+    else:
+        worlds = _many_worlds(visits, agent, conditions.prices, highest)
+    return worlds.replace(visits=jnp.broadcast_to(jnp.minimum(came, count), agent_shares.shape))
 
 
-def _choose(agent: Array, both: Array) -> Array:
-    """The agent's or the person's part [M, ...] of [2, M, ...]."""
-    return jnp.where(agent.reshape(-1, *(1,) * (both.ndim - 2)), both[1], both[0])
+def _one_world(visits: _Visits, agent: Array, num_classes: int, prices: Array, highest: Array | None) -> Traffic:
+    """Traffic [1, ...] of sessions [M] whose class is decided; agent [1, M]."""
+    by_class = visits.orders.sum(0)[None]
+    if num_classes > 1:
+        theirs = jnp.where(agent[0, :, None], visits.orders, 0.0).sum(0)
+        by_class = jnp.stack([by_class[0] - theirs, theirs])
+    own = Traffic(
+        orders=by_class,
+        events=visits.events.sum(0),
+        price_paid=_price_per_unit(visits.orders, visits.paid, prices, highest),
+        price_linked=_price_per_unit(visits.orders, visits.linked, prices, highest),
+        scores=visits.score,
+        visits=jnp.zeros(()),
+        views=visits.views.sum(0),
+    )
+    return jax.tree.map(lambda x: x[None], own)
+
+
+def _many_worlds(visits: _Visits, agent: Array, prices: Array, highest: Array | None) -> Traffic:
+    """Traffic [C, ...] of places that hold a session of each class, visits [2, M, ...], agent [C, M].
+
+    Sums over the people, and what changes where an agent came instead: one product of the candidates' choices with
+    all that is summed.
+    """
+    people, agents = (jax.tree.map(lambda x, own=own: x[own], visits) for own in (0, 1))
+    num_offers = prices.size
+
+    def changes(human: Array, robot: Array) -> Array:
+        """Sums [C, ...] of one quantity, human and robot [M, ...]."""
+        width = human.reshape(len(human), -1)
+        moved = (agent[:, :, None] * (robot.reshape(width.shape) - width)).sum(1)
+        return (width.sum(0) + moved).reshape(len(agent), *human.shape[1:])
+
+    zeros = jnp.zeros_like(people.orders)
+    parts = [people.events, people.orders, zeros, people.views[:, None]]
+    others = [agents.events, zeros, agents.orders, agents.views[:, None]]
+    sums = changes(jnp.concatenate(parts, -1), jnp.concatenate(others, -1))
+    events, human, robot = (sums[:, k * num_offers : (k + 1) * num_offers] for k in range(3))
+
+    def price(name: str) -> Array:
+        if getattr(people, name) is None:
+            return jnp.broadcast_to(prices, (len(agent), num_offers))
+
+        def one(came: Array) -> Array:
+            orders = jnp.where(came[:, None], agents.orders, people.orders)
+            factor = jnp.where(came, getattr(agents, name), getattr(people, name))
+            return _price_per_unit(orders, factor, prices, highest)
+
+        return jax.vmap(one)(agent)
+
+    return Traffic(
+        orders=jnp.stack([human, robot], 1),
+        events=events,
+        price_paid=price("paid"),
+        price_linked=price("linked"),
+        scores=jnp.where(agent, agents.score, people.score),
+        visits=jnp.zeros((len(agent),)),
+        views=sums[:, -1],
+    )
 
 
 def purchase_rate(rows: Rows) -> Array:
