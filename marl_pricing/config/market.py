@@ -93,6 +93,13 @@ class Types(Settings):
     nodes: Annotated[int, Field(ge=1, le=64)] = 7
 
 
+class StartRange(Settings):
+    """The price before the first epoch is drawn between these."""
+
+    low: NonNegative
+    high: NonNegative
+
+
 class LevelPrices(Settings):
     """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price."""
 
@@ -102,7 +109,7 @@ class LevelPrices(Settings):
     high: EachNonNegative | None = None
     levels: list[NonNegative] | None = None
     around_equilibrium: NonNegative | None = None
-    start: EachNonNegative | Literal["middle", "random"] = "middle"
+    start: EachNonNegative | StartRange | Literal["middle", "random"] = "middle"
 
     @model_validator(mode="after")
     def _one_way(self) -> LevelPrices:
@@ -124,7 +131,7 @@ class ScalePrices(Settings):
     factors: Annotated[list[Positive], Field(min_length=2, default_factory=lambda: [0.9, 0.97, 1.0, 1.03, 1.1])]
     low: EachPositive
     high: EachPositive
-    start: EachPositive | Literal["middle", "random"] = "middle"
+    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
 
     @model_validator(mode="after")
     def _increasing(self) -> ScalePrices:
@@ -140,7 +147,7 @@ class AdjustPrices(Settings):
     max_change: Annotated[float, Field(gt=0, lt=1)] = 0.3
     low: EachPositive
     high: EachPositive
-    start: EachPositive | Literal["middle", "random"] = "middle"
+    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
 
 
 LeadTime = Annotated[int, Field(ge=1, le=1000)]
@@ -453,7 +460,7 @@ def _default_features(settings: MarketSettings, visitors: Traffic) -> tuple[Feat
     if visitors.model != "analytic":
         names += ["proxy_share", "proxy_trend"]
         if settings.agent is not None:
-            names += ["suspicion", "share_estimate"]
+            names += ["suspicion"] if visitors.model == "scripted" else ["suspicion", "share_estimate"]
     if settings.observe_alpha:
         names.append("agent_share")
     names.append("time")
@@ -542,11 +549,14 @@ def _build_prices(
         start_low, start_high = low, high
     elif own.start == "middle":
         start_low = start_high = 0.5 * (low + high)
+    elif isinstance(own.start, StartRange):
+        start_low, start_high = (spread.offers("prices.start", end) for end in (own.start.low, own.start.high))
     else:
         start_low = start_high = spread.offers("prices.start", own.start)
-        if np.any(start_low < low) or np.any(start_low > high):
-            raise refuse("market.prices.start", own.start, "a price between the lowest and the highest")
-    shape = market.PriceShape(map=own.map, num_levels=count, random_start=own.start == "random")
+    if np.any(start_low < low) or np.any(start_high > high) or np.any(start_low > start_high):
+        raise refuse("market.prices.start", own.start, "prices between the lowest and the highest")
+    random_start = own.start == "random" or isinstance(own.start, StartRange)
+    shape = market.PriceShape(map=own.map, num_levels=count, random_start=random_start)
     params = market.PriceParams(
         levels=_f32(levels),
         factors=_f32(factors),

@@ -6,10 +6,12 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import OrderEnforcingWrapper
 
 from marl_pricing.environments.parallel import PricingEnv
+from marl_pricing.environments.phantom_defence import PhantomDefenceEnv
+from marl_pricing.environments.phantom_prototype import PhantomPrototypeEnv
 from marl_pricing.environments.turns import TurnTaking
 from marl_pricing.market import MarketParams, MarketShape
 
-__all__ = ["PricingEnv", "aec_env", "parallel_env"]
+__all__ = ["PhantomDefenceEnv", "PhantomPrototypeEnv", "PricingEnv", "aec_env", "parallel_env"]
 
 
 def parallel_env(shape: MarketShape, params: MarketParams, render_mode: str | None = None) -> PricingEnv:

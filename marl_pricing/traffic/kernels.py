@@ -75,7 +75,8 @@ def check(states: Sequence[str], matrix: Array) -> None:
         KernelError: for names that are not in the vocabulary, entries that are negative or no number, rows that do not
             sum to one, a start that is returned to, an end that is left, sessions that never end.
     """
-    unknown = [name for name in list(states)[1:-1] if name not in ACTIONS]
+    inner = [str(name) for name in states][1:-1]
+    unknown = [name for name in inner if name not in ACTIONS]
     if len(states) < 3 or states[0] != START or states[-1] != END or unknown or len(set(states)) != len(states):
         raise KernelError(
             f"states={list(states)}: accepted is {START}, some of {', '.join(ACTIONS)}, and {END}, each once"
@@ -94,7 +95,7 @@ def check(states: Sequence[str], matrix: Array) -> None:
         raise KernelError(f"row {END} leaves the end: accepted is {END} -> {END} = 1")
     # A state counts if a session can reach it; from each of those the end has to be reachable.
     reachable = _reach(matrix, 0)
-    endless = [states[i] for i in np.flatnonzero(reachable) if not _reach(matrix, int(i))[-1]]
+    endless = [states[int(i)] for i in np.flatnonzero(reachable) if not _reach(matrix, int(i))[-1]]
     if endless:
         raise KernelError(f"a session in {endless[0]} never ends: accepted is a kernel that can reach {END} from there")
     transient = np.flatnonzero(reachable[:-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -43,6 +45,26 @@ def test_every_kind_of_market_group_builds(group: str) -> None:
         composed(f"market/{group}={name}")
 
 
+@pytest.mark.parametrize("name", options("traffic"))
+def test_every_kind_of_traffic_builds(name: str) -> None:
+    shape, params = composed(f"traffic={name}").market
+    assert shape.traffic.model == name
+    assert (params.traffic.sessions is not None) == (name in ("chain", "bank"))
+
+
+@pytest.mark.parametrize("preset", ["phantom_prototype", "phantom_defence"])
+def test_presets_are_what_conf_says(preset: str) -> None:
+    one, other = composed(f"experiment={preset}").market, getattr(config, preset)()
+    if preset == "phantom_prototype":  # trained with factors, played with relative changes
+        other = other._replace(
+            shape=replace(other.shape, prices=one.shape.prices),
+            params=other.params.replace(prices=one.params.prices),
+        )
+    assert one.shape == other.shape
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_packages_default_market_is_confs() -> None:
     one, other = composed().market, config.default_market()
     assert one.shape == other.shape
@@ -65,6 +87,20 @@ def test_sizes_can_be_overridden() -> None:
         ("learner.devices=0", "learner.devices=0"),
         ("robust.set=kl", "robust.set='kl': accepted is 'none'"),
         ("market.prices.low=-1", "market.prices.low=-1: accepted is a number of at least 0"),
+        ("traffic.agent_share=1.5", "traffic.agent_share=1.5: accepted is a number of at most 1"),
+        ("traffic.sessions_per_epoch=0", "traffic.sessions_per_epoch=0: accepted is a number of at least 1"),
+        ("traffic.model=replay", "traffic.model='replay': accepted is 'analytic', 'scripted', 'chain' or 'bank'"),
+        ("traffic.random_orders=false", "traffic.random_orders=False: accepted is true with traffic.model=bank"),
+        ("traffic.bank.size=3", "traffic.bank.size=3: accepted is a number of at least 16"),
+        ("traffic.bank.source=log", "traffic.bank.source='log': accepted is 'kernels' without traffic.log"),
+        ("traffic.kinds=2", "traffic.kinds=2: accepted is 1 without traffic.log"),
+        ("traffic.kernels=nowhere.yaml", "traffic.kernels='nowhere.yaml': cannot be read"),
+        ("traffic.log=nowhere.csv", "traffic.log: nowhere.csv"),
+        ("traffic.human.match=nowhere.csv", "traffic.human.match: nowhere.csv"),
+        ("traffic.process.kind=jump", "traffic.process.kind='jump': accepted is 'static', 'drift' or 'burst'"),
+        ("market.agent=null", "traffic.agent_share=0.25: accepted is 0 in a market without agents"),
+        ("market.reward.agent_loss=1", "market.reward.agent_loss=1.0: accepted is 0 without a mark-up"),
+        ("market.reward.information_value=revelation", "accepted is 'constant' with market.reward.coi_leakage=0"),
         ("run.report_every=0", "run.report_every=0"),
         ("name=a/b", "name='a/b'"),
     ],

@@ -83,7 +83,7 @@ def test_sellers_do_not_see_the_true_share_unless_asked() -> None:
     _, seen = market.reset(jax.random.key(0), *told)
     at = market.layout(told.shape).index("share of agents of the coming epoch (0 to 1)")
     np.testing.assert_allclose(seen.local[:, at], 0.25)
-    with pytest.raises(ConfigError, match="agent_share needs market.observe_alpha=true"):
+    with pytest.raises(ConfigError, match=r"agent_share needs market\.observe_alpha=true"):
         with_sessions("bank", features=["own_price", "agent_share"])
 
 

@@ -86,9 +86,7 @@ def test_the_posterior_is_calibrated(held_out) -> None:
     told = detection.posterior(scores, prior)
     bins = np.quantile(told, np.linspace(0, 1, 11))
     index = np.clip(np.searchsorted(bins, told, side="right") - 1, 0, 9)
-    gaps = [
-        abs(told[index == b].mean() - label[index == b].mean()) * (index == b).mean() for b in np.unique(index)
-    ]
+    gaps = [abs(told[index == b].mean() - label[index == b].mean()) * (index == b).mean() for b in np.unique(index)]
     assert sum(gaps) <= 0.02
 
 

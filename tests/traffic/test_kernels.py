@@ -167,7 +167,7 @@ def test_what_is_no_kernel_is_refused(matrix: np.ndarray, told: str) -> None:
 
 
 def test_rows_that_say_too_much_or_unknown_things_are_refused() -> None:
-    with pytest.raises(KernelError, match="row view_item sums to 1.2"):
+    with pytest.raises(KernelError, match=r"row view_item sums to 1\.2"):
         kernels.from_rows({START: {"view_item": 1.0}, "view_item": {"view_item": 1.2}})
     with pytest.raises(KernelError, match="state 'jump'"):
         kernels.from_rows({START: {"jump": 1.0}})

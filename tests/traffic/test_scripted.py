@@ -141,7 +141,7 @@ def test_agents_pay_for_one_view_and_the_oracle_for_all() -> None:
 
 
 def test_too_few_products_are_refused() -> None:
-    with pytest.raises(ConfigError, match="traffic.model='scripted'"):
+    with pytest.raises(ConfigError, match=r"traffic\.model='scripted'"):
         market_from(
             {
                 "num_sellers": 2, "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},

@@ -1,0 +1,110 @@
+"""What the Gymnasium environments of one seller share: keys, calls, checks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing import market
+from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Outcome
+from marl_pricing.market.types import epoch_share
+
+Array = jax.Array
+
+
+@partial(jax.jit, static_argnums=1)
+def _reset(key: Array, shape: MarketShape, params: MarketParams) -> MarketState:
+    return market.reset(key, shape, params)[0]
+
+
+@partial(jax.jit, static_argnums=1)
+def _step(
+    key: Array, shape: MarketShape, params: MarketParams, state: MarketState, price: Array, offsets: Array
+) -> tuple[MarketState, Outcome, Array, Array]:
+    """The epoch under the candidate share that is worst for the seller; (state, outcome, worst, rewards [C])."""
+    shares = jnp.clip(epoch_share(params, state) + offsets, 0.0, 1.0)
+    state, _, outcome = market.step_candidates(key, shape, state, Action(price), params, shares)
+    rewards = outcome.reward[:, 0]
+    worst = rewards.argmin()
+    state, outcome = market.choose_world((state, outcome), worst)
+    return state, outcome, worst, rewards
+
+
+class SingleSellerEnv(gymnasium.Env):
+    """One market of one seller, played under the worst of a few candidate shares of agents.
+
+    Attributes:
+        shape, params: the market.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, shape: MarketShape, params: MarketParams, offsets: np.ndarray) -> None:
+        """Wrap a market.
+
+        Args:
+            offsets: [C] candidates, relative to the nominal share of agents; [0.0] for the nominal one only.
+
+        Raises:
+            ValueError: for a market of several sellers, or one whose seller chooses orders.
+        """
+        if shape.num_sellers != 1:
+            raise ValueError(f"num_sellers={shape.num_sellers}: accepted is 1; marl_pricing.parallel_env takes more")
+        if shape.chooses_orders:
+            raise ValueError("inventory.rule='chosen': accepted are rules that order by themselves")
+        if shape.reward.information_value != "constant":
+            raise ValueError(
+                f"reward.information_value={shape.reward.information_value!r}: accepted is 'constant' in an "
+                "environment, which does not know how probable an action was"
+            )
+        self.shape, self.params = shape, params
+        self._offsets = jnp.asarray(offsets, jnp.float32)
+        self._key: Array | None = None
+        self._state: MarketState | None = None
+        self._over = False
+
+    def _begin(self, seed: int | None) -> MarketState:
+        super().reset(seed=seed)
+        key = jax.random.key(np.uint32(self.np_random.integers(2**32, dtype=np.uint64)))
+        self._key, reset_key = jax.random.split(key)
+        self._state, self._over = _reset(reset_key, self.shape, self.params), False
+        return self._state
+
+    def _advance(self, price: np.ndarray) -> tuple[MarketState, MarketState, Outcome, int, np.ndarray]:
+        """(state before, state after, outcome, index of the worst candidate, rewards of all)."""
+        if self._state is None or self._key is None:
+            raise ValueError("step: the environment has not been reset; call reset() first")
+        if self._over:
+            raise ValueError("step: the episode is over; call reset() first")
+        self._key, key = jax.random.split(self._key)
+        before = self._state
+        state, outcome, worst, rewards = jax.device_get(
+            _step(key, self.shape, self.params, before, price.reshape(1, -1), self._offsets)
+        )
+        self._state = state
+        self._over = bool(outcome.terminated[0] or outcome.truncated)
+        return jax.device_get(before), state, outcome, int(worst), rewards
+
+
+def check_box(action: Any, space: gymnasium.spaces.Box) -> np.ndarray:
+    """An action of a Box as float32.
+
+    Raises:
+        ValueError: for another shape, no numbers, or numbers outside; one line.
+    """
+    try:
+        array = np.asarray(action, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"action={action!r:.80}: accepted are numbers of shape {space.shape}") from None
+    low, high = float(space.low.min()), float(space.high.max())
+    if array.shape != space.shape:
+        raise ValueError(f"action of shape {array.shape}: accepted is {space.shape}")
+    if not np.all(np.isfinite(array)) or np.any(array < space.low) or np.any(array > space.high):
+        bad = array[~(np.isfinite(array) & (array >= space.low) & (array <= space.high))]
+        raise ValueError(f"action={bad.flat[0]}: accepted are numbers from {low:g} to {high:g}")
+    return array

@@ -1,0 +1,57 @@
+"""`python -m marl_pricing.traffic.logs FILE`: what is in a log."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from marl_pricing.traffic.logs.reading import read_log
+from marl_pricing.traffic.logs.summary import actors_of, print_summary
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what is in a log; 2 and one line on standard error if it cannot be read."""
+    parser = argparse.ArgumentParser(
+        "python -m marl_pricing.traffic.logs",
+        description="Tell what is in a log of interactions: rows, sessions, events, prices, and what was rejected.",
+        epilog="P4P events (JSON lines) and flattened CSV tables are told apart by what the file holds; .gz is read "
+        "as it is. Any other CSV, JSON lines or Parquet file needs --mapping.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the log")
+    parser.add_argument(
+        "--mapping",
+        type=Path,
+        metavar="M.yaml",
+        help="columns of another layout: format (csv, jsonl, parquet), time_unit (s, ms, iso), session, time, event, "
+        "and where there are such item, price, label with human and agent, events",
+    )
+    parser.add_argument(
+        "--quarantine", type=Path, metavar="Q.csv", help="write rejected rows there: line, reason and text"
+    )
+    parser.add_argument(
+        "--bad-share",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of rows that may be rejected before the file is refused (default: %(default)s)",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            log = read_log(given.file, mapping=given.mapping, quarantine=given.quarantine, bad_share=given.bad_share)
+        actors_of(log.events)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for warning in told:
+        print(f"{given.file}: {warning.message}", file=sys.stderr)
+    print_summary(given.file, log)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

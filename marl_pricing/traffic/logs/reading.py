@@ -1,0 +1,201 @@
+"""Reading a log: chunks, judgements, one tidy table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.traffic.events import END, START, report_unknown
+from marl_pricing.traffic.logs.records import finish, join, judge, sort
+from marl_pricing.traffic.logs.schemas import SCHEMAS, LogError, Schema, detect, from_mapping, refuse
+from marl_pricing.traffic.logs.sources import Fault, read_chunks
+from marl_pricing.traffic.logs.summary import actors_of
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log holds.
+
+    Attributes:
+        events: one row an event, by session and time. Columns: session (text), actor ("human", "agent" or missing),
+            experiment, mode, time (UTC, microseconds), event (of the vocabulary), logged_event (as logged), page, item
+            (text), price (money, NaN where there is none), dwell_ms (milliseconds, NaN where there is none),
+            user_agent. Texts but session and item are categories.
+        prices: one row a price that was shown, in the order of the file: item, price, session, mode, time.
+        rows: rows of the file, its header and blank lines not counted.
+        rejected: rows that are no record.
+        reasons: rejected rows by reason; also "out_of_order", events earlier than the one before them in their session,
+            which are sorted and not rejected.
+        duplicates: events that are equal to another in all columns, dropped.
+        split_sessions: sessions that were idle for too long and became several, "name", "name#2", "name#3" …
+        unknown_events: logged names that are not in the vocabulary, by how often they occur; those whose beginning is
+            known were taken for the nearest event, the others rejected.
+    """
+
+    events: pd.DataFrame
+    prices: pd.DataFrame
+    rows: int
+    rejected: int
+    reasons: Counter[str]
+    duplicates: int
+    split_sessions: int
+    unknown_events: Counter[str]
+
+
+@contextmanager
+def _quarantine(path: Path | None) -> Iterator[Any]:
+    """A function that writes faults down; the file is there when all are written, and also if the log is refused."""
+    if path is None:
+        yield lambda faults: None
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["line", "reason", "text"])
+            yield lambda faults: writer.writerows([fault.line, fault.reason, fault.text] for fault in faults)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _schema(path: Path, schema: str, mapping: Mapping[str, Any] | Path | str | None) -> Schema:
+    if mapping is not None:
+        if schema != "auto":
+            raise refuse("schema", schema, "'auto' where a mapping is given")
+        return from_mapping(mapping)
+    if schema == "auto":
+        return detect(path)
+    if schema not in SCHEMAS:
+        raise refuse("schema", schema, f"auto, {', '.join(SCHEMAS)}, or a mapping")
+    return SCHEMAS[schema]
+
+
+def _out_of_order(frame: pd.DataFrame) -> int:
+    """Events of a frame in file order that are earlier than the one before them in their session."""
+    session, time = frame["session"].cat.codes.to_numpy(), frame["time"].to_numpy()
+    order = np.argsort(session, kind="stable")
+    return int(((np.diff(session[order]) == 0) & (np.diff(time[order]) < 0)).sum())
+
+
+def _split(path: Path, frame: pd.DataFrame, idle_minutes: float) -> tuple[pd.DataFrame, int]:
+    """A sorted frame with a new session after each gap that is longer than allowed, and how many were split."""
+    session, time = frame["session"].cat.codes.to_numpy(), frame["time"].to_numpy()
+    new = np.r_[True, np.diff(session) != 0]
+    late = np.r_[False, np.diff(time) > idle_minutes * 60e6] & ~new
+    if not late.any():
+        return frame, 0
+    # Pieces are numbered from 1 in each session.
+    pieces = np.cumsum(late)
+    piece = pieces - np.maximum.accumulate(np.where(new, pieces, 0)) + 1
+    names = frame["session"].astype(object).to_numpy(copy=True)
+    names[piece > 1] = [f"{name}#{number}" for name, number in zip(names[piece > 1], piece[piece > 1], strict=True)]
+    taken = set(names[piece > 1]) & set(frame["session"].cat.categories)
+    if taken:
+        raise LogError(
+            f"{path}: session {min(taken)!r} is there, and a session before its # is idle for so long as to "
+            f"be split into that name: accepted is another idle_minutes"
+        )
+    split = frame.assign(session=pd.Categorical(pd.Series(names, dtype="str")))
+    return sort(split), len(np.unique(session[late]))
+
+
+def read_log(
+    path: Path | str,
+    *,
+    schema: str = "auto",
+    mapping: Mapping[str, Any] | Path | str | None = None,
+    bad_share: float = 0.05,
+    quarantine: Path | str | None = None,
+    idle_minutes: float = 30.0,
+    chunk_rows: int = 200_000,
+) -> Log:
+    """Read a log of interactions; .gz files are read as they are.
+
+    Args:
+        schema: "p4p" (JSON lines, bare or in a message queue's envelope), "whoclickedit" (flattened CSV), or "auto" for
+            one of the two by what the file holds.
+        mapping: columns of any other CSV, JSON lines or Parquet file, or a YAML file with them; see `from_mapping`.
+        bad_share: share of rows, 0 to 1, that may be no records; with more the file is refused.
+        quarantine: file to write the rejected rows to, as CSV with line, reason and text; also if the log is refused.
+        idle_minutes: a session without an event for longer than this becomes two.
+        chunk_rows: rows that are parsed at a time.
+
+    Raises:
+        LogError: one line that names the file, where there is one the line, and what is wrong with it.
+        ValueError: for an argument that cannot be had.
+    """
+    path = Path(path)
+    if not 0 <= bad_share <= 1:
+        raise refuse("bad_share", bad_share, "a number from 0 to 1")
+    if not idle_minutes > 0:
+        raise refuse("idle_minutes", idle_minutes, "a number above 0")
+    if chunk_rows < 1:
+        raise refuse("chunk_rows", chunk_rows, "a whole number of at least 1")
+    if not path.is_file():
+        raise LogError(f"{path}: there is no such file")
+    layout = _schema(path, schema, mapping)
+    rows, reasons, unknown = 0, Counter[str](), Counter[str]()
+    first: Fault | None = None
+    events, prices = [], []
+    with _quarantine(Path(quarantine) if quarantine is not None else None) as set_aside:
+        for chunk in read_chunks(path, layout, chunk_rows, whole=quarantine is not None):
+            judged = judge(chunk, layout)
+            set_aside(judged.faults)
+            rows += judged.rows
+            reasons.update(fault.reason for fault in judged.faults)
+            unknown.update(judged.unknown)
+            first = first or next(iter(judged.faults), None)
+            events.append(judged.events)
+            prices.append(judged.prices)
+    rejected = sum(reasons.values())
+    if first is not None and (rejected > bad_share * rows or rejected == rows):
+        raise LogError(
+            f"{path}:{first.line}: {first.reason}; {rejected:,} of {rows:,} rows ({100 * rejected / rows:.3g} %) "
+            f"are no records, accepted are {100 * bad_share:.3g} %"
+        )
+    if not rows:
+        raise LogError(f"{path}: no usable row, there are none below the header")
+    report_unknown(unknown)
+    frame = join(events)
+    out_of_order = _out_of_order(frame)
+    if out_of_order:
+        reasons["out_of_order"] = out_of_order
+    frame = sort(frame)
+    same = frame.duplicated().to_numpy()
+    frame, split_sessions = _split(path, frame[~same].reset_index(drop=True), idle_minutes)
+    return Log(finish(frame), finish(join(prices)), rows, rejected, reasons, int(same.sum()), split_sessions, unknown)
+
+
+def sessions_of(log: Log, actor: Literal["human", "agent"] | None = None) -> list[list[str]]:
+    """Events of each session in order, for `kernels.encode` and `kernels.states_of`.
+
+    Logged starts and ends are left out; a session of nothing else is an empty list.
+
+    Args:
+        actor: whose sessions; None for all, also those of nobody known. Where a session's rows name one actor and
+            leave others blank, it is that actor's.
+
+    Raises:
+        LogError: if a session has rows of both actors.
+    """
+    events = log.events
+    codes = pd.factorize(events["session"])[0]
+    starts = np.flatnonzero(np.r_[True, np.diff(codes) != 0]) if len(events) else np.zeros(0, int)
+    keep = np.ones(len(starts), bool)
+    if actor is not None:
+        keep = actors_of(events).eq(actor).fillna(False).to_numpy(bool)
+    words = np.asarray(events["event"], object)
+    pieces: Sequence[np.ndarray] = np.split(words, starts[1:]) if len(starts) else []
+    return [
+        [word for word in piece if word not in (START, END)] for piece, kept in zip(pieces, keep, strict=True) if kept
+    ]

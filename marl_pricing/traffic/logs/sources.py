@@ -1,0 +1,328 @@
+"""Files of interactions as chunks of texts: CSV, JSON lines and Parquet, a part of the file in memory at a time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+from pyarrow import parquet
+from rich.console import Console
+from rich.progress import Progress
+
+from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema, is_gzip
+
+Stream = io.BufferedReader | gzip.GzipFile
+
+_BLOCK = 1 << 23  # bytes that the CSV parser takes at a time
+# Objects of JSON that are held at a time: more of them are slower, because Python's collector visits them all.
+_OBJECTS = 10_000
+_PATIENCE = 5.0  # seconds after which a terminal is shown how far reading is
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that is no record: its line (of a Parquet file its row), why, and what it says."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of a file.
+
+    Attributes:
+        lines: [R] line of each row, from 1; in a CSV with line breaks inside quotes the number of the record.
+        fields: field → [R] texts, null where the file has none.
+        faults: rows that could not even be taken apart; they are not among the R.
+        text: what the row at a position says; in full only if that was asked for.
+    """
+
+    lines: np.ndarray
+    fields: dict[str, pa.Array]
+    faults: list[Fault]
+    text: Callable[[int], str]
+
+
+class _Meter:
+    """A progress bar on standard error that comes up when reading takes long and somebody is looking."""
+
+    def __init__(self, path: Path, total: int) -> None:
+        self._path, self._total, self._started = path, total, time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> _Meter:
+        return self
+
+    def at(self, position: int) -> None:
+        if self._bar is None and sys.stderr.isatty() and time.monotonic() - self._started > _PATIENCE:
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(f"reading {self._path.name}", total=self._total)
+            self._bar.start()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=position)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Stream, IO[bytes]]]:
+    """A file's bytes, and the file itself, whose position tells how far reading is."""
+    with path.open("rb") as raw:
+        if is_gzip(path):
+            with gzip.GzipFile(fileobj=raw) as stream:
+                yield stream, raw
+        else:
+            yield raw, raw
+
+
+def _not_utf8(path: Path) -> LogError:
+    """The error for a file that is not UTF-8, with the first line that is not."""
+    with _opened(path) as (stream, _):
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return LogError(f"{path}:{number}: not UTF-8; accepted is UTF-8, with or without a byte order mark")
+    return LogError(f"{path}: not UTF-8; accepted is UTF-8, with or without a byte order mark")
+
+
+def _first_of(columns: Sequence[pa.Array], length: int) -> pa.Array:
+    """Texts without the space around them; of several columns the first that says something, null where none does."""
+    found = pa.nulls(length, pa.string())
+    for column in reversed(columns):
+        trimmed = pc.utf8_trim_whitespace(column)
+        found = pc.if_else(pc.fill_null(pc.not_equal(trimmed, ""), False), trimmed, found)
+    return found
+
+
+def _fields(schema: Schema, column: Callable[[str], pa.Array | None], length: int) -> dict[str, pa.Array]:
+    names = {field: schema.columns.get(field, ()) for field in FIELDS}
+    return {
+        field: _first_of([found for name in own if (found := column(name)) is not None], length)
+        for field, own in names.items()
+    }
+
+
+def _check_columns(path: Path, schema: Schema, header: Sequence[str]) -> None:
+    missing = [name for name in schema.needed if name not in header]
+    if missing:
+        seen = ", ".join(header[:6]) + (", …" if len(header) > 6 else "")
+        raise LogError(
+            f"{path}:1: no column {', '.join(missing)} in the header ({seen}); "
+            f"read as {schema.name}, which accepts {', '.join(schema.accepted)}"
+        )
+    twice = [name for name in schema.accepted if list(header).count(name) > 1]
+    if twice:
+        raise LogError(f"{path}:1: column {twice[0]} is there more than once")
+
+
+def _csv_batches(
+    stream: Stream, header: list[str], keep: list[str], bad: list[Fault], chunk_rows: int
+) -> Iterator[pa.RecordBatch]:
+    def set_aside(row: arrow_csv.InvalidRow) -> str:
+        # The header was read already, and the parser counts from 1.
+        bad.append(Fault(row.number + 1, "number of fields", row.text))
+        return "skip"
+
+    if not stream.peek(1):
+        return
+    reader = arrow_csv.open_csv(
+        stream,
+        # Bad rows are numbered only where one thread parses.
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=header),
+        parse_options=arrow_csv.ParseOptions(
+            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=set_aside
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=keep
+        ),
+    )
+    for batch in reader:
+        for start in range(0, batch.num_rows, chunk_rows):
+            yield batch.slice(start, chunk_rows)
+
+
+def _read_csv(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
+    with _opened(path) as (stream, raw):
+        first = stream.readline()
+        if not first:
+            raise LogError(f"{path}: the file is empty")
+        header = next(csv.reader([first.decode("utf-8-sig")]), [])
+        _check_columns(path, schema, header)
+        keep = header if whole else [name for name in header if name in schema.accepted]
+        bad: list[Fault] = []
+        line = 2
+        for batch in _csv_batches(stream, header, keep, bad, chunk_rows):
+            # The parser is at least as far as this batch, so all bad lines between its rows are known.
+            skipped = [fault.line for fault in bad]
+            lines = np.setdiff1d(np.arange(line, line + batch.num_rows + len(skipped)), skipped)[: batch.num_rows]
+            line = int(lines[-1]) + 1
+            yield _csv_chunk(batch, lines, schema, [fault for fault in bad if fault.line < line]), raw.tell()
+            bad[:] = [fault for fault in bad if fault.line >= line]
+        if bad:
+            yield Chunk(np.zeros(0, np.int64), _fields(schema, lambda _: None, 0), bad, lambda _: ""), raw.tell()
+
+
+def _csv_chunk(batch: pa.RecordBatch, lines: np.ndarray, schema: Schema, faults: list[Fault]) -> Chunk:
+    # A line with nothing on it, or with commas only, is no row.
+    empty = np.ones(batch.num_rows, bool)
+    for column in batch.columns:
+        empty &= pc.equal(column, "").to_numpy(zero_copy_only=False)
+    if empty.any():
+        batch, lines = batch.filter(pa.array(~empty)), lines[~empty]
+
+    def text(row: int) -> str:
+        out = io.StringIO()
+        csv.writer(out, lineterminator="").writerow([column[row].as_py() for column in batch.columns])
+        return out.getvalue()
+
+    names = batch.schema.names
+    fields = _fields(schema, lambda name: batch.column(name) if name in names else None, batch.num_rows)
+    return Chunk(lines, fields, faults, text)
+
+
+def _as_object(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _unwrap(row: Any, session: str) -> dict[str, Any]:
+    """The event in a row: the row itself, or what an envelope of a message queue holds."""
+    for key in ("value", "payload"):
+        if isinstance(row, dict) and key in row and session not in row:
+            row = _as_object(row[key])
+    if not isinstance(row, dict):
+        raise ValueError
+    return row
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    # Numbers as they stand in JSON, true and false in lower case.
+    return json.dumps(value)
+
+
+def _json_rows(
+    path: Path, stream: Iterable[bytes], session: str, free: list[str]
+) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
+    """(line, text, event) of each line that is not blank; the event is None where the line is no JSON object."""
+    number = 0
+    for number, raw in enumerate(stream, 1):
+        text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        if not text:
+            continue
+        try:
+            row = _unwrap(json.loads(text), session)
+            yield number, text, row | {name: _as_object(row.get(name)) for name in free}
+        except (ValueError, RecursionError):
+            yield number, text, None
+    if not number:
+        raise LogError(f"{path}: the file is empty")
+
+
+def _read_jsonl(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
+    names = [(name, *name.partition(".")[::2]) for name in schema.accepted]
+    free = list(dict.fromkeys(outer for _, outer, inner in names if inner))
+
+    def chunk(rows: list[tuple[int, str, dict[str, Any]]], faults: list[Fault]) -> Chunk:
+        columns = {}
+        for name, outer, inner in names:
+            if inner:
+                groups = (row[outer] for *_, row in rows)
+                values = [_text(group.get(inner)) if isinstance(group, dict) else None for group in groups]
+            else:
+                values = [_text(row.get(outer)) for *_, row in rows]
+            columns[name] = pa.array(values, pa.string())
+        texts = [text for _, text, _ in rows]
+        lines = np.array([line for line, *_ in rows], np.int64)
+        return Chunk(lines, _fields(schema, columns.get, len(rows)), faults, texts.__getitem__)
+
+    rows: list[tuple[int, str, dict[str, Any]]] = []
+    faults: list[Fault] = []
+    with _opened(path) as (stream, raw):
+        for line, text, row in _json_rows(path, stream, schema.columns["session"][0].partition(".")[0], free):
+            if row is None:
+                faults.append(Fault(line, "not JSON", text))
+            else:
+                rows.append((line, text if whole else "", row))
+            if len(rows) + len(faults) >= min(chunk_rows, _OBJECTS):
+                yield chunk(rows, faults), raw.tell()
+                rows, faults = [], []
+        yield chunk(rows, faults), raw.tell()
+
+
+def _texts(path: Path, schema: Schema, name: str, column: pa.Array) -> pa.Array:
+    """A Parquet column of any plain type as texts."""
+    if pa.types.is_timestamp(column.type):
+        if name in schema.columns["time"] and schema.time_unit != "iso":
+            raise LogError(f"{path}: column {name} holds times, not numbers: time_unit has to be iso")
+        zone = "UTC" if column.type.tz else None
+        return pc.strftime(column.cast(pa.timestamp("us", zone)), "%Y-%m-%dT%H:%M:%S")
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise LogError(f"{path}: column {name} is of type {column.type}: accepted are texts and numbers") from None
+
+
+def _read_parquet(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
+    with parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        _check_columns(path, schema, names)
+        done = 0
+        for batch in file.iter_batches(chunk_rows, columns=names if whole else list(schema.accepted)):
+            columns = {name: _texts(path, schema, name, batch.column(name)) for name in schema.accepted}
+            lines = np.arange(done + 1, done + batch.num_rows + 1)
+            done += batch.num_rows
+
+            def text(row: int, batch: pa.RecordBatch = batch) -> str:
+                return json.dumps(batch.slice(row, 1).to_pylist()[0], default=str, ensure_ascii=False)
+
+            yield Chunk(lines, _fields(schema, columns.get, batch.num_rows), [], text), done
+
+
+_READERS = {"csv": _read_csv, "jsonl": _read_jsonl, "parquet": _read_parquet}
+
+
+def read_chunks(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[Chunk]:
+    """A file's rows, at most `chunk_rows` at a time.
+
+    Args:
+        whole: keep all that a row says, for the quarantine, not only the columns that are read.
+
+    Raises:
+        LogError: for a file that is empty, is not UTF-8, lacks columns, or whose compression is cut short.
+    """
+    if path.stat().st_size == 0:
+        raise LogError(f"{path}: the file is empty")
+    if path.suffix == ".gz" and not is_gzip(path):
+        raise LogError(f"{path}: the name ends in .gz, but the file is not compressed with gzip")
+    try:
+        total = parquet.read_metadata(path).num_rows if schema.format == "parquet" else path.stat().st_size
+        with _Meter(path, total) as meter:
+            for chunk, position in _READERS[schema.format](path, schema, chunk_rows, whole):
+                meter.at(position)
+                yield chunk
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
+    except pa.ArrowInvalid as error:
+        raise _not_utf8(path) if "UTF8" in str(error) else LogError(f"{path}: {' '.join(str(error).split())}") from None
