@@ -20,6 +20,7 @@ class EvaluationSettings(Settings):
     episodes: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     rules: list[str]
+    guests: bool
     out: str | None
 
 
@@ -88,6 +89,7 @@ def _evaluate(config: DictConfig) -> None:
         episodes=settings.episodes,
         seed=settings.seed,
         rules=tuple(settings.rules),
+        guests=settings.guests,
         progress=True,
     )
     print(f"report: {report}")

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
 from marl_pricing.evaluation import figures, interactive, paths, report, style, tables, texts
+from marl_pricing.evaluation import guests as guest_tables
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
 from marl_pricing.evaluation.play import Record, play
@@ -56,6 +57,7 @@ class _Played:
     offers: list[pd.DataFrame]
     sellers: list[pd.DataFrame]
     left_out: dict[str, list[str]]
+    guests: list[pd.DataFrame]
 
     def add(self, record: Record, run: str, policy: str, seed: int) -> None:
         self.offers.append(tables.offers_table(record, run, policy, seed))
@@ -108,14 +110,18 @@ def _play_rules(
     return records, left_out
 
 
-def _play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, rules: Sequence[str], progress: bool) -> _Played:
+def _play_all(
+    runs: Sequence[RunToEvaluate], episodes: int, seed: int, rules: Sequence[str], guests: bool, progress: bool
+) -> _Played:
     # Seed k of every run and policy meets the k-th set of shoppers: policies of one seed are compared under the same
     # chance, and different seeds are independent, so that resampling them is honest.
     key = jax.random.key(seed)
-    played = _Played([], [], {})
+    played = _Played([], [], {}, [])
     known: dict = {}
     steps = sum(len(seeds) for run in runs for seeds in run.policies.values())
     steps += len(rules) * len({market_key(run.shape, run.params) for run in runs})
+    if guests:
+        steps += len(rules) * sum("greedy" in run.policies for run in runs)
     with _progress_bar(steps, progress) as tell:
         for run in runs:
             for how, policies in run.policies.items():
@@ -129,6 +135,17 @@ def _play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, rules: Se
             records, played.left_out[run.name] = known[own]
             for rule, record in records.items():
                 played.add(record, run.name, rule, 0)
+            if guests and run.shape.num_sellers > 1 and run.policies.get("greedy"):
+                found = guest_tables.deviations(
+                    key,
+                    run.shape,
+                    run.params,
+                    run.policies["greedy"],
+                    {rule: RULES[rule](run.shape, run.params) for rule in records},
+                    episodes,
+                    lambda rule, name=run.name: tell(f"{name}: {rule} in a seller's seat"),  # type: ignore[misc]
+                )
+                played.guests.append(found.assign(run=run.name, policy="learned (greedy)"))
     if not played.offers:
         reasons = "; ".join(text for texts_ in played.left_out.values() for text in texts_)
         raise ValueError(f"rules={','.join(rules)}: none of them can be played here ({reasons})")
@@ -234,6 +251,7 @@ def evaluate(
     episodes: int,
     seed: int,
     rules: tuple[str, ...] = tuple(RULES),
+    guests: bool = True,
     progress: bool = True,
 ) -> Path:
     """Play every run's policies and the rules, and write tables, figures and the report into `out`.
@@ -243,6 +261,7 @@ def evaluate(
         episodes: of each policy and seed.
         seed: of the shoppers; the same seed repeats every figure.
         rules: names in `policies.RULES`; one that cannot be played in a market is left out, with the reason.
+        guests: also put each rule in each seat of the learned sellers, to see whether deviating pays.
         progress: a progress bar, where it takes longer than five seconds.
 
     Returns:
@@ -253,7 +272,7 @@ def evaluate(
         tables.TableError: if a number is missing where there has to be one.
     """
     _check(runs, episodes, rules)
-    played = _play_all(runs, episodes, seed, rules, progress)
+    played = _play_all(runs, episodes, seed, rules, guests, progress)
     offers, sellers = tables.join(played.offers), tables.join(played.sellers)
     benchmarks = _benchmarks(runs)
     out.mkdir(parents=True, exist_ok=True)
@@ -261,6 +280,11 @@ def evaluate(
     summary = summarise(offers, sellers, benchmarks)
     written.append(tables.write_atomically(out / "summary.csv", summary.to_csv(index=False)))
     documented = tables.COLUMNS | {"summary": SUMMARY_COLUMNS}
+    deviations = pd.concat(played.guests) if played.guests else pd.DataFrame(columns=list(guest_tables.COLUMNS))
+    if played.guests:
+        deviations = deviations[list(guest_tables.COLUMNS)]
+        written.append(tables.write_atomically(out / "guests.csv", deviations.to_csv(index=False)))
+        documented |= {"guests": guest_tables.COLUMNS}
     written.append(tables.write_atomically(out / "columns.json", json.dumps(documented, indent=2) + "\n"))
     folders = _folder_names(runs)
     sections = []
@@ -273,6 +297,7 @@ def evaluate(
                 pictures=_run_pictures(out, folders[run.name], mine, figures_of, benchmarks[run.name]),
                 fragments=_fragments(mine, figures_of, benchmarks[run.name], number),
                 left_out=played.left_out[run.name],
+                deviations=deviations[deviations["run"] == run.name],
                 config_text=run.config_text,
                 versions=run.versions,
                 command=run.command,

@@ -46,6 +46,7 @@ class RunSection:
         pictures: still figures.
         fragments: (title, caption, HTML) of those that can be pointed at.
         left_out: rules that could not be played here, with the reason.
+        deviations: rows of `guests.deviations`; empty where none were played.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RunSection:
     pictures: Sequence[Picture]
     fragments: Sequence[tuple[str, str, str]]
     left_out: Sequence[str]
+    deviations: pd.DataFrame
     config_text: str
     versions: Mapping[str, str]
     command: str
@@ -156,6 +158,34 @@ def _intervals(summary: pd.DataFrame) -> str:
     )
 
 
+def _deviations(rows: pd.DataFrame) -> str:
+    """Table of what each rule gains in a learned seller's seat."""
+    if rows.empty:
+        return ""
+    body = []
+    for row in records(rows[rows["seller"].eq("all")]):
+        cells = "".join(
+            f"<td data-value='{row[name]!r}'>{texts.number('profit', row[name])}</td>" for name in ("guest", "learned")
+        )
+        ends = ""
+        if not np.isnan(row["low"]):
+            low, high = (texts.number("profit", row[end]) for end in ("low", "high"))
+            ends = f"<span class=interval>{low} … {high}</span>"
+        gain = f"<td data-value='{row['gain']!r}'>{texts.number('profit', row['gain'])}{ends}</td>"
+        body.append(f"<tr><th scope=row>{escape(row['rule'])}</th>{cells}{gain}</tr>")
+    heads = ("rule in the seat", "the rule earns", "the learned seller earns", "gain from deviating")
+    classes = (" class=text", "", "", "")
+    head = "".join(f"<th{own} scope=col><button>{text}</button></th>" for own, text in zip(classes, heads, strict=True))
+    resampled = _counted(int(rows["count"].iloc[0]), rows["resampled"].iloc[0])
+    return (
+        "<h3>Does deviating pay?</h3><div class=scroll tabindex=0><table class=sortable><thead><tr>"
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><p class=note>Each rule sits in one learned "
+        "seller's seat while the others stay as they learned to be; the same shoppers come. Raw reward, money per "
+        f"epoch, mean over the seats; by seat in guests.csv. Intervals resample {resampled}."
+        "</p>"
+    )
+
+
 def _run(section: RunSection, budget: _Budget) -> str:
     versions = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in section.versions.items())
     fragments = "".join(
@@ -167,6 +197,7 @@ def _run(section: RunSection, budget: _Budget) -> str:
         f"<section><h2>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
         + (f"<ul class=note>{left_out}</ul>" if left_out else "")
         + "".join(budget.show(picture) for picture in section.pictures)
+        + _deviations(section.deviations)
         + fragments
         + f"<details><summary>Configuration</summary><pre>{escape(section.config_text)}</pre></details>"
         + f"<details><summary>Versions</summary><dl>{versions}</dl></details>"

@@ -10,6 +10,7 @@ from marl_pricing.policies.constant import constant, constant_joint, constant_na
 from marl_pricing.policies.expectations import RuleError
 from marl_pricing.policies.myopic import myopic
 from marl_pricing.policies.random import random
+from marl_pricing.policies.seats import seat
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "constant_nash": constant_nash,
@@ -19,4 +20,14 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "base_stock": base_stock,
 }
 
-__all__ = ["RULES", "RuleError", "base_stock", "constant", "constant_joint", "constant_nash", "myopic", "random"]
+__all__ = [
+    "RULES",
+    "RuleError",
+    "base_stock",
+    "constant",
+    "constant_joint",
+    "constant_nash",
+    "myopic",
+    "random",
+    "seat",
+]
