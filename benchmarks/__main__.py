@@ -19,12 +19,15 @@ from rich.table import Table
 
 GROUPS = {
     "market": "market steps, random actions",
+    "traffic": "market steps with human and agent sessions",
     "training": "whole updates of recurrent MAPPO",
     "env": "the PettingZoo environment in a Python loop",
     "cell": "the GRU's gradient against lax.scan's",
+    "costs": "a step's cost against sessions, offers, candidates and markets, and a figure of it under docs/figures "
+    "(not in the default table)",
     "blocks": "rows of a gradient block (not in the default table)",
 }
-DEFAULT = ("market", "training", "env", "cell")
+DEFAULT = ("market", "traffic", "training", "env", "cell")
 
 
 def measure(group: str, repeats: int) -> list[dict[str, Any]]:
@@ -33,10 +36,12 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
 
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    from benchmarks import market, pettingzoo_env, training
+    from benchmarks import market, pettingzoo_env, traffic, training
 
     functions = {
         "market": market.rows,
+        "traffic": traffic.rows,
+        "costs": traffic.cost_rows,
         "training": training.rows,
         "env": pettingzoo_env.rows,
         "cell": lambda repeats: training.cell_rows(3 * repeats),
@@ -63,7 +68,8 @@ def main() -> int:
     if given.json:
         print(json.dumps(measure((given.groups or ["market"])[0], given.repeats)))
         return 0
-    console = Console()
+    # A file or a pipe has no width of its own.
+    console = Console() if sys.stdout.isatty() else Console(width=150)
     table = Table("what", "median", "unit", "compile", "peak memory", "note", title=f"{os.cpu_count()} cores")
     for column in (1, 3, 4):
         table.columns[column].justify = "right"

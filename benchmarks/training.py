@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.config import default_market
+from benchmarks.market import stock_market
 from marl_pricing.learning.mappo import Learner, make_learner
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
@@ -51,7 +51,7 @@ def update_flops(learner: Learner) -> int:
 
 def measure(settings: LearnerSettings, repeats: int, seconds: float = 1.5) -> dict[str, Any]:
     """Seller steps a second of whole updates: median of `repeats` runs of about `seconds` each."""
-    own = default_market()
+    own = stock_market(3, random_orders=True, rule="threshold")
     learner = make_learner(settings, *own)
     program = Program(learner)
     params = program.stack(own.params)
