@@ -59,6 +59,11 @@ def _edges(values: np.ndarray) -> np.ndarray:
     least = 0.02 * max(abs(high), 1.0)
     if high - low < least:
         return np.array([0.5 * (low + high) - least, 0.5 * (low + high) + least])
+    # Means of a few grid prices take few values: a bin around each leaves no empty bins between them.
+    distinct = np.unique(values.round(6))
+    if len(distinct) <= 2 * _BINS and np.diff(distinct).min() > 0.25 * (high - low) / _BINS:
+        middles = 0.5 * (distinct[1:] + distinct[:-1])
+        return np.concatenate([[2 * low - middles[0]], middles, [2 * high - middles[-1]]])
     return np.linspace(low, high, _BINS + 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,15 +34,19 @@ def conditions(own: Market, prices: Any = None, level: Any = None) -> Conditions
     )
 
 
+@partial(jax.jit, static_argnums=(1, 3))
+def _epochs(keys, shape, params, demand, demand_params, found, candidates) -> Traffic:
+    def one(key: jax.Array) -> Traffic:
+        return traffic.simulate(key, shape, params, demand, demand_params, found, candidates)
+
+    return jax.vmap(one)(keys)
+
+
 def epochs(own: Market, number: int, shares: Any = None, found: Conditions | None = None, seed: int = 0) -> Traffic:
     """`number` independent waves under each candidate share: Traffic with leading axes [number, C], as NumPy."""
+    shape, params = own
     found = conditions(own) if found is None else found
-    candidates = own.params.traffic.agent_share[None] if shares is None else jnp.asarray(shares, jnp.float32)
-
-    def one(key: jax.Array) -> Traffic:
-        return traffic.simulate(
-            key, own.shape.traffic, own.params.traffic, own.shape.demand, own.params.demand, found, candidates
-        )
-
+    candidates = params.traffic.agent_share[None] if shares is None else jnp.asarray(shares, jnp.float32)
     keys = jax.random.split(jax.random.key(seed), number)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(keys))
+    got = _epochs(keys, shape.traffic, params.traffic, shape.demand, params.demand, found, candidates)
+    return jax.tree.map(np.asarray, got)

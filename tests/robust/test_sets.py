@@ -1,0 +1,160 @@
+"""Ambiguity sets against exact values, a linear program, and optimal transport."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from marl_pricing.robust import SETS, worst_value
+
+KNOWN = json.loads((Path(__file__).parents[1] / "known_answers" / "robust_operators.json").read_text())
+EXPECTATION, CHAIN = KNOWN["expectation"], KNOWN["two_state_chain"]
+NAMES = {
+    "contamination": "contamination",
+    "total_variation": "total_variation_half_l1",
+    "kl": "kl",
+    "chi2": "chi2",
+    "wasserstein": "wasserstein1_ground_index_distance",
+}
+
+
+def line(count: int) -> jnp.ndarray:
+    """Distances between points 0, 1, … on a line."""
+    return jnp.abs(jnp.arange(count)[:, None] - jnp.arange(count)).astype(jnp.float32)
+
+
+def worst(name: str, values, weights, radius) -> np.ndarray:
+    values, weights = (jnp.asarray(x, jnp.float32) for x in (values, weights))
+    run = jax.jit(worst_value, static_argnums=0)
+    return np.asarray(run(name, values, weights, jnp.float32(radius), line(values.shape[-1])))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_expectations_are_the_known_ones(name: str) -> None:
+    for radius, exact in zip(EXPECTATION["radius"], EXPECTATION[NAMES[name]], strict=True):
+        got = worst(name, EXPECTATION["values"], EXPECTATION["probabilities"], radius)
+        assert got == pytest.approx(exact, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "radius"),
+    [
+        ("contamination_0.1", "contamination", 0.1),
+        ("kl_0.05", "kl", 0.05),
+        ("total_variation_0.05", "total_variation", 0.05),
+    ],
+)
+def test_robust_values_of_a_chain_are_the_known_ones(key: str, name: str, radius: float) -> None:
+    """Robust value iteration, v = r + γ min over the set of P v; the set is around each row."""
+    rows, reward = np.array(CHAIN["P"], np.float32), np.array(CHAIN["reward"], np.float32)
+    gamma = CHAIN["gamma"]
+
+    @jax.jit
+    def sweep(value):
+        following = jnp.stack([worst_value(name, value, row, jnp.float32(radius)) for row in jnp.asarray(rows)])
+        return reward + gamma * following
+
+    value = jnp.zeros(2)
+    for _ in range(200):
+        value = sweep(value)
+    # 1e-5 of the expectation grows by 1 / (1 − γ) over the horizon.
+    np.testing.assert_allclose(value, CHAIN[key], atol=1e-4)
+
+
+def cases():
+    size = st.integers(2, 9)
+    return size.flatmap(
+        lambda k: st.tuples(
+            st.lists(st.integers(-400, 400).map(lambda n: n / 8), min_size=k, max_size=k),
+            st.lists(st.floats(0.0625, 1.0, width=32), min_size=k, max_size=k),
+            st.floats(0.0078125, 1.5, width=32),
+        )
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_sets_hold_what_they_promise(case) -> None:
+    """No set is below the worst world or above the nominal mean; a larger radius is never better; 0 is the mean."""
+    values, raw, radius = case
+    weights = np.array(raw) / np.sum(raw)
+    values = np.array(values)
+    spread = np.ptp(values) + 1.0
+    for name in SETS:
+        radii = [0.0, 0.5 * radius, radius, 2 * radius]
+        if name in ("contamination", "total_variation"):
+            radii = [min(r, 1.0) for r in radii]
+        got = [float(worst(name, values, weights, r)) for r in radii]
+        mean = float((jnp.asarray(values, jnp.float32) * jnp.asarray(weights, jnp.float32)).sum())
+        assert got[0] == mean
+        assert all(b <= a + 3e-6 * spread for a, b in pairwise(got)), (name, got)
+        assert got[-1] >= values.min() - 1e-5 * spread
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_total_variation_and_wasserstein_are_linear_programs(case) -> None:
+    values, raw, radius = case
+    weights, values = np.array(raw) / np.sum(raw), np.array(values)
+    count = len(values)
+    spread = np.ptp(values) + 1.0
+    # A plan [i, j] moves mass of i to j; its cost is the distance (W₁) or whether it moves at all (total variation).
+    for name, cost in (("wasserstein", np.asarray(line(count))), ("total_variation", 1.0 - np.eye(count))):
+        bound = min(radius, 1.0) if name == "total_variation" else radius
+        exact = linprog(
+            np.tile(values, count), A_ub=cost.reshape(1, -1), b_ub=[bound],
+            A_eq=np.kron(np.eye(count), np.ones(count)), b_eq=weights,
+        ).fun  # fmt: skip
+        assert float(worst(name, values, weights, bound)) == pytest.approx(exact, abs=3e-5 * spread), name
+
+
+@pytest.mark.parametrize("name", ["kl", "chi2"])
+def test_divergence_sets_are_convex_programs(name: str) -> None:
+    from scipy.optimize import minimize
+
+    random = np.random.default_rng(0)
+    for _ in range(8):
+        count = int(random.integers(2, 6))
+        values, weights = random.normal(0, 3, count), random.dirichlet(np.full(count, 2.0))
+        radius = float(random.uniform(0.01, 0.8))
+
+        def divergence(q, weights=weights):
+            if name == "chi2":
+                return ((q - weights) ** 2 / weights).sum()
+            return (q * np.log(np.maximum(q, 1e-15) / weights)).sum()
+
+        best = min(
+            minimize(
+                lambda q, values=values: q @ values, start, bounds=[(0, 1)] * count, method="SLSQP",
+                options={"maxiter": 500, "ftol": 1e-12},
+                constraints=[
+                    {"type": "eq", "fun": lambda q: q.sum() - 1},
+                    {"type": "ineq", "fun": lambda q, radius=radius: radius - divergence(q)},
+                ],
+            ).fun
+            for start in (weights, 0.5 * weights + 0.5 * np.eye(count)[values.argmin()])
+        )  # fmt: skip
+        assert float(worst(name, values, weights, radius)) == pytest.approx(best, abs=2e-4)
+
+
+def test_sets_are_batched() -> None:
+    values = np.random.default_rng(1).normal(size=(3, 4, 5))
+    weights = np.full(5, 0.2)
+    for name in SETS:
+        together = worst(name, values, weights, 0.1)
+        assert together.shape == (3, 4)
+        np.testing.assert_allclose(together[1, 2], worst(name, values[1, 2], weights, 0.1), rtol=1e-6)
+
+
+def test_wasserstein_needs_a_metric() -> None:
+    with pytest.raises(ValueError, match=r"robust\.metric=None"):
+        worst_value("wasserstein", jnp.zeros(2), jnp.full(2, 0.5), jnp.float32(0.1))
