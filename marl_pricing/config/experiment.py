@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
+from marl_pricing.config.robust import Robust, build_ambiguity
 from marl_pricing.learning.mappo import Learner, make_learner
 from marl_pricing.learning.settings import LearnerSettings
-
-
-class Robust(Settings):
-    """The ambiguity set of the critic; `none` is the plain critic."""
-
-    set: Literal["none"] = "none"
 
 
 class Run(Settings):
@@ -71,7 +66,8 @@ def build(settings: ExperimentSettings) -> Experiment:
     built = build_market(settings.market, settings.traffic)
     if settings.market.prices.map == "adjust":
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
-    return Experiment(settings, built, make_learner(settings.learner, *built))
+    ambiguity = build_ambiguity(settings.robust, built)
+    return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
 
 
 def to_yaml(settings: ExperimentSettings) -> str:

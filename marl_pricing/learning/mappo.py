@@ -14,13 +14,14 @@ from flax import struct
 
 from marl_pricing import traffic
 from marl_pricing.learning import actions, losses, normalisation, rollout
-from marl_pricing.learning.advantage import generalised_advantage
+from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec
 from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.rollout import RolloutState, Segment
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, layout, reset
+from marl_pricing.robust import Ambiguity, robust_targets
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
@@ -65,10 +66,17 @@ class Learner:
     shape: MarketShape
     actor: NetworkSpec
     critic: NetworkSpec
+    ambiguity: Ambiguity | None = None
 
 
-def make_learner(settings: LearnerSettings, shape: MarketShape, params: MarketParams) -> Learner:
-    """Size the networks for a market."""
+def make_learner(
+    settings: LearnerSettings, shape: MarketShape, params: MarketParams, ambiguity: Ambiguity | None = None
+) -> Learner:
+    """Size the networks for a market.
+
+    Args:
+        ambiguity: what a robust critic is unsure of; None for the plain one.
+    """
     seen = jax.eval_shape(lambda p: reset(jax.random.key(0), shape, p)[1], params)
     local_size, state_size = seen.local.shape[-1], seen.state.shape[-1]
     assert local_size == len(layout(shape))
@@ -77,6 +85,7 @@ def make_learner(settings: LearnerSettings, shape: MarketShape, params: MarketPa
         shape,
         actor_spec(settings, shape, local_size),
         critic_spec(settings, shape, local_size, state_size),
+        ambiguity,
     )
 
 
@@ -128,9 +137,8 @@ def critic_values(learner: Learner, parameters: Parameters, segment: Segment, me
     """The critic over a segment.
 
     Returns:
-        (values [T, E, S], values of the real next states [T, E, S], memory after the segment), values normalised.
-        The next states are one wide step from every memory of the segment: no second walk through time, and the place
-        where a robust critic asks about several candidate next states.
+        (values [T, E, S], values of the real next states [T, E, S], memories after each step [T, E, …]), values
+        normalised. The next states are one wide step from every memory of the segment: no second walk through time.
     """
     values, memories = learner.critic.sequence(parameters, _seen(learner, segment.observation), memory, segment.first)
     num_steps, num_envs = segment.first.shape
@@ -139,30 +147,65 @@ def critic_values(learner: Learner, parameters: Parameters, segment: Segment, me
         return x.reshape(num_steps * num_envs, *x.shape[2:])
 
     following, _ = learner.critic.step(parameters, flat(_seen(learner, segment.following)), flat(memories))
-    return values[..., 0], following[..., 0].reshape(values.shape[:-1]), memories[-1]
+    return values[..., 0], following[..., 0].reshape(values.shape[:-1]), memories
+
+
+def _robust_one_step(learner: Learner, state: TrainState, segment: Segment, memories: Array) -> tuple[Array, Array]:
+    """Robust one-step targets [T, E, S] and the laws [T, E, K, S] behind them.
+
+    The recurrent critic remembers what was played up to the step, which is the same in every candidate world, and takes
+    one step from there into each candidate's next state.
+    """
+    own, candidates = learner.settings, segment.candidates
+    assert candidates is not None and learner.ambiguity is not None
+    num_steps, num_envs, count = candidates.reward.shape[:3]
+    wide = jnp.broadcast_to(memories[:, :, None], (num_steps, num_envs, count, *memories.shape[2:]))
+
+    def flat(x: Array) -> Array:
+        return x.reshape(num_steps * num_envs * count, *x.shape[3:])
+
+    said, _ = learner.critic.step(state.learnable.critic, flat(candidates.seen), flat(wide))
+    value = said[..., 0].reshape(candidates.reward.shape)
+    if own.value_normalisation != "none":
+        value = normalisation.denormalise(state.statistics, value)
+    values = one_step_target(candidates.reward, value, candidates.terminated, own.gamma)
+    radius = learner.ambiguity.radius_at(state.update)
+    episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
+    return robust_targets(learner.ambiguity, values, radius, episodes)
+
+
+def _pessimism(
+    learner: Learner, update: Array, plain: Array, robust: Array, law: Array, live: Array, total: Sum
+) -> dict[str, Array]:
+    """How far the robust targets are below the plain ones, and how much weight each candidate got."""
+    assert learner.ambiguity is not None
+    count = jnp.maximum(total(live.sum()), 1.0)
+    chosen = total((law * live[:, :, None]).sum((0, 1, 3))) / count
+    return {
+        "pessimism": total(((plain - robust) * live).sum()) / count,
+        "radius": learner.ambiguity.radius_at(update),
+        **{f"candidate_{number}": weight for number, weight in enumerate(chosen)},
+    }
 
 
 def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
     own = learner.settings
-    said, next_value, critic_memory = critic_values(
-        learner, state.learnable.critic, segment, state.rollout.critic_memory
-    )
+    said, next_value, memories = critic_values(learner, state.learnable.critic, segment, state.rollout.critic_memory)
+    critic_memory = memories[-1]
     value = said
     live = segment.outcome.acted.astype(jnp.float32)
     statistics, learnable = state.statistics, state.learnable
     if own.value_normalisation != "none":
         value = normalisation.denormalise(statistics, value)
         next_value = normalisation.denormalise(statistics, next_value)
-    advantage, target = generalised_advantage(
-        segment.outcome.learning,
-        value,
-        next_value,
-        segment.outcome.terminated,
-        segment.done,
-        own.gamma,
-        own.gae_lambda,
-    )
-    measures = {"explained_variance": losses.explained_variance(value, target, live, total)}
+    one_step = one_step_target(segment.outcome.learning, next_value, segment.outcome.terminated, own.gamma)
+    robust_measures = {}
+    if segment.candidates is not None:
+        worst = _robust_one_step(learner, state, segment, memories)
+        robust_measures = _pessimism(learner, state.update, one_step, *worst, live, total)
+        one_step = worst[0]
+    advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)
+    measures = {"explained_variance": losses.explained_variance(value, target, live, total)} | robust_measures
     if own.value_normalisation != "none":
         statistics = normalisation.update(state.statistics, target, live, total)
         target = normalisation.normalise(statistics, target)
@@ -174,6 +217,7 @@ def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) ->
         learnable = learnable.replace(critic={**learnable.critic, "out": out})
     if own.normalise_advantage:
         advantage = _standardise(advantage, live, total, by_seller=learner.actor.stacked)
+    segment = segment.replace(candidates=None)  # the gradient steps need them no more
     batch = Batch(segment, state.rollout.actor_memory, state.rollout.critic_memory, said, target, advantage, live)
     after = state.replace(
         learnable=learnable, statistics=statistics, rollout=state.rollout.replace(critic_memory=critic_memory)
@@ -359,7 +403,17 @@ def update(
         params = params.replace(traffic=traffic.refresh(bank_key, learner.shape.traffic, params.traffic))
     actor_memory = state.rollout.actor_memory
     rolled, segment = rollout.rollout(
-        roll_key, learner.shape, params, learner.actor, state.learnable.actor, state.rollout, env_index, own.num_steps
+        roll_key,
+        learner.shape,
+        params,
+        learner.actor,
+        state.learnable.actor,
+        state.rollout,
+        env_index,
+        own.num_steps,
+        learner.ambiguity,
+        state.update,
+        learner.critic.central,
     )
     before = state.replace(rollout=rolled.replace(actor_memory=actor_memory))
     batch, state, measures = _batch(learner, before, segment, total)

@@ -24,7 +24,8 @@ def segment_measures(
     `return_raw`, `return_shaped` [S] are the mean reward per epoch times the episode length; `price_mean` [S] money;
     `price_spread` [] standard deviation of the posted prices; `fill_rate` [S] units sold over units demanded;
     `stockout_rate` [S] share of offers and epochs with unmet demand; `stock_mean` [S] units on hand (absent where stock
-    is unlimited); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price,
+    is unlimited); `suspicion` [] mean score of the sessions and `look_to_book` [] views per unit ordered (absent
+    without sessions); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price,
     between the lowest and the highest that may be posted.
     """
     outcome = segment.outcome
@@ -55,6 +56,9 @@ def segment_measures(
         "active": total(acted.sum()) / (num_steps * shape.num_sellers),
         "price_counts": counts.reshape(*by_seller, PRICE_BINS).sum(1),
     }
+    if shape.traffic.walks_sessions:
+        measures["suspicion"] = total(outcome.suspicion.sum()) / num_steps
+        measures["look_to_book"] = total(outcome.views.sum()) / jnp.maximum(total(outcome.demand.sum()), 1.0)
     if not shape.inventory.unlimited:
         measures["stock_mean"] = offers(outcome.stock) / live
     return measures

@@ -24,6 +24,10 @@ _GROUPS = {
     "fill_rate": "service/fill_rate",
     "stockout_rate": "service/stockout_rate",
     "active": "service/active_sellers",
+    "suspicion": "traffic/suspicion",
+    "look_to_book": "traffic/look_to_book",
+    "pessimism": "robust/pessimism",
+    "radius": "robust/radius",
 }
 
 
@@ -124,7 +128,8 @@ class Monitor:
         writer = self._writer
         mean = {name: value[:, -1].mean(0) for name, value in measures.items() if name != "price_counts"}
         for name, value in mean.items():
-            tag = _GROUPS.get(name, f"learning/{name}")
+            group = "robust" if name.startswith("candidate_") else "learning"
+            tag = _GROUPS.get(name, f"{group}/{name}")
             if value.ndim == 0:
                 writer.add_scalar(tag, float(value), update)
             else:

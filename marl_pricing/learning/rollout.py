@@ -10,6 +10,8 @@ from marl_pricing import market
 from marl_pricing.learning import actions
 from marl_pricing.learning.networks import NetworkSpec, Parameters
 from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
+from marl_pricing.market.types import epoch_share
+from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 
@@ -24,6 +26,14 @@ class RolloutState(struct.PyTreeNode):
     critic_memory: Array  # [E, S or 1, M]
 
 
+class Candidates(struct.PyTreeNode):
+    """What a step leads to in K candidate worlds, every array [T, E, K, ...]."""
+
+    seen: Array  # [T, E, K, G] global states after the step, or [T, E, K, S, O] local views for a local critic
+    reward: Array  # [T, E, K, S] as learners use it
+    terminated: Array  # [T, E, K, S] bool
+
+
 class Segment(struct.PyTreeNode):
     """What a segment leaves for learning; every array [T, E, ...]."""
 
@@ -34,6 +44,7 @@ class Segment(struct.PyTreeNode):
     log_prob: Array  # [T, E, S]
     outcome: Outcome
     done: Array  # [T, E, S] bool, the seller's episode ended with this step
+    candidates: Candidates | None  # what would have happened in other worlds, for a robust critic
     restarted: Array  # [T, E] bool, the market was reset after this step
 
 
@@ -68,6 +79,33 @@ def _restart(
     return jax.lax.cond(over.any(), reset, lambda: (state, seen))
 
 
+def _candidate_worlds(
+    key: Array,
+    shape: MarketShape,
+    params: MarketParams,
+    own: MarketState,
+    action: market.Action,
+    ambiguity: Ambiguity,
+    update: Array | int,
+    central: bool,
+) -> tuple[MarketState, Observation, Outcome, Candidates | None]:
+    """One epoch of one market in its nominal world and in the candidate ones, from one draw of the shoppers.
+
+    Under `algorithm_1` the candidate whose shaped rewards sum to the least is the one that happens; otherwise the
+    nominal world happens, and the candidates are kept for the critic.
+    """
+    nominal = epoch_share(params, own)
+    shares = ambiguity.candidates(nominal, jnp.asarray(update))
+    if ambiguity.mode == "algorithm_1":
+        worlds = market.step_candidates(key, shape, own, action, params, shares)
+        worst = worlds[2].shaped.sum(-1).argmin()
+        return *market.choose_world(worlds, worst), None
+    worlds = market.step_candidates(key, shape, own, action, params, jnp.concatenate([nominal[None], shares]))
+    _, seen, outcome = jax.tree.map(lambda leaf: leaf[1:], worlds)
+    candidates = Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated)
+    return *jax.tree.map(lambda leaf: leaf[0], worlds), candidates
+
+
 def rollout(
     key: Array,
     shape: MarketShape,
@@ -77,6 +115,9 @@ def rollout(
     state: RolloutState,
     env_index: Array,
     num_steps: int,
+    ambiguity: Ambiguity | None = None,
+    update: Array | int = 0,
+    central: bool = True,
 ) -> tuple[RolloutState, Segment]:
     """Play T = `num_steps` epochs.
 
@@ -85,10 +126,18 @@ def rollout(
             only, so that splitting environments over devices changes nothing.
         parameters: the actor's.
         env_index: [E] numbers of these environments among all.
+        ambiguity: other worlds to look into at each step; None for the plain learner.
+        update: [] int32, for a radius that grows.
+        central: the critic sees the global state, so that is what is kept of the candidates.
 
     Returns:
         (state after the segment, with the critic's memory as it was, the segment).
     """
+
+    def play(key: Array, own: MarketState, action: market.Action):
+        if ambiguity is None:
+            return *market.step(key, shape, own, action, params), None
+        return _candidate_worlds(key, shape, params, own, action, ambiguity, update, central)
 
     def step(state: RolloutState, time: Array) -> tuple[RolloutState, Segment]:
         step_key = jax.random.fold_in(key, time)
@@ -97,9 +146,8 @@ def rollout(
         logits, memory = actor.step(parameters, state.observation.local, memory)
         heads = actions.split_heads(shape, logits, state.observation.order_mask)
         indices = jax.vmap(actions.sample)(keys[:, 0], heads)
-        after, following, outcome = jax.vmap(lambda key, own, action: market.step(key, shape, own, action, params))(
-            keys[:, 1], state.market, actions.to_action(shape, heads, indices)
-        )
+        action = actions.to_action(shape, heads, indices)
+        after, following, outcome, candidates = jax.vmap(play)(keys[:, 1], state.market, action)
         done = outcome.terminated | outcome.truncated[:, None]
         over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)
         restarted, seen = _restart(keys[:, 2], shape, params, over, after, following)
@@ -112,6 +160,7 @@ def rollout(
             outcome=outcome,
             done=done,
             restarted=over,
+            candidates=candidates,
         )
         return state.replace(market=restarted, observation=seen, first=over, actor_memory=memory), segment
 

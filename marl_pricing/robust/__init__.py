@@ -1,5 +1,7 @@
-"""Ambiguity about the world: sets of candidate worlds and the worst value that they allow."""
+"""Ambiguity about the world: candidate worlds, sets of laws over them, and the worst targets that they allow."""
 
+from marl_pricing.robust.ambiguity import MODES, Ambiguity, Mode
 from marl_pricing.robust.sets import SETS, SetName, worst_value
+from marl_pricing.robust.targets import robust_targets, worst_law
 
-__all__ = ["SETS", "SetName", "worst_value"]
+__all__ = ["MODES", "SETS", "Ambiguity", "Mode", "SetName", "robust_targets", "worst_law", "worst_value"]

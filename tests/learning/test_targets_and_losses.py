@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from marl_pricing.learning import actions, losses, normalisation
-from marl_pricing.learning.advantage import generalised_advantage
+from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.mappo import entropy_coefficient, learning_rate, minibatch_index
 from marl_pricing.learning.settings import LearnerSettings
 from tests.learning.helpers import CHOSEN
@@ -33,10 +33,9 @@ def test_gae_is_the_plain_loop_with_terminations_and_truncations(seed: int, gamm
             over = terminated[t, env] or truncated[t, env]
             later = delta + (0.0 if over else gamma * lam * later)
             advantage[t, env] = later
-    got, target = generalised_advantage(
-        *(jnp.asarray(x, jnp.float32) for x in (reward, value, following)), jnp.asarray(terminated),
-        jnp.asarray(terminated | truncated), gamma, lam,
-    )  # fmt: skip
+    reward, value, following = (jnp.asarray(x, jnp.float32) for x in (reward, value, following))
+    one_step = one_step_target(reward, following, jnp.asarray(terminated), gamma)
+    got, target = generalised_advantage(one_step, value, jnp.asarray(terminated | truncated), gamma, lam)
     np.testing.assert_allclose(got, advantage, atol=1e-4)
     np.testing.assert_allclose(target, advantage + value, atol=1e-4)
 

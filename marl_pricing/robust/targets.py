@@ -1,0 +1,64 @@
+"""Robust one-step targets: the worst expectation of r_k + γ V(s'_k) over an ambiguity set of worlds.
+
+All candidates start from the same state with the same random numbers, so that they differ by what they are. The robust
+Bellman operator (Iyengar 2005; Nilim and El Ghaoui 2005) is a γ-contraction for a rectangular set, which `per_seller`
+and `nature` are: the choice is made anew in every state. `fixed_world` is not rectangular: its targets are those of one
+world for the whole episode, a heuristic that is less pessimistic. λ-returns built from robust one-step targets are a
+heuristic in all modes: beyond one step they follow the path that was played.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.robust.ambiguity import Ambiguity
+from marl_pricing.robust.sets import worst_value
+
+Array = jax.Array
+
+
+def worst_law(ambiguity: Ambiguity, values: Array, radius: Array) -> Array:
+    """The law [..., K] at which the set's expectation of `values` [..., K] is smallest.
+
+    By the envelope theorem it is the slope of that expectation in the values (Danskin 1967).
+    """
+    weights = jnp.asarray(ambiguity.weights, jnp.float32)
+    metric = ambiguity.metric() if ambiguity.set == "wasserstein" else None
+
+    def total(values: Array) -> Array:
+        return worst_value(ambiguity.set, values, weights, radius, metric).sum()
+
+    return jax.grad(total)(values)
+
+
+def robust_targets(ambiguity: Ambiguity, values: Array, radius: Array, episodes: Array) -> tuple[Array, Array]:
+    """Targets of every step, and the law behind them.
+
+    Args:
+        values: [T, E, K, S] r_k + γ V(s'_k) of each candidate and seller, in units of the learner's reward.
+        radius: [].
+        episodes: [T, E] int32, number of the step's episode within the segment, from 0 to at most T.
+
+    Returns:
+        (targets [T, E, S], laws [T, E, K, S] over the candidates).
+    """
+    if ambiguity.mode == "per_seller":
+        law = jnp.moveaxis(worst_law(ambiguity, jnp.moveaxis(values, -2, -1), radius), -1, -2)
+    else:
+        together = values.sum(-1)  # [T, E, K]: nature is against the sum of all
+        if ambiguity.mode == "fixed_world":
+            together = _episode_sums(together, episodes)
+        law = jnp.broadcast_to(worst_law(ambiguity, together, radius)[..., None], values.shape)
+    law = jax.lax.stop_gradient(law)
+    return (law * values).sum(-2), law
+
+
+def _episode_sums(values: Array, episodes: Array) -> Array:
+    """Each step's value replaced by the sum over its episode [T, E, K]."""
+    num_steps = values.shape[0]
+
+    def one(values: Array, numbers: Array) -> Array:
+        return jax.ops.segment_sum(values, numbers, num_steps + 1)[numbers]
+
+    return jax.vmap(one, in_axes=1, out_axes=1)(values, episodes)

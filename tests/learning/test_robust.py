@@ -1,0 +1,211 @@
+"""The robust critic: what its targets are, mode by mode, and that radius 0 is the plain learner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marl_pricing import market
+from marl_pricing.config import ConfigError
+from marl_pricing.learning import mappo
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.robust import MODES, Ambiguity, robust_targets
+from tests.doors.compose import composed
+from tests.learning.helpers import INDEX, TINY, batch_of, rolled, started
+from tests.traffic.visitors import with_sessions
+
+INTERVAL = Ambiguity("interval", "per_seller", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
+GRID = Ambiguity("kl", "per_seller", 0.3, (0.0, 0.3, 0.6), False, (1 / 3,) * 3)
+
+
+def a_market(**settings):
+    return with_sessions("bank", sessions=40, episode_length=7, **settings)
+
+
+def learner(own, ambiguity, **settings) -> mappo.Learner:
+    return mappo.make_learner(LearnerSettings(**(TINY | settings)), *own, ambiguity)
+
+
+def robust_segment(own, robust: mappo.Learner):
+    """(state, segment with candidates)."""
+    state = started(robust, own)
+
+    def play(key, state):
+        from marl_pricing.learning import rollout
+
+        return rollout.rollout(
+            key, robust.shape, own.params, robust.actor, state.learnable.actor, state.rollout, INDEX, 10,
+            robust.ambiguity, state.update, robust.critic.central,
+        )[1]  # fmt: skip
+
+    return state, jax.jit(play)(jax.random.key(5), state)
+
+
+@pytest.mark.parametrize("mode", ["per_seller", "nature", "fixed_world"])
+def test_looking_into_other_worlds_changes_nothing_of_what_happens(mode: str) -> None:
+    own = a_market()
+    robust = learner(own, replace(INTERVAL, mode=mode))
+    state, segment = robust_segment(own, robust)
+    _, plain = rolled(learner(own, None), own, state)
+    np.testing.assert_array_equal(segment.outcome.orders, plain.outcome.orders)
+    np.testing.assert_array_equal(segment.indices[0], plain.indices[0])
+    np.testing.assert_allclose(segment.outcome.reward, plain.outcome.reward, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(segment.observation.local, plain.observation.local, rtol=1e-5, atol=1e-6)
+    assert segment.candidates.reward.shape == (10, 4, 5, 2)
+    # The middle candidate of the interval is the nominal world itself.
+    np.testing.assert_allclose(segment.candidates.reward[:, :, 2], plain.outcome.learning, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(segment.candidates.seen[:, :, 2], plain.following.state, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("critic", ["central", "local"])
+def test_targets_are_the_worst_candidate_by_hand(critic: str) -> None:
+    own = a_market()
+    robust = learner(own, INTERVAL, critic=critic, value_normalisation="none", normalise_advantage=False)
+    state, segment = robust_segment(own, robust)
+    parameters, memory = state.learnable.critic, state.rollout.critic_memory
+    gamma, lam = robust.settings.gamma, robust.settings.gae_lambda
+    one_step, values = [], []
+    for t in range(10):
+        memory = jnp.where(segment.first[t][:, None, None], 0.0, memory)
+        seen = segment.observation.state[t] if critic == "central" else segment.observation.local[t]
+        value, memory = robust.critic.step(parameters, seen, memory)
+        values.append(np.asarray(value[..., 0]))
+        following = [
+            robust.critic.step(parameters, segment.candidates.seen[t, :, k], memory)[0][..., 0] for k in range(5)
+        ]
+        each = np.asarray(segment.candidates.reward[t]) + gamma * np.stack(following, 1)
+        one_step.append(each.min(1))
+    advantage, later = np.zeros((10, 4, 2)), 0.0
+    done = np.asarray(segment.done)
+    for t in reversed(range(10)):
+        later = one_step[t] - values[t] + gamma * lam * np.where(done[t], 0.0, later)
+        advantage[t] = later
+    batch = batch_of(robust, state, segment)
+    np.testing.assert_allclose(batch.advantage, advantage, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(batch.target, advantage + np.stack(values), rtol=1e-3, atol=1e-3)
+
+
+def test_modes_choose_as_they_say() -> None:
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3, 5, 2)), jnp.float32)
+    episodes = jnp.asarray(np.array([[0, 0, 1, 1, 1, 2]] * 3).T)
+    chosen = {}
+    for mode in ("per_seller", "nature", "fixed_world"):
+        target, law = robust_targets(replace(INTERVAL, mode=mode), values, jnp.float32(0.2), episodes)
+        chosen[mode] = np.asarray(law.argmax(2))
+        np.testing.assert_allclose(law.sum(2), 1.0, rtol=1e-6)
+        np.testing.assert_allclose(target, (law * values).sum(2), rtol=1e-6)
+    together = np.asarray(values.sum(-1))
+    np.testing.assert_array_equal(chosen["per_seller"], np.asarray(values).argmin(2))
+    np.testing.assert_array_equal(chosen["nature"], np.repeat(together.argmin(2)[..., None], 2, -1))
+    for env in range(3):
+        for episode, steps in ((0, [0, 1]), (1, [2, 3, 4]), (2, [5])):
+            worst = together[steps, env].sum(0).argmin()
+            assert (chosen["fixed_world"][steps, env] == worst).all(), episode
+
+
+def test_one_seller_pessimism_is_deeper_than_natures_and_that_than_a_fixed_worlds() -> None:
+    values = jnp.asarray(np.random.default_rng(1).normal(size=(50, 4, 5, 3)), jnp.float32)
+    episodes = jnp.zeros((50, 4), jnp.int32)
+    means = [
+        float(robust_targets(replace(INTERVAL, mode=mode), values, jnp.float32(0.2), episodes)[0].mean())
+        for mode in ("per_seller", "nature", "fixed_world")
+    ]
+    assert means[0] < means[1] < means[2] < float(values.mean())
+
+
+def plain_algorithm_1(own, robust, key, state, action, shares):
+    """Algorithm 1 in NumPy: every candidate stepped alone, the smallest total reward happens."""
+    rewards, worlds = [], []
+    for share in shares:
+        params = own.params.replace(traffic=own.params.traffic.replace(agent_share=jnp.float32(share)))
+        world = market.step(key, own.shape, state, action, params)
+        rewards.append(float(np.asarray(world[2].shaped).sum()))
+        worlds.append(world)
+    best = int(np.argmin(rewards))
+    return best, rewards[best], worlds[best]
+
+
+def test_algorithm_1_is_its_plain_transcription() -> None:
+    own = a_market(reward={"unit_cost": 1.0, "coi_leakage": 0.5, "information_cost": 0.1})
+    robust = learner(own, replace(INTERVAL, mode="algorithm_1"))
+    state, segment = robust_segment(own, robust)
+    assert segment.candidates is None
+    shares = [0.05, 0.15, 0.25, 0.35, 0.45]
+    market_state = jax.tree.map(lambda x: x[1], state.rollout.market)  # the second environment
+    counted = set()
+    for t in range(7):  # up to the end of the first episode
+        step_key = jax.random.fold_in(jax.random.key(5), t)
+        keys = jax.random.split(jax.random.fold_in(step_key, 1), 3)
+        action = market.Action(segment.indices[0][t, 1])
+        best, reward, world = plain_algorithm_1(own, robust, keys[1], market_state, action, shares)
+        assert reward == pytest.approx(float(segment.outcome.shaped[t, 1].sum()), rel=1e-4, abs=1e-4)
+        assert float(segment.outcome.agent_share[t, 1]) == pytest.approx(shares[best], abs=1e-6)
+        np.testing.assert_allclose(segment.outcome.events[t, 1], world[2].events, rtol=1e-5)
+        market_state = world[0]
+        counted.add(best)
+    assert len(counted) > 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_trains(mode: str) -> None:
+    own = a_market()
+    robust = learner(own, replace(INTERVAL, mode=mode))
+    state, measures = jax.jit(lambda s: mappo.update(robust, s, own.params, INDEX))(started(robust, own))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.learnable))
+    assert ("pessimism" in measures) == (mode != "algorithm_1")
+    if mode != "algorithm_1":
+        weights = [float(measures[f"candidate_{k}"]) for k in range(5)]
+        assert sum(weights) == pytest.approx(1.0, abs=1e-4)
+        assert float(measures["radius"]) == pytest.approx(0.2)
+
+
+def test_targets_fall_as_the_radius_grows() -> None:
+    own = a_market()
+    for base in (INTERVAL, GRID):
+        gaps = []
+        for radius in (0.05, 0.2, 0.25):
+            shares = tuple(radius * x for x in (-1, -0.5, 0, 0.5, 1)) if base.relative else base.shares
+            robust = learner(own, replace(base, radius=radius, shares=shares))
+            _, measures = jax.jit(lambda s, r=robust: mappo.update(r, s, own.params, INDEX))(started(robust, own))
+            gaps.append(float(measures["pessimism"]))
+        assert gaps == sorted(gaps), base.set
+
+
+def test_a_radius_grows_over_the_updates() -> None:
+    grown = replace(INTERVAL, anneal_updates=10)
+    assert [float(grown.radius_at(jnp.int32(n))) for n in (0, 5, 10, 99)] == pytest.approx([0.0, 0.1, 0.2, 0.2])
+    np.testing.assert_allclose(grown.candidates(jnp.float32(0.25), jnp.int32(0)), 0.25)
+    np.testing.assert_allclose(grown.candidates(jnp.float32(0.1), jnp.int32(10)), [0, 0, 0.1, 0.2, 0.3], atol=1e-6)
+
+
+def test_radius_zero_is_the_plain_learner() -> None:
+    assert composed("robust=interval", "robust.radius=0").learner == composed().learner
+    built = composed("robust=interval").learner.ambiguity
+    assert built.shares == pytest.approx(INTERVAL.shares) and replace(built, shares=INTERVAL.shares) == INTERVAL
+    assert composed("robust=kl").learner.ambiguity.shares == pytest.approx((0.0, 0.15, 0.3, 0.45, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["robust=interval", "robust.radius=-0.1"], "robust.radius=-0.1: accepted is a number of at least 0"),
+        (["robust=interval", "robust.radius=nan"], "robust.radius=nan"),
+        (["robust=interval", "robust.radius=inf"], "robust.radius=inf"),
+        (["robust=interval", "robust.radius=2"], "robust.radius=2.0: accepted is at most 1"),
+        (["robust=interval", "robust.num_candidates=0"], "robust.num_candidates=0"),
+        (["robust=interval", "robust.num_candidates=1"], "robust.num_candidates=1: accepted is at least 2"),
+        (["robust=kl", "robust.mode=algorithm_1"], "robust.mode='algorithm_1': accepted is another mode"),
+        (["robust=kl", "robust.low=0.7"], "robust.low=0.7: accepted is below robust.high=0.6"),
+        (["robust=kl", "robust.high=1.5"], "robust.high=1.5"),
+        (["robust=interval", "robust.mode=minimax"], "robust.mode='minimax'"),
+        (["robust=interval", "traffic=analytic", "market.agent=null"], "robust.set='interval': accepted is 'none'"),
+    ],
+)
+def test_bad_robust_settings_are_refused(overrides: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composed(*overrides)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
