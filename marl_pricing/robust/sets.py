@@ -1,8 +1,8 @@
-"""Ambiguity sets: the worst expectation over all laws near a nominal one, for a few candidate worlds.
+"""Ambiguity sets: the worst law over a few candidate worlds among all laws near a nominal one.
 
-Every set answers one question: given the value of each of K candidate worlds and their nominal probabilities, what is
-the smallest expectation that a law within the radius can have? All are exact for these K worlds (Rahimian and Mehrotra
-2019 review them; sources of the duals stand with each). A radius of 0 is the nominal expectation, to the bit.
+Every set answers one question: given the value of each of K candidate worlds and their nominal probabilities p, under
+which law q within the radius is the expectation smallest? Each solves its convex program exactly, by the law that its
+dual variable stands for (Rahimian and Mehrotra 2019 review the duals). A radius of 0 gives the nominal law, to the bit.
 """
 
 from __future__ import annotations
@@ -20,42 +20,41 @@ SETS: tuple[SetName, ...] = get_args(SetName)
 _HALVINGS = 40
 
 
-def nominal(values: Array, weights: Array) -> Array:
-    """E[v] under the nominal law. values [..., K], weights [K] that sum to one; returns [...]."""
-    return (values * weights).sum(-1)
+def _lowest(values: Array) -> Array:
+    """All mass on the worst world; on the first of several."""
+    return jax.nn.one_hot(values.argmin(-1), values.shape[-1])
 
 
 def interval(values: Array, weights: Array, radius: Array) -> Array:
     """The worst of the candidates, whatever the radius: their grid already spans it."""
     del weights, radius
-    return values.min(-1)
+    return _lowest(values)
 
 
 def contamination(values: Array, weights: Array, radius: Array) -> Array:
-    """R-contamination: (1 − R) E[v] + R min v (Huber 1964)."""
-    return (1.0 - radius) * nominal(values, weights) + radius * values.min(-1)
+    """R-contamination: (1 − R) p + R on the worst world (Huber 1964)."""
+    return (1.0 - radius) * weights + radius * _lowest(values)
 
 
 def total_variation(values: Array, weights: Array, radius: Array) -> Array:
     """½ Σ |q − p| ≤ R: a mass of R moves from the best worlds to the worst one."""
-    order = jnp.argsort(-values, axis=-1)
-    best_first = jnp.take_along_axis(values, order, -1)
-    mass = jnp.take_along_axis(jnp.broadcast_to(weights, values.shape), order, -1)
+    best_first = jnp.argsort(-values, axis=-1)
+    mass = jnp.take_along_axis(jnp.broadcast_to(weights, values.shape), best_first, -1)
     before = jnp.cumsum(mass, -1) - mass
     taken = jnp.clip(radius - before, 0.0, mass)
-    lowest = values.min(-1, keepdims=True)
-    return nominal(values, weights) - (taken * (best_first - lowest)).sum(-1)
+    given_back = jnp.take_along_axis(taken, jnp.argsort(best_first, axis=-1), -1)
+    return weights - given_back + taken.sum(-1, keepdims=True) * _lowest(values)
 
 
-def _unit(values: Array) -> tuple[Array, Array, Array]:
-    """Values from 0 to 1, with the shift and the scale [..., 1] that undo it."""
+def _unit(values: Array) -> Array:
+    """Values moved and scaled to 0 … 1; zeros where all are equal."""
     low = values.min(-1, keepdims=True)
-    scale = jnp.maximum(values.max(-1, keepdims=True) - low, 1e-30)
-    return (values - low) / scale, low, scale
+    spread = values.max(-1, keepdims=True) - low
+    return (values - low) / jnp.where(spread > 0, spread, 1.0)
 
 
-def _bisect(low: Array, high: Array, is_low: Callable[[Array], Array]) -> Array:
-    """The point of [low, high] up to which `is_low(point)` holds; it holds on a left part only."""
+def _bisect(low: Array, high: Array, is_low: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """Both ends of a tiny interval around the point of [low, high] up to which `is_low(point)` holds."""
 
     def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
@@ -63,104 +62,101 @@ def _bisect(low: Array, high: Array, is_low: Callable[[Array], Array]) -> Array:
         left = is_low(middle)
         return jnp.where(left, middle, low), jnp.where(left, high, middle)
 
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
-    return 0.5 * (low + high)
+    return jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
 
 
 def kl(values: Array, weights: Array, radius: Array) -> Array:
-    """KL(q ‖ p) ≤ R, by its dual sup_β −β log E[e^{−v/β}] − β R (Hu and Hong 2013, theorem 1).
+    """KL(q ‖ p) ≤ R: the tilted law q ∝ p e^{−v/β} with just that divergence (Hu and Hong 2013, theorem 1).
 
-    The supremum is where the tilted law q ∝ p e^{−v/β} has just KL(q ‖ p) = R; β is found by halving its logarithm.
+    Where even the law on the worst world alone is within the radius, β goes to 0 and that law comes out.
     """
-    unit, low, scale = _unit(values)
+    unit = _unit(values)
 
     def tilted(log_beta: Array) -> tuple[Array, Array]:
-        """(−log E[e^{−v/β}], E_q[v]/β), both to full precision for a large β."""
+        """(law, its divergence), both to full precision for a large β."""
         exponent = -unit * jnp.exp(-log_beta)
         mean = (weights * jnp.expm1(exponent)).sum(-1, keepdims=True)
         law = weights * jnp.exp(exponent) / (1.0 + mean)
-        return -jnp.log1p(mean), -(law * exponent).sum(-1, keepdims=True)
+        return law, (law * exponent).sum(-1, keepdims=True) - jnp.log1p(mean)
 
-    def too_small(log_beta: Array) -> Array:
-        # KL(q ‖ p) = −E_q[v]/β − log E[e^{−v/β}] falls as β rises.
-        log_mean, ratio = tilted(log_beta)
-        return log_mean - ratio > radius
-
-    start = jnp.full_like(low, -12.0), jnp.full_like(low, 12.0)
-    log_beta = _bisect(*start, too_small)
-    log_mean, _ = tilted(log_beta)
-    value = jnp.exp(log_beta) * (log_mean - radius)
-    return (low + scale * jnp.clip(value, 0.0, 1.0))[..., 0]
+    low, high = (jnp.full_like(unit[..., :1], end) for end in (-12.0, 12.0))
+    low, high = _bisect(low, high, lambda log_beta: tilted(log_beta)[1] > radius)
+    return tilted(high)[0]
 
 
 def chi2(values: Array, weights: Array, radius: Array) -> Array:
-    """Σ (q − p)²/p ≤ R, by its dual sup_η η − √(1 + R) √E[(η − v)₊²] (Duchi and Namkoong 2021, lemma 1)."""
-    unit, low, scale = _unit(values)
-    root = jnp.sqrt(1.0 + radius)
+    """Σ (q − p)²/p ≤ R: q ∝ p (η − v)₊ with just that divergence (Duchi and Namkoong 2021, lemma 1).
 
-    def moments(eta: Array) -> tuple[Array, Array]:
-        short = jnp.maximum(eta - unit, 0.0)
-        return (weights * short).sum(-1, keepdims=True), (weights * short**2).sum(-1, keepdims=True)
-
-    def rising(eta: Array) -> Array:
-        mean, square = moments(eta)
-        return jnp.sqrt(square) > root * mean
-
-    # Beyond this η no value is above it, and the maximum has a closed form; halving is for those below.
+    Where no value is above η it is the mean plus the standard deviation over √R; below that it is found by halving.
+    """
+    unit = _unit(values)
     mean = (weights * unit).sum(-1, keepdims=True)
-    variance = (weights * (unit - mean) ** 2).sum(-1, keepdims=True)
-    whole = mean - jnp.sqrt(radius * variance)
-    inside = mean + jnp.sqrt(variance / jnp.maximum(radius, 1e-30)) >= 1.0
-    eta = _bisect(jnp.zeros_like(low), jnp.ones_like(low), rising)
-    cut = eta - root * jnp.sqrt(moments(eta)[1])
-    value = jnp.where(inside, whole, cut)
-    return (low + scale * jnp.clip(value, 0.0, 1.0))[..., 0]
+    deviation = jnp.sqrt((weights * (unit - mean) ** 2).sum(-1, keepdims=True))
+    whole = mean + deviation / jnp.sqrt(jnp.maximum(radius, 1e-30))
+
+    def short(eta: Array) -> Array:
+        return jnp.maximum(eta - unit, 0.0)
+
+    def too_far(eta: Array) -> Array:
+        below = short(eta)
+        return (weights * below**2).sum(-1, keepdims=True) > (1.0 + radius) * (weights * below).sum(
+            -1, keepdims=True
+        ) ** 2
+
+    # As η falls to the lowest value the law goes to the worst world alone, the farthest that there is.
+    _, high = _bisect(jnp.zeros_like(mean), jnp.ones_like(mean), too_far)
+    law = weights * short(jnp.where(whole >= 1.0, whole, high))
+    total = law.sum(-1, keepdims=True)
+    alike = deviation <= 1e-12
+    return jnp.where(alike, weights, law / jnp.where(total > 0, total, 1.0))
 
 
 def wasserstein(values: Array, weights: Array, radius: Array, metric: Array) -> Array:
-    """W₁(q, p) ≤ R on the candidates: sup_{λ ≥ 0} Σ_i p_i min_j (v_j + λ D_ij) − λ R (Kuhn et al. 2019, theorem 7).
+    """W₁(q, p) ≤ R on the candidates: at a price λ of distance, world i sends its mass to argmin_j v_j + λ D_ij.
 
-    The dual is concave and linear between the slopes (v_i − v_j)/D_ij, so it is largest at one of them; the sign of
-    its derivative is found by halving.
+    The dual sup_{λ ≥ 0} Σ_i p_i min_j (v_j + λ D_ij) − λ R (Kuhn et al. 2019, theorem 7) is largest where the mean
+    distance falls through R; the plans on both sides are mixed to travel just R.
 
     Args:
         metric: [K, K] distances D, 0 on the diagonal.
     """
-    unit, low, scale = _unit(values)
-    width = jnp.where(metric > 0, metric, jnp.inf).min()
-    highest = 1.0 / width  # beyond it no mass moves
+    unit = _unit(values)
+    count = values.shape[-1]
 
-    def moved(price: Array) -> tuple[Array, Array]:
-        """(Σ p_i min_j (v_j + λ D_ij), mean distance that mass moves)."""
-        cost = unit[..., None, :] + price[..., None] * metric
-        # Of equally good places the farthest: the slope to the right of a corner is the steeper one.
-        least = cost.min(-1)
-        far = jnp.where(cost <= least[..., None] + 1e-7, metric, 0.0).max(-1)
-        return (weights * least).sum(-1, keepdims=True), (weights * far).sum(-1, keepdims=True)
+    def plan(price: Array) -> tuple[Array, Array]:
+        """(law after moving, mean distance travelled)."""
+        to = (unit[..., None, :] + price[..., None] * metric).argmin(-1)
+        moved = jax.nn.one_hot(to, count)
+        distance = (moved * metric).sum(-1)
+        return (weights[:, None] * moved).sum(-2), (weights * distance).sum(-1, keepdims=True)
 
-    def rising(price: Array) -> Array:
-        return moved(price)[1] > radius
+    nearest = jnp.where(metric > 0, metric, jnp.inf).min()
+    low = jnp.zeros_like(unit[..., :1])
+    # Beyond 1 / the least distance no mass moves.
+    low, high = _bisect(low, low + 1.001 / nearest, lambda price: plan(price)[1] > radius)
+    (far, far_distance), (near, near_distance) = plan(low), plan(high)
+    gap = far_distance - near_distance
+    share = jnp.clip((radius - near_distance) / jnp.where(gap > 0, gap, 1.0), 0.0, 1.0)
+    return jnp.where(gap > 0, share * far + (1.0 - share) * near, far)
 
-    price = _bisect(jnp.zeros_like(low), jnp.full_like(low, highest), rising)
-    value = moved(price)[0] - price * radius
-    return (low + scale * jnp.clip(value, 0.0, 1.0))[..., 0]
 
-
-def worst_value(name: SetName, values: Array, weights: Array, radius: Array, metric: Array | None = None) -> Array:
-    """The smallest expectation within the set; the nominal one where the radius is 0.
+def worst_law(name: SetName, values: Array, weights: Array, radius: Array, metric: Array | None = None) -> Array:
+    """The law within the set under which the expectation is smallest; the nominal one where the radius is 0.
 
     Args:
-        values: [..., K] value of each candidate world.  weights: [K] nominal probabilities.
+        values: [..., K] value of each candidate world.  weights: [K] nominal probabilities, above 0, sum one.
         radius: [] ≥ 0.  metric: [K, K], for `wasserstein`.
 
     Returns:
-        [...].
+        [..., K] probabilities. No gradient flows through them.
     """
-    plain = nominal(values, weights)
+    values = jax.lax.stop_gradient(values)
     if name == "wasserstein":
         if metric is None:
             raise ValueError("robust.metric=None: accepted are distances [K, K] between the worlds for 'wasserstein'")
-        worst = wasserstein(values, weights, radius, metric)
+        if metric.shape != (weights.size, weights.size):
+            raise ValueError(f"robust.metric of shape {metric.shape}: accepted is {(weights.size, weights.size)}")
+        law = wasserstein(values, weights, radius, metric)
     else:
         functions = {
             "interval": interval,
@@ -169,5 +165,10 @@ def worst_value(name: SetName, values: Array, weights: Array, radius: Array, met
             "kl": kl,
             "chi2": chi2,
         }
-        worst = functions[name](values, weights, radius)
-    return jnp.where(radius > 0, jnp.minimum(worst, plain), plain)
+        law = functions[name](values, weights, radius)
+    return jnp.where(radius > 0, law, jnp.broadcast_to(weights, law.shape))
+
+
+def worst_value(name: SetName, values: Array, weights: Array, radius: Array, metric: Array | None = None) -> Array:
+    """The smallest expectation [...] within the set; arguments as in `worst_law`."""
+    return (worst_law(name, values, weights, radius, metric) * values).sum(-1)

@@ -13,23 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from marl_pricing.robust.ambiguity import Ambiguity
-from marl_pricing.robust.sets import worst_value
+from marl_pricing.robust.sets import worst_law
 
 Array = jax.Array
-
-
-def worst_law(ambiguity: Ambiguity, values: Array, radius: Array) -> Array:
-    """The law [..., K] at which the set's expectation of `values` [..., K] is smallest.
-
-    By the envelope theorem it is the slope of that expectation in the values (Danskin 1967).
-    """
-    weights = jnp.asarray(ambiguity.weights, jnp.float32)
-    metric = ambiguity.metric() if ambiguity.set == "wasserstein" else None
-
-    def total(values: Array) -> Array:
-        return worst_value(ambiguity.set, values, weights, radius, metric).sum()
-
-    return jax.grad(total)(values)
 
 
 def robust_targets(ambiguity: Ambiguity, values: Array, radius: Array, episodes: Array) -> tuple[Array, Array]:
@@ -43,14 +29,19 @@ def robust_targets(ambiguity: Ambiguity, values: Array, radius: Array, episodes:
     Returns:
         (targets [T, E, S], laws [T, E, K, S] over the candidates).
     """
+    weights = jnp.asarray(ambiguity.weights, jnp.float32)
+
+    def worst(values: Array) -> Array:
+        metric = ambiguity.metric() if ambiguity.set == "wasserstein" else None
+        return worst_law(ambiguity.set, values, weights, radius, metric)
+
     if ambiguity.mode == "per_seller":
-        law = jnp.moveaxis(worst_law(ambiguity, jnp.moveaxis(values, -2, -1), radius), -1, -2)
+        law = jnp.moveaxis(worst(jnp.moveaxis(values, -2, -1)), -1, -2)
     else:
         together = values.sum(-1)  # [T, E, K]: nature is against the sum of all
         if ambiguity.mode == "fixed_world":
             together = _episode_sums(together, episodes)
-        law = jnp.broadcast_to(worst_law(ambiguity, together, radius)[..., None], values.shape)
-    law = jax.lax.stop_gradient(law)
+        law = jnp.broadcast_to(worst(together)[..., None], values.shape)
     return (law * values).sum(-2), law
 
 

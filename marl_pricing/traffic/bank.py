@@ -13,12 +13,18 @@ from marl_pricing.traffic import chain
 from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParams, TrafficShape
 
 
-@partial(jax.jit, static_argnames=("shape", "size"))
 def fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
     """A bank [Y, B, ...] of `size` sessions a class, drawn from the kernels.
 
     Classes are drawn independently: a row of people and a row of agents have nothing in common.
     """
+    # Only what a walk needs is static here, so that markets of other sizes share the compiled program.
+    walked = TrafficShape(max_events=shape.max_events, slots=shape.slots, purchase_slots=shape.purchase_slots)
+    return _fill(key, walked, params.replace(bank=None), size)
+
+
+@partial(jax.jit, static_argnames=("shape", "size"))
+def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
     num_classes = params.kernels.shape[0]
     keys = jax.random.split(key, num_classes)
     rows = [

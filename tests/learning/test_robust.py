@@ -13,9 +13,9 @@ from marl_pricing import market
 from marl_pricing.config import ConfigError
 from marl_pricing.learning import mappo
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.robust import MODES, Ambiguity, robust_targets
+from marl_pricing.robust import Ambiguity, robust_targets
 from tests.doors.compose import composed
-from tests.learning.helpers import INDEX, TINY, batch_of, rolled, started
+from tests.learning.helpers import INDEX, QUICK, TINY, batch_of, rolled, started, update_of
 from tests.traffic.visitors import with_sessions
 
 INTERVAL = Ambiguity("interval", "per_seller", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
@@ -42,13 +42,12 @@ def robust_segment(own, robust: mappo.Learner):
             robust.ambiguity, state.update, robust.critic.central,
         )[1]  # fmt: skip
 
-    return state, jax.jit(play)(jax.random.key(5), state)
+    return state, jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
 
 
-@pytest.mark.parametrize("mode", ["per_seller", "nature", "fixed_world"])
-def test_looking_into_other_worlds_changes_nothing_of_what_happens(mode: str) -> None:
+def test_looking_into_other_worlds_changes_nothing_of_what_happens() -> None:
     own = a_market()
-    robust = learner(own, replace(INTERVAL, mode=mode))
+    robust = learner(own, INTERVAL)
     state, segment = robust_segment(own, robust)
     _, plain = rolled(learner(own, None), own, state)
     np.testing.assert_array_equal(segment.outcome.orders, plain.outcome.orders)
@@ -150,29 +149,36 @@ def test_algorithm_1_is_its_plain_transcription() -> None:
     assert len(counted) > 1
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_every_mode_trains(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["per_seller", "algorithm_1"])
+def test_modes_train(mode: str) -> None:
     own = a_market()
     robust = learner(own, replace(INTERVAL, mode=mode))
-    state, measures = jax.jit(lambda s: mappo.update(robust, s, own.params, INDEX))(started(robust, own))
+    state, measures = update_of(robust, own)(started(robust, own))
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.learnable))
     assert ("pessimism" in measures) == (mode != "algorithm_1")
     if mode != "algorithm_1":
         weights = [float(measures[f"candidate_{k}"]) for k in range(5)]
         assert sum(weights) == pytest.approx(1.0, abs=1e-4)
-        assert float(measures["radius"]) == pytest.approx(0.2)
+        assert float(measures["radius"]) == pytest.approx(0.2) and float(measures["pessimism"]) > 0
 
 
 def test_targets_fall_as_the_radius_grows() -> None:
-    own = a_market()
-    for base in (INTERVAL, GRID):
-        gaps = []
-        for radius in (0.05, 0.2, 0.25):
-            shares = tuple(radius * x for x in (-1, -0.5, 0, 0.5, 1)) if base.relative else base.shares
-            robust = learner(own, replace(base, radius=radius, shares=shares))
-            _, measures = jax.jit(lambda s, r=robust: mappo.update(r, s, own.params, INDEX))(started(robust, own))
-            gaps.append(float(measures["pessimism"]))
-        assert gaps == sorted(gaps), base.set
+    values = jnp.asarray(np.random.default_rng(2).normal(size=(40, 4, 5, 2)), jnp.float32)
+    episodes = jnp.zeros((40, 4), jnp.int32)
+    for mode in ("per_seller", "nature", "fixed_world"):
+        # A smaller interval tries some of the candidates of the larger one.
+        nested = [values[:, :, part] for part in (slice(2, 3), slice(1, 4), slice(0, 5))]
+        for name in ("interval", "kl", "chi2", "total_variation", "contamination", "wasserstein"):
+            base = replace(INTERVAL if name == "interval" else GRID, set=name, mode=mode)
+            if name == "interval":
+                each = [(replace(base, weights=(1 / v.shape[2],) * v.shape[2]), v, 0.1) for v in nested]
+            else:
+                each = [(base, values[:, :, :3], radius) for radius in (0.0, 0.1, 0.4)]
+            means = [float(robust_targets(a, v, jnp.float32(r), episodes)[0].sum()) for a, v, r in each]
+            by_step = [np.asarray(robust_targets(a, v, jnp.float32(r), episodes)[0].sum(-1)) for a, v, r in each]
+            assert means[0] > means[1] > means[2], (mode, name)
+            if mode != "fixed_world":  # whose steps may gain where its episode loses
+                assert np.all(by_step[0] >= by_step[1] - 1e-5) and np.all(by_step[1] >= by_step[2] - 1e-5)
 
 
 def test_a_radius_grows_over_the_updates() -> None:

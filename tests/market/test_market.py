@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,20 +21,25 @@ from tests.markets import LEVELS, LOGIT, THRESHOLD, UNLIMITED, make
 ORDERS = [0.0, 3.0, 6.0]
 
 
-def play(own, actions: np.ndarray, chosen: np.ndarray | None = None, seed: int = 0):
-    """Outcomes [T, ...] and final state of given price levels [T, S, P] (and order levels)."""
-    shape, params = own
-    state, _ = market.reset(jax.random.key(seed), shape, params)
+# One program a shape, whatever the numbers.
+_reset = jax.jit(market.reset, static_argnums=1)
 
+
+@partial(jax.jit, static_argnums=0)
+def _play(shape, params, state, key, actions, orders):
     def step(state, at):
         time, price, order = at
-        key = jax.random.fold_in(jax.random.key(seed + 1), time)
-        state, _, outcome = market.step(key, shape, state, Action(price, order), params)
+        state, _, outcome = market.step(jax.random.fold_in(key, time), shape, state, Action(price, order), params)
         return state, outcome
 
+    return jax.lax.scan(step, state, (jnp.arange(len(actions)), actions, orders))
+
+
+def play(own, actions: np.ndarray, chosen: np.ndarray | None = None, seed: int = 0):
+    """Outcomes [T, ...] and final state of given price levels [T, S, P] (and order levels)."""
+    state, _ = _reset(jax.random.key(seed), *own)
     orders = None if chosen is None else jnp.asarray(chosen)
-    times = jnp.arange(len(actions))
-    state, outcomes = jax.jit(lambda s, a: jax.lax.scan(step, s, a))(state, (times, jnp.asarray(actions), orders))
+    state, outcomes = _play(*own, state, jax.random.key(seed + 1), jnp.asarray(actions), orders)
     return jax.tree.map(np.asarray, outcomes), jax.tree.map(np.asarray, state)
 
 

@@ -12,7 +12,7 @@ from marl_pricing import market
 from marl_pricing.learning import actions, mappo
 from marl_pricing.market import Action, layout
 from marl_pricing.policies import constant_nash, random
-from tests.learning.helpers import INDEX, batch_of, learner_of, rolled, started
+from tests.learning.helpers import INDEX, learner_of, rolled, started, update_of
 from tests.markets import UNLIMITED
 from tests.traffic.visitors import with_sessions
 
@@ -106,8 +106,6 @@ def test_revelation_costs_the_surprise_of_the_sellers_own_policy() -> None:
 
 def learner_logits(learner: mappo.Learner, state: mappo.TrainState, segment) -> jax.Array:
     """Logits [T, E, S, A] of a segment, replayed."""
-    batch = batch_of(learner, state, segment)
-    del batch
     memory = learner.actor.start(len(INDEX))
 
     def step(memory, at):
@@ -124,7 +122,9 @@ def test_revelation_needs_a_policy_that_says_how_probable_it_was() -> None:
         marl_pricing.parallel_env(own)
     state, _ = market.reset(jax.random.key(0), *own)
     with pytest.raises(ValueError, match="needs the log-probability"):
-        market.step(jax.random.key(1), own.shape, state, Action(jnp.full((2, 1), 3)), own.params)
+        jax.eval_shape(
+            lambda: market.step(jax.random.key(1), own.shape, state, Action(jnp.full((2, 1), 3)), own.params)
+        )
     # Rules without chance reveal nothing; uniform ones log K each.
     for policy, surprise in ((constant_nash(*own), 0.0), (random(*own), -np.log(8))):
         seen = market.observe(own.shape, own.params, state)
@@ -137,12 +137,11 @@ def test_a_new_bank_for_each_update_changes_the_shoppers_and_nothing_else() -> N
         with_sessions("bank", sessions=40, traffic={"bank": {"size": 64, "refresh": on}}) for on in (False, True)
     )
     ended = {}
-    for name, own in (("kept", kept), ("fresh", fresh), ("again", fresh)):
+    for name, own in (("kept", kept), ("fresh", fresh)):
         learner = learner_of(own)
-        update = jax.jit(lambda state, own=own, learner=learner: mappo.update(learner, state, own.params, INDEX))
-        _, measures = update(started(learner, own))
-        ended[name] = tuple(np.asarray(measures["fill_rate"]))
-    assert ended["fresh"] == ended["again"] != ended["kept"]
+        update = update_of(learner, own)
+        ended[name] = [tuple(np.asarray(update(started(learner, own))[1]["fill_rate"])) for _ in range(2)]
+    assert ended["fresh"][0] == ended["fresh"][1] != ended["kept"][0]
 
 
 def test_new_numbers_of_the_traffic_do_not_recompile() -> None:
@@ -165,13 +164,13 @@ def test_a_grid_of_shares_is_one_vmap() -> None:
     shares = jnp.array([0.0, 0.5, 1.0])
     state, _ = market.reset(jax.random.key(0), *own)
 
-    def agents_orders(share):
-        params = own.params.replace(traffic=own.params.traffic.replace(agent_share=share))
+    def agents_orders(share, params):
+        params = params.replace(traffic=params.traffic.replace(agent_share=share))
         keys = jax.random.split(jax.random.key(1), 50)
         still = Action(jnp.full((2, 1), 3))
         return jax.vmap(lambda k: market.step(k, own.shape, state, still, params)[2].orders)(keys).sum((0, 2))
 
-    got = np.asarray(jax.vmap(agents_orders)(shares))
+    got = np.asarray(jax.jit(jax.vmap(agents_orders, in_axes=(0, None)))(shares, own.params))
     assert got[0, 1] == 0 < got[1, 1] < got[2, 1] and got[2, 0] == 0
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from marl_pricing.robust import SETS, worst_value
+from marl_pricing.robust import SETS, Ambiguity, worst_law, worst_value
 
 KNOWN = json.loads((Path(__file__).parents[1] / "known_answers" / "robust_operators.json").read_text())
 EXPECTATION, CHAIN = KNOWN["expectation"], KNOWN["two_state_chain"]
@@ -94,8 +94,9 @@ def test_sets_hold_what_they_promise(case) -> None:
         if name in ("contamination", "total_variation"):
             radii = [min(r, 1.0) for r in radii]
         got = [float(worst(name, values, weights, r)) for r in radii]
-        assert got[0] == pytest.approx(float(values @ weights), abs=1e-6 * spread)
-        assert all(b <= a + 3e-6 * spread for a, b in pairwise(got)), (name, got)
+        size = 1.0 + np.abs(values).max()
+        assert got[0] == pytest.approx(float(values @ weights), abs=1e-6 * size)
+        assert all(b <= a + 3e-6 * (spread + size) for a, b in pairwise(got)), (name, got)
         assert got[-1] >= values.min() - 1e-5 * spread
 
 
@@ -154,6 +155,40 @@ def test_sets_are_batched() -> None:
         np.testing.assert_allclose(together[1, 2], worst(name, values[1, 2], weights, 0.1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_the_worst_law_is_a_law_and_gives_the_worst_value(name: str) -> None:
+    random = np.random.default_rng(3)
+    shares = (0.0, 0.2, 0.5, 0.6)
+    ambiguity = Ambiguity(name, "nature", 0.2, shares, False, (0.4, 0.3, 0.2, 0.1))
+    weights, metric = jnp.asarray(ambiguity.weights, jnp.float32), ambiguity.metric()
+    values = jnp.asarray(random.normal(size=(200, 4)), jnp.float32)
+    for radius in (0.0, 0.05, 0.3):
+        law = np.asarray(worst_law(name, values, weights, jnp.float32(radius), metric), np.float64)
+        assert law.min() >= -1e-6
+        np.testing.assert_allclose(law.sum(-1), 1.0, atol=1e-5)
+        # Within the set: the divergence of each law is at most the radius.
+        p = np.asarray(weights, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = {
+                "contamination": 1 - (law / p).min(-1),
+                "total_variation": 0.5 * np.abs(law - p).sum(-1),
+                "kl": np.where(law > 0, law * np.log(law / p), 0.0).sum(-1),
+                "chi2": ((law - p) ** 2 / p).sum(-1),
+            }
+        if name in far:
+            assert far[name].max() <= radius + 1e-4
+    # Worlds that are all alike, and a set that has shrunk to a point.
+    for same in (jnp.zeros((1, 4)), jnp.full((1, 4), -3.0)):
+        for radius in (0.0, 0.2):
+            law = np.asarray(worst_law(name, same, weights, jnp.float32(radius), metric))
+            assert np.all(np.isfinite(law)), (name, radius)
+            assert (law * np.asarray(same)).sum() == pytest.approx(float(same[0, 0]), abs=1e-4)
+    none = worst_law(name, values, weights, jnp.float32(0.0), metric)
+    np.testing.assert_array_equal(none, np.tile(weights, (200, 1)))
+
+
 def test_wasserstein_needs_a_metric() -> None:
     with pytest.raises(ValueError, match=r"robust\.metric=None"):
         worst_value("wasserstein", jnp.zeros(2), jnp.full(2, 0.5), jnp.float32(0.1))
+    with pytest.raises(ValueError, match=r"robust\.metric of shape \(3, 3\): accepted is \(2, 2\)"):
+        worst_value("wasserstein", jnp.zeros(2), jnp.full(2, 0.5), jnp.float32(0.1), line(3))

@@ -19,7 +19,7 @@ AGENT = {"scale": 0.1, "level_sensitivity": 0.0}
 
 def with_sessions(model: str = "bank", sessions: int = 10, agent_share: float = 0.25, **settings: Any) -> Market:
     """The duopoly of `tests.markets.make`, visited by sessions; settings of the market go by name, `traffic` extra."""
-    visitors = {"model": model, "sessions_per_epoch": sessions, "agent_share": agent_share}
+    visitors = {"model": model, "sessions_per_epoch": sessions, "agent_share": agent_share, "bank": {"size": 4096}}
     return make(visitors | settings.pop("traffic", {}), **({"agent": AGENT} | settings))
 
 
