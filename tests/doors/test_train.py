@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,14 +19,20 @@ TINY = (
 )  # fmt: skip
 
 
+# Each call is a process that compiles anew: fast, whatever it then takes. All of them alike, so that runs compare.
+ENVIRONMENT = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"}
+
+
 def call(door: str, *arguments: str, timeout: int = 240) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / door), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=ENVIRONMENT)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=ENVIRONMENT
+    )
 
 
 def wait_for_rows(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
