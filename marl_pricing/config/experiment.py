@@ -23,7 +23,7 @@ class Run(Settings):
     """
 
     folder: str | None = None
-    report_every: Annotated[int, Field(ge=1)] = 5
+    report_every: Annotated[int, Field(ge=1)] = 3
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     tensorboard: bool = True
     distributed: bool = False

@@ -258,7 +258,7 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
     score = detection.suspicion(rows.gap, params.temperature).mean(-1)
     params = params.replace(mean_scores=jnp.resize(score, (2,)))
     totals = sessions.session_totals(params, shape.max_events)
-    rate, events = totals
+    rate, events = (_f32(total) for total in totals)
     if own.model == "bank":
         params = params.replace(bank=rows)
         if not own.bank.refresh:

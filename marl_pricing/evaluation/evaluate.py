@@ -110,6 +110,11 @@ def _play_rules(
     return records, left_out
 
 
+def _has_guests(run: RunToEvaluate) -> bool:
+    """Whether there are learned sellers whose seats a rule can take, and others to stay."""
+    return run.shape.num_sellers > 1 and bool(run.policies.get("greedy"))
+
+
 def _play_all(
     runs: Sequence[RunToEvaluate], episodes: int, seed: int, rules: Sequence[str], guests: bool, progress: bool
 ) -> _Played:
@@ -121,7 +126,7 @@ def _play_all(
     steps = sum(len(seeds) for run in runs for seeds in run.policies.values())
     steps += len(rules) * len({market_key(run.shape, run.params) for run in runs})
     if guests:
-        steps += len(rules) * sum("greedy" in run.policies for run in runs)
+        steps += len(rules) * sum(_has_guests(run) for run in runs)
     with _progress_bar(steps, progress) as tell:
         for run in runs:
             for how, policies in run.policies.items():
@@ -135,7 +140,7 @@ def _play_all(
             records, played.left_out[run.name] = known[own]
             for rule, record in records.items():
                 played.add(record, run.name, rule, 0)
-            if guests and run.shape.num_sellers > 1 and run.policies.get("greedy"):
+            if guests and _has_guests(run):
                 found = guest_tables.deviations(
                     key,
                     run.shape,

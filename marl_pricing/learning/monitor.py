@@ -142,7 +142,7 @@ class Monitor:
             self._histogram(f"price/histogram/seller_{seller}", own, update)
         self._history.append((update, mean["price_mean"], counts))
         self._reports += 1
-        if self._reports % 5 == 1 or update == self._num_updates:
+        if self._reports % 8 == 1 or update == self._num_updates:
             from marl_pricing.learning.strategy_figure import strategy_figure
 
             writer.add_image("strategy", strategy_figure(self._history, self._price_range), update, dataformats="HWC")

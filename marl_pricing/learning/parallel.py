@@ -68,6 +68,14 @@ def _each_seed(function: Callable, num_seeds: int) -> Callable:
     return jax.vmap(function)
 
 
+def _compiler_options() -> dict[str, int] | None:
+    """On a CPU the time goes into matrix products that are compiled already: LLVM's O1 runs as fast as its O3.
+
+    It saves a fifth of the compile time (hidden 64 and 128, 64 and 256 environments).
+    """
+    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+
+
 class Program:
     """The compiled training of one learner on its mesh.
 
@@ -83,7 +91,7 @@ class Program:
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=_specs()))
 
-        @partial(jax.jit, static_argnums=2, donate_argnums=0)
+        @partial(jax.jit, static_argnums=2, donate_argnums=0, compiler_options=_compiler_options())
         def train(state: TrainState, params: MarketParams, num_updates: int):
             local = partial(self._local_train, num_updates)
             return sharded(local, in_specs=(_specs(), P()), out_specs=(_specs(), P()))(state, params)

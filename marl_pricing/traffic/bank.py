@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,9 @@ def fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> R
     """
     # Only what a walk needs is static here, so that markets of other sizes share the compiled program.
     walked = TrafficShape(max_events=shape.max_events, slots=shape.slots, purchase_slots=shape.purchase_slots)
-    return _fill(key, walked, params.replace(bank=None), size)
+    return _compiled(key, walked, params.replace(bank=None), size)
 
 
-@partial(jax.jit, static_argnames=("shape", "size"))
 def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
     num_classes = params.kernels.shape[0]
     keys = jax.random.split(key, num_classes)
@@ -34,12 +32,16 @@ def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> 
     return jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
 
 
+# A market's first bank is drawn once: people wait for the compiler, not for the walk.
+_compiled = jax.jit(_fill, static_argnames=("shape", "size"), compiler_options={"xla_backend_optimization_level": 0})
+
+
 def refresh(key: Array, shape: TrafficShape, params: TrafficParams) -> TrafficParams:
     """The same traffic with a bank of new sessions, so that training does not learn one bank by heart."""
     own = params.sessions
     if own is None or own.bank is None:
         return params
-    return params.replace(sessions=own.replace(bank=fill(key, shape, own, own.bank.signal.shape[-1])))
+    return params.replace(sessions=own.replace(bank=_fill(key, shape, own, own.bank.signal.shape[-1])))
 
 
 def from_sessions(

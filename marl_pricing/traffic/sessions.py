@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marl_pricing.demand import DemandParams, DemandShape, propensities_by_type
 from marl_pricing.traffic import chain, detection, information
@@ -275,21 +276,19 @@ def purchase_rate(rows: Rows) -> Array:
     return rows.purchases.sum(-1).mean(-1)
 
 
-def session_totals(params: SessionParams, max_events: int) -> tuple[Array, Array]:
+def session_totals(params: SessionParams, max_events: int) -> tuple[np.ndarray, np.ndarray]:
     """(expected purchases, expected weighted events) of a class's session that is cut off after `max_events`, [Y] each.
 
-    Sums of powers of the kernel: Σ_{t ≤ max} e_start T^t.
+    Sums of powers of the kernel: Σ_{1 ≤ t ≤ max} e_start T^t.
     """
-
-    def one(kernel: Array) -> Array:
-        def step(law: Array, _: None) -> tuple[Array, Array]:
-            law = law @ kernel
-            return law, law
-
-        start = jnp.zeros(kernel.shape[-1]).at[0].set(1.0)
-        laws = jax.lax.scan(step, start, length=max_events)[1].sum(0)
-        return jnp.stack([laws @ params.purchase, laws @ params.weights])
-
-    by_kind = jax.vmap(jax.vmap(one))(params.kernels)
-    totals = (params.kind_shares[..., None] * by_kind).sum(1)
-    return totals[:, 0], totals[:, 1]
+    kernels, shares, purchase, weights = (
+        np.asarray(part, np.float64) for part in (params.kernels, params.kind_shares, params.purchase, params.weights)
+    )
+    law = np.zeros(kernels.shape[:-1])
+    law[..., 0] = 1.0
+    visits = np.zeros_like(law)
+    for _ in range(max_events):
+        law = (law[..., None, :] @ kernels)[..., 0, :]
+        visits += law
+    mean = (shares[..., None] * visits).sum(1)
+    return mean @ purchase, mean @ weights
