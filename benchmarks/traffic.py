@@ -202,7 +202,7 @@ def draw_costs(table: list[dict[str, Any]]) -> Figure:
     axes = list(dict.fromkeys(row["axis"] for row in table))
     with style.width(8.5):
         figure = style.new_figure(6.0)
-    for panel, axis in zip(figure.subplots(2, 2).flat, axes, strict=True):
+    for panel, axis in zip(figure.subplots(2, 2, sharey=True).flat, axes, strict=True):
         own = [row for row in table if row["axis"] == axis]
         x, y = [row["value"] for row in own], [row["microseconds"] for row in own]
         panel.loglog(x, y, marker="o", color=style.PALETTE[0])
@@ -210,6 +210,9 @@ def draw_costs(table: list[dict[str, Any]]) -> Figure:
         panel.minorticks_off()
         panel.set_xlabel(axis)
         panel.set_ylabel("microseconds a step")
-        panel.yaxis.set_major_formatter("{x:g}")
+    ticks = [0.5, 1, 2, 5, 10, 20, 50, 100]
+    highest = max(row["microseconds"] for row in table)
+    panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.set_ylim(0.5, 1.3 * highest)
     figure.suptitle("Cost of a market step with bank traffic")
     return figure

@@ -128,8 +128,12 @@ def market_line(shape: MarketShape, params: MarketParams) -> str:
     omega = np.unique(np.round(np.asarray(params.reward.omega, np.float64), 4))
     goods = "one product each" if shape.num_products == 1 else f"{shape.num_products} products each"
     stock = "unlimited stock" if shape.inventory.unlimited else f"limited stock ({shape.inventory.rule} orders)"
+    agents = ""
+    if shape.demand.num_classes > 1:
+        moves = {"static": "", "drift": ", drifting", "burst": ", in bursts"}[shape.traffic.process]
+        agents = f", {100 * float(params.traffic.agent_share):.3g} % of them agents'{moves}"
     return (
         f"{shape.num_sellers} seller{'s' if shape.num_sellers > 1 else ''}, {goods}; {shape.demand.model} demand, "
-        f"{shape.traffic.sessions} sessions an epoch ({shape.traffic.model}); {stock}; "
+        f"{shape.traffic.sessions} sessions an epoch ({shape.traffic.model}){agents}; {stock}; "
         f"{shape.episode_length} epochs an episode; omega {', '.join(f'{value:g}' for value in omega)}"
     )
