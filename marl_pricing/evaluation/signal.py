@@ -19,6 +19,7 @@ from scipy import stats
 from marl_pricing import market
 from marl_pricing.evaluation import style, tables
 from marl_pricing.market import Action, MarketParams, MarketShape
+from marl_pricing.market.observation import proxy_share
 
 Array = jax.Array
 SHARES = tuple(round(0.1 * step, 1) for step in range(9))
@@ -63,7 +64,7 @@ def browsing_signal(
 
         def epoch(state: market.MarketState, key: Array):
             state, _, outcome = market.step(key, shape, state, still, own)
-            return state, (outcome.events / jnp.maximum(outcome.events.sum(), 1e-6), outcome.demand)
+            return state, (proxy_share(outcome.events), outcome.demand)
 
         return jax.lax.scan(epoch, state, jax.random.split(steps, num_epochs))[1]
 

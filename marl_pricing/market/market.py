@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from marl_pricing import traffic
 from marl_pricing.demand import level as demand_level
 from marl_pricing.market import inventory, prices, reward
-from marl_pricing.market.observation import observe
+from marl_pricing.market.observation import observe, proxy_share
 from marl_pricing.market.types import (
     Action,
     Array,
@@ -270,11 +270,6 @@ def _settle(
 _MEMORY = 0.1
 
 
-def _proxy_share(events: Array) -> Array:
-    """Shares [N] of the demand proxy: q̃ / 100 of spec/phantom_methodology."""
-    return events / jnp.maximum(events.sum(), 1e-6)
-
-
 def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict[str, Array]:
     """What sellers keep of an epoch's sessions for the next observation."""
     if before.suspicion is None or before.share_estimate is None:
@@ -286,7 +281,7 @@ def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict
     rate = jnp.maximum(1.0 / (before.epoch + 1.0), _MEMORY)
     seen = before.events.sum() > 0
     return {
-        "trend": jnp.where(seen, _proxy_share(visits.events) - _proxy_share(before.events), 0.0),
+        "trend": jnp.where(seen, proxy_share(visits.events) - proxy_share(before.events), 0.0),
         "suspicion": visits.mean_score,
         "share_estimate": before.share_estimate + rate * (estimate - before.share_estimate),
     }

@@ -37,6 +37,11 @@ def demand_scale(shape: MarketShape) -> float:
     return shape.traffic.sessions / shape.num_offers
 
 
+def proxy_share(events: Array) -> Array:
+    """Shares [N] of the demand proxy: q̃ / 100 of spec/phantom_methodology."""
+    return events / jnp.maximum(events.sum(), 1e-6)
+
+
 def rival_means(values: Array, num_sellers: int) -> Array:
     """Mean [S, P] over the other sellers, product by product; zeros for a single seller."""
     if num_sellers == 1:
@@ -76,8 +81,7 @@ def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketS
         return _sellers(state.events / (demand_scale(shape) * params.traffic.event_scale), shape)
     if name == "proxy_share":
         # 1 is an equal share.
-        share = state.events / jnp.maximum(state.events.sum(), 1e-6)
-        return _sellers(share * shape.num_offers, shape)
+        return _sellers(proxy_share(state.events) * shape.num_offers, shape)
     if name == "proxy_trend":
         assert state.trend is not None
         return _sellers(state.trend * shape.num_offers, shape)

@@ -45,9 +45,7 @@ class Ambiguity:
 
     def radius_at(self, update: Array) -> Array:
         """The radius [] at an update."""
-        if not self.anneal_updates:
-            return jnp.float32(self.radius)
-        return self.radius * jnp.clip(update / self.anneal_updates, 0.0, 1.0)
+        return self.radius * self.growth(update)
 
     def growth(self, update: Array) -> Array:
         """Share [] of the full radius that is reached at an update."""

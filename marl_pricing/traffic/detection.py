@@ -44,7 +44,7 @@ def log_ratio(human: np.ndarray, agent: np.ndarray, smoothing: float = SMOOTHING
 
 def suspicion(gap: Array, temperature: Array) -> Array:
     """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape."""
-    return 0.5 * (1.0 + jnp.tanh(0.5 * gap / temperature))
+    return jax.nn.sigmoid(gap / temperature)
 
 
 def estimate_share(mean_score: Array, class_means: Array, bounded: bool = True) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from marl_pricing.traffic.params import Array, MarkupParams
@@ -16,9 +16,7 @@ def session_markup(signal: Array, params: MarkupParams) -> Array:
     Args:
         signal: [...] interest that a session has shown.
     """
-    # One half and a hyperbolic tangent: σ without an exponential that overflows.
-    gate = 0.5 * (1.0 + jnp.tanh(0.5 * (signal - params.threshold) / params.temperature))
-    return 1.0 + params.strength * gate
+    return 1.0 + params.strength * jax.nn.sigmoid((signal - params.threshold) / params.temperature)
 
 
 def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndarray) -> float:
