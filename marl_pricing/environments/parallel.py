@@ -13,7 +13,7 @@ from pettingzoo import ParallelEnv
 
 from marl_pricing.environments import packed
 from marl_pricing.environments.render import draw_paths, epoch_table
-from marl_pricing.environments.spaces import action_space, check_action, one_line
+from marl_pricing.environments.spaces import action_space, check_action, need_known_information, one_line
 from marl_pricing.market import MarketParams, MarketShape, layout
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -48,11 +48,7 @@ class PricingEnv(ParallelEnv):
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
         self.render_mode = render_mode
         self.shape, self._params = shape, jax.tree.map(jnp.asarray, params)
-        if shape.reward.information_value != "constant":
-            raise ValueError(
-                f"reward.information_value={shape.reward.information_value!r}: accepted is 'constant' in an "
-                "environment, which does not know how probable an action was"
-            )
+        need_known_information(shape)
         small, self._bank = packed.split(self._params)
         self._plan = packed.plan(shape, packed.form_of(small))
         self._words = packed.to_words(small)

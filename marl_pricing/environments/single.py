@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import market
+from marl_pricing.environments.spaces import need_known_information
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Outcome
 from marl_pricing.market.types import epoch_share
 
@@ -57,11 +58,7 @@ class SingleSellerEnv(gymnasium.Env):
             raise ValueError(f"num_sellers={shape.num_sellers}: accepted is 1; marl_pricing.parallel_env takes more")
         if shape.chooses_orders:
             raise ValueError("inventory.rule='chosen': accepted are rules that order by themselves")
-        if shape.reward.information_value != "constant":
-            raise ValueError(
-                f"reward.information_value={shape.reward.information_value!r}: accepted is 'constant' in an "
-                "environment, which does not know how probable an action was"
-            )
+        need_known_information(shape)
         self.shape, self.params = shape, params
         self._offsets = jnp.asarray(offsets, jnp.float32)
         self._key: Array | None = None

@@ -72,3 +72,16 @@ def one_line(value: Any) -> str:
 
 def _refused(agent: str, action: Any, accepted: str) -> ValueError:
     return ValueError(f"actions[{agent!r}]={one_line(action)}: accepted is {accepted}")
+
+
+def need_known_information(shape: MarketShape) -> None:
+    """Refuse a reward that asks how probable an action was, which an environment cannot know.
+
+    Raises:
+        ValueError: naming the setting and what is accepted.
+    """
+    if shape.reward.information_value != "constant":
+        raise ValueError(
+            f"reward.information_value={shape.reward.information_value!r}: accepted is 'constant' in an "
+            "environment, which does not know how probable an action was"
+        )
