@@ -246,7 +246,7 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
         comparison=_f32(own.comparison),
         bank=None,
     )
-    shape = session_shape(own, found.kinds)
+    shape = session_shape(own, _purchase_slots(params))
     key = jax.random.key(own.bank.seed)
     if found.logged is not None and own.bank.source == "log":
         try:
@@ -266,21 +266,21 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
     return params, rate, float(events[0])
 
 
-def session_shape(own: Traffic, kinds: list[list[Kernel]] | None = None) -> traffic.TrafficShape:
+def _purchase_slots(params: traffic.SessionParams) -> int:
+    """One where a purchase is the last event; otherwise a few places, shared beyond that."""
+    last = bool((params.kernels[..., -1] * params.purchase).sum(-1).min() == 1.0)
+    return 1 if last or not params.purchase.any() else 4
+
+
+def session_shape(own: Traffic, purchase_slots: int = 1) -> traffic.TrafficShape:
     """The static half, without what the market's own intensity adds."""
-    # Where a purchase is the last event there is at most one; otherwise a few places, shared beyond that.
-    last = kinds is None or all(
-        PURCHASE not in kernel.states or kernel.matrix[kernel.states.index(PURCHASE), -1] == 1.0
-        for own_kinds in kinds
-        for kernel in own_kinds
-    )
     return traffic.TrafficShape(
         model=own.model,
         sessions=own.sessions_per_epoch,
         random_orders=own.random_orders,
         max_events=own.max_events,
         slots=min(own.bank.slots, own.max_events),
-        purchase_slots=1 if last else 4,
+        purchase_slots=purchase_slots,
         refresh=own.bank.refresh,
         markup=own.markup.strength > 0 or own.model == "scripted",
         comparison=own.comparison > 0,
@@ -313,8 +313,7 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
         params = params.replace(sessions=session_params, purchase_rate=rate, event_scale=_f32(events))
         if not session_params.purchase.any():
             raise ConfigError("traffic: the kernels have no purchase event, so that nobody ever buys")
-        last = bool((session_params.kernels[..., -1] * session_params.purchase).sum(-1).min() == 1.0)
-        changes["purchase_slots"] = 1 if last else 4
+        changes["purchase_slots"] = _purchase_slots(session_params)
     if own.model == "scripted":
         if num_offers < 3:
             raise refuse("traffic.model", "scripted", "another model with fewer than 3 offers: people view up to 3")
