@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from benchmarks.market import random_actions
 from marl_pricing import market
 from marl_pricing.config import Market, market_from, phantom_prototype
-from marl_pricing.evaluation import style
+from marl_pricing.presentation import style
 
 Array = jax.Array
 

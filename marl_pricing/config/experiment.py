@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import Field
 
+from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
 from marl_pricing.config.robust import Robust, build_ambiguity
@@ -54,6 +55,9 @@ def read_settings(data: Mapping[str, Any]) -> ExperimentSettings:
     Raises:
         ConfigError: naming each field that is wrong, its value and what is accepted.
     """
+    market = data.get("market")
+    if isinstance(market, Mapping):
+        data = {**data, "market": resolve(market)}
     return validate(ExperimentSettings, data)
 
 

@@ -1,252 +1,27 @@
-"""Market settings, as people write them, and the market that they mean."""
+"""The market that settings mean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field, model_validator
 
 from marl_pricing import demand, market
-from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.calibrated import resolve
+from marl_pricing.config.errors import ConfigError, refuse, validate
+from marl_pricing.config.market_settings import (
+    AdjustPrices,
+    LevelPrices,
+    LogNormal,
+    MarketSettings,
+    ScalePrices,
+    StartRange,
+)
 from marl_pricing.config.traffic import Traffic, build_traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.market.types import Feature
-
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-# One number for all, or one an offer (N) or a seller (S).
-Each = float | list[float]
-EachNonNegative = NonNegative | list[NonNegative]
-EachPositive = Positive | list[Positive]
-
-
-class AgentClass(Settings):
-    """Shoppers that are agents: what differs from people. A null takes the people's value."""
-
-    scale: Positive | None = None
-    quality: Each | None = None
-    outside: float | None = None
-    base: Positive | None = None
-    elasticity: Annotated[float, Field(lt=0)] | None = None
-    popularity: EachNonNegative | None = None
-    intercept: EachNonNegative | None = None
-    slope: EachNonNegative | None = None
-    cross_slope: EachNonNegative | None = None
-    type_spread: NonNegative | None = None
-    level_sensitivity: NonNegative | None = None
-
-
-class LogNormal(Settings):
-    """Numbers drawn from a log-normal law and divided by their mean (NumPy's default generator)."""
-
-    lognormal: NonNegative
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class LogitDemand(Settings):
-    model: Literal["logit"]
-    quality: Each
-    outside: float = 0.0
-    scale: Positive
-
-
-class PowerDemand(Settings):
-    model: Literal["power"]
-    base: Positive
-    popularity: EachNonNegative | LogNormal = 1.0
-    elasticity: Annotated[float, Field(lt=0)]
-    reference_price: EachPositive
-    cap: Positive = 0.95
-
-
-class LinearDemand(Settings):
-    model: Literal["linear"]
-    intercept: EachNonNegative
-    slope: EachNonNegative
-    cross_slope: EachNonNegative = 0.0
-
-
-class DemandLevel(Settings):
-    """Log AR(1) of each offer's latent level; volatility 0 keeps it at 1."""
-
-    persistence: Annotated[float, Field(ge=0, lt=1)] | list[Annotated[float, Field(ge=0, lt=1)]] = 0.0
-    volatility: EachNonNegative = 0.0
-
-
-class Shocks(Settings):
-    """Market-wide demand shocks; probability 0 switches them off."""
-
-    probability: Share = 0.0
-    duration: Annotated[int, Field(ge=1)] = 1
-    scale: NonNegative = 1.0
-
-
-class Types(Settings):
-    """Law of the latent type: log θ is normal with this spread; `nodes` of its quadrature."""
-
-    spread: NonNegative = 0.0
-    nodes: Annotated[int, Field(ge=1, le=64)] = 7
-
-
-class StartRange(Settings):
-    """The price before the first epoch is drawn between these."""
-
-    low: NonNegative
-    high: NonNegative
-
-
-class LevelPrices(Settings):
-    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price."""
-
-    map: Literal["levels"]
-    num_price_levels: Annotated[int, Field(ge=2)] = 15
-    low: EachNonNegative | None = None
-    high: EachNonNegative | None = None
-    levels: list[NonNegative] | None = None
-    around_equilibrium: NonNegative | None = None
-    start: EachNonNegative | StartRange | Literal["middle", "random"] = "middle"
-
-    @model_validator(mode="after")
-    def _one_way(self) -> LevelPrices:
-        ways = [self.levels is not None, self.around_equilibrium is not None, not (self.low is None is self.high)]
-        if sum(ways) != 1:
-            raise ConfigError("market.prices: give either levels, or low and high, or around_equilibrium")
-        if self.levels is not None:
-            if len(self.levels) < 2:
-                raise refuse("market.prices.levels", self.levels, "a list of at least 2 prices")
-            if any(b <= a for a, b in pairwise(self.levels)):
-                raise refuse("market.prices.levels", self.levels, "an increasing list of prices")
-        return self
-
-
-class ScalePrices(Settings):
-    """The last price times a factor, clipped."""
-
-    map: Literal["scale"]
-    factors: Annotated[list[Positive], Field(min_length=2, default_factory=lambda: [0.9, 0.97, 1.0, 1.03, 1.1])]
-    low: EachPositive
-    high: EachPositive
-    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
-
-    @model_validator(mode="after")
-    def _increasing(self) -> ScalePrices:
-        if any(b <= a for a, b in pairwise(self.factors)):
-            raise refuse("market.prices.factors", self.factors, "an increasing list of factors")
-        return self
-
-
-class AdjustPrices(Settings):
-    """A continuous relative change of the last price, clipped."""
-
-    map: Literal["adjust"]
-    max_change: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    low: EachPositive
-    high: EachPositive
-    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
-
-
-LeadTime = Annotated[int, Field(ge=1, le=1000)]
-
-
-class _Stocked(Settings):
-    initial_stock: EachNonNegative
-    lead_time: LeadTime | list[LeadTime] = 1
-    single_order: bool = True
-    order_cap: EachPositive | None = None
-
-
-class UnlimitedStock(Settings):
-    rule: Literal["unlimited"]
-
-
-class NoReplenishment(Settings):
-    rule: Literal["none"]
-    initial_stock: EachNonNegative
-
-
-class ThresholdRule(_Stocked):
-    rule: Literal["threshold"]
-    reorder_point: EachNonNegative
-    order_quantity: EachPositive
-
-
-class BaseStockRule(_Stocked):
-    rule: Literal["base_stock"]
-    order_up_to: EachPositive
-    single_order: bool = False
-
-
-class MinMaxRule(_Stocked):
-    rule: Literal["s_S"]
-    reorder_point: EachNonNegative
-    order_up_to: EachPositive
-
-
-class ChosenOrders(_Stocked):
-    rule: Literal["chosen"]
-    order_levels: Annotated[list[NonNegative], Field(min_length=2)]
-    single_order: bool = False
-
-    @model_validator(mode="after")
-    def _has_zero(self) -> ChosenOrders:
-        levels = self.order_levels
-        if levels[0] != 0 or any(b <= a for a, b in pairwise(levels)):
-            raise refuse("market.inventory.order_levels", levels, "an increasing list that begins with 0")
-        return self
-
-
-class Reward(Settings):
-    unit_cost: EachNonNegative = 0.0
-    stockout_penalty: EachNonNegative = 0.0
-    holding_cost: EachNonNegative = 0.0
-    pay_on_order: bool = False
-    omega: Share | list[Share] = 1.0
-    normalise_shaping: bool = True
-    volatility: NonNegative = 0.0
-    upward_volatility: NonNegative = 0.0
-    supra_competitive: NonNegative = 0.0
-    anchor: EachPositive | Literal["nash"] = "nash"
-    coi_leakage: NonNegative = 0.0
-    information_cost: NonNegative = 1.0
-    information_value: Literal["constant", "revelation"] = "constant"
-    estimate_error: NonNegative = 0.0
-    error_form: Literal["symmetric", "relative"] = "symmetric"
-    agent_loss: NonNegative = 0.0
-
-
-class Bankruptcy(Settings):
-    """A seller whose cash falls below the limit leaves; no initial cash switches the rule off."""
-
-    initial_cash: Each | None = None
-    cash_limit: Each = 0.0
-
-
-class MarketSettings(Settings):
-    num_sellers: Annotated[int, Field(ge=1)]
-    num_products: Annotated[int, Field(ge=1)] = 1
-    episode_length: Annotated[int, Field(ge=1)] = 64
-    sub_slots: Annotated[int, Field(ge=1)] = 1
-    demand: Annotated[LogitDemand | PowerDemand | LinearDemand, Field(discriminator="model")]
-    agent: AgentClass | None = None
-    demand_scale: NonNegative = 1.0
-    level: DemandLevel = DemandLevel()
-    shocks: Shocks = Shocks()
-    types: Types = Types()
-    prices: Annotated[LevelPrices | ScalePrices | AdjustPrices, Field(discriminator="map")]
-    inventory: Annotated[
-        UnlimitedStock | NoReplenishment | ThresholdRule | BaseStockRule | MinMaxRule | ChosenOrders,
-        Field(discriminator="rule"),
-    ]
-    reward: Reward = Reward()
-    bankruptcy: Bankruptcy = Bankruptcy()
-    collapse_patience: Annotated[int, Field(ge=0)] = 0
-    features: Annotated[tuple[Feature, ...], Field(strict=False)] | None = None
-    observe_alpha: bool = False
 
 
 class Market(NamedTuple):
@@ -257,8 +32,8 @@ class Market(NamedTuple):
 
 
 _AGENT_FIELDS = {
-    "logit": {"scale", "quality", "outside"},
-    "power": {"base", "elasticity", "popularity"},
+    "logit": {"scale", "quality", "outside", "nesting"},
+    "power": {"base", "elasticity", "popularity", "cross_elasticity"},
     "linear": {"intercept", "slope", "cross_slope"},
 }
 _ANY_AGENT = {"type_spread", "level_sensitivity"}
@@ -311,11 +86,13 @@ def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, A
         return _f32(np.stack([spread.offers(place(index, name), c[name]) for index, c in enumerate(classes)]))
 
     if own.model == "logit":
-        return demand.LogitParams(by_offer("quality"), by_class("outside"), by_class("scale"))
+        nesting = by_class("nesting") if any(c["nesting"] for c in classes) else None
+        return demand.LogitParams(by_offer("quality"), by_class("outside"), by_class("scale"), nesting)
     if own.model == "power":
         reference = _f32(spread.offers("demand.reference_price", own.reference_price))
+        cross = by_class("cross_elasticity") if any(c["cross_elasticity"] for c in classes) else None
         return demand.PowerParams(
-            by_class("base"), by_offer("popularity"), by_class("elasticity"), reference, _f32(own.cap)
+            by_class("base"), by_offer("popularity"), by_class("elasticity"), reference, _f32(own.cap), cross
         )
     params = demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
     for index, numbers in enumerate(classes):
@@ -348,6 +125,7 @@ def _build_demand(
             )
         classes.append(people | given)
     spreads = [c["type_spread"] for c in classes]
+    season = settings.season
     volatility = spread.offers("level.volatility", settings.level.volatility)
     shape = demand.DemandShape(
         num_sellers=settings.num_sellers,
@@ -357,6 +135,7 @@ def _build_demand(
         num_types=settings.types.nodes if any(spreads) else 1,
         moving_level=bool(volatility.any()),
         shocks=settings.shocks.probability > 0,
+        season=bool(season.cosine),
     )
     params = demand.DemandParams(
         choice=_choice(settings, spread, classes),
@@ -368,6 +147,9 @@ def _build_demand(
         shock_probability=_f32(settings.shocks.probability),
         shock_duration=jnp.asarray(settings.shocks.duration, jnp.int32),
         shock_scale=_f32(settings.shocks.scale),
+        season=demand.SeasonParams(_f32(season.period), _f32(season.start), _f32(season.cosine), _f32(season.sine))
+        if season.cosine
+        else None,
     )
     return shape, params
 
@@ -569,6 +351,25 @@ def _build_prices(
     return shape, params
 
 
+def _stock_in_units(built: Market) -> Market:
+    """Quantities given in periods of expected demand become whole units."""
+    own, first = built.params.inventory, built.params.prices
+    try:
+        per_epoch = static.demand_at(*built, 0.5 * (np.asarray(first.start_low) + np.asarray(first.start_high)))
+    except static.NoEquilibriumError as error:
+        raise ConfigError(f"market.inventory.in_periods=True: {error}") from None
+
+    def units(periods: jnp.ndarray) -> jnp.ndarray:
+        return _f32(np.ceil(np.asarray(periods) * per_epoch - 1e-6))
+
+    names = ("initial_stock", "reorder_point", "order_quantity", "order_up_to", "order_cap")
+    # Order levels are the same for all offers, so they go by the mean one.
+    own = own.replace(order_levels=_f32(np.ceil(np.asarray(own.order_levels) * per_epoch.mean() - 1e-6)))
+    return built._replace(
+        params=built.params.replace(inventory=own.replace(**{name: units(getattr(own, name)) for name in names}))
+    )
+
+
 def build_market(settings: MarketSettings, visitors: Traffic) -> Market:
     """The market that the settings mean.
 
@@ -617,7 +418,8 @@ def build_market(settings: MarketSettings, visitors: Traffic) -> Market:
         bare = bare._replace(params=bare.params.replace(reward=reward_params.replace(anchor=_f32(anchor))))
     price_shape, price_params = _build_prices(settings, spread, bare)
     shape = market.MarketShape(**{**vars(bare.shape), "prices": price_shape})
-    return Market(shape, bare.params.replace(prices=price_params))
+    built = Market(shape, bare.params.replace(prices=price_params))
+    return _stock_in_units(built) if getattr(settings.inventory, "in_periods", False) else built
 
 
 def market_from(settings: Mapping[str, Any], visitors: Mapping[str, Any] | None = None) -> Market:
@@ -626,4 +428,5 @@ def market_from(settings: Mapping[str, Any], visitors: Mapping[str, Any] | None 
     Raises:
         ConfigError: naming each field that is wrong, its value and what is accepted.
     """
-    return build_market(validate(MarketSettings, settings, "market"), validate(Traffic, visitors or {}, "traffic"))
+    own = validate(MarketSettings, resolve(settings), "market")
+    return build_market(own, validate(Traffic, visitors or {}, "traffic"))

@@ -1,7 +1,7 @@
 """What shoppers want: prices to propensities, the latent level of demand, shocks."""
 
 from marl_pricing.demand.choice import class_propensities, propensities, propensities_by_type, type_nodes
-from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
+from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams, SeasonParams
 
 __all__ = [
     "DemandParams",
@@ -9,6 +9,7 @@ __all__ = [
     "LinearParams",
     "LogitParams",
     "PowerParams",
+    "SeasonParams",
     "class_propensities",
     "propensities",
     "propensities_by_type",

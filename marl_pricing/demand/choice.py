@@ -24,7 +24,9 @@ def logit(prices: Array, level: Array, available: Array, theta: Array, params: L
     """Multinomial logit with an outside option (Calvano, Calzolari, Denicolò, Pastorello 2020, eq. 5).
 
     q_yj = ℓ_j exp((θ a_yj − p_j)/μ_y) / (exp(a_y0/μ_y) + Σ_k ℓ_k exp((θ a_yk − p_k)/μ_y)); the latent level ℓ
-    scales an offer's attraction, so that shares stay below one.
+    scales an offer's attraction, so that shares stay below one. With `nesting` ρ_y all offers share a nest (Berry 1994,
+    section 5): utilities are divided by 1 − ρ within it, and the nest weighs
+    (Σ_k ℓ_k e^{u_k/(1−ρ)})^{1−ρ}; ρ = 0 is the plain logit.
 
     Args:
         prices: [N] money.  level: [N] or [Y, N] factor.  available: [N] bool, an offer that can be bought.
@@ -36,20 +38,37 @@ def logit(prices: Array, level: Array, available: Array, theta: Array, params: L
     utility = (theta[:, None] * params.quality - prices) / params.scale[:, None] + jnp.log(level)
     utility = jnp.where(available, utility, -jnp.inf)
     outside = params.outside / params.scale
+    if params.nesting is not None:
+        return _nested(utility, outside, params.nesting)
     highest = jax.lax.stop_gradient(jnp.maximum(utility.max(-1), outside))
     weight = jnp.exp(utility - highest[:, None])
     return weight / (weight.sum(-1) + jnp.exp(outside - highest))[:, None]
 
 
+def _nested(utility: Array, outside: Array, nesting: Array) -> Array:
+    """Choice probabilities [Y, N] with all offers in one nest; utility [Y, N], outside [Y], nesting ρ [Y]."""
+    within = utility / (1.0 - nesting)[:, None]
+    inclusive = jax.nn.logsumexp(within, axis=-1)
+    anybody = jnp.isfinite(inclusive)
+    inclusive = jnp.where(anybody, inclusive, 0.0)
+    inside = jnp.where(anybody, jax.nn.sigmoid((1.0 - nesting) * inclusive - outside), 0.0)
+    return jnp.exp(within - inclusive[:, None]) * inside[:, None]
+
+
 def power(prices: Array, level: Array, available: Array, theta: Array, params: PowerParams) -> Array:
     """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
 
-    q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y).
+    q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y · c_yj), where c is 1 or, with
+    `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η.
 
     Args and return as in `logit`.
     """
     relative = prices / (theta[:, None] * params.reference_price)
     rate = params.base[:, None] * params.popularity * level * relative ** params.elasticity[:, None]
+    if params.cross_elasticity is not None and prices.size > 1:
+        logs = jnp.log(prices / params.reference_price)
+        others = (logs.sum() - logs) / (prices.size - 1)
+        rate = rate * jnp.exp(params.cross_elasticity[:, None] * others)
     return jnp.where(available, jnp.minimum(rate, params.cap), 0.0)
 
 
@@ -103,7 +122,7 @@ def class_propensities(
     """Propensities [Y, N] of sessions of latent type `theta` [Y]."""
     choice = params.choice
     # Agents that shop to order need not follow what people long for.
-    level = level ** params.level_sensitivity[:, None] if shape.moving_level and shape.num_classes > 1 else level[None]
+    level = level ** params.level_sensitivity[:, None] if shape.level_moves and shape.num_classes > 1 else level[None]
     if isinstance(choice, LogitParams):
         return logit(prices, level, available, theta, choice)
     if isinstance(choice, PowerParams):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.demand.params import Array, DemandParams
+from marl_pricing.demand.params import Array, DemandParams, SeasonParams
 
 
 def stationary_variance(params: DemandParams) -> Array:
@@ -28,6 +28,13 @@ def advance_log_level(key: Array, log_level: Array, params: DemandParams) -> Arr
 def level_factor(log_level: Array, params: DemandParams) -> Array:
     """Factor on demand [N]; the shift by half the stationary variance keeps its long-run mean at 1."""
     return jnp.exp(log_level - 0.5 * stationary_variance(params))
+
+
+def season_factor(epoch: Array, season: SeasonParams) -> Array:
+    """Factor on demand [...] at epochs [...]; its mean over whole epochs of a season is not forced to 1."""
+    harmonic = jnp.arange(1, season.cosine.shape[-1] + 1)
+    angle = 2.0 * jnp.pi * harmonic * ((epoch[..., None] + season.start) / season.period)
+    return jnp.exp((season.cosine * jnp.cos(angle) + season.sine * jnp.sin(angle)).sum(-1))
 
 
 def advance_shock(key: Array, remaining: Array, params: DemandParams) -> tuple[Array, Array]:

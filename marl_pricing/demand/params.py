@@ -24,6 +24,7 @@ class DemandShape:
         num_types: nodes of the quadrature over the latent type θ; 1 means θ = 1 for everyone.
         moving_level: the latent demand level of each offer follows a log AR(1).
         shocks: demand shocks can occur.
+        season: demand has a season.
     """
 
     num_sellers: int
@@ -33,6 +34,12 @@ class DemandShape:
     num_types: int = 1
     moving_level: bool = False
     shocks: bool = False
+    season: bool = False
+
+    @property
+    def level_moves(self) -> bool:
+        """Whether the level of demand differs from 1 at all."""
+        return self.moving_level or self.season
 
     @property
     def num_offers(self) -> int:
@@ -46,6 +53,9 @@ class LogitParams(struct.PyTreeNode):
     quality: Array  # [Y, N] a_j, money
     outside: Array  # [Y] a_0, money
     scale: Array  # [Y] μ > 0, money
+    nesting: Array | None = (
+        None  # [Y] ρ in [0, 1): all offers in one nest, alike beside the outside option; None: ρ = 0
+    )
 
 
 class PowerParams(struct.PyTreeNode):
@@ -56,6 +66,7 @@ class PowerParams(struct.PyTreeNode):
     elasticity: Array  # [Y] < 0
     reference_price: Array  # [N] money
     cap: Array  # [] largest propensity of one offer
+    cross_elasticity: Array | None = None  # [Y] in the mean log price of the other offers; None: 0
 
 
 class LinearParams(struct.PyTreeNode):
@@ -64,6 +75,15 @@ class LinearParams(struct.PyTreeNode):
     intercept: Array  # [Y, N] units per session
     slope: Array  # [Y, N] units per session and money
     cross_slope: Array  # [Y, N] units per session and money
+
+
+class SeasonParams(struct.PyTreeNode):
+    """A season: log factor Σ_h c_h cos(2πh (t + start)/period) + s_h sin(…), H harmonics."""
+
+    period: Array  # [] epochs
+    start: Array  # [] epochs into the season at epoch 0
+    cosine: Array  # [H]
+    sine: Array  # [H]
 
 
 class DemandParams(struct.PyTreeNode):
@@ -78,3 +98,4 @@ class DemandParams(struct.PyTreeNode):
     shock_probability: Array  # [] per epoch, when none is running
     shock_duration: Array  # [] int32, epochs
     shock_scale: Array  # [] factor on demand while a shock runs
+    season: SeasonParams | None = None

@@ -308,6 +308,37 @@ def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array
         return np.asarray(_profits(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
 
 
+def demand_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
+    """Expected one-shot demand [N], units per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
+    _check(shape)
+    with jax.enable_x64(True):
+        return np.asarray(_demand(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
+
+
+def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
+    """Unit costs [N] at which given prices [N] are a Nash equilibrium (Bresnahan 1987; Berry 1994, section 6).
+
+    From the first-order conditions q + Ω (p − c) = 0, where Ω_jk = ∂q_k/∂p_j if one seller owns j and k, else 0. Costs
+    can be negative: prices below what any positive cost explains.
+
+    Raises:
+        NoEquilibriumError: where the conditions determine no cost, and as in `omega_equilibrium`.
+    """
+    _check(shape)
+    with jax.enable_x64(True):
+        exact, at = _double(params), jnp.asarray(np.asarray(prices, np.float64))
+        demand = np.asarray(_demand(shape, exact, at))
+        slopes = np.asarray(jax.jacfwd(lambda p: _demand(shape, exact, p))(at))
+    seller = np.arange(shape.num_offers) // shape.num_products
+    owned = np.where(seller[:, None] == seller, slopes.T, 0.0)
+    try:
+        return np.asarray(prices, np.float64) + np.linalg.solve(owned, demand)
+    except np.linalg.LinAlgError:
+        raise NoEquilibriumError(
+            "costs: demand does not react to these prices, so that no cost explains them"
+        ) from None
+
+
 def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
     """Shaped one-shot payoffs of the game restricted to the price grid.
 

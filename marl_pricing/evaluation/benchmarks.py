@@ -50,6 +50,7 @@ def _ignored(shape: MarketShape) -> tuple[str, ...]:
     has = {
         "stock": not shape.inventory.unlimited,
         "the moving level of demand": shape.demand.moving_level,
+        "the season": shape.demand.season,
         "shocks": shape.demand.shocks,
         "the moving share of agents": shape.traffic.process != "static",
         "sessions' mark-up": shape.traffic.markup,

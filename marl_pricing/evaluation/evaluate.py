@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
-from marl_pricing.evaluation import figures, interactive, paths, report, style, tables, texts
+from marl_pricing.evaluation import figures, interactive, paths, report, tables, texts
 from marl_pricing.evaluation import guests as guest_tables
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
@@ -27,6 +27,7 @@ from marl_pricing.evaluation.summary import COLUMNS as SUMMARY_COLUMNS
 from marl_pricing.evaluation.summary import summarise
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES, RuleError
+from marl_pricing.presentation import style
 
 _PATIENCE = 5.0  # seconds without a progress bar
 

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from marl_pricing.evaluation import paths, style
+from marl_pricing.evaluation import paths
 from marl_pricing.evaluation.benchmarks import Benchmarks
-from marl_pricing.evaluation.style import styled
 from marl_pricing.evaluation.summary import records
+from marl_pricing.presentation import style
+from marl_pricing.presentation.style import styled
 
 _STRIPS = 4  # sellers whose single episode is shown
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation import interactive, page, tables, texts
+from marl_pricing.evaluation import interactive, tables, texts
 from marl_pricing.evaluation.metrics import MEASURES
 from marl_pricing.evaluation.summary import PROFIT_GAIN, records
+from marl_pricing.presentation import page
 
 # The page stays below 8 MB: pictures beyond this many characters are named instead of shown.
 _LARGEST = 7_600_000

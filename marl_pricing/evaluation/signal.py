@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from marl_pricing import market
-from marl_pricing.evaluation import style, tables
+from marl_pricing.evaluation import tables
 from marl_pricing.market import Action, MarketParams, MarketShape
 from marl_pricing.market.observation import proxy_share
+from marl_pricing.presentation import style
 
 Array = jax.Array
 SHARES = tuple(round(0.1 * step, 1) for step in range(9))

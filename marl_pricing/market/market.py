@@ -94,6 +94,8 @@ def step_candidates(
     if state.log_level is not None:
         level = demand_level.level_factor(state.log_level, params.demand)
         log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
+    if params.demand.season is not None:
+        level = level * demand_level.season_factor(state.epoch, params.demand.season)
     in_market = _repeat_products(shape, _active(shape, state))
     conditions = Conditions(posted, level, in_market, shock * params.demand.scale)
     chosen = None if action.order is None else action.order.reshape(-1)

@@ -1,0 +1,79 @@
+"""Calibrated markets: the file that the calibration wrote, with what a configuration says on top of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from marl_pricing.config.errors import ConfigError
+
+FORMAT = 1
+_TAGS = {"demand": "model", "prices": "map", "inventory": "rule"}
+
+
+def read_market_file(path: str) -> dict[str, Any]:
+    """The `market` settings of a calibrated file, with its path and SHA-256 under `calibration`.
+
+    Raises:
+        ConfigError: for a file that is not there, is no YAML, or is not of this format.
+    """
+    if path == "???":
+        raise ConfigError("market.path: has to be given, a market.yaml that `python -m marl_pricing.calibration` wrote")
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"market.path={path!r}: cannot be read, {error.strerror}") from None
+    try:
+        data = yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        raise ConfigError(f"market.path={path!r}{f', line {where.line + 1}' if where else ''}: is not YAML") from None
+    if not isinstance(data, dict) or not isinstance(data.get("market"), dict) or "format" not in data:
+        raise ConfigError(
+            f"market.path={path!r}: is no calibrated market; accepted is a market.yaml of the calibration"
+        )
+    if data["format"] != FORMAT:
+        raise ConfigError(f"market.path={path!r}: is of format {data['format']!r}; accepted is {FORMAT}")
+    own = dict(data["market"])
+    given = own.get("calibration")
+    if not isinstance(given, dict):
+        raise ConfigError(f"market.path={path!r}: market.calibration is missing")
+    own["calibration"] = given | {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+    return own
+
+
+def _merge(given: Any, base: Any) -> Any:
+    """`given` over `base`; a null of `given` takes what `base` says."""
+    if given is None:
+        return base
+    if not isinstance(given, Mapping) or not isinstance(base, Mapping):
+        return given
+    return dict(base) | {name: _merge(value, base.get(name)) for name, value in given.items()}
+
+
+def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`market:` settings with `path` replaced by what that file says; others as they are.
+
+    What stands beside `path` wins over the file; a group of another kind (another demand model, price map or
+    replenishment rule) replaces the file's.
+
+    Raises:
+        ConfigError: as `read_market_file`.
+    """
+    if "path" not in settings:
+        return dict(settings)
+    own = {name: value for name, value in settings.items() if name != "path"}
+    base = read_market_file(settings["path"])
+    for group, tag in _TAGS.items():
+        given, of_file = own.get(group), base.get(group)
+        if isinstance(given, Mapping) and given.get(tag) not in (None, (of_file or {}).get(tag)):
+            base.pop(group, None)
+            if group == "demand":
+                raise ConfigError(
+                    f"market.demand.model={given[tag]!r}: accepted is the file's own, {of_file['model']!r}"  # type: ignore[index]
+                )
+    return _merge(own, base)

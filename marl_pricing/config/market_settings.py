@@ -1,0 +1,294 @@
+"""Market settings, as people write them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.market.types import Feature
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# One number for all, or one an offer (N) or a seller (S).
+Each = float | list[float]
+EachNonNegative = NonNegative | list[NonNegative]
+EachPositive = Positive | list[Positive]
+
+
+class AgentClass(Settings):
+    """Shoppers that are agents: what differs from people. A null takes the people's value."""
+
+    scale: Positive | None = None
+    quality: Each | None = None
+    outside: float | None = None
+    nesting: Annotated[float, Field(ge=0, lt=1)] | None = None
+    base: Positive | None = None
+    elasticity: Annotated[float, Field(lt=0)] | None = None
+    cross_elasticity: float | None = None
+    popularity: EachNonNegative | None = None
+    intercept: EachNonNegative | None = None
+    slope: EachNonNegative | None = None
+    cross_slope: EachNonNegative | None = None
+    type_spread: NonNegative | None = None
+    level_sensitivity: NonNegative | None = None
+
+
+class LogNormal(Settings):
+    """Numbers drawn from a log-normal law and divided by their mean (NumPy's default generator)."""
+
+    lognormal: NonNegative
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class LogitDemand(Settings):
+    model: Literal["logit"]
+    quality: Each
+    outside: float = 0.0
+    scale: Positive
+    nesting: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class PowerDemand(Settings):
+    model: Literal["power"]
+    base: Positive
+    popularity: EachNonNegative | LogNormal = 1.0
+    elasticity: Annotated[float, Field(lt=0)]
+    cross_elasticity: float = 0.0
+    reference_price: EachPositive
+    cap: Positive = 0.95
+
+
+class LinearDemand(Settings):
+    model: Literal["linear"]
+    intercept: EachNonNegative
+    slope: EachNonNegative
+    cross_slope: EachNonNegative = 0.0
+
+
+class DemandLevel(Settings):
+    """Log AR(1) of each offer's latent level; volatility 0 keeps it at 1."""
+
+    persistence: Annotated[float, Field(ge=0, lt=1)] | list[Annotated[float, Field(ge=0, lt=1)]] = 0.0
+    volatility: EachNonNegative = 0.0
+
+
+class Season(Settings):
+    """log factor on demand Σ_h cosine_h cos(2πh (t + start)/period) + sine_h sin(…); empty lists: none."""
+
+    period: Positive = 52.0
+    start: NonNegative = 0.0
+    cosine: list[float] = []  # noqa: RUF012
+    sine: list[float] = []  # noqa: RUF012
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Season:
+        if len(self.cosine) != len(self.sine):
+            raise refuse("market.season.sine", self.sine, f"a list as long as cosine, {len(self.cosine)}")
+        if self.cosine and 2 * len(self.cosine) > self.period:
+            raise refuse("market.season.period", self.period, f"at least {2 * len(self.cosine)} with so many harmonics")
+        return self
+
+
+class Shocks(Settings):
+    """Market-wide demand shocks; probability 0 switches them off."""
+
+    probability: Share = 0.0
+    duration: Annotated[int, Field(ge=1)] = 1
+    scale: NonNegative = 1.0
+
+
+class Types(Settings):
+    """Law of the latent type: log θ is normal with this spread; `nodes` of its quadrature."""
+
+    spread: NonNegative = 0.0
+    nodes: Annotated[int, Field(ge=1, le=64)] = 7
+
+
+class StartRange(Settings):
+    """The price before the first epoch is drawn between these."""
+
+    low: NonNegative
+    high: NonNegative
+
+
+class LevelPrices(Settings):
+    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price."""
+
+    map: Literal["levels"]
+    num_price_levels: Annotated[int, Field(ge=2)] = 15
+    low: EachNonNegative | None = None
+    high: EachNonNegative | None = None
+    levels: list[NonNegative] | None = None
+    around_equilibrium: NonNegative | None = None
+    start: EachNonNegative | StartRange | Literal["middle", "random"] = "middle"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> LevelPrices:
+        ways = [self.levels is not None, self.around_equilibrium is not None, not (self.low is None is self.high)]
+        if sum(ways) != 1:
+            raise ConfigError("market.prices: give either levels, or low and high, or around_equilibrium")
+        if self.levels is not None:
+            if len(self.levels) < 2:
+                raise refuse("market.prices.levels", self.levels, "a list of at least 2 prices")
+            if any(b <= a for a, b in pairwise(self.levels)):
+                raise refuse("market.prices.levels", self.levels, "an increasing list of prices")
+        return self
+
+
+class ScalePrices(Settings):
+    """The last price times a factor, clipped."""
+
+    map: Literal["scale"]
+    factors: Annotated[list[Positive], Field(min_length=2, default_factory=lambda: [0.9, 0.97, 1.0, 1.03, 1.1])]
+    low: EachPositive
+    high: EachPositive
+    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
+
+    @model_validator(mode="after")
+    def _increasing(self) -> ScalePrices:
+        if any(b <= a for a, b in pairwise(self.factors)):
+            raise refuse("market.prices.factors", self.factors, "an increasing list of factors")
+        return self
+
+
+class AdjustPrices(Settings):
+    """A continuous relative change of the last price, clipped."""
+
+    map: Literal["adjust"]
+    max_change: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    low: EachPositive
+    high: EachPositive
+    start: EachPositive | StartRange | Literal["middle", "random"] = "middle"
+
+
+LeadTime = Annotated[int, Field(ge=1, le=1000)]
+
+
+class _Stocked(Settings):
+    """Replenished stock; `in_periods`: quantities are epochs of expected demand at the first prices, rounded up."""
+
+    in_periods: bool = False
+    initial_stock: EachNonNegative
+    lead_time: LeadTime | list[LeadTime] = 1
+    single_order: bool = True
+    order_cap: EachPositive | None = None
+
+
+class UnlimitedStock(Settings):
+    rule: Literal["unlimited"]
+
+
+class NoReplenishment(Settings):
+    rule: Literal["none"]
+    initial_stock: EachNonNegative
+
+
+class ThresholdRule(_Stocked):
+    rule: Literal["threshold"]
+    reorder_point: EachNonNegative
+    order_quantity: EachPositive
+
+
+class BaseStockRule(_Stocked):
+    rule: Literal["base_stock"]
+    order_up_to: EachPositive
+    single_order: bool = False
+
+
+class MinMaxRule(_Stocked):
+    rule: Literal["s_S"]
+    reorder_point: EachNonNegative
+    order_up_to: EachPositive
+
+
+class ChosenOrders(_Stocked):
+    rule: Literal["chosen"]
+    order_levels: Annotated[list[NonNegative], Field(min_length=2)]
+    single_order: bool = False
+
+    @model_validator(mode="after")
+    def _has_zero(self) -> ChosenOrders:
+        levels = self.order_levels
+        if levels[0] != 0 or any(b <= a for a, b in pairwise(levels)):
+            raise refuse("market.inventory.order_levels", levels, "an increasing list that begins with 0")
+        return self
+
+
+class Reward(Settings):
+    unit_cost: EachNonNegative = 0.0
+    stockout_penalty: EachNonNegative = 0.0
+    holding_cost: EachNonNegative = 0.0
+    pay_on_order: bool = False
+    omega: Share | list[Share] = 1.0
+    normalise_shaping: bool = True
+    volatility: NonNegative = 0.0
+    upward_volatility: NonNegative = 0.0
+    supra_competitive: NonNegative = 0.0
+    anchor: EachPositive | Literal["nash"] = "nash"
+    coi_leakage: NonNegative = 0.0
+    information_cost: NonNegative = 1.0
+    information_value: Literal["constant", "revelation"] = "constant"
+    estimate_error: NonNegative = 0.0
+    error_form: Literal["symmetric", "relative"] = "symmetric"
+    agent_loss: NonNegative = 0.0
+
+
+class Bankruptcy(Settings):
+    """A seller whose cash falls below the limit leaves; no initial cash switches the rule off."""
+
+    initial_cash: Each | None = None
+    cash_limit: Each = 0.0
+
+
+class Calibration(Settings):
+    """Where a calibrated market comes from, and how sure its estimates are.
+
+    The estimates are those of the offers in the market: the slope in prices (logit: −1/scale; power: the elasticity)
+    and each offer's log attraction at its reference price, with their joint covariance. `slope_change` and
+    `level_change` say how far a candidate world lies from them.
+    """
+
+    path: str
+    sha256: str
+    sellers: list[str]
+    products: list[str]
+    slope: float
+    slope_error: NonNegative
+    reference_price: list[Positive]
+    level_error: list[NonNegative]
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Calibration:
+        for name in ("reference_price", "level_error"):
+            if len(getattr(self, name)) != len(self.products):
+                raise refuse(f"market.calibration.{name}", getattr(self, name), f"a list of {len(self.products)}")
+        return self
+
+
+class MarketSettings(Settings):
+    num_sellers: Annotated[int, Field(ge=1)]
+    num_products: Annotated[int, Field(ge=1)] = 1
+    episode_length: Annotated[int, Field(ge=1)] = 64
+    sub_slots: Annotated[int, Field(ge=1)] = 1
+    demand: Annotated[LogitDemand | PowerDemand | LinearDemand, Field(discriminator="model")]
+    agent: AgentClass | None = None
+    demand_scale: NonNegative = 1.0
+    level: DemandLevel = DemandLevel()
+    season: Season = Season()
+    shocks: Shocks = Shocks()
+    types: Types = Types()
+    prices: Annotated[LevelPrices | ScalePrices | AdjustPrices, Field(discriminator="map")]
+    inventory: Annotated[
+        UnlimitedStock | NoReplenishment | ThresholdRule | BaseStockRule | MinMaxRule | ChosenOrders,
+        Field(discriminator="rule"),
+    ]
+    reward: Reward = Reward()
+    bankruptcy: Bankruptcy = Bankruptcy()
+    collapse_patience: Annotated[int, Field(ge=0)] = 0
+    features: Annotated[tuple[Feature, ...], Field(strict=False)] | None = None
+    observe_alpha: bool = False
+    calibration: Calibration | None = None

@@ -1,0 +1,1 @@
+"""How figures and pages look, for every room that makes some."""
