@@ -126,6 +126,7 @@ def _build_demand(
         classes.append(people | given)
     spreads = [c["type_spread"] for c in classes]
     season = settings.season
+    noise = spread.offers("level.noise", settings.level.noise)
     volatility = spread.offers("level.volatility", settings.level.volatility)
     shape = demand.DemandShape(
         num_sellers=settings.num_sellers,
@@ -136,6 +137,7 @@ def _build_demand(
         moving_level=bool(volatility.any()),
         shocks=settings.shocks.probability > 0,
         season=bool(season.cosine),
+        noisy_level=bool(noise.any()),
     )
     params = demand.DemandParams(
         choice=_choice(settings, spread, classes),
@@ -144,6 +146,7 @@ def _build_demand(
         level_sensitivity=_f32([c["level_sensitivity"] for c in classes]),
         level_persistence=_f32(spread.offers("level.persistence", settings.level.persistence)),
         level_volatility=_f32(volatility),
+        level_noise=_f32(noise),
         shock_probability=_f32(settings.shocks.probability),
         shock_duration=jnp.asarray(settings.shocks.duration, jnp.int32),
         shock_scale=_f32(settings.shocks.scale),

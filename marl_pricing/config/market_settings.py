@@ -70,10 +70,11 @@ class LinearDemand(Settings):
 
 
 class DemandLevel(Settings):
-    """Log AR(1) of each offer's latent level; volatility 0 keeps it at 1."""
+    """Log AR(1) of each offer's latent level; volatility 0 keeps it at 1. `noise`: spread of what does not last."""
 
     persistence: Annotated[float, Field(ge=0, lt=1)] | list[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     volatility: EachNonNegative = 0.0
+    noise: EachNonNegative = 0.0
 
 
 class Season(Settings):

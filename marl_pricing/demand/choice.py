@@ -19,6 +19,8 @@ from marl_pricing.demand.params import (
     PowerParams,
 )
 
+_FAR = float(np.log(2.0))
+
 
 def logit(prices: Array, level: Array, available: Array, theta: Array, params: LogitParams) -> Array:
     """Multinomial logit with an outside option (Calvano, Calzolari, Denicolò, Pastorello 2020, eq. 5).
@@ -59,14 +61,17 @@ def power(prices: Array, level: Array, available: Array, theta: Array, params: P
     """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
 
     q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y · c_yj), where c is 1 or, with
-    `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η.
+    `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η. Another
+    offer's price counts between half and twice its reference.
 
     Args and return as in `logit`.
     """
     relative = prices / (theta[:, None] * params.reference_price)
     rate = params.base[:, None] * params.popularity * level * relative ** params.elasticity[:, None]
     if params.cross_elasticity is not None and prices.size > 1:
-        logs = jnp.log(prices / params.reference_price)
+        # Beyond a factor of two the data say nothing, and without an end a seller would price one product out of the
+        # market for ever to sell its others.
+        logs = jnp.clip(jnp.log(prices / params.reference_price), -_FAR, _FAR)
         others = (logs.sum() - logs) / (prices.size - 1)
         rate = rate * jnp.exp(params.cross_elasticity[:, None] * others)
     return jnp.where(available, jnp.minimum(rate, params.cap), 0.0)

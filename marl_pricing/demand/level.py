@@ -30,6 +30,12 @@ def level_factor(log_level: Array, params: DemandParams) -> Array:
     return jnp.exp(log_level - 0.5 * stationary_variance(params))
 
 
+def noise_factor(key: Array, params: DemandParams) -> Array:
+    """Factor on one epoch's demand [N] that does not last: exp(ν ε − ν²/2), mean 1."""
+    noise = jax.random.normal(key, params.level_noise.shape)
+    return jnp.exp(params.level_noise * noise - 0.5 * params.level_noise**2)
+
+
 def season_factor(epoch: Array, season: SeasonParams) -> Array:
     """Factor on demand [...] at epochs [...]; its mean over whole epochs of a season is not forced to 1."""
     harmonic = jnp.arange(1, season.cosine.shape[-1] + 1)

@@ -25,6 +25,7 @@ class DemandShape:
         moving_level: the latent demand level of each offer follows a log AR(1).
         shocks: demand shocks can occur.
         season: demand has a season.
+        noisy_level: each epoch's level has noise that does not last.
     """
 
     num_sellers: int
@@ -35,11 +36,12 @@ class DemandShape:
     moving_level: bool = False
     shocks: bool = False
     season: bool = False
+    noisy_level: bool = False
 
     @property
     def level_moves(self) -> bool:
         """Whether the level of demand differs from 1 at all."""
-        return self.moving_level or self.season
+        return self.moving_level or self.season or self.noisy_level
 
     @property
     def num_offers(self) -> int:
@@ -95,6 +97,7 @@ class DemandParams(struct.PyTreeNode):
     level_sensitivity: Array  # [Y] exponent of the latent level in a class's demand
     level_persistence: Array  # [N] ρ of the log AR(1), in [0, 1)
     level_volatility: Array  # [N] σ of its innovations
+    level_noise: Array  # [N] ν, spread of the log noise that does not last
     shock_probability: Array  # [] per epoch, when none is running
     shock_duration: Array  # [] int32, epochs
     shock_scale: Array  # [] factor on demand while a shock runs

@@ -49,7 +49,7 @@ class Benchmarks:
 def _ignored(shape: MarketShape) -> tuple[str, ...]:
     has = {
         "stock": not shape.inventory.unlimited,
-        "the moving level of demand": shape.demand.moving_level,
+        "the moving level of demand": shape.demand.moving_level or shape.demand.noisy_level,
         "the season": shape.demand.season,
         "shocks": shape.demand.shocks,
         "the moving share of agents": shape.traffic.process != "static",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -69,22 +68,15 @@ class _Budget:
     omitted: list[str] = field(default_factory=list)
 
     def show(self, picture: Picture) -> str:
-        wide, narrow = (base64.b64encode(image).decode() for image in (picture.png, picture.narrow))
-        self.left -= len(wide) + len(narrow)
-        caption = f"<figcaption>{escape(picture.caption)}</figcaption>"
+        html = page.picture(picture.title, picture.caption, picture.png, picture.narrow)
+        self.left -= len(html)
         if self.left < 0:
             self.omitted.append(picture.file)
             return (
                 f"<h3>{escape(picture.title)}</h3><p class=note>Left out to keep this page small: "
                 f"<a href='{escape(picture.file)}'>{escape(picture.file)}</a>.</p>"
             )
-        return (
-            f"<h3>{escape(picture.title)}</h3><figure><div class=picture tabindex=0>"
-            f"<picture><source media='(max-width: 700px)' srcset='data:image/png;base64,{narrow}'>"
-            f"<img alt='{escape(picture.title)}: {escape(picture.caption)}' src='data:image/png;base64,{wide}'>"
-            "</picture></div>"
-            f"{caption}</figure>"
-        )
+        return html
 
 
 def _cell(row: Mapping[str, Any], notes: list[str]) -> str:
@@ -260,6 +252,4 @@ def render(
         *(_run(section, budget) for section in sections),
         _files(files),
     ]
-    return page.PAGE.format(
-        title=escape(title), style=page.STYLE, library=library, body="\n".join(body), script=page.SCRIPT
-    )
+    return page.render(title, body, library)

@@ -94,6 +94,8 @@ def step_candidates(
     if state.log_level is not None:
         level = demand_level.level_factor(state.log_level, params.demand)
         log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
+    if shape.demand.noisy_level:
+        level = level * demand_level.noise_factor(jax.random.fold_in(key_level, 1), params.demand)
     if params.demand.season is not None:
         level = level * demand_level.season_factor(state.epoch, params.demand.season)
     in_market = _repeat_products(shape, _active(shape, state))

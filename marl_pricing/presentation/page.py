@@ -1,4 +1,10 @@
-"""Look and behaviour of the report: everything that is not content. Nothing here loads from a network."""
+"""Look and behaviour of pages: everything that is not content. Nothing here loads from a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
 
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --text: #1d2125; --soft: #5b646c; --line: #d9dde1; --card: #f5f6f8;
@@ -92,3 +98,46 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+
+def picture(title: str, caption: str, wide: bytes, narrow: bytes) -> str:
+    """A figure with its caption, from PNG images for wide pages and for phones."""
+    for_page, for_phone = (base64.b64encode(image).decode() for image in (wide, narrow))
+    return (
+        f"<h3>{escape(title)}</h3><figure><div class=picture tabindex=0>"
+        f"<picture><source media='(max-width: 700px)' srcset='data:image/png;base64,{for_phone}'>"
+        f"<img alt='{escape(title)}: {escape(caption)}' src='data:image/png;base64,{for_page}'>"
+        f"</picture></div><figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, float | None]]]) -> str:
+    """A table that sorts.
+
+    Args:
+        heads: (name, unit) a column; the first column names its row.
+        rows: (text, value to sort by; None for a text) a cell.
+    """
+    texts = [all(row[column][1] is None for row in rows) for column in range(len(heads))]
+    head = "".join(
+        f"<th{' class=text' if text else ''} scope=col><button>{escape(name)}"
+        f"{f'<span class=unit>{escape(unit)}</span>' if unit else ''}</button></th>"
+        for (name, unit), text in zip(heads, texts, strict=True)
+    )
+    body = []
+    for row in rows:
+        cells = [f"<th scope=row>{escape(row[0][0])}</th>"]
+        for (text, value), is_text in zip(row[1:], texts[1:], strict=True):
+            kind = " class=text" if is_text else ""
+            told = "" if value is None else f" data-value='{value!r}'"
+            cells.append(f"<td{kind}{told}>{escape(text)}</td>")
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f"<div class=scroll tabindex=0><table class=sortable><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def render(title: str, body: Sequence[str], library: str = "") -> str:
+    """The whole page, from its parts in order."""
+    return PAGE.format(title=escape(title), style=STYLE, library=library, body="\n".join(body), script=SCRIPT)

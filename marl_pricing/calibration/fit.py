@@ -1,0 +1,157 @@
+"""One fit: slope in price, season, level and each offer's constant, for one form of demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from marl_pricing.calibration import dynamics, elasticity, logit
+from marl_pricing.calibration.elasticity import Elasticity, Estimate
+from marl_pricing.calibration.panel import Panel
+from marl_pricing.calibration.reading import CalibrationError
+from marl_pricing.calibration.settings import CalibrationSettings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Demand as estimated.
+
+    Attributes:
+        form: logit, nested_logit or power.
+        slope: coefficient of price (logit) or own-price elasticity (power).
+        cross, nesting: cross-price elasticity (power) and ρ (nested_logit), where there are such.
+        mean_elasticity: mean own-price elasticity over the rows.
+        elasticity: the constant-elasticity regression of the same panel, whatever the form.
+        size: shoppers a period.
+        season: periods of a season.
+        dynamics: season, persistence, volatility and constants.
+        reference: per offer, the price that its constant is told at: mean price, or geometric mean for power.
+        first_period: number of the period that the season is counted from.
+        last_period: number of the last period of the data.
+    """
+
+    form: str
+    slope: Estimate
+    cross: Estimate | None
+    nesting: Estimate | None
+    mean_elasticity: float
+    elasticity: Elasticity
+    size: float
+    season: float
+    dynamics: dynamics.Dynamics
+    reference: pd.Series
+    first_period: int
+    last_period: int
+
+    def price_part(self, price: np.ndarray, offer: Sequence[str], cross_price: np.ndarray) -> np.ndarray:
+        """What prices add to log demand, 0 at the reference prices."""
+        reference = self.reference.loc[list(offer)].to_numpy()
+        if self.form != "power":
+            return self.slope.value * (price - reference)
+        own = self.slope.value * np.log(price / reference)
+        return own + (self.cross.value * cross_price if self.cross else 0.0)
+
+
+def instrument_columns(table: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that have the instruments, and the columns of these.
+
+    Raises:
+        CalibrationError: where the file has no such column.
+    """
+    if choice == "none":
+        return table, []
+    if choice == "lagged_price":
+        ordered = table.sort_values(["offer", "period"])
+        before = ordered.groupby("offer")[["log_price", "price", "period"]].shift(1)
+        lagged = ordered.assign(instrument_lag=before["log_price"])
+        return lagged[before["period"].eq(ordered["period"] - 1)], ["instrument_lag"]
+    names = ["cost"] if choice == "cost" else [name for name in table.columns if name.startswith("instrument")]
+    if not names or not set(names) <= set(table.columns):
+        raise CalibrationError(
+            f"instruments={choice!r}: the mapping names no such column; accepted is none or lagged_price"
+        )
+    kept = table.dropna(subset=names)
+    if kept.empty:
+        raise CalibrationError(f"instruments={choice!r}: the column {names[0]!r} has no number in any row")
+    return kept, names
+
+
+def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) -> Fit:
+    """Fit the form that the settings name.
+
+    Args:
+        near: a fit of nearly the same data, to search from.
+
+    Raises:
+        CalibrationError: where the slope is not identified.
+    """
+    table, instruments = instrument_columns(panel.table, own.instruments)
+    constant = elasticity.fit_elasticity(table, effects=own.effects, instruments=instruments, estimator=own.estimator)
+    size = own.market_size or logit.market_size(panel.table, 1.5)
+    cross = nesting = None
+    if own.form == "power":
+        slope, mean_elasticity = constant.own, constant.own.value
+        if constant.with_cross is not None and not instruments and own.estimator == "loglinear":
+            slope, cross = constant.with_cross
+            mean_elasticity = slope.value
+        reference = np.exp(panel.table.groupby("offer")["log_price"].mean())
+        log_demand = panel.table["log_units"].to_numpy()
+    else:
+        shares = logit.shares_of(panel.table, size)
+        with_instruments = shares.loc[table.index].assign(**{name: table[name] for name in instruments})
+        found = logit.fit_logit(
+            with_instruments, effects=own.effects, instruments=instruments, nested=own.form == "nested_logit"
+        )
+        slope, nesting, mean_elasticity = found.price, found.nesting, found.mean_elasticity
+        reference = panel.table.groupby("offer")["price"].mean()
+        log_demand = logit.inverted(shares, nesting.value if nesting else 0.0)
+    first, last = int(panel.table["period"].min()), int(panel.table["period"].max())
+    whole = last - first + 1 >= own.season
+    fit = Fit(
+        own.form,
+        slope,
+        cross,
+        nesting,
+        mean_elasticity,
+        constant,
+        size,
+        own.season,
+        None,  # type: ignore[arg-type]
+        reference,
+        first,
+        last,
+    )
+    price_part = fit.price_part(
+        panel.table["price"].to_numpy(), panel.table["offer"].tolist(), panel.table["cross_price"].to_numpy()
+    )
+    moves = dynamics.fit_dynamics(
+        # Less than one season would be drawn on beyond its data.
+        panel.table,
+        log_demand - price_part,
+        season=own.season,
+        harmonics=own.harmonics if whole else 0,
+        near=near.dynamics if near else None,
+    )
+    return Fit(**{**vars(fit), "dynamics": moves})
+
+
+def expected_units(fit: Fit, offers: Sequence[str], log_demand: np.ndarray, periods: np.ndarray) -> np.ndarray:
+    """Units of rows (offer, period) whose log demand (power) or δ (logit) is given; a period's rows compete."""
+    if fit.form == "power":
+        return np.exp(log_demand)
+    rho = fit.nesting.value if fit.nesting else 0.0
+    units = np.empty(len(log_demand))
+    for rows in pd.Series(np.arange(len(periods))).groupby(np.asarray(periods), sort=False).indices.values():
+        units[rows] = fit.size * shares_at(log_demand[rows], rho)
+    return units
+
+
+def shares_at(delta: np.ndarray, nesting: float) -> np.ndarray:
+    """Shares [N] of offers in one nest from their mean utilities δ [N] (Berry 1994, eq. 27)."""
+    within = delta / (1.0 - nesting)
+    inclusive = logsumexp(within)
+    return np.exp(within - inclusive) / (1.0 + np.exp(-(1.0 - nesting) * inclusive))

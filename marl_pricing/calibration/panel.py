@@ -1,0 +1,77 @@
+"""The panel that estimates are made from: what can be identified in it, and what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.calibration.reading import CalibrationError, gaps, names_of
+
+# A product's own mean, its slope, and one degree of freedom.
+FEWEST_PERIODS = 3
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Sales ready to estimate from.
+
+    Attributes:
+        table: columns of `Sales.table` and offer (text, one a seller and product), log_units, log_price,
+            cross_price (mean over the other offers of the category and period of their log price, each less its own
+            mean; 0 where there is no other). Rows with units 0 are left out: they have no logarithm.
+        zero_rows: rows left out for that.
+        short: offers left out because they have too few periods.
+        fixed: offers kept whose price never changes: they tell their level, not the slope.
+        missing: periods without a row between an offer's first and last, all offers together.
+    """
+
+    table: pd.DataFrame
+    zero_rows: int
+    short: list[str]
+    fixed: list[str]
+    missing: int
+
+
+def offer_names(table: pd.DataFrame) -> pd.Series:
+    """One text an offer: the product's, with its seller's where several sellers have that product."""
+    shared = table.groupby("product")["seller"].transform("nunique") > 1
+    return table["product"].where(~shared, table["product"] + " of " + table["seller"])
+
+
+def make_panel(sales: pd.DataFrame) -> Panel:
+    """The panel of a table of sales.
+
+    Raises:
+        CalibrationError: where no slope can be identified: no offer's price ever changes, or all have too few periods.
+    """
+    table = sales.assign(offer=offer_names(sales))
+    positive = table["units"] > 0
+    zero_rows = int((~positive).sum())
+    table = table[positive]
+    counts = table.groupby("offer")["period"].transform("nunique")
+    short = sorted(table.loc[counts < FEWEST_PERIODS, "offer"].unique())
+    table = table[counts >= FEWEST_PERIODS]
+    if table.empty:
+        raise CalibrationError(
+            f"no product has {FEWEST_PERIODS} periods with sales or more: fewer periods than parameters; "
+            f"too short are {names_of(short)}"
+        )
+    varies = table.groupby("offer")["price"].transform("nunique") > 1
+    fixed = sorted(table.loc[~varies, "offer"].unique())
+    if not varies.any():
+        raise CalibrationError(
+            "price: no product's price ever changes, so that the elasticity is not identified; accepted are sales at "
+            "two prices or more"
+        )
+    log_price = np.log(table["price"])
+    relative = log_price - log_price.groupby(table["offer"]).transform("mean")
+    market = relative.groupby([table["category"], table["period"]])
+    others = market.transform("size") - 1
+    cross = (market.transform("sum") - relative) / others.where(others > 0, 1)
+    table = table.assign(
+        log_units=np.log(table["units"]), log_price=log_price, cross_price=cross.where(others > 0, 0.0)
+    )
+    missing = int(gaps(table)["missing"].sum())
+    return Panel(table.reset_index(drop=True), zero_rows, short, fixed, missing)

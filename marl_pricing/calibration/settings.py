@@ -1,0 +1,76 @@
+"""What a calibration can be told, with its defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from marl_pricing.calibration.reading import Judging
+from marl_pricing.config.errors import ConfigError, Settings, refuse
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class CalibrationSettings(Settings):
+    """Settings of one calibration; the descriptions are what `--help` prints."""
+
+    data: str = Field(description="sales: a CSV (also .gz) or Parquet file, a row a product, seller and period")
+    out: str = Field(description="folder for market.yaml, calibration.html, tables and figures")
+    mapping: str | None = Field(None, description="YAML file that says what the columns are; null: our own names")
+    judging: Judging = Judging()
+    category: str | None = Field(None, description="the category that becomes the market; null: all of the file is one")
+    leave_out: list[str] = Field([], description="categories that are left out before anything is estimated")
+    form: Literal["logit", "nested_logit", "power"] = Field(
+        "logit", description="demand: logit of market shares, nested_logit (one nest of all offers), power"
+    )
+    effects: list[Literal["product", "period"]] = Field(
+        ["product"], min_length=1, description="what has a constant of its own; [product,period] takes the season out"
+    )
+    instruments: Literal["none", "cost", "lagged_price", "columns"] = Field(
+        "none", description="what moves price and not demand; none takes price as given; columns: the mapping's"
+    )
+    estimator: Literal["loglinear", "poisson"] = Field(
+        "loglinear", description="of form=power: least squares of log units, or Poisson pseudo maximum likelihood"
+    )
+    market_size: Positive | None = Field(
+        None, description="shoppers a period, an assumption; null: 1.5 times the units of the busiest period"
+    )
+    season: Annotated[float, Field(gt=2)] = Field(52.0, description="periods of a season")
+    harmonics: Annotated[int, Field(ge=0, le=10)] = Field(1, description="of the season; 0: none")
+    holdout: Annotated[int, Field(ge=1)] = Field(8, description="last periods of the back-test")
+    sellers: list[str] | None = Field(None, description="sellers of the market; null: all with enough products")
+    products_per_seller: Annotated[int, Field(ge=1)] = Field(3, description="each seller's best-selling products")
+    cost: Literal["auto", "column", "nash", "margin"] = Field(
+        "auto",
+        description="unit costs: the file's column, what Nash pricing implies, or a margin; auto: column or nash",
+    )
+    margin: Share = Field(0.3, description="share of the price that is margin, with cost=margin")
+    agent_sensitivity: Positive = Field(
+        2.5, description="agents react to prices so many times as strongly as people, an assumption"
+    )
+    price_low: Share = Field(0.7, description="lowest price of the grid, times an offer's mean price")
+    price_high: Annotated[float, Field(gt=1)] = Field(1.6, description="highest price of the grid, likewise")
+    num_price_levels: Annotated[int, Field(ge=2)] = Field(15, description="prices of the grid")
+    lead_time: Annotated[int, Field(ge=1)] = Field(2, description="periods until ordered stock comes, an assumption")
+    stockout_penalty: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="per unit that is missing, times the mean price, an assumption"
+    )
+    holding_cost: Annotated[float, Field(ge=0)] = Field(
+        0.005, description="per unit and period, times the unit cost, an assumption"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> CalibrationSettings:
+        if "product" not in self.effects or len(set(self.effects)) < len(self.effects):
+            raise refuse("effects", self.effects, "[product] or [product,period]")
+        if self.form == "nested_logit" and "period" in self.effects:
+            raise refuse("effects", self.effects, "[product] with form=nested_logit: the others explain a nest's total")
+        if self.estimator == "poisson" and self.form != "power":
+            raise ConfigError(f"estimator='poisson': accepted is 'loglinear' with form={self.form}")
+        if self.estimator == "poisson" and self.instruments != "none":
+            raise ConfigError(f"instruments={self.instruments!r}: accepted is 'none' with estimator=poisson")
+        if 2 * self.harmonics > self.season:
+            raise refuse("harmonics", self.harmonics, f"at most {int(self.season / 2)} with season={self.season:g}")
+        return self
