@@ -171,8 +171,8 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
     if fit.slope.value >= 0:
         raise CalibrationError(
             f"price: demand is estimated to rise with it (coefficient {fit.slope.value:.3g}, error "
-            f"{fit.slope.error:.2g}), and no market is made of that; accepted are sales whose price moves for reasons of "
-            "supply, or instruments"
+            f"{fit.slope.error:.2g}), and no market is made of that; accepted are sales whose price moves for reasons "
+            "of supply, or instruments"
         )
     chosen = choose_offers(table, own)
     offers = chosen["offer"].tolist()

@@ -52,15 +52,21 @@ class Mapping(Settings):
 
 
 class Judging(Settings):
-    """When a row is no record.
+    """When a row is no record: negative or missing numbers, a second row of the same product and period, and slips.
 
     A price further than `price_factor` times from its product's median, or units further than `units_factor` times,
     are taken for slips of the decimal point.
     """
 
-    price_factor: Annotated[float, Field(gt=1)] = 10.0
-    units_factor: Annotated[float, Field(gt=1)] = 100.0
-    bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    price_factor: Annotated[float, Field(gt=1)] = Field(
+        default=10.0, description="a price so many times from its product's median is an outlier"
+    )
+    units_factor: Annotated[float, Field(gt=1)] = Field(
+        default=100.0, description="units so many times from their product's median are an outlier"
+    )
+    bad_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05, description="share of rows that may be no record before the file is refused"
+    )
 
 
 @dataclass(frozen=True)

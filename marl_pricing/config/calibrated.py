@@ -50,9 +50,12 @@ def _merge(given: Any, base: Any) -> Any:
     """`given` over `base`; a null of `given` takes what `base` says."""
     if given is None:
         return base
-    if not isinstance(given, Mapping) or not isinstance(base, Mapping):
+    if not isinstance(given, Mapping):
         return given
-    return dict(base) | {name: _merge(value, base.get(name)) for name, value in given.items()}
+    of_file = base if isinstance(base, Mapping) else {}
+    merged = {name: _merge(value, of_file.get(name)) for name, value in given.items()}
+    # What neither says is left to the defaults.
+    return dict(of_file) | {name: value for name, value in merged.items() if value is not None}
 
 
 def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""`python -m marl_pricing.calibration data=FILE out=FOLDER`: calibrate a market from sales."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+_USAGE = """Calibrate a market from sales data.
+
+usage: python -m marl_pricing.calibration data=FILE out=FOLDER [field=value …]
+       python -m marl_pricing.calibration settings=FILE.yaml [field=value …]     a file of settings
+
+Settings:
+"""
+_FOOTER = """
+A mapping is a YAML file of lines `our name: column of the file`; our names are product, seller, period, units, price,
+and where there are such category, cost, promotion, stock, currency, instruments (a list), and format (csv or parquet)
+and period_length (day, week or month, for periods that are dates).
+
+Train on the result: python train.py market=calibrated market.path=FOLDER/market.yaml"""
+
+
+def _help() -> str:
+    from marl_pricing.calibration.settings import CalibrationSettings
+
+    lines = []
+    for name, field in CalibrationSettings.model_fields.items():
+        if name == "judging":
+            for inner, own in type(field.default).model_fields.items():
+                lines.append((f"judging.{inner}={own.default}", own.description or ""))
+            continue
+        value = "FILE" if name == "data" else "FOLDER" if name == "out" else field.default
+        shown = "null" if value is None else str(value).replace("'", "").replace(" ", "")
+        lines.append((f"{name}={shown}", field.description or ""))
+    width = max(len(setting) for setting, _ in lines) + 2
+    return _USAGE + "\n".join(f"  {setting:<{width}}{told}" for setting, told in lines) + "\n" + _FOOTER
+
+
+def _settings(arguments: Sequence[str]):
+    from marl_pricing.calibration.settings import CalibrationSettings
+    from marl_pricing.config.errors import ConfigError, validate
+
+    for argument in arguments:
+        if "=" not in argument:
+            raise ConfigError(f"{argument}: accepted are settings as field=value; --help lists them")
+    try:
+        given = OmegaConf.from_dotlist(list(arguments))
+        if "settings" in given:
+            path = given.pop("settings")
+            data = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(path), given), resolve=True)
+        else:
+            data = OmegaConf.to_container(given, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+    except (OSError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
+        raise ConfigError(f"settings={path!r}: cannot be read, {reason}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"settings={path!r}: accepted are lines `field: value`")
+    # Numbers that name a seller or a category are texts.
+    for name in ("category", "data", "out", "mapping"):
+        if data.get(name) is not None:
+            data[name] = str(data[name])
+    for name in ("sellers", "leave_out"):
+        if isinstance(data.get(name), list):
+            data[name] = [str(value) for value in data[name]]
+    return validate(CalibrationSettings, {str(name): value for name, value in data.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Calibrate; 2 and a line a fault on standard error where it cannot be done."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    try:
+        import linearmodels  # noqa: F401
+        import pyblp  # noqa: F401
+        import statsmodels  # noqa: F401
+    except ImportError as error:
+        print(f"error: {error.name} is not installed: pip install 'marl-pricing[calibration]'", file=sys.stderr)
+        return 2
+    from marl_pricing.calibration.calibrate import STEPS, calibrate
+    from marl_pricing.calibration.page import sentences
+    from marl_pricing.calibration.reading import CalibrationError
+    from marl_pricing.config.errors import ConfigError
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        own = _settings(given)
+        with warnings.catch_warnings(), Progress(*columns, console=console, transient=True) as bar:
+            warnings.simplefilter("ignore")
+            task = bar.add_task("", total=len(STEPS))
+
+            def step(name: str) -> None:
+                bar.update(task, description=name, completed=STEPS.index(name))
+
+            found = calibrate(own, ["python", "-m", "marl_pricing.calibration", *given], step)
+    except (CalibrationError, ConfigError) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    for sentence in sentences(found):
+        print(sentence)
+    if found.no_backtest:
+        print(f"no back-test: {found.no_backtest}")
+    print(f"page: {own.out}/calibration.html")
+    if found.market is None:
+        return 1
+    print(
+        f"market: {own.out}/market.yaml, {len(found.market.offers)} offers, {found.market.size:,.0f} shoppers a period"
+    )
+    print(f"train on it: python train.py market=calibrated market.path={own.out}/market.yaml")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""A calibration from end to end: read, estimate, forecast, make the market, leave a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from marl_pricing.calibration import elasticity, page
+from marl_pricing.calibration.fit import fit_demand
+from marl_pricing.calibration.forecast import Backtest, backtest
+from marl_pricing.calibration.market_file import CalibratedMarket, estimates_of, make_market, write_market
+from marl_pricing.calibration.page import Findings
+from marl_pricing.calibration.panel import make_panel
+from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_mapping, read_sales
+from marl_pricing.calibration.settings import CalibrationSettings
+from marl_pricing.presentation import style
+
+STEPS = ("read", "estimate", "by group", "back-test", "market", "page")
+_PACKAGES = ("linearmodels", "pyblp", "statsmodels", "pandas", "numpy")
+
+
+def find(sales: Sales, own: CalibrationSettings, step: Callable[[str], None] = lambda _: None) -> Findings:
+    """All that a calibration finds in sales.
+
+    Args:
+        step: told the name of each of `STEPS` as it begins.
+
+    Raises:
+        CalibrationError: where the elasticity is not identified. A back-test or market that cannot be had is no error
+            here: the findings say why.
+        ConfigError: for a category, seller or number of products that the file does not have.
+    """
+    step("estimate")
+    chosen = choose_category(sales, own.category, own.leave_out)
+    panel = make_panel(chosen.table)
+    fit = fit_demand(panel, own)
+    step("by group")
+    several = panel.table["category"].nunique() > 1
+    groups = elasticity.by_category(panel.table, own.effects) if several else elasticity.by_offer(panel.table)
+    step("back-test")
+    tested: Backtest | None = None
+    no_backtest = no_market = ""
+    try:
+        tested = backtest(panel, own, fit)
+    except CalibrationError as error:
+        no_backtest = str(error)
+    step("market")
+    market: CalibratedMarket | None = None
+    try:
+        market = make_market(fit, panel.table, own)
+    except CalibrationError as error:
+        no_market = str(error)
+    return Findings(
+        chosen, panel, fit, groups, "category" if several else "offer", tested, no_backtest, market, no_market
+    )
+
+
+def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str], None] = lambda _: None) -> Findings:
+    """Read the file that the settings name, and leave in `out`: market.yaml, calibration.html, tables, figures.
+
+    Raises:
+        CalibrationError, ConfigError: one line a fault; then nothing but the quarantine file is written.
+    """
+    out = Path(own.out)
+    step("read")
+    mapping = read_mapping(own.mapping)
+    out.mkdir(parents=True, exist_ok=True)
+    sales = read_sales(own.data, mapping, own.judging, quarantine=out / "quarantine.csv")
+    found = find(sales, own, step)
+    step("page")
+    provenance = {
+        "command": shlex.join(command),
+        "file": Path(own.data).name,
+        "sha256": hashlib.sha256(Path(own.data).read_bytes()).hexdigest(),
+        "rows": sales.rows,
+        "rows_set_aside": dict(sales.reasons),
+        "category": own.category,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "settings": own.model_dump(mode="json", exclude={"data", "out", "mapping"}),
+    }
+    _leave(out, found, provenance)
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _leave(out: Path, found: Findings, provenance: dict) -> None:
+    """Write everything; an older market is taken away where there is none now."""
+    drawn = page.draw(found)
+    (out / "figures").mkdir(exist_ok=True)
+    for name, (figure, wide, _) in drawn.items():
+        _write(out / "figures" / f"{name}.png", wide)
+        _write(out / "figures" / f"{name}.svg", style.svg(figure))
+    images = {name: (wide, narrow) for name, (_, wide, narrow) in drawn.items()}
+    title = f"Calibration of {provenance['file']}" + (f", {provenance['category']}" if provenance["category"] else "")
+    _write(out / "calibration.html", page.render(found, title, provenance, images).encode())
+    _write(out / "elasticities.csv", found.groups.to_csv(index=False).encode())
+    estimates = estimates_of(found.fit)
+    _write(out / "estimates.json", json.dumps(estimates, indent=1, ensure_ascii=False).encode())
+    if found.backtest is not None:
+        _write(out / "backtest.csv", found.backtest.scores.to_csv(index=False).encode())
+        _write(out / "forecasts.csv", found.backtest.cells.to_csv(index=False).encode())
+    if found.market is None:
+        (out / "market.yaml").unlink(missing_ok=True)
+    else:
+        write_market(out / "market.yaml", found.market, estimates, provenance)
