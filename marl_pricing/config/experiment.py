@@ -11,7 +11,8 @@ from pydantic import Field
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
-from marl_pricing.config.robust import Robust, build_ambiguity
+from marl_pricing.config.robust import Robust, reach_of
+from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.mappo import Learner, make_learner
 from marl_pricing.learning.settings import LearnerSettings
 
@@ -67,10 +68,10 @@ def build(settings: ExperimentSettings) -> Experiment:
     Raises:
         ConfigError: for combinations that cannot be.
     """
-    built = build_market(settings.market, settings.traffic)
+    built = build_market(settings.market, settings.traffic, reach_of(settings.robust))
     if settings.market.prices.map == "adjust":
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
-    ambiguity = build_ambiguity(settings.robust, built)
+    built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
     return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
 
 

@@ -19,6 +19,7 @@ from marl_pricing.config.market_settings import (
     ScalePrices,
     StartRange,
 )
+from marl_pricing.config.robust import Reach
 from marl_pricing.config.traffic import Traffic, build_traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.market.types import Feature
@@ -157,7 +158,9 @@ def _build_demand(
     return shape, params
 
 
-def _build_inventory(settings: MarketSettings, spread: _Spread) -> tuple[market.InventoryShape, market.InventoryParams]:
+def _build_inventory(
+    settings: MarketSettings, spread: _Spread, delay: int
+) -> tuple[market.InventoryShape, market.InventoryParams]:
     own = settings.inventory.model_dump()
     rule = own.pop("rule")
 
@@ -171,7 +174,7 @@ def _build_inventory(settings: MarketSettings, spread: _Spread) -> tuple[market.
         rule="none" if rule == "unlimited" else rule,
         unlimited=rule == "unlimited",
         single_order=own.get("single_order", True),
-        max_lead_time=int(lead_time.max()),
+        max_lead_time=int(lead_time.max()) + delay,
         num_order_levels=len(levels),
     )
     params = market.InventoryParams(
@@ -373,22 +376,31 @@ def _stock_in_units(built: Market) -> Market:
     )
 
 
-def build_market(settings: MarketSettings, visitors: Traffic) -> Market:
+def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | None = None) -> Market:
     """The market that the settings mean.
+
+    Args:
+        reach: of candidate worlds that are to fit into it; None for those of nobody.
 
     Raises:
         ConfigError: for lists of a wrong length and for combinations that cannot be.
     """
+    reach = reach or Reach()
     spread = _Spread(settings.num_sellers, settings.num_products)
     demand_shape, demand_params = _build_demand(settings, visitors, spread)
-    inventory_shape, inventory_params = _build_inventory(settings, spread)
+    inventory_shape, inventory_params = _build_inventory(settings, spread, reach.delay)
     reward_shape, reward_params = _build_reward(settings, visitors, spread)
     if settings.prices.map == "adjust" and settings.inventory.rule == "chosen":
         raise refuse("market.prices.map", "adjust", "levels or scale with market.inventory.rule=chosen")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":
         raise refuse("market.sub_slots", settings.sub_slots, "1 with market.inventory.rule=unlimited")
     shocks = settings.shocks
-    highest = max(1.0, shocks.scale if shocks.probability > 0 else 1.0) * settings.demand_scale / settings.sub_slots
+    highest = (
+        max(1.0, shocks.scale if shocks.probability > 0 else 1.0)
+        * settings.demand_scale
+        * reach.demand
+        / settings.sub_slots
+    )
     own_traffic = build_traffic(visitors, demand_shape.num_classes, spread.num_offers, highest)
     # Benchmarks need costs and demand only: this market without prices serves to lay the grid around them.
     zeros = jnp.zeros((spread.num_offers,))

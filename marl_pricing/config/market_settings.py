@@ -249,8 +249,8 @@ class Calibration(Settings):
     """Where a calibrated market comes from, and how sure its estimates are.
 
     The estimates are those of the offers in the market: the slope in prices (logit: −1/scale; power: the elasticity)
-    and each offer's log attraction at its reference price, with their joint covariance. `slope_change` and
-    `level_change` say how far a candidate world lies from them.
+    and each offer's log attraction at its reference price; there the two are uncorrelated. `robust.worlds=calibration`
+    draws candidate worlds from their errors.
     """
 
     path: str

@@ -50,6 +50,13 @@ class Bank(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class Perturbation(Settings):
+    """Transition probabilities times e^(strength · normal draws), rows normalised again: behaviour nobody has seen."""
+
+    strength: NonNegative = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Markup(Settings):
     """A session pays 1 + strength · σ((interest − threshold) / temperature) times the posted price."""
 
@@ -73,7 +80,11 @@ class Script(Settings):
 
 
 class Traffic(Settings):
-    """Who visits. `agent_share` is α; it needs a class of agents (`market.agent`)."""
+    """Who visits. `agent_share` is α; it needs a class of agents (`market.agent`).
+
+    `mimicry`: probability that an agent's next event is drawn as a person's would be. Detectors know the kernels
+    without it and without the perturbation.
+    """
 
     model: Literal["analytic", "scripted", "chain", "bank"] = "analytic"
     sessions_per_epoch: Annotated[int, Field(ge=1)] = 10
@@ -85,6 +96,8 @@ class Traffic(Settings):
     smoothing: NonNegative = 1.0
     kinds: Annotated[int, Field(ge=1, le=16)] = 1
     human: Human = Human()
+    mimicry: Share = 0.0
+    perturbation: Perturbation = Perturbation()
     max_events: Annotated[int, Field(ge=1)] = 40
     bank: Bank = Bank()
     temperature: Positive = 0.2
@@ -111,6 +124,12 @@ class Traffic(Settings):
             raise ConfigError(f"traffic.bank.refresh=True: accepted is false {only}")
         if self.kinds > 1 and self.log is None:
             raise ConfigError(f"traffic.kinds={self.kinds}: accepted is 1 without traffic.log to find kinds in")
+        changed = [("mimicry", self.mimicry), ("perturbation.strength", self.perturbation.strength)]
+        for name, value in changed:
+            if value > 0 and not walks:
+                raise ConfigError(f"traffic.{name}={value!r}: accepted is 0 {only}, which walks no kernels")
+            if value > 0 and self.bank.source == "log":
+                raise ConfigError(f"traffic.{name}={value!r}: accepted is 0 with traffic.bank.source=log")
         if self.comparison > 0 and not walks:
             raise ConfigError(f"traffic.comparison={self.comparison!r}: accepted is 0 {only}")
         if self.markup.strength > 0 and self.model == "analytic":
@@ -219,7 +238,24 @@ def _behaviour(own: Traffic) -> _Behaviour:
     return found._replace(kinds=[matched, found.kinds[1]], global_kernels=whole)
 
 
-@lru_cache(maxsize=8)
+def _behaving(own: Traffic, found: _Behaviour) -> list[list[np.ndarray]]:
+    """Matrices of each class and kind as sessions follow them: agents that mimic people, rows that are off."""
+    human = found.global_kernels[0].matrix
+    random = np.random.default_rng(own.perturbation.seed)
+
+    def off(matrix: np.ndarray) -> np.ndarray:
+        tilted = matrix * np.exp(own.perturbation.strength * random.standard_normal(matrix.shape))
+        return tilted / tilted.sum(1, keepdims=True)
+
+    people, agents = ([kernel.matrix for kernel in kinds] for kinds in found.kinds)
+    if own.mimicry > 0:
+        agents = [(1.0 - own.mimicry) * matrix + own.mimicry * human for matrix in agents]
+    if own.perturbation.strength > 0:
+        return [[off(matrix) for matrix in people], [off(matrix) for matrix in agents]]
+    return [people, agents]
+
+
+@lru_cache(maxsize=16)
 def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax.Array, float]:
     """(parameters, purchases of a session [Y], weighted events of a person); cached: a bank takes a second."""
     own = Traffic.model_validate_json(dumped)
@@ -228,11 +264,12 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
     states = human.states
     width = max(len(kinds) for kinds in found.kinds)
     matrices = np.zeros((num_classes, width, len(states), len(states)), np.float32)
+    behaving = _behaving(own, found)
     shares = np.zeros((num_classes, width), np.float32)
     for number in range(num_classes):
         for kind in range(width):
             # Padding repeats the first kind with share 0.
-            matrices[number, kind] = found.kinds[number][kind if kind < len(found.kinds[number]) else 0].matrix
+            matrices[number, kind] = behaving[number][kind if kind < len(behaving[number]) else 0]
         shares[number, : len(found.shares[number])] = found.shares[number]
     params = traffic.SessionParams(
         kernels=_f32(matrices),
@@ -264,6 +301,13 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
         if not own.bank.refresh:
             rate, events = sessions.purchase_rate(rows), rows.weight.sum(-1).mean(-1)
     return params, rate, float(events[0])
+
+
+def mimicking(own: Traffic, num_classes: int, share: float) -> traffic.SessionParams:
+    """Sessions as `own` has them, but of agents that mimic people with another share; seen by the same detector."""
+    nominal = _sessions(own.model_dump_json(), num_classes)[0]
+    other = _sessions(own.model_copy(update={"mimicry": share}).model_dump_json(), num_classes)[0]
+    return nominal.replace(kernels=other.kernels, bank=other.bank)
 
 
 def _purchase_slots(params: traffic.SessionParams) -> int:

@@ -171,7 +171,7 @@ def _robust_one_step(learner: Learner, state: TrainState, segment: Segment, memo
     values = one_step_target(candidates.reward, value, candidates.terminated, own.gamma)
     radius = learner.ambiguity.radius_at(state.update)
     episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
-    return robust_targets(learner.ambiguity, values, radius, episodes)
+    return robust_targets(learner.ambiguity, values, radius, episodes, candidates.demand)
 
 
 def _pessimism(

@@ -32,6 +32,7 @@ class Candidates(struct.PyTreeNode):
     seen: Array  # [T, E, K, G] global states after the step, or [T, E, K, S, O] local views for a local critic
     reward: Array  # [T, E, K, S] as learners use it
     terminated: Array  # [T, E, K, S] bool
+    demand: Array | None  # [T, E, K, N] units, where the set compares worlds by them
 
 
 class Segment(struct.PyTreeNode):
@@ -89,21 +90,32 @@ def _candidate_worlds(
     update: Array | int,
     central: bool,
 ) -> tuple[MarketState, Observation, Outcome, Candidates | None]:
-    """One epoch of one market in its nominal world and in the candidate ones, from one draw of the shoppers.
+    """One epoch of one market in its nominal world and in the candidate ones, with the same random numbers.
 
     Under `algorithm_1` the candidate whose shaped rewards sum to the least is the one that happens; otherwise the
     nominal world happens, and the candidates are kept for the critic.
     """
+    update = jnp.asarray(update)
     nominal = epoch_share(params, own)
-    shares = ambiguity.candidates(nominal, jnp.asarray(update))
-    if ambiguity.mode == "algorithm_1":
-        worlds = market.step_candidates(key, shape, own, action, params, shares)
-        worst = worlds[2].shaped.sum(-1).argmin()
-        return *market.choose_world(worlds, worst), None
-    worlds = market.step_candidates(key, shape, own, action, params, jnp.concatenate([nominal[None], shares]))
-    _, seen, outcome = jax.tree.map(lambda leaf: leaf[1:], worlds)
-    candidates = Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated)
-    return *jax.tree.map(lambda leaf: leaf[0], worlds), candidates
+    shares = ambiguity.candidates(nominal, update)
+    stays = ambiguity.mode != "algorithm_1"
+    if params.variants is None:
+        # One draw of the shoppers serves the nominal share and the others.
+        together = jnp.concatenate([nominal[None], shares]) if stays else shares
+        worlds = market.step_candidates(key, shape, own, action, params, together)
+        happened, worlds = (
+            (jax.tree.map(lambda leaf: leaf[0], worlds), jax.tree.map(lambda leaf: leaf[1:], worlds))
+            if stays
+            else (None, worlds)
+        )
+    else:
+        happened = market.step(key, shape, own, action, params) if stays else None
+        worlds = market.step_variants(key, shape, own, action, params, ambiguity.variants(params, update), shares)
+    _, seen, outcome = worlds
+    if happened is None:
+        return *market.choose_world(worlds, outcome.shaped.sum(-1).argmin()), None
+    demand = outcome.demand if ambiguity.demand_metric else None
+    return *happened, Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated, demand)
 
 
 def rollout(

@@ -1,11 +1,21 @@
 """What sellers share: the market, its types, stock, reward and observation."""
 
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
-from marl_pricing.market.market import choose_world, reset, step, step_candidates
+from marl_pricing.market.market import choose_world, reset, step, step_candidates, step_variants
 from marl_pricing.market.observation import global_state, layout, observe
 from marl_pricing.market.prices import PriceParams, PriceShape
 from marl_pricing.market.reward import RewardParams, RewardShape
-from marl_pricing.market.types import Action, MarketParams, MarketShape, MarketState, Observation, Outcome, Policy
+from marl_pricing.market.types import (
+    Action,
+    MarketParams,
+    MarketShape,
+    MarketState,
+    Observation,
+    Outcome,
+    Policy,
+    Variants,
+    vary,
+)
 
 __all__ = [
     "Action",
@@ -21,6 +31,7 @@ __all__ = [
     "PriceShape",
     "RewardParams",
     "RewardShape",
+    "Variants",
     "choose_world",
     "global_state",
     "layout",
@@ -28,4 +39,6 @@ __all__ = [
     "reset",
     "step",
     "step_candidates",
+    "step_variants",
+    "vary",
 ]

@@ -22,7 +22,9 @@ from marl_pricing.market.types import (
     MarketState,
     Observation,
     Outcome,
+    Variants,
     epoch_share,
+    vary,
 )
 from marl_pricing.traffic import Conditions, Traffic, detection
 
@@ -134,6 +136,27 @@ def step_candidates(
         return jax.vmap(settle)(agent_shares, visits, left, sales, unmet)
     waves = jax.vmap(lambda share: _waves(key_traffic, shape, params, conditions, stock, share))(agent_shares)
     return jax.vmap(settle)(agent_shares, *waves)
+
+
+def step_variants(
+    key: Array,
+    shape: MarketShape,
+    state: MarketState,
+    action: Action,
+    params: MarketParams,
+    variants: Variants,
+    agent_shares: Array,
+) -> tuple[MarketState, Observation, Outcome]:
+    """The same epoch in every variant under every share of agents, with the same random numbers.
+
+    Args:
+        variants: [G] of them.  agent_shares: [C] candidates for α.
+
+    Returns:
+        As `step`, each array with a leading axis [G·C], the shares of one variant together.
+    """
+    worlds = jax.vmap(lambda own: step_candidates(key, shape, state, action, vary(params, own), agent_shares))(variants)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), worlds)
 
 
 def choose_world(worlds: Any, index: Array) -> Any:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import jax
 from flax import struct
 
-from marl_pricing.demand import DemandParams, DemandShape
+from marl_pricing.demand import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.prices import PriceParams, PriceShape
 from marl_pricing.market.reward import RewardParams, RewardShape
-from marl_pricing.traffic import TrafficParams, TrafficShape
+from marl_pricing.traffic import SessionParams, TrafficParams, TrafficShape
 
 Array = jax.Array
 Feature = Literal[
@@ -88,6 +88,18 @@ class MarketShape:
         return self.prices.map != "adjust"
 
 
+class Variants(struct.PyTreeNode):
+    """Other worlds that the same sellers might be in: what differs from the market's own numbers; None: nothing does.
+
+    Arrays are of one variant, or with a leading axis [G] of several.
+    """
+
+    demand_scale: Array | None = None  # [] factor on demand
+    delay: Array | None = None  # [] int32, epochs that orders come later; the pipeline has to be that long
+    choice: LogitParams | PowerParams | LinearParams | None = None  # demand instead of the market's own
+    sessions: SessionParams | None = None  # behaviour instead of the market's own
+
+
 class MarketParams(struct.PyTreeNode):
     """Traced half of a market: each room's numbers."""
 
@@ -96,6 +108,7 @@ class MarketParams(struct.PyTreeNode):
     inventory: InventoryParams
     prices: PriceParams
     reward: RewardParams
+    variants: Variants | None = None  # [G] worlds that a robust critic looks into; nothing else reads them
 
 
 class MarketState(struct.PyTreeNode):
@@ -159,6 +172,20 @@ class Outcome(struct.PyTreeNode):
     acted: Array  # [S] bool, was in the market during this epoch
     terminated: Array  # [S] bool, left it at its end (bankrupt or collapsed)
     truncated: Array  # [] bool, the horizon was reached
+
+
+def vary(params: MarketParams, variant: Variants) -> MarketParams:
+    """The market's numbers in one variant (arrays without the axis [G])."""
+    demand, traffic, inventory = params.demand, params.traffic, params.inventory
+    if variant.demand_scale is not None:
+        demand = demand.replace(scale=demand.scale * variant.demand_scale)
+    if variant.choice is not None:
+        demand = demand.replace(choice=variant.choice)
+    if variant.sessions is not None:
+        traffic = traffic.replace(sessions=variant.sessions)
+    if variant.delay is not None:
+        inventory = inventory.replace(lead_time=inventory.lead_time + variant.delay)
+    return params.replace(demand=demand, traffic=traffic, inventory=inventory)
 
 
 def epoch_share(params: MarketParams, state: MarketState) -> Array:

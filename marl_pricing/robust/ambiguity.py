@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from marl_pricing.market import MarketParams, Variants
 from marl_pricing.robust.sets import SetName
 
 Array = jax.Array
@@ -17,17 +19,22 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 @dataclass(frozen=True)
 class Ambiguity:
-    """The static half of a robust learner.
+    """The static half of a robust learner. Its K worlds are the market's variants [G] times shares of agents [C].
 
     Attributes:
         set: which laws over the candidate worlds are thought possible.
         mode: who chooses among them: an adversary of each seller (a robust Markov game), one `nature` against the
             shaped sum, nature by reward alone whose world then happens (`algorithm_1`), or nature once an episode
             (`fixed_world`).
-        radius: of the set; for `interval`, how far the candidates' shares of agents lie from the nominal.
-        shares: [K] candidates: offsets from the nominal share of agents if `relative`, else shares.
-        weights: [K] nominal probabilities of the candidates.
+        radius: of the set; for `interval`, how far the candidates lie from the nominal world.
+        shares: [C] candidates: offsets from the nominal share of agents if `relative`, else shares.
+        weights: [K] nominal probabilities of the worlds.
         anneal_updates: updates over which the radius grows from 0; 0 for the full radius from the start.
+        others: [G] coordinates of each of the market's variants, beside its share of agents; one empty one where the
+            market has none. They make the ground metric of `wasserstein`.
+        distances: [K, K] another ground metric.
+        demand_metric: the ground metric is how far apart the worlds' demand was, in each step.
+        labels: [K] names of the worlds.
     """
 
     set: SetName
@@ -37,11 +44,15 @@ class Ambiguity:
     relative: bool
     weights: tuple[float, ...]
     anneal_updates: int = 0
+    others: tuple[tuple[float, ...], ...] = ((),)
+    distances: tuple[tuple[float, ...], ...] | None = None
+    demand_metric: bool = False
+    labels: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def num_candidates(self) -> int:
         """K."""
-        return len(self.shares)
+        return len(self.others) * len(self.shares)
 
     def radius_at(self, update: Array) -> Array:
         """The radius [] at an update."""
@@ -52,13 +63,31 @@ class Ambiguity:
         return jnp.clip(update / self.anneal_updates, 0.0, 1.0) if self.anneal_updates else jnp.ones(())
 
     def candidates(self, nominal: Array, update: Array) -> Array:
-        """Shares of agents [K] of the candidate worlds around the nominal one [], kept in [0, 1]."""
+        """Shares of agents [C] around the nominal one [], kept in [0, 1]."""
         shares = jnp.asarray(self.shares, jnp.float32)
         if not self.relative:
-            return shares
+            if self.set != "interval":
+                return shares
+            reach = self.radius_at(update)
+            return jnp.clip(shares, nominal - reach, nominal + reach)
         return jnp.clip(nominal + self.growth(update) * shares, 0.0, 1.0)
 
+    def variants(self, params: MarketParams, update: Array) -> Variants:
+        """The market's variants [G]; an interval that grows brings demand nearer to the market's own."""
+        variants = params.variants
+        assert variants is not None
+        if self.set != "interval" or not self.anneal_updates or variants.choice is None:
+            return variants
+        growth = self.growth(update)
+
+        def nearer(other: Array, own: Array) -> Array:
+            return own + growth * (other - own)
+
+        return variants.replace(choice=jax.tree.map(nearer, variants.choice, params.demand.choice))
+
     def metric(self) -> Array:
-        """Distances [K, K] between the candidates' shares of agents, the ground metric of `wasserstein`."""
-        shares = jnp.asarray(self.shares, jnp.float32)
-        return jnp.abs(shares[:, None] - shares)
+        """Distances [K, K] between the worlds: those given, or the sum of their coordinates' differences."""
+        if self.distances is not None:
+            return jnp.asarray(self.distances, jnp.float32)
+        own = np.array([(*other, share) for other in self.others for share in self.shares])
+        return jnp.asarray(np.abs(own[:, None] - own).sum(-1), jnp.float32)

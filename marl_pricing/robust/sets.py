@@ -118,7 +118,7 @@ def wasserstein(values: Array, weights: Array, radius: Array, metric: Array) -> 
     distance falls through R; the plans on both sides are mixed to travel just R.
 
     Args:
-        metric: [K, K] distances D, 0 on the diagonal.
+        metric: [..., K, K] distances D, 0 on the diagonal.
     """
     unit = _unit(values)
     count = values.shape[-1]
@@ -130,10 +130,12 @@ def wasserstein(values: Array, weights: Array, radius: Array, metric: Array) -> 
         distance = (moved * metric).sum(-1)
         return (weights[:, None] * moved).sum(-2), (weights * distance).sum(-1, keepdims=True)
 
-    nearest = jnp.where(metric > 0, metric, jnp.inf).min()
+    nearest = jnp.where(metric > 0, metric, jnp.inf).min((-2, -1))[..., None]
     low = jnp.zeros_like(unit[..., :1])
     # Beyond 1 / the least distance no mass moves.
-    low, high = _bisect(low, low + 1.001 / nearest, lambda price: plan(price)[1] > radius)
+    low, high = _bisect(
+        low, low + jnp.where(jnp.isfinite(nearest), 1.001 / nearest, 1.0), lambda price: plan(price)[1] > radius
+    )
     (far, far_distance), (near, near_distance) = plan(low), plan(high)
     gap = far_distance - near_distance
     share = jnp.clip((radius - near_distance) / jnp.where(gap > 0, gap, 1.0), 0.0, 1.0)
@@ -145,7 +147,7 @@ def worst_law(name: SetName, values: Array, weights: Array, radius: Array, metri
 
     Args:
         values: [..., K] value of each candidate world.  weights: [K] nominal probabilities, above 0, sum one.
-        radius: [] ≥ 0.  metric: [K, K], for `wasserstein`.
+        radius: [] ≥ 0.  metric: [..., K, K], for `wasserstein`.
 
     Returns:
         [..., K] probabilities. No gradient flows through them.
@@ -154,7 +156,7 @@ def worst_law(name: SetName, values: Array, weights: Array, radius: Array, metri
     if name == "wasserstein":
         if metric is None:
             raise ValueError("robust.metric=None: accepted are distances [K, K] between the worlds for 'wasserstein'")
-        if metric.shape != (weights.size, weights.size):
+        if metric.shape[-2:] != (weights.size, weights.size):
             raise ValueError(f"robust.metric of shape {metric.shape}: accepted is {(weights.size, weights.size)}")
         law = wasserstein(values, weights, radius, metric)
     else:

@@ -18,25 +18,42 @@ from marl_pricing.robust.sets import worst_law
 Array = jax.Array
 
 
-def robust_targets(ambiguity: Ambiguity, values: Array, radius: Array, episodes: Array) -> tuple[Array, Array]:
+def demand_distances(demand: Array) -> Array:
+    """Ground metric [..., K, K] over demand samples: Σ_j |D_kj − D_lj| over the worlds' mean total demand.
+
+    Args:
+        demand: [..., K, N] units.
+    """
+    apart = jnp.abs(demand[..., :, None, :] - demand[..., None, :, :]).sum(-1)
+    return apart / jnp.maximum(demand.sum(-1).mean(-1), 1e-6)[..., None, None]
+
+
+def robust_targets(
+    ambiguity: Ambiguity, values: Array, radius: Array, episodes: Array, demand: Array | None = None
+) -> tuple[Array, Array]:
     """Targets of every step, and the law behind them.
 
     Args:
         values: [T, E, K, S] r_k + γ V(s'_k) of each candidate and seller, in units of the learner's reward.
         radius: [].
         episodes: [T, E] int32, number of the step's episode within the segment, from 0 to at most T.
+        demand: [T, E, K, N] units in each world, for an ambiguity with `demand_metric`.
 
     Returns:
         (targets [T, E, S], laws [T, E, K, S] over the candidates).
     """
     weights = jnp.asarray(ambiguity.weights, jnp.float32)
 
-    def worst(values: Array) -> Array:
-        metric = ambiguity.metric() if ambiguity.set == "wasserstein" else None
+    metric = None
+    if ambiguity.set == "wasserstein":
+        metric = ambiguity.metric() if demand is None else demand_distances(demand)
+
+    def worst(values: Array, metric: Array | None = metric) -> Array:
         return worst_law(ambiguity.set, values, weights, radius, metric)
 
     if ambiguity.mode == "per_seller":
-        law = jnp.moveaxis(worst(jnp.moveaxis(values, -2, -1)), -1, -2)
+        by_seller = metric[:, :, None] if metric is not None and metric.ndim > 2 else metric
+        law = jnp.moveaxis(worst(jnp.moveaxis(values, -2, -1), by_seller), -1, -2)
     else:
         together = values.sum(-1)  # [T, E, K]: nature is against the sum of all
         if ambiguity.mode == "fixed_world":

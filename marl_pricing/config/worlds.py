@@ -1,0 +1,166 @@
+"""The candidate worlds that robust settings mean: an ambiguity, and a market that holds the worlds' numbers."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import qmc
+
+from marl_pricing import demand
+from marl_pricing.config.errors import refuse
+from marl_pricing.config.market import Market
+from marl_pricing.config.market_settings import Calibration
+from marl_pricing.config.robust import Robust, World
+from marl_pricing.config.traffic import Traffic, mimicking
+from marl_pricing.market import Variants
+from marl_pricing.robust import Ambiguity
+
+_SEED = 0
+# A slope keeps its sign in every world that is drawn.
+_FLATTEST = 0.2
+
+
+def _shares(own: Robust, world: World | None) -> tuple[tuple[float, ...], bool]:
+    """(shares of agents or offsets from the nominal one, whether they are offsets)."""
+    if world is None:
+        return (0.0,), True
+    if world.values is not None:
+        return world.shares, False
+    count = own.num_candidates
+    if own.set == "interval":
+        return tuple(float(value) for value in np.linspace(-own.radius, own.radius, count)), True
+    return tuple(float(value) for value in np.linspace(own.low, own.high, count)), False
+
+
+def draw_errors(count: int, width: int, radius: float | None) -> np.ndarray:
+    """Errors [count, width] in standard errors; the first row is no error at all.
+
+    Args:
+        radius: of a box that they fill evenly; None draws them from the normal law. Both by a Sobol sequence with a
+            fixed seed, so that a configuration means one set of worlds.
+    """
+    power = int(np.ceil(np.log2(max(count - 1, 1))))
+    points = qmc.Sobol(width, seed=_SEED).random_base2(power)[: count - 1]
+    if radius is not None:
+        drawn = radius * (2.0 * points - 1.0)
+    else:
+        from scipy.stats import norm
+
+        drawn = norm.ppf(np.clip(points, 1e-6, 1.0 - 1e-6))
+    return np.concatenate([np.zeros((1, width)), drawn])
+
+
+def calibrated_choice(
+    choice: demand.LogitParams | demand.PowerParams, told: Calibration, errors: np.ndarray
+) -> demand.LogitParams | demand.PowerParams:
+    """Demand where the estimates are off by `errors` [1 + N] standard errors: of the slope, and of each offer's level.
+
+    Agents' slope is off by the same share as people's. An offer's level is its log attraction at its reference price,
+    so that a wrong slope leaves demand there as it is.
+    """
+    steeper = max((told.slope + told.slope_error * errors[0]) / told.slope, _FLATTEST)
+    shift = jnp.asarray(np.asarray(told.level_error) * errors[1:], jnp.float32)
+    if isinstance(choice, demand.PowerParams):
+        return choice.replace(elasticity=choice.elasticity * steeper, popularity=choice.popularity * jnp.exp(shift))
+    price = jnp.asarray(told.reference_price, jnp.float32)
+    scale = choice.scale / steeper
+    utility = (choice.quality - price) / choice.scale[:, None]
+    outside = choice.outside / steeper
+    return choice.replace(scale=scale, outside=outside, quality=price + scale[:, None] * (utility + shift))
+
+
+def _calibration(built: Market, own: Robust, told: Calibration | None) -> tuple[list[tuple[float, ...]], list]:
+    """(coordinates of each world, in standard errors, and its demand)."""
+    if told is None:
+        raise refuse("robust.worlds", "calibration", "another factor in a market without estimates (market=calibrated)")
+    choice = built.params.demand.choice
+    assert isinstance(choice, (demand.LogitParams, demand.PowerParams))
+    radius = own.radius if own.set == "interval" else None
+    errors = draw_errors(own.num_candidates, 1 + len(told.products), radius)
+    return [tuple(row) for row in errors.tolist()], [calibrated_choice(choice, told, row) for row in errors]
+
+
+def build_ambiguity(
+    own: Robust, built: Market, told: Calibration | None, visitors: Traffic
+) -> tuple[Market, Ambiguity | None]:
+    """The market with its candidate worlds, and the ambiguity about them; None for the plain learner.
+
+    Args:
+        told: how sure a calibrated market's estimates are.
+
+    Raises:
+        ConfigError: for worlds that mean nothing in this market.
+    """
+    if own.set == "none" or own.radius == 0.0:
+        return built, None
+    worlds = {world.factor: world for world in own.worlds}
+    shape = built.shape
+    if shape.demand.num_classes < 2 and {"agent_share", "kernels"} & set(worlds):
+        factor = next(name for name in ("agent_share", "kernels") if name in worlds)
+        accepted = "'none', or robust.worlds of other factors," if factor == "agent_share" else "other factors"
+        field, value = ("robust.set", own.set) if factor == "agent_share" else ("robust.worlds", factor)
+        raise refuse(field, value, f"{accepted} in a market without agents (market.agent=null)")
+    if "lead_time" in worlds and (shape.inventory.unlimited or shape.inventory.rule == "none"):
+        raise refuse("robust.worlds", "lead_time", "other factors where nothing is reordered (market.inventory.rule)")
+    if "kernels" in worlds and (visitors.model not in ("chain", "bank") or visitors.bank.source == "log"):
+        raise refuse("robust.worlds", "kernels", "other factors without sessions that are drawn from kernels")
+    if "kernels" in worlds and visitors.bank.refresh:
+        raise refuse("robust.worlds", "kernels", "other factors with traffic.bank.refresh=true")
+    shares, relative = _shares(own, worlds.get("agent_share"))
+    factors = [world for world in own.worlds if world.factor != "agent_share"]
+    columns: list[list[tuple[tuple[float, ...], str, dict]]] = []
+    for world in factors:
+        if world.factor == "calibration":
+            where, choices = _calibration(built, own, told)
+            column = [
+                (place, f"estimates {number}", {"choice": choice})
+                for number, (place, choice) in enumerate(zip(where, choices, strict=True))
+            ]
+        else:
+            column = [_other(world.factor, value, built, visitors) for value in world.values or []]
+        columns.append(column)
+    combinations = list(product(*columns)) if columns else [()]
+    others, variants, names = [], [], []
+    for combination in combinations:
+        others.append(tuple(number for place, _, _ in combination for number in place))
+        names.append(", ".join(name for _, name, _ in combination))
+        variants.append(Variants(**{key: value for _, _, change in combination for key, value in change.items()}))
+    if columns:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variants)
+        built = built._replace(params=built.params.replace(variants=stacked))
+    labels = [
+        ", ".join(filter(None, [name, _share_label(share, relative) if "agent_share" in worlds else ""]))
+        for name in names
+        for share in shares
+    ]
+    count = len(labels)
+    return built, Ambiguity(
+        set=own.set,
+        mode=own.mode,
+        radius=own.radius,
+        shares=shares,
+        relative=relative,
+        weights=(1.0 / count,) * count,
+        anneal_updates=own.anneal_updates,
+        others=tuple(others),
+        distances=tuple(map(tuple, own.metric)) if isinstance(own.metric, list) else None,
+        demand_metric=own.metric == "demand",
+        labels=tuple(labels),
+    )
+
+
+def _share_label(share: float, relative: bool) -> str:
+    return f"agents {share:+.3g}" if relative else f"agents {share:.3g}"
+
+
+def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple[tuple[float, ...], str, dict]:
+    """(coordinate, name, change) of one value of a factor."""
+    if factor == "demand_scale":
+        return (float(np.log(value)),), f"demand x{value:g}", {"demand_scale": jnp.float32(value)}
+    if factor == "lead_time":
+        return (float(value),), f"orders {value:+g}", {"delay": jnp.int32(value)}
+    sessions = mimicking(visitors, built.shape.demand.num_classes, value)
+    return (float(value),), f"mimicry {value:g}", {"sessions": sessions}
