@@ -4,7 +4,7 @@ WORKDIR /app
 # Dependencies first: they change less often than the code.
 COPY pyproject.toml constraints.txt README.md ./
 COPY marl_pricing/__init__.py marl_pricing/__init__.py
-RUN pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt '.[calibration]'
 COPY . .
 RUN pip install --no-cache-dir --no-deps -e .
 VOLUME /app/runs

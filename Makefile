@@ -6,10 +6,13 @@ DEMO := runs/demo_$(STAMP)
 
 .PHONY: demo test lint bench tensorboard clean
 
-# Trains competitive and cooperative sellers, evaluates both, prints the path of the report.
+# Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, evaluates both,
+# prints the path of the report.
+MARKET := market.path=$(DEMO)/calibration/market.yaml
 demo: $(INSTALLED)
-	$(BIN)/python train.py experiment=competitive run.folder=$(DEMO)/competitive
-	$(BIN)/python train.py experiment=cooperative run.folder=$(DEMO)/cooperative
+	$(BIN)/python -m marl_pricing.calibration settings=examples/grocery/calibration.yaml out=$(DEMO)/calibration
+	$(BIN)/python train.py experiment=grocery $(MARKET) name=competitive run.folder=$(DEMO)/competitive
+	$(BIN)/python train.py experiment=grocery $(MARKET) name=cooperative market.reward.omega=0 run.folder=$(DEMO)/cooperative
 	$(BIN)/python evaluate.py run=$(DEMO)/competitive run=$(DEMO)/cooperative out=$(DEMO)/evaluation
 
 # The whole suite: style, types, tests.

@@ -43,8 +43,8 @@ class Dynamics:
         persistence_test: likelihood-ratio test of there being no level, but noise that does not last (two parameters
             fewer, one at its edge, so that p-values are too high).
         volatility_test: likelihood-ratio test of nothing but counting noise against noise that does not last.
-        season_test: Wald test of all harmonics, errors clustered by period and, where there are enough, by offer; None
-            where no season was estimated.
+        season_test: Wald test of all harmonics, errors clustered by period and by offer; None where no season was
+            estimated, or with too few offers for so many terms.
         season_told_from_trend: there are at least two whole seasons.
         constants: per offer, its mean log demand beside price and season.
         constant_errors: per offer, standard error of that under the estimated level.
@@ -82,21 +82,26 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
         return np.zeros(0), None
     names = [f"season{number}" for number in range(2 * harmonics)]
     terms = pd.DataFrame(season_terms(table["period"].to_numpy(), length, harmonics), table.index, names)
-    own_offers = table["offer"].nunique()
     panel = pd.concat([table, terms], axis=1).set_index(["offer", "period"])
     try:
         fit = PanelOLS(panel["residual"], panel[names], entity_effects=True).fit(
             # Levels persist within an offer, and a period's weather is common to all.
             cov_type="clustered",
             cluster_time=True,
-            cluster_entity=own_offers > len(names),
+            cluster_entity=True,
             auto_df=False,
             count_effects=False,
+            group_debias=True,
         )
     except (AbsorbingEffectError, ValueError):  # fewer periods than terms
         return np.zeros(2 * harmonics), None
-    wald = fit.wald_test(np.eye(len(names)))
-    return fit.params.to_numpy(float), Test(float(wald.stat), len(names), float(wald.pval))
+    coefficients, free = fit.params.to_numpy(float), table["offer"].nunique() - len(names)
+    if free < 1:
+        return coefficients, None
+    # Clusters are as few as offers: Hotelling's law instead of the chi-square, which rejects far too often.
+    wald = float(fit.wald_test(np.eye(len(names))).stat)
+    ratio = wald * free / (len(names) * (free + len(names) - 1))
+    return coefficients, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 
 
 def _inside(raw: np.ndarray) -> np.ndarray:

@@ -99,7 +99,7 @@ def fit_logit(
                 "within the nest apart from demand; accepted is form=logit"
             )
         data["nesting_ids"] = np.ones(len(table))
-        if np.ptp(count) > 0:
+        if np.ptp(count) > 0 or not effects:
             excluded.append(count)
     data |= {f"demand_instruments{number}": values for number, values in enumerate(excluded)}
     offers = int(data["product_ids"].max()) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -169,7 +170,7 @@ def test_demand_samples_make_a_metric() -> None:
     run = jax.jit(lambda radius: robust_targets(own, values, radius, episodes, samples)[0], compiler_options=QUICK)
     got = [np.asarray(run(jnp.float32(radius))) for radius in (0.0, 0.05, 0.2, 5.0)]
     np.testing.assert_allclose(got[0], values.mean(2), rtol=1e-5, atol=1e-6)
-    assert all((b <= a + 1e-5).all() and (b < a).any() for a, b in zip(got, got[1:], strict=False))
+    assert all((b <= a + 1e-5).all() and (b < a).any() for a, b in pairwise(got))
     np.testing.assert_allclose(got[-1], values.min(2), rtol=1e-5, atol=1e-5)
     # One cell by hand: a metric given as a matrix is the same.
     cell = np.asarray(demand_distances(samples[3, 1]))
@@ -201,7 +202,8 @@ def test_variants_that_say_nothing_change_nothing() -> None:
         (["robust=kl", "robust.worlds=[{factor:demand_scale,values:[1]}]"], "values that make at least 2 worlds"),
         (["robust=kl", "robust.num_candidates=33", f"robust.worlds=[agent_share,{SCALES}]"], "at most 64 combinations"),
         (["robust=interval", f"robust.worlds=[{SCALES}]"], "robust.set='interval': accepted is another set"),
-        (["robust=interval", f"robust.worlds=[agent_share,{SCALES}]", "robust.anneal_updates=3"], "robust.anneal_updates=3"),
+        (["robust=interval", f"robust.worlds=[agent_share,{SCALES}]", "robust.anneal_updates=3"],
+         "robust.anneal_updates=3"),
         (["robust=kl", f"robust.worlds=[{DELAYS}]", "market/inventory=unlimited"], "other factors where nothing is"),
         (["robust=kl", f"robust.worlds=[{KERNELS}]", "traffic=analytic"], "without sessions that are drawn"),
         (["robust=kl", f"robust.worlds=[{KERNELS}]", "traffic.bank.refresh=true"], "traffic.bank.refresh=true"),
@@ -210,7 +212,8 @@ def test_variants_that_say_nothing_change_nothing() -> None:
         (["robust=wasserstein", "robust.metric=[[0,1],[1,0]]"], "accepted is a matrix of 5 rows of 5"),
         (["robust=wasserstein", "robust.num_candidates=2", "robust.metric=[[0,1],[2,0]]"], "robust.metric[0][1]=1.0"),
         (["robust=wasserstein", "robust.num_candidates=2", "robust.metric=[[0,1],[-1,0]]"], "robust.metric[1][0]=-1"),
-        (["traffic=analytic", "market.agent=null", "traffic.agent_share=0", "+traffic.mimicry=0.5"], "traffic.mimicry=0.5"),
+        (["traffic=analytic", "market.agent=null", "traffic.agent_share=0", "+traffic.mimicry=0.5"],
+         "traffic.mimicry=0.5"),
     ],
 )  # fmt: skip
 def test_worlds_that_cannot_be_are_refused(overrides: list[str], told: str) -> None:
