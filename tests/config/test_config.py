@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from marl_pricing.config import ConfigError
+from marl_pricing.equilibrium import static
 from tests.markets import LEVELS, LOGIT, THRESHOLD, UNLIMITED, make, one_shot
 
 NAN = float("nan")
@@ -150,3 +152,18 @@ def test_a_grid_around_the_equilibrium_has_its_ends_and_refuses_a_market_without
     demand = {"model": "power", "base": 0.01, "elasticity": -0.5, "reference_price": 1.0}
     with pytest.raises(ConfigError, match=r"market.prices.around_equilibrium=0.1: .*ever higher prices"):
         make(demand=demand, prices={"map": "levels", "around_equilibrium": 0.1})
+
+
+def test_stock_in_periods_is_in_periods_of_expected_demand() -> None:
+    stock = {
+        "rule": "threshold", "in_periods": True, "initial_stock": 4.0, "reorder_point": [2.0, 3.0],
+        "order_quantity": 1.5, "lead_time": 2,
+    }  # fmt: skip
+    own = make(inventory=stock, demand={"model": "logit", "quality": [2.0, 1.8], "scale": 0.25})
+    per_epoch = static.demand_at(*own, np.full(2, 1.8))  # the middle of 1.1 … 2.5 is where episodes begin
+    for name, periods in (("initial_stock", 4.0), ("reorder_point", [2.0, 3.0]), ("order_quantity", 1.5)):
+        np.testing.assert_array_equal(getattr(own.params.inventory, name), np.ceil(periods * per_epoch - 1e-6))
+    with pytest.raises(ConfigError, match="period"):
+        make(season={"period": 3.0, "cosine": [0.1, 0.1], "sine": [0.0, 0.0]})
+    with pytest.raises(ConfigError, match=r"market\.season\.sine=\[\]: accepted is a list as long as cosine, 1"):
+        make(season={"cosine": [0.1]})

@@ -99,3 +99,39 @@ def test_gradients_of_the_logit_are_finite_where_offers_are_missing() -> None:
     gradient = jax.grad(total)(jnp.array([1.5, 1.5]))
     assert np.isfinite(gradient).all()
     assert gradient[1] == 0
+
+
+def test_a_nest_is_berrys_formula() -> None:
+    """One nest (Berry 1994, eq. 24): within-nest shares times the nest's share against the outside option."""
+    demand = {"model": "logit", "quality": [2.0, 1.7], "scale": 0.25, "outside": 0.3, "nesting": 0.6}
+    got = rates(make(demand=demand), [1.5, 1.3], [1.2, 0.8])[0]
+    utility = (np.array([2.0, 1.7]) - [1.5, 1.3]) / 0.25 + np.log([1.2, 0.8])
+    within_nest = np.exp(utility / 0.4)
+    nest = within_nest.sum() ** 0.4
+    exact = within_nest / within_nest.sum() * nest / (nest + np.exp(0.3 / 0.25))
+    np.testing.assert_allclose(got, exact, rtol=2e-5)
+    plain = rates(make(demand=demand | {"nesting": 0.0}), [1.5, 1.3], [1.2, 0.8])[0]
+    np.testing.assert_allclose(plain, softmax([2.0, 1.7], [1.5, 1.3], 0.25, [1.2, 0.8], 0.3), rtol=2e-5)
+    # A nest of one offer is no nest, and one that nobody can buy from sells nothing.
+    alone = rates(make(demand=demand), [1.5, 1.3], available=[True, False])[0]
+    np.testing.assert_allclose(alone, [softmax([2.0], [1.5], 0.25, outside=0.3)[0], 0.0], rtol=2e-5)
+    np.testing.assert_array_equal(rates(make(demand=demand), [1.5, 1.3], available=[False, False])[0], [0.0, 0.0])
+
+
+def test_agents_may_have_a_nest_of_their_own() -> None:
+    demand = {"model": "logit", "quality": [2.0, 1.7], "scale": 0.25}
+    own = rates(make(demand=demand, agent={"nesting": 0.5}), [1.5, 1.3])
+    np.testing.assert_allclose(own[0], softmax([2.0, 1.7], [1.5, 1.3], 0.25), rtol=2e-5)
+    assert own[1, 0] / own[1, 1] == pytest.approx((own[0, 0] / own[0, 1]) ** 2, rel=1e-4)
+
+
+def test_cross_elasticity_is_in_the_others_mean_log_price() -> None:
+    demand = {"model": "power", "base": 0.05, "elasticity": -2.0, "cross_elasticity": 0.8, "reference_price": 2.0}
+    own = make(demand=demand, num_sellers=3)
+    prices = np.array([2.0, 2.6, 1.5])
+    logs = np.log(prices / 2.0)
+    others = (logs.sum() - logs) / 2
+    exact = 0.05 * np.exp(-2.0 * logs + 0.8 * others)
+    np.testing.assert_allclose(rates(own, prices)[0], exact, rtol=1e-5)
+    # Beyond half and twice the reference another's price says no more.
+    np.testing.assert_allclose(rates(own, [2.0, 4.0, 2.0])[0, 0], rates(own, [2.0, 40.0, 2.0])[0, 0], rtol=1e-6)

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marl_pricing import market
 from marl_pricing.demand import level
-from tests.markets import make, within
+from tests.markets import UNLIMITED, make, within
 
 PATHS, STEPS = 4000, 60
 
@@ -97,3 +98,51 @@ def test_the_share_of_shocked_epochs_is_the_renewal_ratio() -> None:
 def test_a_certain_shock_never_ends_and_an_impossible_one_never_begins() -> None:
     assert (shocked(1.0, 1, 20, 4) == 3.0).all()
     assert make(shocks={"probability": 0.0, "duration": 3, "scale": 3.0}).shape.demand.shocks is False
+
+
+def test_a_season_is_its_harmonics() -> None:
+    season = {"period": 26.0, "start": 5.0, "cosine": [0.3, 0.1], "sine": [-0.2, 0.0]}
+    own = make(season=season)
+    assert own.shape.demand.season and own.shape.demand.level_moves
+    epochs = np.arange(60)
+    angle = 2 * np.pi * (epochs + 5.0) / 26.0
+    exact = np.exp(0.3 * np.cos(angle) - 0.2 * np.sin(angle) + 0.1 * np.cos(2 * angle))
+    got = level.season_factor(jnp.asarray(epochs), own.params.demand.season)
+    np.testing.assert_allclose(got, exact, rtol=1e-4)
+    assert make().params.demand.season is None
+
+
+def test_noise_has_mean_one_and_does_not_last() -> None:
+    own = make(level={"noise": [0.3, 0.0]})
+    assert own.shape.demand.noisy_level and not own.shape.demand.moving_level
+    keys = jax.random.split(jax.random.key(2), 20_000)
+    drawn = np.asarray(jax.vmap(lambda key: level.noise_factor(key, own.params.demand))(keys))
+    spread = np.sqrt(np.exp(0.3**2) - 1)
+    assert within(drawn[:, 0].mean(), 1.0, spread / np.sqrt(20_000))
+    assert within(np.log(drawn[:, 0]).std(), 0.3, 0.3 / np.sqrt(40_000))
+    np.testing.assert_array_equal(drawn[:, 1], 1.0)
+
+
+def test_season_and_noise_move_the_markets_demand() -> None:
+    """Mean orders of an epoch follow the season; with noise their variance is above Poisson's by (mean)² (e^ν² − 1)."""
+    own = make(
+        season={"period": 8.0, "cosine": [0.5], "sine": [0.0]}, level={"noise": 0.3}, inventory=UNLIMITED,
+        demand={"model": "power", "base": 0.1, "elasticity": -2.0, "reference_price": 1.1},
+        traffic={"model": "analytic", "sessions_per_epoch": 100}, episode_length=8,
+    )  # fmt: skip
+    action = market.Action(jnp.zeros((2, 1), jnp.int32))  # the lowest price is the reference
+
+    def one(key):
+        state, _ = market.reset(key, *own)
+
+        def epoch(state, key):
+            state, _, outcome = market.step(key, own.shape, state, action, own.params)
+            return state, outcome.demand[0]
+
+        return jax.lax.scan(epoch, state, jax.random.split(key, 8))[1]
+
+    demand = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), PATHS)))
+    mean = 10.0 * np.exp(0.5 * np.cos(2 * np.pi * np.arange(8) / 8))
+    variance = mean + mean**2 * (np.exp(0.09) - 1)
+    assert within(demand.mean(0), mean, np.sqrt(variance / PATHS))
+    np.testing.assert_allclose(demand.var(0), variance, rtol=0.12)
