@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.trials import Trials
 from marl_pricing.doors import run_hydra, say_errors
 
 
@@ -22,48 +24,29 @@ class EvaluationSettings(Settings):
     rules: list[str]
     guests: bool
     out: str | None
+    evaluation: Literal["report", "robustness"]
+    trials: Trials
 
 
 def _load(folder: Path, which: str, names: list[str]):
     """A run as the evaluation takes it: market, learned policies of every seed, provenance."""
-    import jax
-
-    from marl_pricing import config
     from marl_pricing.evaluation.evaluate import RunToEvaluate
-    from marl_pricing.learning import runs
-    from marl_pricing.learning.parallel import Program
-    from marl_pricing.learning.policy import learned_policy
+    from marl_pricing.studies.single import load_run
 
-    text = runs.read_config(folder)
-    settings = config.from_yaml(text, str(folder / runs.CONFIG))
-    # The devices of the training machine need not be here.
-    here = settings.model_copy(update={"learner": settings.learner.model_copy(update={"devices": "auto"})})
-    experiment = config.build(here)
-    program = Program(experiment.learner)
-    with runs.Checkpoints(folder) as checkpoints:
-        update = checkpoints.find(which)
-        state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
-    actors = jax.device_get(state.learnable.actor)
-    provenance = runs.read_provenance(folder)
-    name = settings.name
+    run = load_run(folder, which)
+    name = run.settings.name
     if name in names:
         name = f"{name} ({folder.name})"
     if name in names:
         raise refuse("run", str(folder), "every run folder once")
-
-    def policies(greedy: bool):
-        count = settings.learner.num_seeds
-        own = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], actors) for seed in range(count)]
-        return [learned_policy(experiment.learner, parameters, greedy=greedy) for parameters in own]
-
     return RunToEvaluate(
         name=name,
-        shape=experiment.market.shape,
-        params=experiment.market.params,
-        policies={"greedy": policies(True), "sampled": policies(False)},
-        config_text=text,
-        versions=provenance["versions"] | {"revision": provenance["revision"], "update": str(update)},
-        command=provenance["command"],
+        shape=run.experiment.market.shape,
+        params=run.experiment.market.params,
+        policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
+        config_text=run.config_text,
+        versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
+        command=run.provenance["command"],
     )
 
 
@@ -72,6 +55,10 @@ def _evaluate(config: DictConfig) -> None:
     if not data["run"]:  # type: ignore[index,call-overload]
         raise ConfigError("run=[]: accepted is at least one run folder, as run=PATH")
     settings = validate(EvaluationSettings, data)  # type: ignore[arg-type]
+
+    if settings.evaluation == "robustness":
+        print(f"report: {_try(settings)}")
+        return
 
     from marl_pricing.evaluation.evaluate import evaluate
     from marl_pricing.policies import RULES
@@ -93,6 +80,21 @@ def _evaluate(config: DictConfig) -> None:
         progress=True,
     )
     print(f"report: {report}")
+
+
+def _try(settings: EvaluationSettings) -> Path:
+    """Try the runs in worlds that they were not trained for."""
+    from marl_pricing.studies.study import evaluate_robustness
+
+    return evaluate_robustness(
+        [Path(folder) for folder in settings.run],
+        settings.checkpoint,
+        settings.trials,
+        Path(settings.out) if settings.out else Path(settings.run[0]) / "robustness",
+        episodes=settings.episodes,
+        seed=settings.seed,
+        command=shlex.join(["python", *sys.argv]),
+    )
 
 
 def _gather_runs(arguments: list[str]) -> list[str]:

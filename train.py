@@ -36,12 +36,19 @@ def _run(config: DictConfig) -> int:
     data = OmegaConf.to_container(config, resolve=True)
     assert isinstance(data, dict)
     resume = data.pop("resume")
-    if resume is None:
-        settings = settings_of.read_settings(data)  # type: ignore[arg-type]
-    else:
+    if resume is not None:
         others = _given(list(hydra.core.hydra_config.HydraConfig.get().overrides.task))
         if others:
             raise settings_of.ConfigError(f"resume={resume!r}: accepted is nothing beside it, not {others[0]!r}")
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
+    provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
+    if data["study"] is not None or (resume is not None and (Path(resume) / "study.yaml").is_file()):
+        return _study(data, resume, provenance)  # type: ignore[arg-type]
+    data.pop("study")
+    if resume is None:
+        settings = settings_of.read_settings(data)  # type: ignore[arg-type]
+        folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)
+    else:
         folder = Path(resume)
         settings = settings_of.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
     _start_devices(settings.learner.devices)
@@ -52,45 +59,42 @@ def _run(config: DictConfig) -> int:
         )
     if distributed and not jax.distributed.is_initialized():
         jax.distributed.initialize()
-    experiment = settings_of.build(settings)
 
-    from jax.experimental import multihost_utils
+    from marl_pricing.studies.single import train_run
 
-    from marl_pricing.learning.parallel import Program
-    from marl_pricing.learning.training import Schedule, train
-
-    try:
-        program = Program(experiment.learner)
-    except ValueError as error:  # more devices than there are
-        raise settings_of.ConfigError(str(error)) from None
-    if resume is None:
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
-        folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)
-        provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
-        if jax.process_index() == 0:
-            runs.create(folder, settings_of.to_yaml(settings), provenance | {"revision": revision()})
-    if distributed:
-        multihost_utils.sync_global_devices("run folder")
-    own = settings.learner
-    say = print if jax.process_index() == 0 else (lambda *_, **__: None)
-    say(
-        f"{settings.name}: {settings.market.num_sellers} sellers, {own.num_seeds} seed(s), {own.num_envs} environments "
-        f"on {program.mesh.size} device(s); {folder}",
-        flush=True,
-    )
-    _, complete = train(
-        program,
-        experiment.market.params,
-        folder,
-        Schedule(settings.run.report_every, settings.run.checkpoint_every),
-        resume=resume is not None,
-        tensorboard=settings.run.tensorboard,
-    )
-    if complete:
-        say(f"trained: {folder}\nlook at it: python evaluate.py run={folder}")
-    else:
-        say(f"stopped and saved; go on with: python train.py resume={folder}")
+    new = None if resume is not None else provenance | {"revision": revision()}
+    complete = train_run(settings, folder, new, share=distributed)
+    if jax.process_index() == 0:
+        print(
+            f"trained: {folder}\nlook at it: python evaluate.py run={folder}"
+            if complete
+            else f"stopped and saved; go on with: python train.py resume={folder}",
+            flush=True,
+        )
+    if not complete:
         raise SystemExit(0)  # also out of a multirun
+    return 0
+
+
+def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any]) -> int:
+    """Train and evaluate a study, or go on with one."""
+    from marl_pricing.config.study import read_study
+
+    if resume is None:
+        read_study(data)  # before anything else is loaded
+    _start_devices(data["learner"]["devices"])
+
+    from marl_pricing.studies import study
+
+    if resume is None:
+        folder = Path(data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
+        complete = study.start_study(data, folder, provenance | {"revision": revision()})
+    else:
+        folder = Path(resume)
+        complete = study.continue_study(folder)
+    if not complete:
+        print(f"stopped and saved; go on with: python train.py resume={folder}", flush=True)
+        raise SystemExit(0)
     return 0
 
 

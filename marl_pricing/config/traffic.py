@@ -303,10 +303,11 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
     return params, rate, float(events[0])
 
 
-def mimicking(own: Traffic, num_classes: int, share: float) -> traffic.SessionParams:
-    """Sessions as `own` has them, but of agents that mimic people with another share; seen by the same detector."""
+def behaving_otherwise(own: Traffic, num_classes: int, **changes: Any) -> traffic.SessionParams:
+    """Sessions as `own` has them, but with another mimicry or perturbation; seen by the same detector."""
     nominal = _sessions(own.model_dump_json(), num_classes)[0]
-    other = _sessions(own.model_copy(update={"mimicry": share}).model_dump_json(), num_classes)[0]
+    changed = Traffic.model_validate(own.model_dump() | changes)
+    other = _sessions(changed.model_dump_json(), num_classes)[0]
     return nominal.replace(kernels=other.kernels, bank=other.bank)
 
 

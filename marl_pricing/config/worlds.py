@@ -14,7 +14,7 @@ from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
 from marl_pricing.config.robust import Robust, World
-from marl_pricing.config.traffic import Traffic, mimicking
+from marl_pricing.config.traffic import Traffic, behaving_otherwise
 from marl_pricing.market import Variants
 from marl_pricing.robust import Ambiguity
 
@@ -162,5 +162,5 @@ def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple
         return (float(np.log(value)),), f"demand x{value:g}", {"demand_scale": jnp.float32(value)}
     if factor == "lead_time":
         return (float(value),), f"orders {value:+g}", {"delay": jnp.int32(value)}
-    sessions = mimicking(visitors, built.shape.demand.num_classes, value)
+    sessions = behaving_otherwise(visitors, built.shape.demand.num_classes, mimicry=value)
     return (float(value),), f"mimicry {value:g}", {"sessions": sessions}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -62,10 +61,10 @@ def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Ar
     )
 
 
-@partial(jax.jit, static_argnames=("shape", "act", "num_episodes"))
-def _play(
+def play_episodes(
     key: Array, shape: MarketShape, params: MarketParams, act: Any, parameters: Any, memory: Any, num_episodes: int
 ) -> Record:
+    """Episodes of a policy given by its parts, to be part of a compiled program; see `play`."""
     key_market, key_policy = jax.random.split(key)
 
     def episode(number: Array) -> Record:
@@ -87,6 +86,9 @@ def _play(
         return jax.lax.scan(epoch, first, jnp.arange(shape.episode_length))[1]
 
     return jax.vmap(episode)(jnp.arange(num_episodes))
+
+
+_play = jax.jit(play_episodes, static_argnames=("shape", "act", "num_episodes"))
 
 
 def play(key: Array, shape: MarketShape, params: MarketParams, policy: Policy, num_episodes: int) -> Record:

@@ -10,24 +10,25 @@ import jax
 
 from marl_pricing.learning import actions
 from marl_pricing.learning.mappo import Learner
-from marl_pricing.market import Action, MarketParams, MarketState, Observation, Policy
+from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
 
 Array = jax.Array
 
 
 @lru_cache(maxsize=64)
-def _functions(learner: Learner, greedy: bool) -> tuple[Callable[[], Any], Callable[..., Any]]:
-    # Cached, so that policies of one learner are one static argument and share a compiled program.
+def _functions(actor: NetworkSpec, shape: MarketShape, greedy: bool) -> tuple[Callable[[], Any], Callable[..., Any]]:
+    # Cached, so that policies of one network and market are one static argument and share a compiled program.
     def start() -> Array:
-        return learner.actor.start(1)[0]
+        return actor.start(1)[0]
 
     def act(
         parameters: Any, key: Array, memory: Array, observation: Observation, state: MarketState, params: MarketParams
     ) -> tuple[Action, Array]:
-        logits, memories = learner.actor.step(parameters, observation.local[None], memory[None])
-        heads = actions.split_heads(learner.shape, logits[0], observation.order_mask)
+        logits, memories = actor.step(parameters, observation.local[None], memory[None])
+        heads = actions.split_heads(shape, logits[0], observation.order_mask)
         indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
-        return actions.to_action(learner.shape, heads, indices), memories[0]
+        return actions.to_action(shape, heads, indices), memories[0]
 
     return start, act
 
@@ -39,5 +40,5 @@ def learned_policy(learner: Learner, parameters: Any, *, greedy: bool) -> Policy
         parameters: the actor's, without an axis of seeds.
         greedy: the most probable action; otherwise a draw.
     """
-    start, act = _functions(learner, greedy)
+    start, act = _functions(learner.actor, learner.shape, greedy)
     return Policy(f"learned ({'greedy' if greedy else 'sampled'})", parameters, start, act)

@@ -3,5 +3,6 @@
 from marl_pricing.robust.ambiguity import MODES, Ambiguity, Mode
 from marl_pricing.robust.sets import SETS, SetName, worst_law, worst_value
 from marl_pricing.robust.targets import robust_targets
+from marl_pricing.robust.world import World
 
-__all__ = ["MODES", "SETS", "Ambiguity", "Mode", "SetName", "robust_targets", "worst_law", "worst_value"]
+__all__ = ["MODES", "SETS", "Ambiguity", "Mode", "SetName", "World", "robust_targets", "worst_law", "worst_value"]

@@ -125,7 +125,10 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
     [
         ("market.foo=1", "market.foo=1: there is no such setting"),
         ("+market.foo=1", "market.foo=1: there is no such setting"),
-        ("experiment=nope", "experiment=nope: accepted is competitive, cooperative, formal, logit_duopoly, mixed"),
+        (
+            "experiment=nope",
+            "experiment=nope: accepted is competitive, cooperative, formal, grocery, logit_duopoly, mixed",
+        ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("learner.devices=3", "learner.num_envs=64: accepted is a multiple of learner.devices"),
         ("resume={root}/docs", "docs: is no run folder"),
