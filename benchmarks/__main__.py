@@ -23,6 +23,7 @@ GROUPS = {
     "training": "whole updates of recurrent MAPPO",
     "env": "the PettingZoo environment in a Python loop",
     "cell": "the GRU's gradient against lax.scan's",
+    "robust": "whole updates with 1 to 17 candidate worlds against plain ones (not in the default table)",
     "costs": "a step's cost against sessions, offers, candidates and markets, and a figure of it under docs/figures "
     "(not in the default table)",
     "blocks": "rows of a gradient block (not in the default table)",
@@ -36,13 +37,14 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
 
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    from benchmarks import market, pettingzoo_env, traffic, training
+    from benchmarks import market, pettingzoo_env, robust, traffic, training
 
     functions = {
         "market": market.rows,
         "traffic": traffic.rows,
         "costs": traffic.cost_rows,
         "training": training.rows,
+        "robust": robust.rows,
         "env": pettingzoo_env.rows,
         "cell": lambda repeats: training.cell_rows(3 * repeats),
         "blocks": training.block_rows,

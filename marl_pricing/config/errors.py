@@ -45,6 +45,7 @@ _ACCEPTED = {
     "model_type": "a group of settings",
     "model_attributes_type": "a group of settings",
     "dict_type": "a group of settings",
+    "string_pattern_mismatch": "a text like {pattern}",
 }
 
 # A value of the wrong kind; a field that may be a number or a list fails once for each.
@@ -94,6 +95,8 @@ def _sentence(field: str, errors: list[Mapping[str, Any]]) -> str:
 def _names(data: Any) -> set[str]:
     if isinstance(data, Mapping):
         return {str(name) for name in data} | {name for value in data.values() for name in _names(value)}
+    if isinstance(data, (list, tuple)):
+        return {name for value in data for name in _names(value)}
     return set()
 
 

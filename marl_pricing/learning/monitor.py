@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Monitor:
         *,
         tensorboard: bool = True,
         quiet: bool = False,
+        worlds: Sequence[str] = (),
     ) -> None:
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
         self._num_updates, self._steps_per_update = num_updates, steps_per_update
@@ -72,6 +74,9 @@ class Monitor:
             from tensorboardX import SummaryWriter
 
             self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1 if start else None)
+            if worlds and not start:
+                rows = "\n".join(f"| {number} | {name} |" for number, name in enumerate(worlds))
+                self._writer.add_text("robust/worlds", f"| candidate | world |\n|---|---|\n{rows}")
         self._console = Console(quiet=quiet, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -136,6 +141,9 @@ class Monitor:
                 writer.add_scalar(f"{tag}/mean", float(value.mean()), update)
                 for seller, own in enumerate(value):
                     writer.add_scalar(f"{tag}/seller_{seller}", float(own), update)
+        chosen = np.array([float(value) for name, value in mean.items() if name.startswith("candidate_")])
+        if chosen.size:
+            self._chosen(chosen, update)
         writer.add_scalar("speed/market_steps_per_second", rate, update)
         counts = measures["price_counts"][:, -1].sum(0)
         for seller, own in enumerate(counts):
@@ -147,6 +155,21 @@ class Monitor:
 
             writer.add_image("strategy", strategy_figure(self._history, self._price_range), update, dataformats="HWC")
         writer.flush()
+
+    def _chosen(self, weights: np.ndarray, update: int) -> None:
+        """How much weight each candidate world got, as a histogram over their numbers."""
+        number = np.arange(weights.size)
+        self._writer.add_histogram_raw(
+            "robust/candidates",
+            min=-0.5,
+            max=weights.size - 0.5,
+            num=float(weights.sum()),
+            sum=float((weights * number).sum()),
+            sum_squares=float((weights * number**2).sum()),
+            bucket_limits=(number + 0.5).tolist(),
+            bucket_counts=weights.tolist(),
+            global_step=update,
+        )
 
     def _histogram(self, tag: str, counts: np.ndarray, update: int) -> None:
         low, high = self._price_range

@@ -115,6 +115,7 @@ def train(
             prices,
             tensorboard=tensorboard and first_process,
             quiet=quiet or not first_process,
+            worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
         ) as monitor:
             while done < own.num_updates and not interrupted:
                 state, measures = step(state, stacked)

@@ -18,6 +18,8 @@ def settings(*overrides: str) -> dict[str, Any]:
         data = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     assert isinstance(data, dict)
     data.pop("resume")
+    if data["study"] is None:
+        data.pop("study")
     return data  # type: ignore[return-value]
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from marl_pricing.robust import SETS, Ambiguity, worst_law, worst_value
+from marl_pricing.robust.targets import demand_distances
 
 KNOWN = json.loads((Path(__file__).parents[1] / "known_answers" / "robust_operators.json").read_text())
 EXPECTATION, CHAIN = KNOWN["expectation"], KNOWN["two_state_chain"]
@@ -192,3 +194,32 @@ def test_wasserstein_needs_a_metric() -> None:
         worst_value("wasserstein", jnp.zeros(2), jnp.full(2, 0.5), jnp.float32(0.1))
     with pytest.raises(ValueError, match=r"robust\.metric of shape \(3, 3\): accepted is \(2, 2\)"):
         worst_value("wasserstein", jnp.zeros(2), jnp.full(2, 0.5), jnp.float32(0.1), line(3))
+
+
+def test_the_wasserstein_law_is_as_far_away_as_pot_says() -> None:
+    """The worst law's exact W₁ distance from the nominal one (POT's network simplex) is the radius, unless all mass
+    already lies on the worst world; metrics on a line, in the plane, and of demand samples."""
+    random = np.random.default_rng(5)
+    plane, units = random.normal(size=(7, 2)), random.poisson(8.0, (7, 4))
+    metrics = [
+        np.asarray(line(7), np.float64),
+        np.linalg.norm(plane[:, None] - plane, axis=-1),
+        np.asarray(demand_distances(jnp.asarray(units, jnp.float32)), np.float64),
+    ]
+    for metric in metrics:
+        for radius in (0.02, 0.3, 1.5):
+            values, weights = random.normal(size=7), random.dirichlet(np.ones(7))
+            law = worst_law(
+                "wasserstein", jnp.asarray(values, jnp.float32), jnp.asarray(weights, jnp.float32),
+                jnp.float32(radius), jnp.asarray(metric, jnp.float32),
+            )  # fmt: skip
+            law = np.asarray(law, np.float64) / np.asarray(law, np.float64).sum()
+            apart = ot.emd2(weights, law, metric)
+            furthest = ot.emd2(weights, np.eye(7)[values.argmin()], metric)
+            assert apart == pytest.approx(min(radius, furthest), rel=2e-3, abs=1e-4)
+            # No law on the way there is worse: the linear program over POT's couplings.
+            exact = linprog(
+                np.tile(values, 7), A_ub=metric.reshape(1, -1), b_ub=[radius],
+                A_eq=np.kron(np.eye(7), np.ones(7)), b_eq=weights,
+            ).fun  # fmt: skip
+            assert law @ values == pytest.approx(exact, abs=1e-4)

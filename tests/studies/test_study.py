@@ -1,0 +1,104 @@
+"""A study: all of its runs, then the page; stopped and continued, it ends the same."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from marl_pricing.config import ConfigError
+from marl_pricing.config.study import read_study
+from marl_pricing.learning import parallel, runs
+from marl_pricing.studies import study
+from tests.doors.compose import settings
+from tests.learning.helpers import QUICK
+
+TINY = [
+    "traffic.model=analytic", "market.num_sellers=2", "market.num_products=1", "market.episode_length=6", "learner.num_seeds=2",
+    "learner.num_envs=4", "learner.num_steps=6", "learner.num_updates=2", "learner.num_minibatches=2",
+    "learner.num_epochs=1", "learner.hidden_size=8", "learner.devices=1", "run.tensorboard=false",
+    "run.checkpoint_every=1", "run.report_every=1", "study.episodes=2",
+    "study.trials.agent_shares=[0.0,0.8]", "study.trials.processes=[]", "study.trials.demand_scales=[]",
+    "study.trials.mimicry=[]", "study.trials.perturbations=[]", "study.trials.delays=[]",
+]  # fmt: skip
+TWO = (
+    "study.runs=[{name:plain,change:{market:{reward:{omega:0.0}}}},"
+    "{name:robust,against:plain,change:{market:{reward:{omega:0.0}},robust:{set:interval,radius:0.2}}}]"
+)
+PROVENANCE = {"command": "python train.py", "versions": {}, "revision": "test"}
+
+
+def small(*overrides: str) -> dict:
+    return settings("experiment=robustness_study", *TINY, *overrides)
+
+
+def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> None:
+    own, found = read_study(settings("experiment=robustness_study"))
+    by_name = {run.name: settings for run, settings in zip(own.runs, found, strict=True)}
+    assert len(found) == 8
+    for name, one in by_name.items():
+        assert one.name == name
+        assert one.learner.num_seeds == 10 and one.traffic.process.kind == "static"
+        assert one.market.reward.omega == (0.0 if name.startswith("cooperative") else 1.0)
+        assert (one.robust.set == "none") == (name in ("cooperative", "competitive"))
+    budgets = {one.learner.model_dump_json() for one in found}
+    assert len(budgets) == 1
+
+
+def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert study.start_study(small(TWO), whole, PROVENANCE)
+    shutil.copytree(whole, broken)
+    for name in ("robust", "evaluation"):  # as a stop in the middle leaves it
+        shutil.rmtree(broken / name)
+    calls: list[str] = []
+    real = study.train_run
+    monkeypatch.setattr(study, "train_run", lambda *given: False)
+    assert not study.continue_study(broken)  # Ctrl-C in the second run
+    assert not (broken / "evaluation").exists()
+    monkeypatch.setattr(study, "train_run", lambda *given: calls.append(given[1].name) or real(*given))
+    assert study.continue_study(broken)
+    assert calls == ["robust"]  # what was trained is not trained again
+    for name in ("plain", "robust"):
+        pd.testing.assert_frame_equal(*(pd.read_csv(f / name / runs.METRICS) for f in (whole, broken)))
+    one, other = (pd.read_csv(folder / "evaluation" / "summary.csv") for folder in (whole, broken))
+    pd.testing.assert_frame_equal(one, other)
+    assert (whole / "evaluation" / "robustness.html").is_file()
+    gains = one[one["measure"] == "worst_gain"]
+    assert gains["run"].tolist() == ["robust"] and gains["against"].tolist() == ["plain"] and gains["seeds"].item() == 2
+    with pytest.raises(runs.RunError, match=r"is not empty; continue a study with resume="):
+        study.start_study(small(TWO), whole, PROVENANCE)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("study.runs=[]", "study.runs"),
+        ("study.runs=[{name:a},{name:a}]", "study.runs=['a', 'a']: accepted is different names"),
+        ("study.runs=[{name:a,against:b},{name:b}]", "study.runs[0].against='b': accepted is a run before it"),
+        ("study.runs=[{name:a,change:{market:{sellers:3}}}]", "study run a: market.sellers=3"),
+        ("study.runs=[{name:a,change:{robust:{set:interval,radius:-1}}}]", "study run a: robust.radius=-1"),
+        ("study.runs=[{name:'../a'}]", "study.runs[0].name='../a': accepted is a text like"),
+        ("study.episodes=0", "study.episodes=0"),
+        ("study.evaluation=weather", "study.evaluation='weather'"),
+        ("study.trials.agent_shares=[2]", "study.trials.agent_shares"),
+        ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
+    ],
+)
+def test_studies_that_cannot_be_are_refused_before_anything_is_written(
+    tmp_path: Path, override: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        study.start_study(small(override), tmp_path / "study", PROVENANCE)
+    assert told in str(caught.value)
+    assert not (tmp_path / "study").exists()
+
+
+def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
+    (tmp_path / study.STUDY).write_text("name: x\n")
+    assert study.is_study(tmp_path) and not study.is_study(tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"study\.yaml: is no study"):
+        study.continue_study(tmp_path)
