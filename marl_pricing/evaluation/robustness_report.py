@@ -129,6 +129,11 @@ def _interval(row: Mapping[str, Any], scale: float = 1.0, digits: int = 2, unit:
     return f"{text} ({scale * row['low']:.{digits}f} to {scale * row['high']:.{digits}f})"
 
 
+def _turned(row: Mapping[str, Any]) -> dict[str, float]:
+    """The same with the other sign."""
+    return {"value": -row["value"], "low": -row["high"], "high": -row["low"]}
+
+
 def sentences(runs: Sequence[Tried], summary: pd.DataFrame, bases: dict[str, dict[str, float]]) -> list[str]:
     """What came of it, in a few sentences made from the summary."""
     told = []
@@ -150,14 +155,14 @@ def sentences(runs: Sequence[Tried], summary: pd.DataFrame, bases: dict[str, dic
         gain, base = own[key], bases[run.name][key]
         where = "at the worst share of agents" if key == "worst_share_gain" else "in the worst world"
         sure = np.isfinite(gain["low"])
-        what = "gains" if sure and gain["low"] > 0 else "loses" if sure and gain["high"] < 0 else "differs by"
+        what = "gains" if sure and gain["low"] > 0 else "loses" if sure and gain["high"] < 0 else "is not told apart:"
         scale = -100.0 if what == "loses" else 100.0
         ends = sorted((scale * gain["low"] / base, scale * gain["high"] / base))
         size = f"{scale * gain['value'] / base:.1f} %" + (f" ({ends[0]:.1f} to {ends[1]:.1f})" if sure else "")
-        told.append(
-            f"{run.name} {what} {size} {where} on {run.against}, for {_interval(price, 100.0, 1, ' %')} of its profit "
-            "in the world of training."
-        )
+        dearer = price["value"] > 0
+        part = _interval(price, 100.0, 1, " %") if dearer else _interval(_turned(price), 100.0, 1, " %")
+        cost = f"it costs {part} of" if dearer else f"it adds {part} to"
+        told.append(f"{run.name} {what} {size} {where} on {run.against}; {cost} the profit in the world of training.")
     return told
 
 

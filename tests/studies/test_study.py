@@ -16,7 +16,8 @@ from tests.doors.compose import settings
 from tests.learning.helpers import QUICK
 
 TINY = [
-    "traffic.model=analytic", "market.num_sellers=2", "market.num_products=1", "market.episode_length=6", "learner.num_seeds=2",
+    "traffic.model=analytic", "market.num_sellers=2", "market.num_products=1", "market.episode_length=6",
+    "learner.num_seeds=2",
     "learner.num_envs=4", "learner.num_steps=6", "learner.num_updates=2", "learner.num_minibatches=2",
     "learner.num_epochs=1", "learner.hidden_size=8", "learner.devices=1", "run.tensorboard=false",
     "run.checkpoint_every=1", "run.report_every=1", "study.episodes=2",
