@@ -1,0 +1,244 @@
+"""Exact values where stock matters: finite stock sold slot by slot, and one seller that sets price and order.
+
+Everything is float64 on the host or in JAX: figures to compare with, not something that a training step computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import softmax
+
+Array = np.ndarray
+_PRICE_TOLERANCE = 1e-12
+_MOST_STATES = 200_000
+
+
+@dataclass(frozen=True)
+class FiniteStock:
+    """Sellers of one product each with stock that is never replenished; one shopper comes a slot.
+
+    Logit demand with an outside option of utility 0: seller i is chosen with probability proportional to
+    exp((quality_i - price_i) / scale). What is left at the end is worth nothing.
+
+    Attributes:
+        quality, cost: [S] money.  scale: money, above 0.
+        slots: T, shoppers that come, one after the other.  stock: [S] units at the start.
+    """
+
+    quality: tuple[float, ...]
+    cost: tuple[float, ...]
+    scale: float
+    slots: int
+    stock: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.quality) == len(self.cost) == len(self.stock) > 0:
+            raise ValueError("quality, cost, stock: accepted are lists of one length, a number a seller")
+        if not self.scale > 0 or self.slots < 1 or min(self.stock) < 0:
+            raise ValueError(
+                f"scale={self.scale!r}, slots={self.slots!r}, stock={self.stock!r}: accepted are a scale above 0, at "
+                "least one slot and stock of 0 or more"
+            )
+        if np.prod(np.array(self.stock) + 1) > _MOST_STATES:
+            raise ValueError(f"stock={self.stock!r}: accepted are at most {_MOST_STATES:,} combinations of stock")
+
+
+@dataclass(frozen=True)
+class FiniteStockValue:
+    """Values [S] (or their sum alone, for the joint optimum) and first prices [S] from the start; NaN for a seller
+    without stock."""
+
+    value: Array
+    first_prices: Array
+
+
+def _grid(own: FiniteStock) -> Array:
+    """All combinations of stock [S, n_1 + 1, …, n_S + 1]."""
+    return np.indices(tuple(stock + 1 for stock in own.stock))
+
+
+def _after_sale(value: Array, seller: int) -> Array:
+    """`value` [·, n_1 + 1, …] in the state in which that seller has one unit less; as it is where it has none."""
+    axis = seller + 1  # after that of whose value it is
+    shifted = np.roll(value, 1, axis=axis)
+    first = [slice(None)] * value.ndim
+    first[axis] = slice(0, 1)
+    shifted[tuple(first)] = value[tuple(first)]
+    return shifted
+
+
+def _chances(own: FiniteStock, prices: Array, stock: Array) -> Array:
+    """Choice probabilities [S, …] of the sellers that have stock."""
+    extra = (1,) * (stock.ndim - 1)
+    quality = np.reshape(own.quality, (-1, *extra))
+    utility = np.where(stock > 0, (quality - prices) / own.scale, -np.inf)
+    return softmax(np.concatenate([utility, np.zeros((1, *utility.shape[1:]))]), axis=0)[:-1]
+
+
+def _solve_prices(own: FiniteStock, stock: Array, first_order, start: Array) -> Array:
+    """The fixed point of `first_order(chances) -> prices`, damped, in all states at once."""
+    prices = start
+    for _ in range(100_000):
+        wanted = first_order(_chances(own, prices, stock))
+        change = np.where(stock > 0, wanted - prices, 0.0)
+        prices = prices + 0.5 * change
+        if np.abs(change).max() < _PRICE_TOLERANCE:
+            return prices
+    raise ValueError("prices: the first-order conditions did not settle, so that no equilibrium is reported")
+
+
+def markov_perfect(own: FiniteStock) -> FiniteStockValue:
+    """The Markov-perfect equilibrium by backward induction over slots and stock.
+
+    In a state, seller i gains g_i = p_i - c_i + V_i(n - e_i) - V_i(n) by its own sale and h_ij = V_i(n - e_j) - V_i(n)
+    by j's; its first-order condition is g_i (1 - s_i) - Σ_j s_j h_ij = μ.
+
+    Raises:
+        ValueError: where the conditions do not settle.
+    """
+    stock = _grid(own)
+    sellers = range(len(own.stock))
+    extra = (1,) * len(own.stock)
+    cost = np.reshape(own.cost, (-1, *extra))
+    value = np.zeros(stock.shape)
+    prices = np.broadcast_to(cost + own.scale, stock.shape).astype(float)
+    for _ in range(own.slots):
+        by_sale = np.stack([_after_sale(value, j) - value for j in sellers], 1)  # [of whom, whose sale, …]
+        ownly = np.stack([by_sale[i, i] for i in sellers])
+
+        def first_order(chances: Array, by_sale: Array = by_sale, ownly: Array = ownly) -> Array:
+            rivals = np.einsum("ij...,j...->i...", by_sale, chances) - ownly * chances
+            return cost - ownly + (own.scale + rivals) / (1.0 - chances)
+
+        prices = _solve_prices(own, stock, first_order, prices)
+        chances = _chances(own, prices, stock)
+        margin = np.where(stock > 0, prices - cost, 0.0)
+        value = value + chances * margin + np.einsum("ij...,j...->i...", by_sale, chances)
+    at: tuple[Any, ...] = (slice(None), *own.stock)
+    first = np.where(np.array(own.stock) > 0, prices[at], np.nan)
+    return FiniteStockValue(value[at], first)
+
+
+def joint_optimum(own: FiniteStock) -> FiniteStockValue:
+    """The most that the sellers can earn together, and their first prices.
+
+    With one value for all, every offer has the same margin over its cost and the value of the unit that it gives up,
+    m (1 - Σ s) = μ.
+
+    Raises:
+        ValueError: where the conditions do not settle.
+    """
+    stock = _grid(own)
+    sellers = range(len(own.stock))
+    extra = (1,) * len(own.stock)
+    cost = np.reshape(own.cost, (-1, *extra))
+    value = np.zeros((1, *stock.shape[1:]))
+    prices = np.broadcast_to(cost + own.scale, stock.shape).astype(float)
+    for _ in range(own.slots):
+        given_up = np.concatenate([value - _after_sale(value, j) for j in sellers])
+
+        def first_order(chances: Array, given_up: Array = given_up) -> Array:
+            return cost + given_up + own.scale / (1.0 - chances.sum(0))
+
+        prices = _solve_prices(own, stock, first_order, prices)
+        chances = _chances(own, prices, stock)
+        margin = np.where(stock > 0, prices - cost - given_up, 0.0)
+        value = value + (chances * margin).sum(0)
+    at: tuple[Any, ...] = (slice(None), *own.stock)
+    first = np.where(np.array(own.stock) > 0, prices[at], np.nan)
+    return FiniteStockValue(value[at], first)
+
+
+@dataclass(frozen=True)
+class PriceAndOrder:
+    """One seller that sets a price and an order in each period; unmet demand is lost.
+
+    Attributes:
+        demand: [K, D] probabilities of 0, 1, … units in a period at each price.
+        prices: [K] money.  orders: [Q] units that may be ordered, decided with the price and usable next period.
+        unit_cost: money per unit, paid when ordered.  holding: money per unit left at the end of a period.
+        penalty: money per unit of unmet demand.
+        gamma: discount a period, below 1.  most_stock: units beyond which what arrives is thrown away.
+    """
+
+    demand: Array
+    prices: Array
+    orders: Array
+    unit_cost: float
+    holding: float
+    penalty: float
+    gamma: float
+    most_stock: int
+
+    def __post_init__(self) -> None:
+        chances = np.asarray(self.demand)
+        if chances.ndim != 2 or len(chances) != len(self.prices):
+            raise ValueError(f"demand of shape {chances.shape}: accepted is a row a price, {len(self.prices)}")
+        if np.any(chances < 0) or np.abs(chances.sum(1) - 1.0).max() > 1e-6:
+            raise ValueError("demand: accepted are rows of probabilities that sum to 1")
+        if not 0 <= self.gamma < 1:
+            raise ValueError(f"gamma={self.gamma!r}: accepted is a number from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class PriceAndOrderValue:
+    """Value [X] of each stock at the start of a period, and the best price and order [X] there."""
+
+    value: Array
+    price: Array
+    order: Array
+
+
+@partial(jax.jit, static_argnames="sweeps")
+def _iterate(
+    value: jax.Array, reward: jax.Array, left: jax.Array, orders: jax.Array, gamma: float, cost: float, sweeps: int
+):
+    """(value after so many sweeps, its last change, [X, K, Q] of each action)."""
+    top = value.size - 1
+    following = jnp.minimum(jnp.arange(top + 1)[:, None] + orders, top)
+
+    def action_values(value: jax.Array) -> jax.Array:
+        return (reward[:, :, None] - cost * orders) + gamma * jnp.einsum("xky,yq->xkq", left, value[following])
+
+    def sweep(_: int, carry: tuple[jax.Array, jax.Array]):
+        value, _change = carry
+        after = action_values(value).max((1, 2))
+        return after, jnp.abs(after - value).max()
+
+    value, change = jax.lax.fori_loop(0, sweeps, sweep, (value, jnp.inf))
+    return value, change, action_values(value)
+
+
+def price_and_order(own: PriceAndOrder, tolerance: float = 1e-9) -> PriceAndOrderValue:
+    """The best value and policy by value iteration, within `tolerance` of the fixed point.
+
+    Raises:
+        ValueError: where it does not settle in 100,000 sweeps.
+    """
+    units, demand = np.arange(own.most_stock + 1), np.arange(own.demand.shape[1])
+    sold = np.minimum(units[:, None], demand)  # [X, D]
+    remaining = units[:, None] - sold
+    money = own.prices[None, :, None] * sold[:, None] - own.penalty * (demand - sold)[:, None]
+    money = money - own.holding * remaining[:, None]
+    reward = (own.demand[None] * money).sum(-1)
+    left = np.zeros((len(units), len(own.prices), len(units)))
+    for x in units:
+        np.add.at(left[x].T, remaining[x], own.demand.T)
+    with jax.enable_x64(True):
+        value = jnp.zeros(len(units))
+        arrays = (jnp.asarray(reward), jnp.asarray(left), jnp.asarray(np.asarray(own.orders, int)))
+        for _ in range(1_000):
+            value, change, by_action = _iterate(value, *arrays, own.gamma, own.unit_cost, 100)
+            if float(change) * own.gamma / (1.0 - own.gamma) < tolerance:
+                flat = np.asarray(by_action).reshape(len(units), -1).argmax(1)
+                price, order = np.divmod(flat, len(own.orders))
+                return PriceAndOrderValue(
+                    np.asarray(value), np.asarray(own.prices)[price], np.asarray(own.orders)[order]
+                )
+    raise ValueError("value iteration did not settle in 100,000 sweeps")

@@ -1,0 +1,247 @@
+"""What replenishment can cost at best: one offer, lost sales or backorders, a lead time.
+
+The timing is the literature's (Zipkin 2008): an order is decided before the demand of a period and is on hand at the
+start of the period `lead_time` later. A *chosen* quantity of the market has that lead time; a replenishment *rule*
+decides after the sales of an epoch, so that the market's lead time is one more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+Array = jax.Array
+_TAIL = 1e-10
+_MOST_ENTRIES = 30_000_000
+
+
+@dataclass(frozen=True)
+class Replenishment:
+    """A single-offer stock problem.
+
+    Attributes:
+        demand: [D] probabilities of 0, 1, … units in a period, independent of each other.
+        holding: money per unit left at the end of a period.
+        penalty: money per unit of demand that was not served in a period.
+        lead_time: periods, at least 1 with lost sales.
+    """
+
+    demand: np.ndarray
+    holding: float
+    penalty: float
+    lead_time: int
+
+    def __post_init__(self) -> None:
+        own = np.asarray(self.demand, float)
+        if own.ndim != 1 or own.size < 2 or np.any(own < 0) or abs(own.sum() - 1.0) > 1e-6:
+            raise ValueError("demand: accepted are probabilities of 0, 1, … units that sum to 1")
+        for name in ("holding", "penalty"):
+            value = getattr(self, name)
+            if not np.isfinite(value) or value < 0:
+                raise ValueError(f"{name}={value!r}: accepted is a number of at least 0")
+        if self.lead_time < 0:
+            raise ValueError(f"lead_time={self.lead_time!r}: accepted is a whole number of at least 0")
+
+    @property
+    def mean(self) -> float:
+        """Units a period."""
+        return float(self.demand @ np.arange(len(self.demand)))
+
+
+def poisson(rate: float) -> np.ndarray:
+    """Probabilities of a Poisson law, cut where less than 1e-10 is left."""
+    top = int(stats.poisson.isf(_TAIL, rate)) + 1
+    chances = stats.poisson.pmf(np.arange(top + 1), rate)
+    return chances / chances.sum()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule and what it costs.
+
+    Attributes:
+        name: base_stock, capped_base_stock or s_S.
+        level: order-up-to level S, units of on hand plus on order.
+        cost: money a period, on average.
+        cap: largest order of a capped rule.  point: s, an order is placed where the position is below it.
+    """
+
+    name: str
+    level: int
+    cost: float
+    cap: int | None = None
+    point: int | None = None
+
+
+# Lost sales. The state is (on hand, due next, due after that, …): stock x and L - 1 orders that are on the way.
+
+
+@dataclass(frozen=True)
+class _LostSales:
+    """A lost-sales problem as arrays: X levels of stock, orders of 0 … Q - 1."""
+
+    cost: Array  # [X] of a period that starts with x on hand
+    chances: Array  # [X, X] of what is left of x
+    shape: tuple[int, ...]  # of the states, (X, Q, …, Q)
+    orders: int  # Q
+
+
+def _lost_sales(own: Replenishment, most_ordered: int | None) -> _LostSales:
+    if own.lead_time < 1:
+        raise ValueError(f"lead_time={own.lead_time!r}: accepted is at least 1 with lost sales")
+    most = int(np.searchsorted(np.cumsum(own.demand), 0.999)) if most_ordered is None else most_ordered
+    horizon = own.mean * (own.lead_time + 1)
+    top = int(np.ceil(horizon + 5.0 * np.sqrt(max(horizon, 1.0))))
+    shape = (top + 1, *(most + 1,) * (own.lead_time - 1))
+    if np.prod(shape) * (most + 1) > _MOST_ENTRIES:
+        raise ValueError(
+            f"lead_time={own.lead_time!r}: accepted is less with orders up to {most}: {np.prod(shape):,} states are "
+            "too many for value iteration"
+        )
+    units, demand = np.arange(top + 1), np.arange(len(own.demand))
+    left = np.maximum(units[:, None] - demand, 0)
+    unmet = np.maximum(demand - units[:, None], 0)
+    cost = (own.demand * (own.holding * left + own.penalty * unmet)).sum(1)
+    chances = np.zeros((top + 1, top + 1))
+    np.add.at(chances, (np.repeat(units, demand.size), left.ravel()), np.tile(own.demand, units.size))
+    return _LostSales(jnp.asarray(cost), jnp.asarray(chances), shape, most + 1)
+
+
+@partial(jax.jit, static_argnames="orders")
+def _sweep(value: Array, cost: Array, chances: Array, order: Array | None, orders: int) -> Array:
+    """One step of value iteration over the states [X, Q, …]; the best order, or the one given for each state."""
+    top = chances.shape[0] - 1
+    # Next on hand: what is left plus what is due; cut at the top, which no sensible policy reaches.
+    place = jnp.minimum(jnp.arange(top + 1)[:, None] + jnp.arange(orders), top)
+    # [x, due next, due after that, …, order]; at L = 1 the order itself is due next.
+    following = jnp.tensordot(chances, value[place], axes=1)
+    chosen = following.min(-1) if order is None else jnp.take_along_axis(following, order[..., None], -1)[..., 0]
+    return cost.reshape(-1, *(1,) * (value.ndim - 1)) + chosen
+
+
+def _average_cost(problem: _LostSales, order: np.ndarray | None, tolerance: float, most_sweeps: int = 20_000) -> float:
+    """Average cost a period, the middle of bounds that are `tolerance` apart (Odoni 1969).
+
+    Only states that can come up from the empty one count: a rule that never orders so much never sees the others.
+    """
+    given = None if order is None else jnp.asarray(order)
+    value = jnp.zeros(problem.shape)
+    for sweep in range(most_sweeps):
+        after = _sweep(value, problem.cost, problem.chances, given, problem.orders)
+        if sweep % 10 == 9:
+            change = after - value
+            low, high = float(change.min()), float(change.max())
+            if high - low < tolerance:
+                return 0.5 * (low + high)
+        value = after - after.ravel()[0]
+    raise ValueError(f"value iteration did not settle in {most_sweeps:,} sweeps")
+
+
+def best_cost(own: Replenishment, *, most_ordered: int | None = None, tolerance: float = 2e-5) -> float:
+    """Average cost a period of the best policy with lost sales, by relative value iteration.
+
+    Args:
+        most_ordered: largest order that is considered; None takes the demand's 99.9 % point.
+        tolerance: how far apart the bounds on the cost may be.
+
+    Raises:
+        ValueError: for a lead time of 0, or a problem too large for value iteration.
+    """
+    with jax.enable_x64(True):
+        return _average_cost(_lost_sales(own, most_ordered), None, tolerance)
+
+
+def _positions(problem: _LostSales) -> np.ndarray:
+    """On hand plus on order of every state."""
+    return np.indices(problem.shape).sum(0)
+
+
+def rule_cost(
+    own: Replenishment, level: int, *, cap: int | None = None, point: int | None = None, tolerance: float = 2e-5
+) -> float:
+    """Average cost with lost sales of ordering up to a level, at most `cap` units, where the position is below `point`.
+
+    Raises:
+        ValueError: as `best_cost`.
+    """
+    most = min(level, cap) if cap is not None else level
+    with jax.enable_x64(True):
+        # Orders of a base-stock rule replace what was sold, except for the first one: what less than one in a million
+        # periods sells need not be ordered.
+        bound = min(most, int(np.searchsorted(np.cumsum(own.demand), 1.0 - 1e-6)))
+        problem = _lost_sales(own, bound)
+        position = _positions(problem)
+        order = np.clip(level - position, 0, bound)
+        if point is not None:
+            order = np.where(position < point, order, 0)
+        return _average_cost(problem, order, tolerance)
+
+
+def best_base_stock(own: Replenishment) -> Rule:
+    """The best order-up-to level with lost sales; its cost is convex in the level (Janakiraman and Roundy 2004).
+
+    Raises:
+        ValueError: as `best_cost`.
+    """
+    level = round(own.mean * (own.lead_time + 1))
+    costs: dict[int, float] = {}
+
+    def cost(level: int) -> float:
+        if level not in costs:
+            costs[level] = rule_cost(own, level)
+        return costs[level]
+
+    while level > 1 and cost(level - 1) < cost(level):
+        level -= 1
+    while cost(level + 1) < cost(level):
+        level += 1
+    return Rule("base_stock", level, cost(level))
+
+
+def best_capped_base_stock(own: Replenishment) -> Rule:
+    """The best level and largest order with lost sales (Xin 2021), by search from the best base-stock level up.
+
+    Raises:
+        ValueError: as `best_cost`.
+    """
+    plain = best_base_stock(own)
+    best: Rule | None = None
+    for cap in range(max(1, int(own.mean)), len(own.demand)):
+        level = best.level if best else plain.level
+        found = Rule("capped_base_stock", level, rule_cost(own, level, cap=cap), cap)
+        while True:
+            other = Rule("capped_base_stock", found.level + 1, rule_cost(own, found.level + 1, cap=cap), cap)
+            if other.cost >= found.cost:
+                break
+            found = other
+        while found.level > 1:
+            other = Rule("capped_base_stock", found.level - 1, rule_cost(own, found.level - 1, cap=cap), cap)
+            if other.cost >= found.cost:
+                break
+            found = other
+        if best is not None and found.cost >= best.cost:
+            break
+        best = found
+    assert best is not None
+    return best
+
+
+def backorder_base_stock(own: Replenishment) -> Rule:
+    """The best base-stock level where demand waits: the newsvendor of the L + 1 periods that an order has to cover.
+
+    Its cost is h E[(S - D)+] + p E[(D - S)+], D the demand of L + 1 periods (Zipkin 2000, section 6.2).
+    """
+    law = np.ones(1)
+    for _ in range(own.lead_time + 1):
+        law = np.convolve(law, own.demand)
+    if own.holding + own.penalty == 0:
+        raise ValueError("holding=0, penalty=0: accepted is one above 0, else every level is as good")
+    level = int(np.searchsorted(np.cumsum(law), own.penalty / (own.holding + own.penalty) - 1e-12))
+    units = np.arange(law.size)
+    cost = own.holding * np.maximum(level - units, 0) + own.penalty * np.maximum(units - level, 0)
+    return Rule("base_stock", level, float(law @ cost))
