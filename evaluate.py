@@ -47,6 +47,7 @@ def _load(folder: Path, which: str, names: list[str]):
         config_text=run.config_text,
         versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
         command=run.provenance["command"],
+        sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
     )
 
 

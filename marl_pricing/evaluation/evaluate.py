@@ -40,6 +40,7 @@ class RunToEvaluate:
         policies: by how they act ("greedy", "sampled"), one policy a training seed; they are called "learned (greedy)"
             and so on.
         config_text, versions, command: for the report.
+        sellers: names of the sellers; none where they have no others than their numbers.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RunToEvaluate:
     config_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    sellers: Sequence[str] = ()
 
 
 @dataclass
@@ -299,7 +301,7 @@ def evaluate(
         sections.append(
             RunSection(
                 name=run.name,
-                market=texts.market_line(run.shape, run.params),
+                market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers),
                 pictures=_run_pictures(out, folders[run.name], mine, figures_of, benchmarks[run.name]),
                 fragments=_fragments(mine, figures_of, benchmarks[run.name], number),
                 left_out=played.left_out[run.name],

@@ -123,6 +123,11 @@ def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks], *, com
     ]
 
 
+def seller_line(names: Sequence[str]) -> str:
+    """Who the sellers are, to append to a line; nothing where they have no names."""
+    return "".join(f"{', ' if number else '; '}seller {number} is {name}" for number, name in enumerate(names))
+
+
 def market_line(shape: MarketShape, params: MarketParams) -> str:
     """One line on what market it is."""
     omega = np.unique(np.round(np.asarray(params.reward.omega, np.float64), 4))

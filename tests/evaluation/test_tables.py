@@ -93,3 +93,10 @@ def test_a_failed_write_leaves_the_old_file(record, tmp_path):
     with pytest.raises(OSError, match="disk full"):
         tables._replace(target, fail)
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_sellers_with_names_are_named() -> None:
+    from marl_pricing.evaluation.texts import seller_line
+
+    assert seller_line(["National", "Private"]) == "; seller 0 is National, seller 1 is Private"
+    assert seller_line([]) == ""
