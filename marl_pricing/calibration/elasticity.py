@@ -53,6 +53,7 @@ class Elasticity:
         own: clustered by offer.  iid: the same with errors of equal and independent draws.
         with_cross: (own, cross) where the other offers of the category have a coefficient too; None with its reason in
             `no_cross` where that is not identified.
+        controls: coefficients of what stands beside the price.
         first_stage: F of the instruments; NaN without them.
         rows, offers: that the estimate rests on.
     """
@@ -64,6 +65,7 @@ class Elasticity:
     first_stage: float
     rows: int
     offers: int
+    controls: dict[str, Estimate]
 
 
 def _not_identified(error: Exception | str) -> CalibrationError:
@@ -93,10 +95,10 @@ def _estimate(fit, name: str, table: pd.DataFrame, clustered: bool = True) -> Es
 
 
 def _through_instruments(
-    table: pd.DataFrame, effects: Sequence[Effect], instruments: Sequence[str]
-) -> tuple[Estimate, Estimate, float]:
-    """(clustered, iid, first-stage F) of two-stage least squares after the effects are partialled out."""
-    columns = ["log_units", "log_price", *instruments]
+    table: pd.DataFrame, effects: Sequence[Effect], instruments: Sequence[str], controls: Sequence[str]
+) -> tuple[Estimate, Estimate, float, dict[str, Estimate]]:
+    """(clustered, iid, first-stage F, controls) of two-stage least squares after the effects are partialled out."""
+    columns = ["log_units", "log_price", *instruments, *controls]
     # Each offer and period of its own has to be seen twice, else its row says nothing and is dropped by its effect.
     ids = np.column_stack([pd.factorize(table[_GROUPS[effect]])[0] for effect in effects])
     within = pd.DataFrame(
@@ -106,7 +108,8 @@ def _through_instruments(
     )
     if within["log_price"].std() < 1e-10 or within[list(instruments)].std().min() < 1e-10:
         raise _not_identified("an instrument or the price is explained by the effects alone")
-    model = IV2SLS(within["log_units"], None, within[["log_price"]], within[list(instruments)])
+    beside = within[list(controls)] if controls else None
+    model = IV2SLS(within["log_units"], beside, within[["log_price"]], within[list(instruments)])
     clusters = pd.Series(pd.factorize(table["offer"])[0], table.index)
     fit = model.fit(cov_type="clustered", clusters=clusters, debiased=True)
     plain = model.fit(cov_type="unadjusted", debiased=True)
@@ -115,16 +118,19 @@ def _through_instruments(
     first = float(fit.first_stage.diagnostics["f.stat"].iloc[0])  # type: ignore[attr-defined]
     own = _estimate(fit, "log_price", table)
     iid = Estimate(float(plain.params["log_price"]), float(plain.std_errors["log_price"] * lost))
-    return own, iid, first
+    return own, iid, first, {name: _estimate(fit, name, table) for name in controls}
 
 
-def _poisson(table: pd.DataFrame, effects: Sequence[Effect]) -> tuple[Estimate, Estimate]:
+def _poisson(
+    table: pd.DataFrame, effects: Sequence[Effect], controls: Sequence[str]
+) -> tuple[Estimate, Estimate, dict[str, Estimate]]:
     """Poisson pseudo maximum likelihood (Santos Silva and Tenreyro 2006): units themselves, so counts need no log."""
     parts = [
         pd.get_dummies(table[_GROUPS[effect]], dtype=float, drop_first=number > 0)
         for number, effect in enumerate(effects)
     ]
-    design = np.column_stack([table["log_price"], *(part.to_numpy() for part in parts)])
+    beside = [table[name] for name in controls]
+    design = np.column_stack([table["log_price"], *beside, *(part.to_numpy() for part in parts)])
     model = sm.GLM(table["units"].to_numpy(), design, family=sm.families.Poisson())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -133,11 +139,18 @@ def _poisson(table: pd.DataFrame, effects: Sequence[Effect]) -> tuple[Estimate, 
         except (np.linalg.LinAlgError, sm.tools.sm_exceptions.PerfectSeparationError) as error:
             raise _not_identified(error) from None
         plain = model.fit(scale="X2")
-    own = Estimate(float(fit.params[0]), float(fit.bse[0]), table["offer"].nunique())
-    return own, Estimate(float(plain.params[0]), float(plain.bse[0]))
+    clusters = table["offer"].nunique()
+    own = Estimate(float(fit.params[0]), float(fit.bse[0]), clusters)
+    found = {
+        name: Estimate(float(fit.params[number]), float(fit.bse[number]), clusters)
+        for number, name in enumerate(controls, 1)
+    }
+    return own, Estimate(float(plain.params[0]), float(plain.bse[0])), found
 
 
-def _with_cross(table: pd.DataFrame, effects: Sequence[Effect]) -> tuple[tuple[Estimate, Estimate] | None, str]:
+def _with_cross(
+    table: pd.DataFrame, effects: Sequence[Effect], controls: Sequence[str]
+) -> tuple[tuple[Estimate, Estimate] | None, str]:
     if table["cross_price"].abs().max() < 1e-10:
         return None, "no category has two products with prices that move"
     if "period" in effects and table["category"].nunique() == 1:
@@ -146,7 +159,7 @@ def _with_cross(table: pd.DataFrame, effects: Sequence[Effect]) -> tuple[tuple[E
             "of periods, or bring several categories"
         )
     try:
-        fit = _panel_fit(table, ["log_price", "cross_price"], effects)
+        fit = _panel_fit(table, ["log_price", "cross_price", *controls], effects)
     except (AbsorbingEffectError, ValueError) as error:
         return None, " ".join(str(error).split())[:160]
     return (_estimate(fit, "log_price", table), _estimate(fit, "cross_price", table)), ""
@@ -158,6 +171,7 @@ def fit_elasticity(
     effects: Sequence[Effect] = ("product", "period"),
     instruments: Sequence[str] = (),
     estimator: Estimator = "loglinear",
+    controls: Sequence[str] = (),
 ) -> Elasticity:
     """One elasticity for all offers of a panel.
 
@@ -166,27 +180,30 @@ def fit_elasticity(
         effects: what has a constant of its own; "product" has to be among them.
         instruments: columns that move price and not demand; none takes price as given (`loglinear` only).
         estimator: least squares of log units, or Poisson pseudo maximum likelihood of units.
+        controls: columns that move demand beside the price.
 
     Raises:
         CalibrationError: where the elasticity is not identified.
     """
     first_stage = np.nan
+    columns = ["log_price", *controls]
     try:
         if instruments:
-            own, iid, first_stage = _through_instruments(table, effects, instruments)
+            own, iid, first_stage, beside = _through_instruments(table, effects, instruments, controls)
         elif estimator == "poisson":
-            own, iid = _poisson(table, effects)
+            own, iid, beside = _poisson(table, effects, controls)
         else:
-            own = _estimate(_panel_fit(table, ["log_price"], effects), "log_price", table)
-            iid = _estimate(_panel_fit(table, ["log_price"], effects, iid=True), "log_price", table, clustered=False)
+            fit = _panel_fit(table, columns, effects)
+            own, beside = _estimate(fit, "log_price", table), {name: _estimate(fit, name, table) for name in controls}
+            iid = _estimate(_panel_fit(table, columns, effects, iid=True), "log_price", table, clustered=False)
     except (AbsorbingEffectError, np.linalg.LinAlgError, ValueError) as error:
         if isinstance(error, CalibrationError):
             raise
         raise _not_identified(error) from None
     if not np.isfinite(own.error) or own.error <= 0:
         raise _not_identified("its error cannot be computed")
-    with_cross, no_cross = _with_cross(table, effects)
-    return Elasticity(own, iid, with_cross, no_cross, first_stage, len(table), table["offer"].nunique())
+    with_cross, no_cross = _with_cross(table, effects, controls)
+    return Elasticity(own, iid, with_cross, no_cross, first_stage, len(table), table["offer"].nunique(), beside)
 
 
 def by_category(table: pd.DataFrame, effects: Sequence[Effect]) -> pd.DataFrame:

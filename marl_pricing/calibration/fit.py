@@ -30,6 +30,7 @@ class Fit:
         season: periods of a season.
         dynamics: season, persistence, volatility and constants.
         reference: per offer, the price that its constant is told at: mean price, or geometric mean for power.
+        promotion: coefficient of the promotion, where it stands beside the price; usual_promotion: its mean, per offer.
         first_period: number of the period that the season is counted from.
         last_period: number of the last period of the data.
     """
@@ -46,6 +47,15 @@ class Fit:
     reference: pd.Series
     first_period: int
     last_period: int
+    promotion: Estimate | None = None
+    usual_promotion: pd.Series | None = None
+
+    def promotion_part(self, table: pd.DataFrame) -> np.ndarray:
+        """What a row's promotion adds to log demand beside its price, 0 at its offer's usual one."""
+        if self.promotion is None or self.usual_promotion is None:
+            return np.zeros(len(table))
+        usual = self.usual_promotion.loc[table["offer"].tolist()].to_numpy()
+        return self.promotion.value * (table["promotion"].to_numpy() - usual)
 
     def price_part(self, price: np.ndarray, offer: Sequence[str], cross_price: np.ndarray) -> np.ndarray:
         """What prices add to log demand, 0 at the reference prices."""
@@ -80,6 +90,17 @@ def instrument_columns(table: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, 
     return kept, names
 
 
+def _controls(table: pd.DataFrame, own: CalibrationSettings) -> list[str]:
+    if own.promotion == "ignore":
+        return []
+    if "promotion" not in table:
+        raise CalibrationError("promotion='control': accepted is 'ignore' where the mapping names no such column")
+    missing = int(table["promotion"].isna().sum())
+    if missing:
+        raise CalibrationError(f"promotion='control': accepted is 'ignore' where rows have none, as {missing:,} do")
+    return ["promotion"]
+
+
 def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) -> Fit:
     """Fit the form that the settings name.
 
@@ -89,8 +110,12 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
     Raises:
         CalibrationError: where the slope is not identified.
     """
+    controls = _controls(panel.table, own)
     table, instruments = instrument_columns(panel.table, own.instruments)
-    constant = elasticity.fit_elasticity(table, effects=own.effects, instruments=instruments, estimator=own.estimator)
+    constant = elasticity.fit_elasticity(
+        table, effects=own.effects, instruments=instruments, estimator=own.estimator, controls=controls
+    )
+    beside = constant.controls
     size = own.market_size or logit.market_size(panel.table, 1.5)
     cross = nesting = None
     if own.form == "power":
@@ -104,8 +129,13 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
         shares = logit.shares_of(panel.table, size)
         with_instruments = shares.loc[table.index].assign(**{name: table[name] for name in instruments})
         found = logit.fit_logit(
-            with_instruments, effects=own.effects, instruments=instruments, nested=own.form == "nested_logit"
+            with_instruments,
+            effects=own.effects,
+            instruments=instruments,
+            nested=own.form == "nested_logit",
+            controls=controls,
         )
+        beside = found.controls
         slope, nesting, mean_elasticity = found.price, found.nesting, found.mean_elasticity
         reference = panel.table.groupby("offer")["price"].mean()
         log_demand = logit.inverted(shares, nesting.value if nesting else 0.0)
@@ -124,6 +154,8 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
         reference,
         first,
         last,
+        beside.get("promotion"),
+        panel.table.groupby("offer")["promotion"].mean() if controls else None,
     )
     price_part = fit.price_part(
         panel.table["price"].to_numpy(), panel.table["offer"].tolist(), panel.table["cross_price"].to_numpy()
@@ -131,7 +163,7 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
     moves = dynamics.fit_dynamics(
         # Less than one season would be drawn on beyond its data.
         panel.table,
-        log_demand - price_part,
+        log_demand - price_part - fit.promotion_part(panel.table),
         season=own.season,
         harmonics=own.harmonics if whole else 0,
         near=near.dynamics if near else None,

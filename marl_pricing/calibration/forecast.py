@@ -46,7 +46,7 @@ def forecast(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     season = season_terms(phase, fit.season, len(moves.season_cosine)) @ np.r_[moves.season_cosine, moves.season_sine]
     level = moves.filtered.loc[offers].to_numpy() * moves.persistence.value ** np.maximum(ahead - 1, 0)
     parts = fit.price_part(table["price"].to_numpy(), offers, table["cross_price"].to_numpy())
-    log_demand = moves.constants.loc[offers].to_numpy() + parts + season + level
+    log_demand = moves.constants.loc[offers].to_numpy() + parts + season + level + fit.promotion_part(table)
     return expected_units(fit, offers, log_demand, table["period"].to_numpy())
 
 
@@ -95,7 +95,7 @@ def backtest(panel: Panel, own: CalibrationSettings, near: Fit | None = None) ->
             f"holdout={own.holdout}: accepted is less than {most}, so that periods to fit on are left"
         )
     seen = before.groupby("offer")["period"].transform("nunique") >= 3
-    fit = fit_demand(Panel(before[seen].reset_index(drop=True), 0, [], [], 0), own, near)
+    fit = fit_demand(Panel(before[seen].reset_index(drop=True), 0, 0, [], [], 0), own, near)
     known = table["offer"].isin(fit.reference.index)
     held = table[(table["period"] > last) & known].reset_index(drop=True)
     wide = table.pivot(index="period", columns="offer", values="units")

@@ -23,11 +23,13 @@ class Logit:
         price: coefficient of price, −1/μ.
         nesting: ρ of one nest of all offers; None for the plain logit.
         elasticities: per row, own-price elasticity of the share.
+        controls: coefficients of what stands beside the price.
     """
 
     price: Estimate
     nesting: Estimate | None
     elasticities: np.ndarray
+    controls: dict[str, Estimate]
 
     @property
     def mean_elasticity(self) -> float:
@@ -64,6 +66,7 @@ def fit_logit(
     instruments: Sequence[str] = (),
     nested: bool = False,
     clustered: bool = True,
+    controls: Sequence[str] = (),
 ) -> Logit:
     """Fit log share − log outside share = constants + coefficient · price (+ ρ log share within the nest) + ξ.
 
@@ -74,6 +77,7 @@ def fit_logit(
         nested: all offers are in one nest; its instruments are the number of offers in a period and, where
             prices are taken as given, the others' mean price.
         clustered: errors by offer; otherwise robust ones.
+        controls: columns that move utility beside the price.
 
     Raises:
         CalibrationError: where the coefficient is not identified.
@@ -102,12 +106,13 @@ def fit_logit(
         if np.ptp(count) > 0 or not effects:
             excluded.append(count)
     data |= {f"demand_instruments{number}": values for number, values in enumerate(excluded)}
+    data |= {name: table[name].to_numpy(float) for name in controls}
     offers = int(data["product_ids"].max()) + 1
     clustered = clustered and offers > 1
     if clustered:
         data["clustering_ids"] = data["product_ids"]
     try:
-        problem = pyblp.Problem(_formulation("0 + prices", effects), pd.DataFrame(data))
+        problem = pyblp.Problem(_formulation(" + ".join(["0 + prices", *controls]), effects), pd.DataFrame(data))
         result = problem.solve(
             **({"rho": 0.5} if nested else {}),
             method="2s" if len(excluded) > 1 + nested else "1s",
@@ -121,7 +126,8 @@ def fit_logit(
     # Few clusters understate the error; the usual factor of G/(G - 1) on the variance.
     scale = np.sqrt(offers / (offers - 1)) if clustered else 1.0
     clusters = offers if clustered else 1
-    price = Estimate(float(result.beta[0, 0]), float(scale * result.beta_se[0, 0]), clusters)
+    at = [str(label) for label in result.beta_labels].index("prices")
+    price = Estimate(float(result.beta[at, 0]), float(scale * result.beta_se[at, 0]), clusters)
     nesting = Estimate(float(result.rho[0, 0]), float(scale * result.rho_se[0, 0]), clusters) if nested else None
     if not np.isfinite(price.error) or price.error <= 0:
         raise CalibrationError("price: never moves within the effects, so that its coefficient is not identified")
@@ -130,7 +136,15 @@ def fit_logit(
     for period, rows in order.items():
         matrix = result.compute_elasticities(market_id=period)
         own[rows] = np.diag(matrix[:, : len(rows)])
-    return Logit(price, nesting, own)
+    # pyblp puts what is exogenous first.
+    labels = [str(label) for label in result.beta_labels]
+    beside = {
+        name: Estimate(
+            float(result.beta[labels.index(name), 0]), float(scale * result.beta_se[labels.index(name), 0]), clusters
+        )
+        for name in controls
+    }
+    return Logit(price, nesting, own, beside)
 
 
 def inverted(table: pd.DataFrame, nesting: float = 0.0) -> np.ndarray:

@@ -63,7 +63,8 @@ def _estimates(found: Findings) -> str:
         add("cross-price elasticity in the category", fit.elasticity.with_cross[1])
     if fit.form != "power":
         add("price coefficient of the logit, per money", fit.slope)
-        add("nesting ρ", fit.nesting)
+    add("promotion, beside the price", fit.promotion)
+    add("nesting ρ", fit.nesting)
     tests = (moves.persistence_test, moves.volatility_test)
     lasting, noisy = (f"{_p_value(test.p_value)} (likelihood ratio {test.statistic:.1f})" for test in tests)
     add("persistence of the level", moves.persistence, f"no level: {lasting}")
@@ -118,6 +119,7 @@ def _dropped(found: Findings) -> str:
     ]
     rows += [
         ("units are 0, which has no logarithm", panel.zero_rows, "row left out of the estimates"),
+        ("all of the stock was sold, so that demand is only bounded", panel.sold_out, "row left out of the estimates"),
         ("fewer periods than parameters", len(panel.short), "product left out"),
         ("price never changes", len(panel.fixed), "product kept; it tells nothing of the elasticity"),
         ("no row between a product's first and last period", panel.missing, "period missing; taken for unknown"),

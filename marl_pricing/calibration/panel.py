@@ -22,6 +22,7 @@ class Panel:
             cross_price (mean over the other offers of the category and period of their log price, each less its own
             mean; 0 where there is no other). Rows with units 0 are left out: they have no logarithm.
         zero_rows: rows left out for that.
+        sold_out: rows left out because all of the stock was sold: they tell a lower bound of demand.
         short: offers left out because they have too few periods.
         fixed: offers kept whose price never changes: they tell their level, not the slope.
         missing: periods without a row between an offer's first and last, all offers together.
@@ -29,6 +30,7 @@ class Panel:
 
     table: pd.DataFrame
     zero_rows: int
+    sold_out: int
     short: list[str]
     fixed: list[str]
     missing: int
@@ -47,6 +49,11 @@ def make_panel(sales: pd.DataFrame) -> Panel:
         CalibrationError: where no slope can be identified: no offer's price ever changes, or all have too few periods.
     """
     table = sales.assign(offer=offer_names(sales))
+    # A stock that is not told (NaN) bounds nothing.
+    out = table["units"] >= table["stock"] if "stock" in table else pd.Series(False, table.index)
+    table = table[~out]
+    if table.empty:
+        raise CalibrationError("stock: everything was sold in every row, so that demand is nowhere seen")
     positive = table["units"] > 0
     zero_rows = int((~positive).sum())
     table = table[positive]
@@ -74,4 +81,4 @@ def make_panel(sales: pd.DataFrame) -> Panel:
         log_units=np.log(table["units"]), log_price=log_price, cross_price=cross.where(others > 0, 0.0)
     )
     missing = int(gaps(table)["missing"].sum())
-    return Panel(table.reset_index(drop=True), zero_rows, short, fixed, missing)
+    return Panel(table.reset_index(drop=True), zero_rows, int(out.sum()), short, fixed, missing)

@@ -31,6 +31,10 @@ class CalibrationSettings(Settings):
     instruments: Literal["none", "cost", "lagged_price", "columns"] = Field(
         "none", description="what moves price and not demand; none takes price as given; columns: the mapping's"
     )
+    promotion: Literal["ignore", "control"] = Field(
+        "ignore",
+        description="control: its column stands beside the price, which then does not answer for it",
+    )
     estimator: Literal["loglinear", "poisson"] = Field(
         "loglinear", description="of form=power: least squares of log units, or Poisson pseudo maximum likelihood"
     )

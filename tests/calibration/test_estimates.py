@@ -145,3 +145,40 @@ def test_tests_find_nothing_where_there_is_nothing() -> None:
     moves = fit_dynamics(panel.table, residual, season=26.0, harmonics=1)
     assert moves.volatility_test.p_value > 1e-3
     assert moves.season_test is not None and moves.season_test.p_value > 1e-3
+
+
+def test_promotions_stand_beside_the_price_if_asked() -> None:
+    """Promotions come with low prices and move demand themselves: ignored, the price answers for them."""
+    table = some_sales(demand=POWER, shoppers=100_000, level={"noise": 0.05}, periods=80)
+    random = np.random.default_rng(2)
+    promoted = (random.random(len(table)) < np.where(table["price"] < 1.9, 0.6, 0.05)).astype(float)
+    table = table.assign(promotion=promoted, units=np.round(table["units"] * np.exp(0.5 * promoted)))
+    panel = panel_of(table)
+    found = {
+        (form, how): fit_demand(panel, own_settings(form=form, promotion=how, harmonics=0, market_size=200_000.0))
+        for form in ("power", "logit") for how in ("ignore", "control")
+    }  # fmt: skip
+    own = found["power", "control"]
+    assert own.promotion is not None and own.promotion.value == pytest.approx(0.5, abs=4 * own.promotion.error)
+    assert own.slope.value == pytest.approx(-2.2, abs=4 * own.slope.error)
+    assert found["power", "ignore"].slope.value < -2.2 - 4 * own.slope.error
+    assert found["logit", "control"].promotion.value > 0.4
+    assert found["logit", "control"].slope.value > found["logit", "ignore"].slope.value
+    # What the promotion does is no noise any more.
+    assert own.dynamics.noise.value < 0.7 * found["power", "ignore"].dynamics.noise.value
+    with pytest.raises(CalibrationError, match="promotion='control': accepted is 'ignore' where the mapping names"):
+        fit_demand(panel_of(table.drop(columns="promotion")), own_settings(promotion="control"))
+    gap = table.assign(promotion=table["promotion"].where(table.index != 5))
+    with pytest.raises(CalibrationError, match="where rows have none, as 1 do"):
+        fit_demand(panel_of(gap), own_settings(promotion="control"))
+
+
+def test_rows_that_sold_out_only_bound_demand() -> None:
+    table = some_sales(demand=POWER, shoppers=4_000, level={"noise": 0.05}, periods=60)
+    stock = np.full(len(table), float(table["units"].quantile(0.6)))
+    cut = table.assign(units=np.minimum(table["units"], stock))
+    blind, seeing = panel_of(cut), panel_of(cut.assign(stock=stock))
+    assert blind.sold_out == 0 and seeing.sold_out == int((cut["units"] >= stock).sum()) > 50
+    assert len(seeing.table) == len(cut) - seeing.sold_out
+    with pytest.raises(CalibrationError, match="stock: everything was sold"):
+        panel_of(cut.assign(stock=0.0))
