@@ -17,7 +17,7 @@ demo: $(INSTALLED)
 
 # The whole suite: style, types, tests.
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

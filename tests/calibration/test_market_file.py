@@ -15,6 +15,7 @@ import yaml
 
 from marl_pricing.calibration import market_file, simulate
 from marl_pricing.calibration.calibrate import calibrate, find
+from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.panel import make_panel
 from marl_pricing.calibration.reading import read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
@@ -112,20 +113,21 @@ def test_costs_come_from_where_the_settings_say(tmp_path: Path) -> None:
 
     sales = read_sales(tmp_path / "sales.csv", Mapping(cost="cost"))
     told = {}
+    panel = make_panel(sales.table)
+    fit = fit_demand(panel, own_settings())
     for cost in ("auto", "column", "nash", "margin"):
-        own = find(sales, own_settings(cost=cost, margin=0.4)).market
-        assert own is not None
+        own = market_file.make_market(fit, panel.table, own_settings(cost=cost, margin=0.4))
         told[cost] = own.offers["cost"].to_numpy()
     np.testing.assert_allclose(told["auto"], 0.7)
     np.testing.assert_allclose(told["column"], 0.7)
     np.testing.assert_allclose(told["margin"], 0.6 * own.offers["price"])
     # At Nash costs the mean prices are an equilibrium.
-    own = find(sales, own_settings(cost="nash")).market
-    assert own is not None and "assumption" in own.assumptions[0]
+    own = market_file.make_market(fit, panel.table, own_settings(cost="nash"))
+    assert "assumption" in own.assumptions[0]
     built = market_from(without_agents(own), NO_AGENTS)
     np.testing.assert_allclose(static.nash(*built).prices, own.offers["price"], rtol=1e-3)
     with pytest.raises(ConfigError, match="cost='column'"):
-        find(read_sales(tmp_path / "sales.csv"), own_settings(cost="column"))
+        market_file.make_market(fit, panel.table.drop(columns="cost"), own_settings(cost="column"))
 
 
 def test_no_market_is_made_of_a_rising_demand(tmp_path: Path) -> None:

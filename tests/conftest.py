@@ -1,0 +1,42 @@
+"""What all tests share: one cache of compiled programs, and long files first."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+# Two workers end together if the longest files begin first; the rest follows as it was collected.
+_LONGEST = (
+    "learning/test_known_answers.py", "doors/test_train.py", "calibration/test_known_answers.py",
+    "learning/test_update.py", "learning/test_bookkeeping.py", "learning/test_replay.py", "learning/test_robust.py",
+    "learning/test_worlds.py", "studies/test_study.py",
+)  # fmt: skip
+_made: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests compile the same small programs again and again, many of them in processes of their own."""
+    if not hasattr(config, "workerinput") and _CACHE not in os.environ:
+        _made.append(tempfile.mkdtemp(prefix="marl_pricing_programs_"))
+        os.environ[_CACHE] = _made[0]
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    for folder in _made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.as_posix()
+        return next((number for number, own in enumerate(_LONGEST) if name.endswith(own)), len(_LONGEST))
+
+    items.sort(key=place)
