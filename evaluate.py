@@ -56,6 +56,10 @@ def _evaluate(config: DictConfig) -> None:
     if not data["run"]:  # type: ignore[index,call-overload]
         raise ConfigError("run=[]: accepted is at least one run folder, as run=PATH")
     settings = validate(EvaluationSettings, data)  # type: ignore[arg-type]
+    places = [Path(folder).resolve() for folder in settings.run]
+    twice = next((run for run, place in zip(settings.run, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise refuse("run", twice, "every run folder once")
 
     if settings.evaluation == "robustness":
         print(f"report: {_try(settings)}")
