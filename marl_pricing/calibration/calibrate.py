@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from marl_pricing.calibration.panel import make_panel
 from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_mapping, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.presentation import style
+from marl_pricing.presentation.files import write_atomically
 
 STEPS = ("read", "estimate", "by group", "back-test", "market", "page")
 _PACKAGES = ("linearmodels", "pyblp", "statsmodels", "pandas", "numpy")
@@ -87,31 +87,22 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
     return found
 
 
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _leave(out: Path, found: Findings, provenance: dict) -> None:
     """Write everything; an older market is taken away where there is none now."""
     drawn = page.draw(found)
     (out / "figures").mkdir(exist_ok=True)
     for name, (figure, wide, _) in drawn.items():
-        _write(out / "figures" / f"{name}.png", wide)
-        _write(out / "figures" / f"{name}.svg", style.svg(figure))
+        write_atomically(out / "figures" / f"{name}.png", wide)
+        write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
     images = {name: (wide, narrow) for name, (_, wide, narrow) in drawn.items()}
     title = f"Calibration of {provenance['file']}" + (f", {provenance['category']}" if provenance["category"] else "")
-    _write(out / "calibration.html", page.render(found, title, provenance, images).encode())
-    _write(out / "elasticities.csv", found.groups.to_csv(index=False).encode())
+    write_atomically(out / "calibration.html", page.render(found, title, provenance, images).encode())
+    write_atomically(out / "elasticities.csv", found.groups.to_csv(index=False).encode())
     estimates = estimates_of(found.fit)
-    _write(out / "estimates.json", json.dumps(estimates, indent=1, ensure_ascii=False).encode())
+    write_atomically(out / "estimates.json", json.dumps(estimates, indent=1, ensure_ascii=False).encode())
     if found.backtest is not None:
-        _write(out / "backtest.csv", found.backtest.scores.to_csv(index=False).encode())
-        _write(out / "forecasts.csv", found.backtest.cells.to_csv(index=False).encode())
+        write_atomically(out / "backtest.csv", found.backtest.scores.to_csv(index=False).encode())
+        write_atomically(out / "forecasts.csv", found.backtest.cells.to_csv(index=False).encode())
     if found.market is None:
         (out / "market.yaml").unlink(missing_ok=True)
     else:

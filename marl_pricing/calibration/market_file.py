@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from marl_pricing.config import market_from
 from marl_pricing.config.calibrated import FORMAT
 from marl_pricing.config.errors import refuse
 from marl_pricing.equilibrium import static
+from marl_pricing.presentation.files import write_atomically
 
 _SIGNIFICANT = 0.05
 _DIGITS = 6
@@ -292,9 +292,4 @@ def write_market(path: Path, market: CalibratedMarket, estimates: dict[str, Any]
         "# Written by python -m marl_pricing.calibration; train on it with market=calibrated market.path=<this file>.\n"
     )
     text += yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(path, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import yaml
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.presentation.files import replace_with
 
 
 class CalibrationError(ValueError):
@@ -194,16 +194,15 @@ def _judge(table: pd.DataFrame, judging: Judging) -> pd.Series:
 
 def _set_aside(path: Path, lines: np.ndarray, why: pd.Series, table: pd.DataFrame) -> None:
     """Write the rows that are no record: line, reason and what stands there; the file is whole or not there."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+
+    def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["line", "reason", *table.columns])
             for line, reason, row in zip(lines, why, table.itertuples(index=False), strict=True):
                 writer.writerow([line, reason, *row])
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    replace_with(path, write)
 
 
 def _one_currency(path: Path, raw: pd.DataFrame) -> None:

@@ -7,7 +7,6 @@ from itertools import product
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import qmc
 
 from marl_pricing import demand
 from marl_pricing.config.errors import refuse
@@ -42,14 +41,12 @@ def draw_errors(count: int, width: int, radius: float | None) -> np.ndarray:
         radius: of a box that they fill evenly; None draws them from the normal law. Both by a Sobol sequence with a
             fixed seed, so that a configuration means one set of worlds.
     """
+    from scipy.stats import norm, qmc  # few runs draw, and every start would wait for it
+
     power = int(np.ceil(np.log2(max(count - 1, 1))))
     points = qmc.Sobol(width, seed=_SEED).random_base2(power)[: count - 1]
-    if radius is not None:
-        drawn = radius * (2.0 * points - 1.0)
-    else:
-        from scipy.stats import norm
-
-        drawn = norm.ppf(np.clip(points, 1e-6, 1.0 - 1e-6))
+    box, law = 2.0 * points - 1.0, norm.ppf(np.clip(points, 1e-6, 1.0 - 1e-6))
+    drawn = law if radius is None else radius * box
     return np.concatenate([np.zeros((1, width)), drawn])
 
 

@@ -58,9 +58,16 @@ class FiniteStockValue:
     first_prices: Array
 
 
-def _grid(own: FiniteStock) -> Array:
-    """All combinations of stock [S, n_1 + 1, …, n_S + 1]."""
-    return np.indices(tuple(stock + 1 for stock in own.stock))
+def _start(own: FiniteStock) -> tuple[Array, Array, Array]:
+    """(all combinations of stock [S, n_1 + 1, …, n_S + 1], cost [S, 1, …], prices like stock to search from)."""
+    stock = np.indices(tuple(units + 1 for units in own.stock))
+    cost = np.reshape(own.cost, (-1, *(1,) * len(own.stock)))
+    return stock, cost, np.broadcast_to(cost + own.scale, stock.shape).astype(float)
+
+
+def _at_start(own: FiniteStock, value: Array, prices: Array) -> FiniteStockValue:
+    at: tuple[Any, ...] = (slice(None), *own.stock)
+    return FiniteStockValue(value[at], np.where(np.array(own.stock) > 0, prices[at], np.nan))
 
 
 def _after_sale(value: Array, seller: int) -> Array:
@@ -102,12 +109,9 @@ def markov_perfect(own: FiniteStock) -> FiniteStockValue:
     Raises:
         ValueError: where the conditions do not settle.
     """
-    stock = _grid(own)
+    stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
-    extra = (1,) * len(own.stock)
-    cost = np.reshape(own.cost, (-1, *extra))
     value = np.zeros(stock.shape)
-    prices = np.broadcast_to(cost + own.scale, stock.shape).astype(float)
     for _ in range(own.slots):
         by_sale = np.stack([_after_sale(value, j) - value for j in sellers], 1)  # [of whom, whose sale, …]
         ownly = np.stack([by_sale[i, i] for i in sellers])
@@ -120,9 +124,7 @@ def markov_perfect(own: FiniteStock) -> FiniteStockValue:
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost, 0.0)
         value = value + chances * margin + np.einsum("ij...,j...->i...", by_sale, chances)
-    at: tuple[Any, ...] = (slice(None), *own.stock)
-    first = np.where(np.array(own.stock) > 0, prices[at], np.nan)
-    return FiniteStockValue(value[at], first)
+    return _at_start(own, value, prices)
 
 
 def joint_optimum(own: FiniteStock) -> FiniteStockValue:
@@ -134,12 +136,9 @@ def joint_optimum(own: FiniteStock) -> FiniteStockValue:
     Raises:
         ValueError: where the conditions do not settle.
     """
-    stock = _grid(own)
+    stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
-    extra = (1,) * len(own.stock)
-    cost = np.reshape(own.cost, (-1, *extra))
     value = np.zeros((1, *stock.shape[1:]))
-    prices = np.broadcast_to(cost + own.scale, stock.shape).astype(float)
     for _ in range(own.slots):
         given_up = np.concatenate([value - _after_sale(value, j) for j in sellers])
 
@@ -150,9 +149,7 @@ def joint_optimum(own: FiniteStock) -> FiniteStockValue:
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost - given_up, 0.0)
         value = value + (chances * margin).sum(0)
-    at: tuple[Any, ...] = (slice(None), *own.stock)
-    first = np.where(np.array(own.stock) > 0, prices[at], np.nan)
-    return FiniteStockValue(value[at], first)
+    return _at_start(own, value, prices)
 
 
 @dataclass(frozen=True)

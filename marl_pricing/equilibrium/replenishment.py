@@ -8,7 +8,7 @@ decides after the sales of an epoch, so that the market's lead time is one more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -182,51 +182,42 @@ def rule_cost(
         return _average_cost(problem, order, tolerance)
 
 
+def _best_level(own: Replenishment, level: int, cap: int | None = None) -> tuple[int, float]:
+    """(level, cost) of the level from which a unit more or less costs more, searched from `level`."""
+
+    @cache
+    def cost(level: int) -> float:
+        return rule_cost(own, level, cap=cap)
+
+    while level > 1 and cost(level - 1) < cost(level):
+        level -= 1
+    while cost(level + 1) < cost(level):
+        level += 1
+    return level, cost(level)
+
+
 def best_base_stock(own: Replenishment) -> Rule:
     """The best order-up-to level with lost sales; its cost is convex in the level (Janakiraman and Roundy 2004).
 
     Raises:
         ValueError: as `best_cost`.
     """
-    level = round(own.mean * (own.lead_time + 1))
-    costs: dict[int, float] = {}
-
-    def cost(level: int) -> float:
-        if level not in costs:
-            costs[level] = rule_cost(own, level)
-        return costs[level]
-
-    while level > 1 and cost(level - 1) < cost(level):
-        level -= 1
-    while cost(level + 1) < cost(level):
-        level += 1
-    return Rule("base_stock", level, cost(level))
+    return Rule("base_stock", *_best_level(own, round(own.mean * (own.lead_time + 1))))
 
 
 def best_capped_base_stock(own: Replenishment) -> Rule:
-    """The best level and largest order with lost sales (Xin 2021), by search from the best base-stock level up.
+    """The best level and largest order with lost sales (Xin 2021), by search over caps from the mean demand up.
 
     Raises:
         ValueError: as `best_cost`.
     """
-    plain = best_base_stock(own)
+    level = best_base_stock(own).level
     best: Rule | None = None
     for cap in range(max(1, int(own.mean)), len(own.demand)):
-        level = best.level if best else plain.level
-        found = Rule("capped_base_stock", level, rule_cost(own, level, cap=cap), cap)
-        while True:
-            other = Rule("capped_base_stock", found.level + 1, rule_cost(own, found.level + 1, cap=cap), cap)
-            if other.cost >= found.cost:
-                break
-            found = other
-        while found.level > 1:
-            other = Rule("capped_base_stock", found.level - 1, rule_cost(own, found.level - 1, cap=cap), cap)
-            if other.cost >= found.cost:
-                break
-            found = other
-        if best is not None and found.cost >= best.cost:
+        level, cost = _best_level(own, level, cap)
+        if best is not None and cost >= best.cost:
             break
-        best = found
+        best = Rule("capped_base_stock", level, cost, cap)
     assert best is not None
     return best
 

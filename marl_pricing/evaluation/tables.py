@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from marl_pricing.evaluation.play import Record
+from marl_pricing.presentation.files import replace_with
+from marl_pricing.presentation.files import write_atomically as write_atomically
 
 _INDEX = {
     "run": "text; the run whose market was played",
@@ -106,22 +107,6 @@ def check(name: str, table: pd.DataFrame) -> None:
             raise TableError(f"table {name}: column {column!r} is NaN in {missing.sum()} rows, first at {where}")
 
 
-def _replace(target: Path, write: Callable[[Path], object]) -> Path:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        write(partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
-
-
-def write_atomically(target: Path, content: bytes | str) -> Path:
-    """Write a file so that a reader finds the whole of it or nothing of it."""
-    data = content.encode() if isinstance(content, str) else content
-    return _replace(target, lambda path: path.write_bytes(data))
-
-
 def write(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write `name`.parquet and `name`.csv, or `name`.csv.gz above 200,000 rows, each atomically.
 
@@ -146,8 +131,8 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
             csv.write_csv(decoded, stream)
 
     written = [
-        _replace(folder / f"{name}.parquet", lambda path: parquet.write_table(rows, path, compression="zstd")),
-        _replace(packed if large else plain, write_csv),
+        replace_with(folder / f"{name}.parquet", lambda path: parquet.write_table(rows, path, compression="zstd")),
+        replace_with(packed if large else plain, write_csv),
     ]
     # What an earlier, larger or smaller evaluation left under the other name would be stale.
     (plain if large else packed).unlink(missing_ok=True)

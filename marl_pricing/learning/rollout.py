@@ -99,18 +99,16 @@ def _candidate_worlds(
     nominal = epoch_share(params, own)
     shares = ambiguity.candidates(nominal, update)
     stays = ambiguity.mode != "algorithm_1"
-    if params.variants is None:
-        # One draw of the shoppers serves the nominal share and the others.
-        together = jnp.concatenate([nominal[None], shares]) if stays else shares
-        worlds = market.step_candidates(key, shape, own, action, params, together)
-        happened, worlds = (
-            (jax.tree.map(lambda leaf: leaf[0], worlds), jax.tree.map(lambda leaf: leaf[1:], worlds))
-            if stays
-            else (None, worlds)
-        )
-    else:
+    happened = None
+    if params.variants is not None:
         happened = market.step(key, shape, own, action, params) if stays else None
         worlds = market.step_variants(key, shape, own, action, params, ambiguity.variants(params, update), shares)
+    elif stays:
+        # One draw of the shoppers serves the nominal share and the others.
+        both = market.step_candidates(key, shape, own, action, params, jnp.concatenate([nominal[None], shares]))
+        happened, worlds = (jax.tree.map(lambda leaf, part=part: leaf[part], both) for part in (0, slice(1, None)))
+    else:
+        worlds = market.step_candidates(key, shape, own, action, params, shares)
     _, seen, outcome = worlds
     if happened is None:
         return *market.choose_world(worlds, outcome.shaped.sum(-1).argmin()), None
