@@ -8,6 +8,7 @@ import pytest
 from marl_pricing.evaluation import tables
 from marl_pricing.evaluation.play import play
 from marl_pricing.policies import random
+from marl_pricing.presentation.files import replace_with
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_a_failed_write_leaves_the_old_file(record, tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        tables._replace(target, fail)
+        replace_with(target, fail)
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
