@@ -267,7 +267,7 @@ def critic_loss(learner: Learner, parameters: Parameters, batch: Batch):
     return learner.settings.value_coefficient * loss, {"value_loss": loss}
 
 
-def _num_blocks(num_envs: int, rows_per_env: int, rows: int | None) -> int:
+def num_blocks(num_envs: int, rows_per_env: int, rows: int | None) -> int:
     """Fewest equal parts of a minibatch that keep a part's matrices within `rows` rows."""
     if rows is None:
         return 1
@@ -316,8 +316,8 @@ def _minibatch(
     rows = rows_per_block(learner.settings)
     optimiser = _optimiser(learner)
     num_envs, num_sellers = index.size, learner.shape.num_sellers
-    actor_blocks = _num_blocks(num_envs, 1 if learner.actor.stacked else num_sellers, rows)
-    critic_blocks = _num_blocks(num_envs, 1 if learner.critic.stacked else learner.critic.memory_sellers, rows)
+    actor_blocks = num_blocks(num_envs, 1 if learner.actor.stacked else num_sellers, rows)
+    critic_blocks = num_blocks(num_envs, 1 if learner.critic.stacked else learner.critic.memory_sellers, rows)
     actor_gradient, sums = _gradient(
         lambda p, b: actor_loss(learner, p, b, entropy_coefficient), learnable.actor, batch, index, actor_blocks
     )
@@ -383,22 +383,33 @@ def entropy_coefficient(settings: LearnerSettings, update: Array) -> Array:
     return optax.linear_schedule(settings.entropy_start, settings.entropy_end, settings.num_updates)(update)
 
 
-def update(
+def _keys(state: TrainState) -> Array:
+    """The random keys [3] of an update: for the rollout, the minibatches, the bank of sessions."""
+    # 3: `init` splits the same key in three, and a split key i is that key with i folded in.
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 3), state.update)
+    return jax.random.split(key, 3)
+
+
+def epoch_index(learner: Learner, state: TrainState, env_index: Array, epoch: Array | int) -> Array:
+    """Which environments learn together in an epoch of an update: [M, E / M] local numbers."""
+    key = jax.random.fold_in(_keys(state)[1], epoch)
+    return minibatch_index(key, env_index, learner.settings.num_minibatches)
+
+
+def prepare(
     learner: Learner, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
-) -> tuple[TrainState, dict[str, Array]]:
-    """One update: roll a segment out, then several epochs of gradient steps on it.
+) -> tuple[Batch, TrainState, dict[str, Array]]:
+    """An update up to its gradient steps: a segment is rolled out, targets and advantages are computed.
 
     Args:
         env_index: [E] numbers of these environments among all.
         total: sums a tree over devices; the identity on one.
 
     Returns:
-        (state, measures): scalars and [S]-arrays of this update.
+        (batch, state with what the segment changed, measures of the segment: scalars and [S]-arrays).
     """
     own = learner.settings
-    # 3: `init` splits the same key in three, and a split key i is that key with i folded in.
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 3), state.update)
-    roll_key, batch_key, bank_key = jax.random.split(key, 3)
+    roll_key, _, bank_key = _keys(state)
     if learner.shape.traffic.refresh:
         params = params.replace(traffic=traffic.refresh(bank_key, learner.shape.traffic, params.traffic))
     actor_memory = state.rollout.actor_memory
@@ -418,8 +429,29 @@ def update(
     before = state.replace(rollout=rolled.replace(actor_memory=actor_memory))
     batch, state, measures = _batch(learner, before, segment, total)
     state = state.replace(rollout=state.rollout.replace(actor_memory=rolled.actor_memory))
-    rate, bonus = learning_rate(own, state.update), entropy_coefficient(own, state.update)
-    step = partial(_minibatch, learner, batch, total, bonus, rate)
+    measures |= segment_measures(learner.shape, params, segment, total)
+    measures |= {
+        "learning_rate": learning_rate(own, state.update),
+        "entropy_coefficient": entropy_coefficient(own, state.update),
+    }
+    return batch, state, measures
+
+
+def update(
+    learner: Learner, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
+) -> tuple[TrainState, dict[str, Array]]:
+    """One update: what `prepare` does, then several epochs of gradient steps.
+
+    Args:
+        env_index: [E] numbers of these environments among all.
+        total: sums a tree over devices; the identity on one.
+
+    Returns:
+        (state, measures): scalars and [S]-arrays of this update.
+    """
+    own = learner.settings
+    batch, state, measures = prepare(learner, state, params, env_index, total)
+    step = partial(_minibatch, learner, batch, total, measures["entropy_coefficient"], measures["learning_rate"])
 
     def minibatch(carry: tuple[Learnable, Array], index: Array):
         learnable, stopped = carry
@@ -433,12 +465,9 @@ def update(
         return (learnable, stopped | far), sums
 
     def epoch(carry: tuple[Learnable, Array], number: Array):
-        index = minibatch_index(jax.random.fold_in(batch_key, number), env_index, own.num_minibatches)
-        return jax.lax.scan(minibatch, carry, index)
+        return jax.lax.scan(minibatch, carry, epoch_index(learner, state, env_index, number))
 
     (learnable, _), sums = jax.lax.scan(epoch, (state.learnable, jnp.zeros((), bool)), jnp.arange(own.num_epochs))
     count = jnp.maximum(sums.pop("live").sum(), 1.0)
     measures |= {name: value.sum() / count for name, value in sums.items()}
-    measures |= segment_measures(learner.shape, params, segment, total)
-    measures |= {"learning_rate": rate, "entropy_coefficient": bonus}
     return state.replace(learnable=learnable, update=state.update + 1), measures

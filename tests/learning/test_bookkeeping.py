@@ -117,7 +117,7 @@ def test_values_are_brought_back_to_money_before_the_advantage() -> None:
 
 
 def gradients(learner, parameters, batch, index, rows=None):
-    blocks = mappo._num_blocks(len(index), 2, rows)
+    blocks = mappo.num_blocks(len(index), 2, rows)
 
     def gradient(parameters, batch):
         loss = partial(mappo.actor_loss, learner, entropy_coefficient=jnp.float32(0.01))
@@ -153,9 +153,9 @@ def test_the_order_of_environments_does_not_matter(ready) -> None:
 def test_blocks_add_up_to_the_whole(ready) -> None:
     learner, state, batch = ready
     whole = gradients(learner, state.learnable.actor, batch, [0, 1, 2, 3])
-    assert mappo._num_blocks(4, 2, 2) == 4
+    assert mappo.num_blocks(4, 2, 2) == 4
     close(whole, gradients(learner, state.learnable.actor, batch, [0, 1, 2, 3], rows=2))
-    assert [mappo._num_blocks(12, 3, rows) for rows in (None, 36, 18, 10, 1)] == [1, 1, 2, 4, 12]
+    assert [mappo.num_blocks(12, 3, rows) for rows in (None, 36, 18, 10, 1)] == [1, 1, 2, 4, 12]
 
 
 def per_seller():

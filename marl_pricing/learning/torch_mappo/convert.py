@@ -1,0 +1,146 @@
+"""Parameters, optimiser states and batches, from JAX to PyTorch and back, without loss.
+
+A kernel [in, out] of flax is the transposed weight [out, in] of torch; nothing else differs. So the training state, the
+run folder's checkpoints and all that reads them are those of the flax learner.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from torch import Tensor
+
+from marl_pricing.learning.mappo import Batch
+from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.torch_mappo.batch import TorchBatch
+from marl_pricing.learning.torch_mappo.networks import Networks
+
+Array = jax.Array
+
+# Name of a weight in torch, its place in a flax network, whether it is transposed.
+_PLACES = (
+    ("embed.weight", ("embed", "kernel"), True),
+    ("embed.bias", ("embed", "bias"), False),
+    ("cell.weight_ih", ("cell", "kernel_in"), True),
+    ("cell.weight_hh", ("cell", "kernel_hidden"), True),
+    ("cell.bias_ih", ("cell", "bias"), False),
+    ("cell.bias_hh", ("cell", "bias_hidden"), False),
+    ("head.weight", ("head", "kernel"), True),
+    ("head.bias", ("head", "bias"), False),
+    ("out.weight", ("out", "kernel"), True),
+    ("out.bias", ("out", "bias"), False),
+)
+
+
+def to_torch(array: Array) -> Tensor:
+    """A JAX array as a tensor: the same memory where torch can reach it (CPU, CUDA), a copy on the CPU elsewhere.
+
+    A shared tensor must not be written to: JAX takes its arrays to be constant.
+    """
+    (device,) = array.devices()
+    if device.platform == "cpu" or (device.platform in ("gpu", "cuda", "rocm") and torch.cuda.is_available()):
+        return torch.from_dlpack(array)
+    return torch.from_numpy(np.array(array))
+
+
+def to_jax(tensor: Tensor) -> Array:
+    """A copy of a tensor as a JAX array, so that the tensor may be changed in place."""
+    return jnp.from_dlpack(tensor.detach().clone(memory_format=torch.contiguous_format))
+
+
+def device() -> torch.device:
+    """Where tensors made by `to_torch` lie."""
+    return to_torch(jnp.zeros(())).device
+
+
+def weights_of(parameters: Parameters, stacked: bool) -> list[dict[str, Tensor]]:
+    """A flax parameter tree as torch's weights by name, one dictionary a network (views, not to be written to)."""
+
+    def one(name: str, place: tuple[str, str], transposed: bool, number: int) -> Tensor:
+        leaf = to_torch(jnp.asarray(parameters[place[0]][place[1]]))
+        own = leaf[number] if stacked else leaf
+        return own.t() if transposed else own
+
+    count = parameters["out"]["bias"].shape[0] if stacked else 1
+    return [{place[0]: one(*place, number) for place in _PLACES} for number in range(count)]
+
+
+def parameters_of(weights: list[dict[str, Tensor]], stacked: bool) -> Parameters:
+    """Weights by name, one dictionary a network, as a flax parameter tree; the inverse of `weights_of`."""
+    tree: dict[str, dict[str, Array]] = {}
+    for name, (layer, leaf), transposed in _PLACES:
+        own = [network[name].t() if transposed else network[name] for network in weights]
+        tree.setdefault(layer, {})[leaf] = to_jax(torch.stack(own) if stacked else own[0])
+    return tree
+
+
+def load(networks: Networks, parameters: Parameters) -> None:
+    """Write a flax parameter tree into the networks of torch."""
+    with torch.no_grad():
+        for network, weights in zip(networks, weights_of(parameters, networks.spec.stacked), strict=True):
+            for name, weight in network.named_parameters():
+                weight.copy_(weights[name])
+
+
+def dump(networks: Networks) -> Parameters:
+    """The parameters of the networks as a flax tree."""
+    return parameters_of([dict(network.named_parameters()) for network in networks], networks.spec.stacked)
+
+
+def load_adam(optimisers: list[torch.optim.Optimizer], networks: Networks, state: optax.OptState) -> None:
+    """Write the state of optax's clipping and Adam (see `mappo`) into one `torch.optim.Adam` a network."""
+    _, adam = state
+    stacked = networks.spec.stacked
+    counts = np.asarray(adam.count).reshape(-1)
+    moments = (weights_of(adam.mu, stacked), weights_of(adam.nu, stacked))
+    for optimiser, network, count, first, second in zip(optimisers, networks, counts, *moments, strict=True):
+        for name, weight in network.named_parameters():
+            optimiser.state[weight] = {
+                "step": torch.tensor(float(count), device=weight.device),
+                "exp_avg": torch.empty_like(weight).copy_(first[name]),
+                "exp_avg_sq": torch.empty_like(weight).copy_(second[name]),
+            }
+
+
+def dump_adam(optimisers: list[torch.optim.Optimizer], networks: Networks) -> optax.OptState:
+    """The state of one `torch.optim.Adam` a network as optax's; the inverse of `load_adam`."""
+    stacked = networks.spec.stacked
+
+    def moments(kind: str) -> Parameters:
+        own = [
+            {name: optimiser.state[weight][kind] for name, weight in network.named_parameters()}
+            for optimiser, network in zip(optimisers, networks, strict=True)
+        ]
+        return parameters_of(own, stacked)
+
+    steps = [
+        int(optimiser.state[network.out.bias]["step"]) for optimiser, network in zip(optimisers, networks, strict=True)
+    ]
+    count = jnp.asarray(steps if stacked else steps[0], jnp.int32)
+    return optax.EmptyState(), optax.ScaleByAdamState(count, moments("exp_avg"), moments("exp_avg_sq"))
+
+
+def to_torch_batch(batch: Batch, central: bool) -> TorchBatch:
+    """A batch of the twin's, in the same memory where that can be."""
+    jax.block_until_ready(batch)
+    segment, seen = batch.segment, batch.segment.observation
+    masks: list[Tensor | None] = [None]
+    if seen.order_mask is not None:
+        masks.append(to_torch(seen.order_mask))
+    return TorchBatch(
+        local=to_torch(seen.local),
+        seen=to_torch(seen.state if central else seen.local),
+        first=to_torch(segment.first),
+        indices=[to_torch(index) for index in segment.indices],
+        masks=masks,
+        log_prob=to_torch(segment.log_prob),
+        advantage=to_torch(batch.advantage),
+        value=to_torch(batch.value),
+        target=to_torch(batch.target),
+        live=to_torch(batch.live),
+        actor_memory=to_torch(batch.actor_memory),
+        critic_memory=to_torch(batch.critic_memory),
+    )

@@ -1,0 +1,154 @@
+"""The gradient steps of recurrent MAPPO in PyTorch; the twin of `mappo.update` from the batch on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from marl_pricing.learning.mappo import Learnable, num_blocks
+from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.torch_mappo import convert, losses
+from marl_pricing.learning.torch_mappo.batch import TorchBatch
+from marl_pricing.learning.torch_mappo.networks import Networks
+
+Sums = dict[str, Tensor]
+
+
+def make_optimiser(settings: LearnerSettings, weights: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """Adam for one network; its step size is set anew in every update."""
+    return torch.optim.Adam(weights, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True)
+
+
+class TorchLearner:
+    """Networks and optimisers of one seed.
+
+    Attributes:
+        settings: of the learner.  actor, critic: the networks.
+        num_products, head_sizes: the actor's heads, see `losses.split_heads`.
+    """
+
+    def __init__(
+        self,
+        settings: LearnerSettings,
+        actor: NetworkSpec,
+        critic: NetworkSpec,
+        num_products: int,
+        head_sizes: Sequence[int],
+    ) -> None:
+        self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
+        self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
+        self._optimisers = {
+            networks: [make_optimiser(settings, network.parameters()) for network in networks]
+            for networks in (self.actor, self.critic)
+        }
+
+    def load(self, learnable: Learnable) -> None:
+        """Take over parameters and optimiser states of the flax learner."""
+        convert.load(self.actor, learnable.actor)
+        convert.load(self.critic, learnable.critic)
+        convert.load_adam(self._optimisers[self.actor], self.actor, learnable.actor_optimiser)
+        convert.load_adam(self._optimisers[self.critic], self.critic, learnable.critic_optimiser)
+
+    def dump(self) -> Learnable:
+        """Parameters and optimiser states as the flax learner has them."""
+        return Learnable(
+            convert.dump(self.actor),
+            convert.dump(self.critic),
+            convert.dump_adam(self._optimisers[self.actor], self.actor),
+            convert.dump_adam(self._optimisers[self.critic], self.critic),
+        )
+
+    def actor_loss(self, batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
+        """Sum over live steps of the clipped surrogate less the entropy bonus, and sums of diagnostics."""
+        logits, _ = self.actor.sequence(batch.local, batch.actor_memory, batch.first)
+        heads = losses.split_heads(logits, self.num_products, self.head_sizes, batch.masks)
+        new = losses.log_prob(heads, batch.indices)
+        loss, sums = losses.policy_loss(new, batch.log_prob, batch.advantage, batch.live, self.settings.clip_ratio)
+        entropy = (losses.entropy(heads) * batch.live).sum()
+        return loss - entropy_coefficient * entropy, {**sums, "entropy": entropy.detach()}
+
+    def critic_loss(self, batch: TorchBatch) -> tuple[Tensor, Sums]:
+        """Sum over live steps of the value loss."""
+        value, _ = self.critic.sequence(batch.seen, batch.critic_memory, batch.first)
+        loss = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, self.settings.value_clip)
+        return self.settings.value_coefficient * loss, {"value_loss": loss.detach()}
+
+    def gradients(self, batch: TorchBatch, entropy_coefficient: float) -> Sums:
+        """Leave the losses' gradients in the weights' `grad`; returns sums of diagnostics.
+
+        The losses are sums, so a batch in blocks (`rows_per_block`) has the gradient of the whole.
+        """
+        sums: Sums = {}
+        for networks, loss_of in (
+            (self.actor, lambda block: self.actor_loss(block, entropy_coefficient)),
+            (self.critic, self.critic_loss),
+        ):
+            networks.zero_grad()
+            for block in self._blocks(batch, networks.spec):
+                loss, own = loss_of(block)
+                loss.backward()
+                sums |= {name: sums[name] + value if name in sums else value for name, value in own.items()}
+            for weight in networks.parameters():
+                if weight.grad is None:  # an LSTM's bias_hh
+                    weight.grad = torch.zeros_like(weight)
+        return sums
+
+    def _blocks(self, batch: TorchBatch, spec: NetworkSpec) -> Iterator[TorchBatch]:
+        num_envs = batch.first.shape[1]
+        rows_per_env = 1 if spec.stacked or spec.central else spec.num_sellers
+        count = num_blocks(num_envs, rows_per_env, self.settings.rows_per_block)
+        if count == 1:
+            yield batch
+            return
+        for index in torch.arange(num_envs, device=batch.first.device).chunk(count):
+            yield batch.select(index)
+
+    def minibatch(self, batch: TorchBatch, entropy_coefficient: float, rate: float) -> Sums:
+        """One gradient step on a minibatch; returns sums of diagnostics over its live steps."""
+        sums = self.gradients(batch, entropy_coefficient)
+        live = batch.live.sum((0, 1))
+        sums["live"] = live.sum()
+        count = sums["live"].clamp_min(1.0)
+        for name, networks in (("actor", self.actor), ("critic", self.critic)):
+            # A mean over live steps: each seller's own where it has its own network, as if it trained alone.
+            counts = live.clamp_min(1.0) if networks.spec.stacked else count[None]
+            squares = []
+            for network, optimiser, own in zip(networks, self._optimisers[networks], counts, strict=True):
+                squares.append(_clip(list(network.parameters()), own, self.settings.max_grad_norm))
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                optimiser.step()
+            sums[f"{name}_gradient_norm"] = torch.stack(squares).sum().sqrt() * count
+        return sums
+
+    def learn(self, batch: TorchBatch, epochs: Tensor, entropy_coefficient: float, rate: float) -> dict[str, float]:
+        """The gradient steps of an update.
+
+        Args:
+            epochs: [epochs, minibatches, B] numbers of the environments that learn together.
+
+        Returns:
+            Means of diagnostics over live steps.
+        """
+        own, taken = self.settings, []
+        for index in epochs.flatten(0, 1):
+            sums = self.minibatch(batch.select(index), entropy_coefficient, rate)
+            taken.append(sums)
+            if own.target_kl is not None and sums["kl"] > 1.5 * own.target_kl * sums["live"].clamp_min(1.0):
+                break
+        total = {name: torch.stack([sums[name] for sums in taken]).sum() for name in taken[0]}
+        count = total.pop("live").clamp_min(1.0)
+        return {name: float(value / count) for name, value in total.items()}
+
+
+def _clip(weights: list[Tensor], count: Tensor, largest: float) -> Tensor:
+    """Divide gradients by `count`, then clip them by their global norm as optax does; returns its square, unclipped."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    torch._foreach_div_(gradients, count)
+    square = torch.stack(torch._foreach_norm(gradients)).square().sum()
+    norm = square.sqrt()
+    torch._foreach_mul_(gradients, torch.where(norm < largest, 1.0, largest / norm))
+    return square

@@ -1,0 +1,96 @@
+"""The training of the torch learner: segments and targets in one jitted JAX program, gradient steps in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.learning import mappo
+from marl_pricing.learning.mappo import Learnable, Learner, TrainState
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.torch_mappo import convert
+from marl_pricing.learning.torch_mappo.learner import TorchLearner
+from marl_pricing.market import MarketParams, MarketShape
+
+Array = jax.Array
+Measures = dict[str, Any]
+
+
+def head_sizes(shape: MarketShape) -> tuple[int, ...]:
+    """Choices of each of a product's heads: K price levels and, where orders are chosen, Q order levels."""
+    return (shape.prices.num_levels, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
+
+
+class TorchProgram(Program):
+    """Takes the place of `parallel.Program`, on one device; states, and so checkpoints, are the same.
+
+    Seeds are trained one after the other.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__(learner)
+        own, shape = self.learner.settings, self.learner.shape
+        self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
+        index = jnp.arange(own.num_envs)
+
+        def prepare(state: TrainState, params: MarketParams):
+            batch, after, measures = mappo.prepare(self.learner, state, params, index)
+            epochs = jax.vmap(lambda epoch: mappo.epoch_index(self.learner, state, index, epoch))
+            after = after.replace(update=after.update + 1)
+            return batch, after, measures, epochs(jnp.arange(own.num_epochs))
+
+        self._prepare = jax.jit(prepare)
+        # One program each: as single operations, every shape of leaf would be compiled by itself.
+        self._split = jax.jit(lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(own.num_seeds)])
+        self._stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+
+    def train(self, state: TrainState, params: MarketParams, num_updates: int) -> tuple[TrainState, Measures]:
+        """Several updates of every seed; see `Program.train`."""
+        return self._train_with(self._prepare, state, params, num_updates)
+
+    def compiled(self, state: TrainState, params: MarketParams, num_updates: int) -> Callable:
+        """The same, with the program of the segment compiled beforehand."""
+        one_state, one_params = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (_without_optimisers(state), params)
+        )
+        prepare = self._prepare.lower(one_state, one_params).compile()
+        return lambda state, params: self._train_with(prepare, state, params, num_updates)
+
+    def _train_with(self, prepare: Callable, state: TrainState, params: MarketParams, num_updates: int):
+        trained = [self._train_seed(prepare, own, market, num_updates) for own, market in self._split((state, params))]
+        states, measures = zip(*trained, strict=True)
+        together = {name: np.stack([own[name] for own in measures]) for name in measures[0]}
+        return self._stack(list(states)), together
+
+    def _train_seed(
+        self, prepare: Callable, state: TrainState, params: MarketParams, num_updates: int
+    ) -> tuple[TrainState, Measures]:
+        own, learner = self.learner.settings, self._torch
+        learner.load(state.learnable)
+        state, table = _without_optimisers(state), []
+        for _ in range(num_updates):
+            batch, state, measures, epochs = prepare(state, params)
+            if own.value_normalisation == "popart":  # has rescaled the critic's last layer
+                convert.load(learner.critic, state.learnable.critic)
+            host: dict[str, Any] = jax.device_get(measures)
+            host |= learner.learn(
+                convert.to_torch_batch(batch, self.learner.critic.central),
+                convert.to_torch(epochs),
+                float(host["entropy_coefficient"]),
+                float(host["learning_rate"]),
+            )
+            table.append({name: np.asarray(value, np.float32) for name, value in host.items()})
+            networks = Learnable(convert.dump(learner.actor), convert.dump(learner.critic), None, None)
+            state = state.replace(learnable=networks)
+        state = state.replace(learnable=learner.dump())
+        return state, {name: np.stack([row[name] for row in table]) for name in table[0]}
+
+
+def _without_optimisers(state: TrainState) -> TrainState:
+    """A segment needs the networks only; torch keeps the rest."""
+    return state.replace(learnable=state.learnable.replace(actor_optimiser=None, critic_optimiser=None))
