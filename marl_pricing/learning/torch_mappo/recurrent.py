@@ -84,7 +84,7 @@ class GruSequence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, gates_in: Tensor, weight_hh: Tensor, bias_hh: Tensor, hidden: Tensor, first: Tensor
     ) -> Tensor:
         num_steps, num_rows, size = *gates_in.shape[:2], hidden.shape[-1]
@@ -94,42 +94,19 @@ class GruSequence(torch.autograd.Function):
         news, hiddens = (gates_in.new_empty(num_steps, num_rows, size) for _ in range(2))
         before = []
         # Views of every step are made beforehand: on a CPU slicing costs as much as the arithmetic.
-        views = zip(
-            first.unbind(0),
-            first.any(1).tolist(),
-            gates_in[..., : 2 * size].unbind(0),
-            gates_in[..., 2 * size :].unbind(0),
-            gates_hidden.unbind(0),
-            gates_hidden[..., : 2 * size].unbind(0),
-            gates_hidden[..., 2 * size :].unbind(0),
-            gates.unbind(0),
-            gates[..., :size].unbind(0),
-            gates[..., size:].unbind(0),
-            news.unbind(0),
-            hiddens.unbind(0),
-            strict=True,
-        )
-        for (
-            begins,
-            any_begins,
-            in_gates,
-            in_new,
-            of_hidden,
-            hidden_gates,
-            inner,
-            own,
-            reset,
-            update,
-            new,
-            after,
-        ) in views:
-            if any_begins:
-                hidden = hidden.masked_fill(begins[:, None], 0.0)
+        in_gates, in_new = gates_in[..., : 2 * size].unbind(0), gates_in[..., 2 * size :].unbind(0)
+        to_gates, inner = gates_hidden[..., : 2 * size].unbind(0), gates_hidden[..., 2 * size :].unbind(0)
+        reset, update = gates[..., :size].unbind(0), gates[..., size:].unbind(0)
+        wholes = (gates_hidden.unbind(0), gates.unbind(0), news.unbind(0), hiddens.unbind(0))
+        begins = first.any(1).tolist()
+        for t, (of_hidden, own, new, after) in enumerate(zip(*wholes, strict=True)):
+            if begins[t]:
+                hidden = hidden.masked_fill(first[t, :, None], 0.0)
             before.append(hidden)
             torch.addmm(bias, hidden, kernel, out=of_hidden)
-            torch.add(in_gates, to_gates, out=own).sigmoid_()
-            torch.addcmul(in_new, reset, inner, out=new).tanh_()
-            hidden = torch.lerp(new, hidden, update, out=after)
+            torch.add(in_gates[t], to_gates[t], out=own).sigmoid_()
+            torch.addcmul(in_new[t], reset[t], inner[t], out=new).tanh_()
+            hidden = torch.lerp(new, hidden, update[t], out=after)
         ctx.save_for_backward(weight_hh, gates, news, gates_hidden, torch.stack(before), first)
         return hiddens
 
@@ -147,21 +124,14 @@ class GruSequence(torch.autograd.Function):
         torch.mul(of_new * inner, reset * (1.0 - reset), out=grad[:, :, 0])
         flat = grad.view(num_steps, num_rows, 4 * size)
         state = torch.zeros_like(before[0])
-        views = zip(
-            first.unbind(0),
-            first.any(1).tolist(),
-            grad_hiddens.unbind(0),
-            grad.unbind(0),
-            flat[..., : 3 * size].unbind(0),
-            update.unbind(0),
-            strict=True,
-        )
-        for begins, any_begins, grad_out, of_gates, to_hidden, keep in reversed(list(views)):
+        parts = (grad_hiddens.unbind(0), grad.unbind(0), flat[..., : 3 * size].unbind(0), update.unbind(0))
+        begins = first.any(1).tolist()
+        for t, (grad_out, of_gates, to_hidden, keep) in reversed(list(enumerate(zip(*parts, strict=True)))):
             state.add_(grad_out)
             of_gates.mul_(state.unsqueeze(1))
             state = torch.addmm(state.mul_(keep), to_hidden, weight_hh)
-            if any_begins:
-                state.masked_fill_(begins[:, None], 0.0)
+            if begins[t]:
+                state.masked_fill_(first[t, :, None], 0.0)
         rows = num_steps * num_rows
         to_hidden = flat[..., : 3 * size].reshape(rows, 3 * size)
         return (
