@@ -43,7 +43,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of this package and of what it computes with."""
-    names = ("marl-pricing", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pettingzoo")
+    names = ("marl-pricing", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pettingzoo", "torch")
     found = {}
     for name in names:
         try:

@@ -16,9 +16,10 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     """Recurrent MAPPO (Yu et al. 2022).
 
     A *segment* is `num_steps` epochs of every environment; an update rolls one segment out and learns from it.
+    `torch_mappo` is the same learner with its gradient steps in PyTorch.
     """
 
-    algorithm: Literal["mappo"] = "mappo"
+    algorithm: Literal["mappo", "torch_mappo"] = "mappo"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     num_seeds: Count = 1
     num_envs: Count = 64
@@ -52,6 +53,7 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     # where it runs
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     rows_per_block: Annotated[int, Field(ge=1)] | None = None
+    compile: bool = False  # `torch_mappo` only: torch.compile
 
     @model_validator(mode="after")
     def _fits(self) -> LearnerSettings:
@@ -65,6 +67,12 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
                 f"learner.num_envs={self.num_envs!r}: accepted is a multiple of learner.devices × "
                 f"learner.num_minibatches = {self.devices} × {self.num_minibatches}"
             )
+        if self.algorithm == "torch_mappo" and self.devices not in (1, "auto"):
+            raise ValueError(
+                f"learner.devices={self.devices!r}: accepted is 1 or 'auto' with learner.algorithm=torch_mappo"
+            )
+        if self.algorithm == "mappo" and self.compile:
+            raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")
         return self
 
     @property

@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
 from marl_pricing.learning import runs
+from marl_pricing.learning.mappo import Learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.training import Schedule, train
@@ -36,10 +37,7 @@ def train_run(
         ConfigError, RunError: for settings or folders that cannot be used.
     """
     experiment = config.build(settings)
-    try:
-        program = Program(experiment.learner)
-    except ValueError as error:  # more devices than there are
-        raise ConfigError(str(error)) from None
+    program = _program(experiment.learner)
     first = jax.process_index() == 0
     if provenance is not None and first:
         runs.create(folder, config.to_yaml(settings), provenance)
@@ -61,6 +59,24 @@ def train_run(
         tensorboard=settings.run.tensorboard,
     )
     return complete
+
+
+def _program(learner: Learner) -> Program:
+    """The training of a learner, in JAX or in torch."""
+    try:
+        if learner.settings.algorithm == "mappo":
+            return Program(learner)
+        from marl_pricing.learning.torch_mappo.program import TorchProgram
+
+        return TorchProgram(learner)
+    except ValueError as error:  # more devices than there are
+        raise ConfigError(str(error)) from None
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ConfigError(
+            "learner.algorithm='torch_mappo': torch is not installed: pip install 'marl-pricing[torch]'"
+        ) from None
 
 
 def is_complete(folder: Path, settings: ExperimentSettings) -> bool:

@@ -40,6 +40,8 @@ class TorchLearner:
     ) -> None:
         self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
+        compiled = torch.compile if settings.compile else lambda function: function
+        self._actor_loss, self._critic_loss = compiled(self.actor_loss), compiled(self.critic_loss)
         self._optimisers = {
             networks: [make_optimiser(settings, network.parameters()) for network in networks]
             for networks in (self.actor, self.critic)
@@ -83,8 +85,8 @@ class TorchLearner:
         """
         sums: Sums = {}
         for networks, loss_of in (
-            (self.actor, lambda block: self.actor_loss(block, entropy_coefficient)),
-            (self.critic, self.critic_loss),
+            (self.actor, lambda block: self._actor_loss(block, entropy_coefficient)),
+            (self.critic, self._critic_loss),
         ):
             networks.zero_grad()
             for block in self._blocks(batch, networks.spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -33,7 +34,7 @@ class TorchProgram(Program):
     """
 
     def __init__(self, learner: Learner) -> None:
-        super().__init__(learner)
+        super().__init__(replace(learner, settings=learner.settings.model_copy(update={"devices": 1})))
         own, shape = self.learner.settings, self.learner.shape
         self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
         index = jnp.arange(own.num_envs)

@@ -45,14 +45,8 @@ class Cell(nn.Module):
         """
         gates_in = F.linear(inputs, self.weight_ih, self.bias_ih)
         if self.cell == "gru":
-            memories = GruSequence.apply(gates_in, self.weight_hh, self.bias_hh, memory, first)
-            assert isinstance(memories, Tensor)
-            return memories
-        kept = []
-        for gate_in, begins in zip(gates_in.unbind(0), first.unbind(0), strict=True):
-            memory = lstm_step(gate_in, self.weight_hh, memory.masked_fill(begins[:, None], 0.0))
-            kept.append(memory)
-        return torch.stack(kept)
+            return gru_sequence(gates_in, self.weight_hh, self.bias_hh, memory, first)
+        return lstm_sequence(gates_in, self.weight_hh, memory, first)
 
 
 def gru_step(gates_in: Tensor, weight_hh: Tensor, bias_hh: Tensor, hidden: Tensor) -> Tensor:
@@ -77,11 +71,26 @@ def lstm_step(gates_in: Tensor, weight_hh: Tensor, memory: Tensor) -> Tensor:
     return torch.cat([torch.sigmoid(out) * torch.tanh(cell), cell], -1)
 
 
-class GruSequence(torch.autograd.Function):
-    """A GRU over a segment, with its gradient by hand.
+@torch.compiler.disable  # it would compile the loop step by step
+def lstm_sequence(gates_in: Tensor, weight_hh: Tensor, memory: Tensor, first: Tensor) -> Tensor:
+    """An LSTM over a segment: gates_in [T, B, 4H], memory [B, 2H], first [T, B] → memories [T, B, 2H]."""
+    kept = []
+    for gate_in, begins in zip(gates_in.unbind(0), first.unbind(0), strict=True):
+        memory = lstm_step(gate_in, weight_hh, memory.masked_fill(begins[:, None], 0.0))
+        kept.append(memory)
+    return torch.stack(kept)
 
-    (gates_in [T, B, 3H], weight_hh [3H, H], bias_hh [H], hidden [B, H], first [T, B]) → hidden states [T, B, H].
-    """
+
+@torch.compiler.disable
+def gru_sequence(gates_in: Tensor, weight_hh: Tensor, bias_hh: Tensor, hidden: Tensor, first: Tensor) -> Tensor:
+    """A GRU over a segment: gates_in [T, B, 3H], hidden [B, H], first [T, B] → hidden states [T, B, H]."""
+    hiddens = GruSequence.apply(gates_in, weight_hh, bias_hh, hidden, first)
+    assert isinstance(hiddens, Tensor)
+    return hiddens
+
+
+class GruSequence(torch.autograd.Function):
+    """`gru_sequence` with its gradient by hand."""
 
     @staticmethod
     def forward(

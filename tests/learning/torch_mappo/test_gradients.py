@@ -1,0 +1,138 @@
+"""Same parameters, same batch: the same loss terms and gradients in flax and in torch."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import torch
+
+from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.torch_mappo import convert
+from marl_pricing.learning.torch_mappo.recurrent import GruSequence, gru_step
+from tests.learning.helpers import INDEX, QUICK, TINY
+from tests.learning.test_replay import loud, rich
+from tests.learning.test_robust import INTERVAL, a_market
+from tests.learning.torch_mappo.twins import apart, flax_terms, random_networks, torch_terms
+
+
+def learner_in(world: str, **settings: Any) -> tuple[mappo.Learner, Any]:
+    """A learner in a market with masked orders and bankrupt sellers, or a robust one among sessions."""
+    own = rich() if world == "plain" else a_market()
+    ambiguity = None if world == "plain" else INTERVAL
+    return mappo.make_learner(LearnerSettings(**(TINY | settings)), *own, ambiguity), own
+
+
+@pytest.fixture(scope="module")
+def segments() -> dict[tuple[str, str], Any]:
+    """Segments by world and critic, each played once whatever the cells of those who learn from it."""
+    return {}
+
+
+def segment_of(segments: dict, world: str, critic: str) -> Any:
+    if (world, critic) not in segments:
+        learner, own = learner_in(world, critic=critic)
+        state = loud(learner, own)
+
+        def play(key: jax.Array, state: mappo.TrainState):
+            return rollout.rollout(
+                key, learner.shape, own.params, learner.actor, state.learnable.actor, state.rollout, INDEX, 10,
+                learner.ambiguity, state.update, learner.critic.central,
+            )[1]  # fmt: skip
+
+        segments[world, critic] = jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
+    return segments[world, critic]
+
+
+def batch_of(learner: mappo.Learner, own: Any, segment: Any, networks: Any, memory: float = 0.3) -> mappo.Batch:
+    """What `learner` makes of a segment that begins in the middle of episodes."""
+    state = loud(learner, own)
+    state = state.replace(
+        learnable=state.learnable.replace(actor=networks[0], critic=networks[1]),
+        rollout=state.rollout.replace(
+            actor_memory=memory + state.rollout.actor_memory, critic_memory=memory + state.rollout.critic_memory
+        ),
+    )
+    segment = segment.replace(first=segment.first.at[0].set(False))
+    return jax.jit(lambda *given: mappo._batch(learner, *given, lambda x: x)[0], compiler_options=QUICK)(state, segment)
+
+
+@pytest.mark.parametrize("world", ["plain", "robust"])
+@pytest.mark.parametrize("critic", ["central", "local"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_loss_terms_and_gradients_are_the_flax_learners(segments, cell: str, critic: str, world: str) -> None:
+    # Each seller's own networks in one half of the cases, the shared ones in the other.
+    sharing = "shared" if (cell == "gru") == (critic == "central") else "per_seller"
+    learner, own = learner_in(world, cell=cell, critic=critic, sharing=sharing)
+    networks = random_networks(learner)
+    batch = batch_of(learner, own, segment_of(segments, world, critic), networks)
+    # An older policy's probabilities and values, so that both clips bite.
+    rng = np.random.default_rng(3)
+    batch = batch.replace(
+        segment=batch.segment.replace(log_prob=batch.segment.log_prob + rng.normal(0, 0.3, batch.live.shape)),
+        value=batch.value + rng.normal(0, 0.5, batch.live.shape),
+    )
+    batch = jax.tree.map(lambda x: x.astype("float32") if x.dtype == "float64" else x, batch)
+    terms, gradients = jax.jit(lambda n, b: flax_terms(learner, n, b), compiler_options=QUICK)(networks, batch)
+    own_terms, own_gradients = torch_terms(learner, networks, batch)
+    assert set(own_terms) == set(terms) == {"policy_loss", "kl", "clipped", "entropy", "value_loss"}
+    for name, value in terms.items():
+        assert own_terms[name] == pytest.approx(float(value), rel=1e-5), name
+    assert 0 < float(terms["clipped"]) < float(batch.live.sum())
+    assert apart(gradients, own_gradients) < 1e-5
+    if world == "plain":
+        assert float(batch.live.min()) == 0.0  # somebody was bankrupt
+
+
+def test_a_batch_is_handed_over_in_the_same_memory_and_learnt_in_blocks(segments) -> None:
+    learner, own = learner_in("plain")
+    networks = random_networks(learner)
+    batch = batch_of(learner, own, segment_of(segments, "plain", "central"), networks)
+    handed = convert.to_torch_batch(batch, central=True)
+    seen = batch.segment.observation
+    pairs = [
+        (handed.local, seen.local), (handed.seen, seen.state), (handed.first, batch.segment.first),
+        *zip(handed.indices, batch.segment.indices, strict=True), (handed.masks[1], seen.order_mask),
+        (handed.log_prob, batch.segment.log_prob), (handed.critic_memory, batch.critic_memory),
+        *((getattr(handed, name), getattr(batch, name)) for name in ("advantage", "value", "target", "live")),
+    ]  # fmt: skip
+    for tensor, array in pairs:
+        assert tensor.data_ptr() == array.unsafe_buffer_pointer()
+    whole, gradients = torch_terms(learner, networks, batch)
+    parts, same = torch_terms(learner, networks, batch, rows_per_block=2)
+    assert parts == pytest.approx(whole, rel=1e-5)
+    assert apart(gradients, same) < 1e-5
+
+
+def test_the_grus_gradient_is_the_right_one() -> None:
+    torch.manual_seed(0)
+    shapes = ((6, 3, 12), (12, 4), (4,), (3, 4))
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    first = torch.zeros(6, 3, dtype=torch.bool)
+    first[0, 1] = first[2, 0] = first[2, 1] = first[4, 2] = True
+    assert torch.autograd.gradcheck(lambda *own: GruSequence.apply(*own, first), given)
+    gates_in, weight, bias, hidden = given
+    expected = []
+    for gate_in, begins in zip(gates_in, first, strict=True):
+        hidden = gru_step(gate_in, weight, bias, hidden.masked_fill(begins[:, None], 0.0))
+        expected.append(hidden)
+    torch.testing.assert_close(GruSequence.apply(*given, first), torch.stack(expected))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_losses_are_the_same(segments) -> None:
+    learner, own = learner_in("plain")
+    networks = random_networks(learner)
+    batch = batch_of(learner, own, segment_of(segments, "plain", "central"), networks)
+    terms, gradients = torch_terms(learner, networks, batch)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled, same = torch_terms(learner, networks, batch, compile=True)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2
+    assert compiled == pytest.approx(terms, rel=1e-5)
+    assert apart(gradients, same) < 1e-5

@@ -1,0 +1,77 @@
+"""The same learner twice, and what both make of one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.learning import mappo
+from marl_pricing.learning.mappo import Learnable, Learner
+from marl_pricing.learning.torch_mappo import convert
+from marl_pricing.learning.torch_mappo.learner import TorchLearner
+from marl_pricing.learning.torch_mappo.program import head_sizes
+
+BONUS = 0.03
+
+
+def twin_of(learner: Learner, actor: Any = None, critic: Any = None, **settings: Any) -> TorchLearner:
+    """The torch learner of a flax one, with its networks."""
+    own = learner.settings.model_copy(update={"algorithm": "torch_mappo"} | settings)
+    twin = TorchLearner(own, learner.actor, learner.critic, learner.shape.num_products, head_sizes(learner.shape))
+    if actor is not None:
+        convert.load(twin.actor, actor)
+        convert.load(twin.critic, critic)
+    return twin
+
+
+def random_networks(learner: Learner, spread: float = 0.5, seed: int = 0) -> tuple[Any, Any]:
+    """(actor, critic) parameters that are far from nothing, biases included."""
+    rng = np.random.default_rng(seed)
+
+    def weights(leaf: Any) -> jax.Array:
+        return jnp.asarray(rng.normal(0, spread, leaf.shape), jnp.float32)
+
+    abstract = jax.eval_shape(lambda: (learner.actor.init(jax.random.key(0)), learner.critic.init(jax.random.key(0))))
+    return jax.tree.map(weights, abstract)
+
+
+def flax_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch) -> tuple[dict[str, Any], Any]:
+    """(loss terms, gradients of actor and critic) of the flax learner."""
+    actor, critic = networks
+    actor_gradient, sums = jax.grad(lambda p: mappo.actor_loss(learner, p, batch, jnp.float32(BONUS)), has_aux=True)(
+        actor
+    )
+    critic_gradient, critic_sums = jax.grad(lambda p: mappo.critic_loss(learner, p, batch), has_aux=True)(critic)
+    return sums | critic_sums, (actor_gradient, critic_gradient)
+
+
+def torch_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch, **settings: Any):
+    """The same of the torch learner, as flax trees."""
+    twin = twin_of(learner, *networks, **settings)
+    sums = twin.gradients(convert.to_torch_batch(batch, learner.critic.central), BONUS)
+    gradients = tuple(
+        convert.parameters_of(
+            [{name: weight.grad for name, weight in network.named_parameters()} for network in own], own.spec.stacked
+        )
+        for own in (twin.actor, twin.critic)
+    )
+    return {name: float(value) for name, value in sums.items()}, gradients
+
+
+def learnable(learner: Learner, networks: tuple[Any, Any]) -> Learnable:
+    """Networks with fresh optimisers."""
+    optimiser = mappo._optimiser(learner)
+    specs = (learner.actor, learner.critic)
+    states = [mappo._network_wise(spec, optimiser.init)(own) for spec, own in zip(specs, networks, strict=True)]
+    return Learnable(*networks, *states)
+
+
+def apart(one: Any, other: Any) -> float:
+    """Largest difference of two trees' leaves, each in units of its leaf's largest entry."""
+    return max(
+        float(np.abs(np.asarray(a) - np.asarray(b)).max() / (np.abs(np.asarray(a)).max() + 1e-12))
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
