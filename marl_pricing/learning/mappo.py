@@ -16,7 +16,7 @@ from marl_pricing import traffic
 from marl_pricing.learning import actions, losses, normalisation, rollout
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.measures import segment_measures
-from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec
+from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.rollout import RolloutState, Segment
 from marl_pricing.learning.settings import LearnerSettings
@@ -83,8 +83,8 @@ def make_learner(
     return Learner(
         settings,
         shape,
-        actor_spec(settings, shape, local_size),
-        critic_spec(settings, shape, local_size, state_size),
+        actor_spec(settings, shape.num_sellers, local_size, shape.num_products * sum(head_sizes(shape))),
+        critic_spec(settings, shape.num_sellers, local_size, state_size),
         ambiguity,
     )
 
@@ -100,6 +100,18 @@ def _network_wise(spec: NetworkSpec, function: Callable) -> Callable:
     return jax.vmap(function) if spec.stacked else function
 
 
+def init_learnable(learner: Learner, actor_key: Array, critic_key: Array) -> Learnable:
+    """Networks before the first update, with their optimisers' states."""
+    actor, critic = learner.actor.init(actor_key), learner.critic.init(critic_key)
+    optimiser = _optimiser(learner)
+    return Learnable(
+        actor,
+        critic,
+        _network_wise(learner.actor, optimiser.init)(actor),
+        _network_wise(learner.critic, optimiser.init)(critic),
+    )
+
+
 def init(learner: Learner, seed: Array, params: MarketParams, env_index: Array) -> TrainState:
     """The state before the first update.
 
@@ -108,25 +120,19 @@ def init(learner: Learner, seed: Array, params: MarketParams, env_index: Array) 
     """
     actor_key, critic_key, env_key = jax.random.split(jax.random.key(seed), 3)
     keys = jax.vmap(partial(jax.random.fold_in, env_key))(env_index)
-    actor, critic = learner.actor.init(actor_key), learner.critic.init(critic_key)
-    optimiser = _optimiser(learner)
     return TrainState(
-        learnable=Learnable(
-            actor,
-            critic,
-            _network_wise(learner.actor, optimiser.init)(actor),
-            _network_wise(learner.critic, optimiser.init)(critic),
-        ),
-        statistics=normalisation.start(_num_value_heads(learner)),
+        learnable=init_learnable(learner, actor_key, critic_key),
+        statistics=normalisation.start(num_value_heads(learner)),
         rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
     )
 
 
-def _num_value_heads(learner: Learner) -> int:
+def num_value_heads(learner: Learner) -> int:
+    """Value heads that are normalised apart: one a seller, or one where a local critic serves all."""
     shared_local = learner.settings.critic == "local" and not learner.critic.stacked
-    return 1 if shared_local else learner.shape.num_sellers
+    return 1 if shared_local else learner.critic.num_sellers
 
 
 def _seen(learner: Learner, observation: Any) -> Array:
@@ -188,7 +194,15 @@ def _pessimism(
     }
 
 
-def _batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
+def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
+    """Values, robust targets, advantages and their normalisation.
+
+    Args:
+        state: as it was before the segment.
+
+    Returns:
+        (batch, state with what the critic remembers and the new statistics, measures).
+    """
     own = learner.settings
     said, next_value, memories = critic_values(learner, state.learnable.critic, segment, state.rollout.critic_memory)
     critic_memory = memories[-1]
@@ -427,7 +441,7 @@ def prepare(
         learner.critic.central,
     )
     before = state.replace(rollout=rolled.replace(actor_memory=actor_memory))
-    batch, state, measures = _batch(learner, before, segment, total)
+    batch, state, measures = make_batch(learner, before, segment, total)
     state = state.replace(rollout=state.rollout.replace(actor_memory=rolled.actor_memory))
     measures |= segment_measures(learner.shape, params, segment, total)
     measures |= {

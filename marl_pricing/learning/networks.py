@@ -189,41 +189,40 @@ def _abstract(spec: NetworkSpec) -> tuple[Any, Any]:
     return nnx.split(nnx.eval_shape(lambda: spec.make(jax.random.key(0))))
 
 
-def num_outputs(shape: MarketShape) -> int:
-    """Logits of one seller: K price levels and, where orders are chosen, Q order levels, for each product."""
-    levels = shape.prices.num_levels + (shape.inventory.num_order_levels if shape.chooses_orders else 0)
-    return shape.num_products * levels
+def head_sizes(shape: MarketShape) -> tuple[int, ...]:
+    """Choices of each of a product's heads: K price levels and, where orders are chosen, Q order levels."""
+    return (shape.prices.num_levels, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
 
 
-def actor_spec(settings: LearnerSettings, shape: MarketShape, local_size: int) -> NetworkSpec:
+def actor_spec(settings: LearnerSettings, num_sellers: int, local_size: int, num_logits: int) -> NetworkSpec:
     """The actor: local observation [O] → logits of every head."""
     return NetworkSpec(
         cell=settings.cell,
-        in_size=local_size + _number_size(settings, shape),
+        in_size=local_size + _number_size(settings, num_sellers),
         hidden_size=settings.hidden_size,
-        out_size=num_outputs(shape),
+        out_size=num_logits,
         out_gain=0.01,  # makes the first policy nearly uniform (Andrychowicz et al. 2021)
-        num_sellers=shape.num_sellers,
+        num_sellers=num_sellers,
         stacked=settings.sharing == "per_seller",
         central=False,
     )
 
 
-def critic_spec(settings: LearnerSettings, shape: MarketShape, local_size: int, state_size: int) -> NetworkSpec:
+def critic_spec(settings: LearnerSettings, num_sellers: int, local_size: int, state_size: int) -> NetworkSpec:
     """The critic: global state [G] → values of all sellers, or local observation [O] → one value."""
     central, stacked = settings.critic == "central", settings.sharing == "per_seller"
     return NetworkSpec(
         cell=settings.cell,
-        in_size=state_size if central else local_size + _number_size(settings, shape),
+        in_size=state_size if central else local_size + _number_size(settings, num_sellers),
         hidden_size=settings.hidden_size,
-        out_size=shape.num_sellers if central and not stacked else 1,
+        out_size=num_sellers if central and not stacked else 1,
         out_gain=1.0,
-        num_sellers=shape.num_sellers,
+        num_sellers=num_sellers,
         stacked=stacked,
         central=central,
     )
 
 
-def _number_size(settings: LearnerSettings, shape: MarketShape) -> int:
+def _number_size(settings: LearnerSettings, num_sellers: int) -> int:
     """Width of the seller's number, which one network for several sellers is told."""
-    return shape.num_sellers if settings.sharing == "shared" and shape.num_sellers > 1 else 0
+    return num_sellers if settings.sharing == "shared" and num_sellers > 1 else 0

@@ -60,6 +60,6 @@ def update_of(learner: mappo.Learner, market: Any):
 
 def batch_of(learner: mappo.Learner, state: mappo.TrainState, segment: Any) -> mappo.Batch:
     def make_batch(state: mappo.TrainState, segment: Any) -> mappo.Batch:
-        return mappo._batch(learner, state, segment, lambda x: x)[0]
+        return mappo.make_batch(learner, state, segment, lambda x: x)[0]
 
     return jax.jit(make_batch, compiler_options=QUICK)(state, segment)

@@ -146,7 +146,7 @@ def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: floa
             learnable=mappo.Learnable(actor, table, None, None), statistics=None, rollout=state,
             seed=jnp.int32(0), update=jnp.int32(0),
         )  # fmt: skip
-        batch = mappo._batch(learner, trained, segment, lambda x: x)[0]
+        batch = mappo.make_batch(learner, trained, segment, lambda x: x)[0]
         return after, segment, batch.target
 
     run = jax.jit(sweep, compiler_options=QUICK)

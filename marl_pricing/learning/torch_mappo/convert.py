@@ -123,19 +123,22 @@ def dump_adam(optimisers: list[torch.optim.Optimizer], networks: Networks) -> op
     return optax.EmptyState(), optax.ScaleByAdamState(count, moments("exp_avg"), moments("exp_avg_sq"))
 
 
-def to_torch_batch(batch: Batch, central: bool) -> TorchBatch:
-    """A batch of the twin's, in the same memory where that can be."""
+def to_torch_batch(batch: Batch, central: bool, masks: list[Tensor] | None = None) -> TorchBatch:
+    """A batch of the twin's, in the same memory where that can be.
+
+    Args:
+        central: the critic sees the global state.
+        masks: [T, E, S, P, n] bool of each head; None for the market's own: any price, orders by its `order_mask`.
+    """
     jax.block_until_ready(batch)
     segment, seen = batch.segment, batch.segment.observation
-    masks: list[Tensor | None] = [None]
-    if seen.order_mask is not None:
-        masks.append(to_torch(seen.order_mask))
+    allowed: list[Tensor | None] = [None, None if seen.order_mask is None else to_torch(seen.order_mask)]
     return TorchBatch(
         local=to_torch(seen.local),
         seen=to_torch(seen.state if central else seen.local),
         first=to_torch(segment.first),
         indices=[to_torch(index) for index in segment.indices],
-        masks=masks,
+        masks=list(masks) if masks is not None else allowed[: len(segment.indices)],
         log_prob=to_torch(segment.log_prob),
         advantage=to_torch(batch.advantage),
         value=to_torch(batch.value),

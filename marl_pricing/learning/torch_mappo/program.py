@@ -13,18 +13,14 @@ import numpy as np
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.mappo import Learnable, Learner, TrainState
+from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
-from marl_pricing.market import MarketParams, MarketShape
+from marl_pricing.market import MarketParams
 
 Array = jax.Array
 Measures = dict[str, Any]
-
-
-def head_sizes(shape: MarketShape) -> tuple[int, ...]:
-    """Choices of each of a product's heads: K price levels and, where orders are chosen, Q order levels."""
-    return (shape.prices.num_levels, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
 
 
 class TorchProgram(Program):

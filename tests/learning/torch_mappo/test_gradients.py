@@ -58,7 +58,9 @@ def batch_of(learner: mappo.Learner, own: Any, segment: Any, networks: Any, memo
         ),
     )
     segment = segment.replace(first=segment.first.at[0].set(False))
-    return jax.jit(lambda *given: mappo._batch(learner, *given, lambda x: x)[0], compiler_options=QUICK)(state, segment)
+    return jax.jit(lambda *given: mappo.make_batch(learner, *given, lambda x: x)[0], compiler_options=QUICK)(
+        state, segment
+    )
 
 
 @pytest.mark.parametrize("world", ["plain", "robust"])

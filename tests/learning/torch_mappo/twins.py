@@ -10,9 +10,9 @@ import numpy as np
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.mappo import Learnable, Learner
+from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
-from marl_pricing.learning.torch_mappo.program import head_sizes
 
 BONUS = 0.03
 
@@ -61,12 +61,9 @@ def torch_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch,
     return {name: float(value) for name, value in sums.items()}, gradients
 
 
-def learnable(learner: Learner, networks: tuple[Any, Any]) -> Learnable:
-    """Networks with fresh optimisers."""
-    optimiser = mappo._optimiser(learner)
-    specs = (learner.actor, learner.critic)
-    states = [mappo._network_wise(spec, optimiser.init)(own) for spec, own in zip(specs, networks, strict=True)]
-    return Learnable(*networks, *states)
+def learnable(learner: Learner) -> Learnable:
+    """Fresh networks and optimisers."""
+    return mappo.init_learnable(learner, *jax.random.split(jax.random.key(0)))
 
 
 def apart(one: Any, other: Any) -> float:

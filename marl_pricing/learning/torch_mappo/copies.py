@@ -1,0 +1,156 @@
+"""Several copies of a PettingZoo parallel environment, stepped one after the other, as arrays [E, S, …]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Game:
+    """What an environment asks of its players.
+
+    Attributes:
+        agents: names, in the order of the axis S.
+        local_size, state_size: O; G, of the environment's own `state()` or of all observations side by side.
+        own_state: the environment has a `state()`.
+        head_sizes: choices of each part of an action.
+        starts: the number that each part begins to count at.
+        single: an action is a number and no array.
+    """
+
+    agents: tuple[str, ...]
+    local_size: int
+    state_size: int
+    own_state: bool
+    head_sizes: tuple[int, ...]
+    starts: tuple[int, ...]
+    single: bool
+
+    def action(self, indices: Array) -> Any:
+        """One agent's choices [heads] as its action space has them."""
+        action = indices + np.asarray(self.starts)
+        return int(action[0]) if self.single else action
+
+    def observations(self, given: Mapping[str, Any]) -> Array:
+        """Observations [S, O]; zeros for agents that have left."""
+        local = np.zeros((len(self.agents), self.local_size), np.float32)
+        for number, agent in enumerate(self.agents):
+            if agent in given:
+                local[number] = np.asarray(given[agent], np.float32).reshape(-1)
+        return local
+
+    def masks(self, infos: Mapping[str, Any]) -> list[Array]:
+        """Which choices are allowed: bool [S, 1, n] for each head, from the infos' `action_mask` where there is one."""
+        masks = [np.ones((len(self.agents), 1, size), bool) for size in self.head_sizes]
+        for number, agent in enumerate(self.agents):
+            told = infos.get(agent, {}).get("action_mask")
+            if told is not None:
+                for mask, own in zip(masks, (told,) if self.single else told, strict=True):
+                    mask[number, 0] = np.asarray(own, bool)
+        return masks
+
+
+def read_game(env: ParallelEnv) -> Game:
+    """What an environment asks of its players, who all have to be asked the same.
+
+    Raises:
+        ValueError: naming the agent, its space and what is accepted.
+    """
+    agents = tuple(env.possible_agents)
+    seen, acts = env.observation_space(agents[0]), env.action_space(agents[0])
+    if not isinstance(seen, spaces.Box):
+        raise ValueError(f"observation_space({agents[0]!r})={seen}: accepted is a Box")
+    if isinstance(acts, spaces.Discrete):
+        sizes, starts = (int(acts.n),), (int(acts.start),)
+    elif isinstance(acts, spaces.MultiDiscrete) and acts.nvec.ndim == 1:
+        sizes, starts = tuple(acts.nvec.tolist()), tuple(acts.start.tolist())
+    else:
+        raise ValueError(f"action_space({agents[0]!r})={acts}: accepted is Discrete, or MultiDiscrete in one dimension")
+    for agent in agents[1:]:
+        for name, own, first in (
+            ("observation_space", env.observation_space(agent), seen),
+            ("action_space", env.action_space(agent), acts),
+        ):
+            if own.shape != first.shape or (name == "action_space" and own != first):
+                raise ValueError(f"{name}({agent!r})={own}: accepted is that of {agents[0]!r}, {first}")
+    local_size = int(np.prod(seen.shape))
+    env.reset(seed=0)
+    try:
+        state_size, own_state = np.asarray(env.state()).size, True
+    except NotImplementedError:
+        state_size, own_state = len(agents) * local_size, False
+    return Game(agents, local_size, state_size, own_state, sizes, starts, isinstance(acts, spaces.Discrete))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step left, before any reset; [E, ...]."""
+
+    next_local: Array  # [E, S, O]
+    next_state: Array  # [E, G]
+    reward: Array  # [E, S]
+    terminated: Array  # [E, S] bool
+    done: Array  # [E, S] bool
+    over: Array  # [E] bool, nobody is left
+
+
+class Copies:
+    """E environments side by side; one that is over begins anew.
+
+    Attributes:
+        game: what they ask of their players.
+        local [E, S, O], state [E, G], masks [E, S, 1, n] a head: what players see now.
+        first: [E] bool, the coming step begins an episode.
+        acting: [E, S] bool, who is still in the game.
+    """
+
+    def __init__(self, make_env: Callable[[], ParallelEnv], number: int, seed: int) -> None:
+        self._envs = [make_env() for _ in range(number)]
+        self.game = read_game(self._envs[0])
+        seen = [self._look(env, *env.reset(seed=seed + place)) for place, env in enumerate(self._envs)]
+        self._take(seen)
+        self.first = np.ones(number, bool)
+
+    def _look(self, env: ParallelEnv, observations: Mapping, infos: Mapping) -> tuple[Array, Array, list[Array]]:
+        local = self.game.observations(observations)
+        state = np.asarray(env.state(), np.float32).reshape(-1) if self.game.own_state else local.reshape(-1)
+        return local, state, self.game.masks(infos)
+
+    def _take(self, seen: Sequence[tuple[Array, Array, list[Array]]]) -> None:
+        self.local = np.stack([local for local, _, _ in seen])
+        self.state = np.stack([state for _, state, _ in seen])
+        self.masks = [np.stack(own) for own in zip(*(masks for _, _, masks in seen), strict=True)]
+        self.acting = np.array([[agent in env.agents for agent in self.game.agents] for env in self._envs])
+
+    def step(self, indices: Array) -> Step:
+        """One step of every environment; choices [E, S, heads]."""
+        game, shape = self.game, self.acting.shape
+        reward, terminated, done = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
+        after, now, over = [], [], np.zeros(len(self._envs), bool)
+        for place, env in enumerate(self._envs):
+            actions = {agent: game.action(indices[place, game.agents.index(agent)]) for agent in env.agents}
+            observations, rewards, ended, cut, infos = env.step(actions)
+            for number, agent in enumerate(game.agents):
+                reward[place, number] = rewards.get(agent, 0.0)
+                terminated[place, number] = ended.get(agent, False)
+                done[place, number] = ended.get(agent, False) or cut.get(agent, False)
+            after.append(self._look(env, observations, infos))
+            over[place] = not env.agents
+            now.append(self._look(env, *env.reset()) if over[place] else after[-1])
+        self._take(now)
+        self.first = over
+        local, state = np.stack([local for local, _, _ in after]), np.stack([state for _, state, _ in after])
+        return Step(local, state, reward, terminated, done, over)
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        for env in self._envs:
+            env.close()

@@ -1,0 +1,146 @@
+"""The torch learner on PettingZoo environments: our own market, and one that knows nothing of us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+from marl_pricing.environments import PricingEnv
+from marl_pricing.equilibrium import static
+from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.torch_mappo.copies import Copies
+from marl_pricing.learning.torch_mappo.environments import EnvPolicy, train_on_env
+from tests.markets import one_shot
+
+SMALL: dict[str, Any] = {
+    "algorithm": "torch_mappo", "num_envs": 8, "num_steps": 16, "num_epochs": 4, "num_minibatches": 2,
+    "hidden_size": 16, "learning_rate": 0.01, "learning_rate_end": 0.0, "entropy_start": 0.02, "entropy_end": 0.0,
+}  # fmt: skip
+
+
+class Stalls(ParallelEnv):
+    """Two stalls; each is told a coin's side in the first epoch of four only, and asked for it in every epoch.
+
+    A second choice among three prices pays 0, 1, 2, and the dearest is forbidden to `left`. `right` goes home after three.
+    """
+
+    metadata = {"name": "stalls"}  # noqa: RUF012
+    possible_agents = ["left", "right"]  # noqa: RUF012
+
+    def __init__(self, action_space: spaces.Space | None = None) -> None:
+        self._seen = spaces.Box(-1.0, 1.0, (2, 1), np.float64)
+        self._acts = action_space or spaces.MultiDiscrete([2, 3], start=[5, 1])
+        self._random = np.random.default_rng(0)
+
+    def observation_space(self, agent: str) -> spaces.Space:
+        return self._seen
+
+    def action_space(self, agent: str) -> spaces.Space:
+        return self._acts
+
+    def _look(self) -> tuple[dict, dict]:
+        shown = self._time == 0
+        seen = {agent: np.array([[shown], [self._coins[agent] * shown]], float) for agent in self.agents}
+        allowed = (np.ones(2, np.int8), np.array([1, 1, 0], np.int8))
+        return seen, {agent: {"action_mask": allowed} if agent == "left" else {} for agent in self.agents}
+
+    def reset(self, seed: int | None = None, options: Any = None):
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        self.agents, self._time = list(self.possible_agents), 0
+        self._coins = {agent: int(self._random.choice([-1, 1])) for agent in self.agents}
+        return self._look()
+
+    def step(self, actions: dict[str, Any]):
+        acted, self._time = self.agents, self._time + 1
+        for agent, action in actions.items():
+            assert action in self._acts
+            assert agent != "left" or action[1] != 3  # forbidden
+        rewards = {
+            agent: float(2 * (action[0] - 5) - 1 == self._coins[agent]) + 0.5 * float(action[1] - 1)
+            for agent, action in actions.items()
+        }
+        ended = {agent: agent == "right" and self._time == 3 for agent in acted}
+        cut = dict.fromkeys(acted, self._time == 4)
+        self.agents = acted
+        seen, infos = self._look()
+        self.agents = [] if self._time == 4 else [agent for agent in acted if not ended[agent]]
+        return seen, rewards, ended, cut, infos
+
+
+def episode_return(env: ParallelEnv, policy: EnvPolicy, seed: int) -> dict[str, float]:
+    total = dict.fromkeys(env.possible_agents, 0.0)
+    seen, infos = env.reset(seed=seed)
+    memory = policy.start()
+    while env.agents:
+        actions, memory = policy.act({agent: seen[agent] for agent in env.agents}, memory, infos)
+        seen, rewards, _, _, infos = env.step(actions)
+        for agent, reward in rewards.items():
+            total[agent] += reward
+    return total
+
+
+@pytest.mark.parametrize("sharing", ["shared", "per_seller"])
+def test_a_market_of_somebody_elses_is_learnt_to_its_optimum(sharing: str) -> None:
+    """The coin has to be remembered, the mask obeyed, the early leaver let go: 4 · 1 + 4 · 0.5 and 3 · 1 + 3 · 1."""
+    settings = LearnerSettings(**(SMALL | {"num_updates": 60, "gamma": 0.5, "sharing": sharing}))
+    got = train_on_env(Stalls, settings, quiet=True)
+    assert len(got.history) == 60
+    assert got.history[-1]["return"] > got.history[0]["return"] + 1.0
+    for seed in range(20):
+        assert episode_return(Stalls(), got.policy, seed) == {"left": 6.0, "right": 6.0}
+
+
+def test_our_own_market_is_learnt_through_its_environment() -> None:
+    own = one_shot(episode_length=8)
+    settings = LearnerSettings(**(SMALL | {"num_updates": 25, "gamma": 0.0}))
+    got = train_on_env(lambda: PricingEnv(*own), settings, quiet=True)
+    env = PricingEnv(*own)
+    seen, infos = env.reset(seed=0)
+    memory, played = got.policy.start(), set()
+    while env.agents:
+        actions, memory = got.policy.act(seen, memory, infos)
+        played.add(tuple(actions[agent] for agent in env.possible_agents))
+        seen, _, _, _, infos = env.step(actions)
+    assert played <= {tuple(row) for row in static.grid_equilibria(*own).tolist()}
+
+
+def test_copies_keep_apart_what_the_players_see() -> None:
+    copies = Copies(Stalls, 2, seed=3)
+    assert (copies.game.local_size, copies.game.state_size, copies.game.own_state) == (2, 4, False)
+    for time in range(4):
+        assert (copies.first == (time == 0)).all()
+        assert copies.acting[:, 1].all() == (time < 3)
+        np.testing.assert_array_equal(copies.state, copies.local.reshape(2, 4))
+        np.testing.assert_array_equal(copies.masks[1][:, :, 0], [[[True, True, False], [True] * 3]] * 2)
+        step = copies.step(np.zeros((2, 2, 2), int))
+        assert step.terminated[:, 1].all() == (time == 2)
+        assert (step.over == (time == 3)).all()
+    assert (step.done == [[True, False]] * 2).all()  # right was gone by then
+    assert copies.local[:, :, 0].all()  # the next episode
+
+
+@pytest.mark.parametrize(
+    ("env", "settings", "message"),
+    [
+        (lambda: Stalls(spaces.Box(0, 1, (2,))), {}, r"action_space\('left'\)=Box.*: accepted is Discrete, or Multi"),
+        (Stalls, {"num_seeds": 2}, "learner.num_seeds=2: accepted is 1 in train_on_env"),
+        (Stalls, {"algorithm": "mappo"}, "learner.algorithm='mappo': accepted is 'torch_mappo' in train_on_env"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(env: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_on_env(env, LearnerSettings(**(SMALL | settings)), quiet=True)
+
+
+def test_agents_that_differ_are_refused() -> None:
+    class Uneven(Stalls):
+        def observation_space(self, agent: str) -> spaces.Space:
+            return self._seen if agent == "left" else spaces.Box(-1.0, 1.0, (3,))
+
+    with pytest.raises(ValueError, match=r"observation_space\('right'\)=Box.*: accepted is that of 'left', Box"):
+        train_on_env(Uneven, LearnerSettings(**SMALL), quiet=True)
