@@ -34,9 +34,8 @@ class Cell(nn.Module):
     def step(self, inputs: Tensor, memory: Tensor) -> Tensor:
         """One epoch. inputs [B, D], memory [B, M] → memory [B, M]."""
         gates_in = F.linear(inputs, self.weight_ih, self.bias_ih)
-        if self.cell == "gru":
-            return gru_step(gates_in, self.weight_hh, self.bias_hh, memory)
-        return lstm_step(gates_in, self.weight_hh, memory)
+        gates_hidden = F.linear(memory[:, : self.bias_hh.shape[0]], self.weight_hh)
+        return cell_step(self.cell, gates_in, gates_hidden, self.bias_hh, memory)
 
     def sequence(self, inputs: Tensor, memory: Tensor, first: Tensor) -> Tensor:
         """A segment. inputs [T, B, D], memory [B, M] before it, first [T, B] bool → memories [T, B, M] after each step.
@@ -49,26 +48,32 @@ class Cell(nn.Module):
         return lstm_sequence(gates_in, self.weight_hh, memory, first)
 
 
-def gru_step(gates_in: Tensor, weight_hh: Tensor, bias_hh: Tensor, hidden: Tensor) -> Tensor:
+def gru_step(gates_in: Tensor, gates_hidden: Tensor, bias_hh: Tensor, hidden: Tensor) -> Tensor:
     """h' = (1 − z) n + z h (Cho et al. 2014); see `marl_pricing.learning.recurrent.gru_step`.
 
     Args:
-        gates_in: [B, 3H] the inputs' part of the gates, with their bias.  hidden: [B, H].
+        gates_in: [B, 3H] the inputs' part of the gates, with their bias.  gates_hidden: [B, 3H] the hidden state's.
+        bias_hh: [H], or [B, H].  hidden: [B, H].
     """
     size = hidden.shape[-1]
-    gates_hidden = F.linear(hidden, weight_hh)
     gates = torch.sigmoid(gates_in[:, : 2 * size] + gates_hidden[:, : 2 * size])
     reset, update = gates[:, :size], gates[:, size:]
     new = torch.tanh(gates_in[:, 2 * size :] + reset * (gates_hidden[:, 2 * size :] + bias_hh))
     return (1.0 - update) * new + update * hidden
 
 
-def lstm_step(gates_in: Tensor, weight_hh: Tensor, memory: Tensor) -> Tensor:
-    """Hochreiter and Schmidhuber (1997) with a forget gate; memories [B, 2H] hold hidden, then cell state."""
-    hidden, cell = memory.chunk(2, -1)
-    enter, forget, new, out = (gates_in + F.linear(hidden, weight_hh)).chunk(4, -1)
+def lstm_step(gates_in: Tensor, gates_hidden: Tensor, cell: Tensor) -> Tensor:
+    """Hochreiter and Schmidhuber (1997) with a forget gate; both gates [B, 4H], cell state [B, H] → memory [B, 2H]."""
+    enter, forget, new, out = (gates_in + gates_hidden).chunk(4, -1)
     cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
     return torch.cat([torch.sigmoid(out) * torch.tanh(cell), cell], -1)
+
+
+def cell_step(cell: str, gates_in: Tensor, gates_hidden: Tensor, bias_hh: Tensor, memory: Tensor) -> Tensor:
+    """One step of the named cell: memory [B, M] → memory [B, M]."""
+    if cell == "gru":
+        return gru_step(gates_in, gates_hidden, bias_hh, memory)
+    return lstm_step(gates_in, gates_hidden, memory[:, memory.shape[-1] // 2 :])
 
 
 @torch.compiler.disable  # it would compile the loop step by step
@@ -76,7 +81,8 @@ def lstm_sequence(gates_in: Tensor, weight_hh: Tensor, memory: Tensor, first: Te
     """An LSTM over a segment: gates_in [T, B, 4H], memory [B, 2H], first [T, B] → memories [T, B, 2H]."""
     kept = []
     for gate_in, begins in zip(gates_in.unbind(0), first.unbind(0), strict=True):
-        memory = lstm_step(gate_in, weight_hh, memory.masked_fill(begins[:, None], 0.0))
+        hidden, cell = memory.masked_fill(begins[:, None], 0.0).chunk(2, -1)
+        memory = lstm_step(gate_in, F.linear(hidden, weight_hh), cell)
         kept.append(memory)
     return torch.stack(kept)
 

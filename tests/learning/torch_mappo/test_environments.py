@@ -25,7 +25,8 @@ SMALL: dict[str, Any] = {
 class Stalls(ParallelEnv):
     """Two stalls; each is told a coin's side in the first epoch of four only, and asked for it in every epoch.
 
-    A second choice among three prices pays 0, 1, 2, and the dearest is forbidden to `left`. `right` goes home after three.
+    A second choice among three prices pays 0, 0.5, 1, and the dearest is forbidden to `left`. `right` goes home after
+    three epochs.
     """
 
     metadata = {"name": "stalls"}  # noqa: RUF012

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from marl_pricing.learning.training import Schedule
 from tests.doors.compose import composed
 from tests.learning.helpers import learner_of, market_of
 from tests.learning.torch_mappo.twins import apart
+from tests.processes import python
 
 
 def trained(kind: type[Program], market: Any, updates: int, **settings: Any):
@@ -133,28 +130,6 @@ def test_what_the_torch_learner_cannot_do_is_refused(overrides: list[str], messa
         composed(*overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-WITHOUT_TORCH = """
-    import sys
-
-    class Blocked:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {blocked}:
-                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-    sys.meta_path.insert(0, Blocked())
-"""
-
-
-def python(code: str, blocked: set[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process in which some packages cannot be imported."""
-    whole = textwrap.dedent(WITHOUT_TORCH.format(blocked=blocked)) + textwrap.dedent(code)
-    root = Path(__file__).parents[3]
-    return subprocess.run(
-        [sys.executable, "-c", whole, *arguments], capture_output=True, text=True, timeout=240, cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-    )  # fmt: skip
 
 
 def test_a_run_of_the_torch_learner_is_trained_named_and_loaded_without_torch(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""`python -m marl_pricing.export run=FOLDER format=torch|onnx|flax`: a policy that leaves the house."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from marl_pricing.doors import say_errors
+
+_USAGE = """Export a trained policy: one self-describing file, an example that loads it, a model card.
+
+usage: python -m marl_pricing.export run=FOLDER format=torch|onnx|flax [field=value …]
+
+Settings:
+  run=FOLDER             of a training
+  format=torch           a torch.export program; torch alone loads it
+  format=onnx            for onnxruntime
+  format=flax            the arrays of the flax learner, for NumPy
+  checkpoint=latest      or best
+  seed=0                 which of the run's seeds
+  out=null               the file; null: export/torch/policy.pt2 (or onnx, flax) in the run's folder"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export; exit status 2 and a line a fault on standard error where it cannot be done."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_USAGE)
+        return 0
+    with say_errors():
+        from marl_pricing.config.errors import ConfigError, validate
+        from marl_pricing.export.export import ExportSettings, export
+
+        data: dict[str, object] = {}
+        for argument in given:
+            name, equals, value = argument.partition("=")
+            if not equals:
+                raise ConfigError(f"{argument}: accepted are settings as field=value; --help lists them")
+            whole = name == "seed" and value.lstrip("-").isdigit()
+            data[name] = int(value) if whole else None if value == "null" else value
+        written = export(validate(ExportSettings, data))
+        for kind, path in zip(("policy", "example", "card"), written, strict=True):
+            print(f"{kind}: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

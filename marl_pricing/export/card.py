@@ -1,0 +1,155 @@
+"""The model card: one Markdown page that says what a policy is, how it was made, how it did, and what it is not for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from marl_pricing.config import ExperimentSettings
+from marl_pricing.evaluation import texts
+from marl_pricing.evaluation.summary import records
+
+_POLICY = "learned (greedy)"
+
+
+def card(about: dict[str, Any], settings: ExperimentSettings, file: str, summary: Path) -> str:
+    """The page.
+
+    Args:
+        file: name of the policy file.  summary: where the run's evaluation left its figures, if there is one.
+    """
+    parts = [
+        f"# {about['name']}: a pricing policy\n",
+        f"`{file}` answers what price each of {len(about['sellers'])} sellers should post in the coming epoch"
+        + (", and what to order" if about["orders"] else "")
+        + ", from what that seller sees and remembers. It was trained by reinforcement learning in a simulated market, "
+        "not on anybody's live shoppers.\n",
+        _section("Market", _market(about, settings)),
+        _section("Training", _training(about, settings)),
+        _section("Evaluation", [*_evaluation(about, summary)]),
+        _section("Use", _use(about)),
+        _section("Limits", _limits(about, settings)),
+        _section("Provenance", _provenance(about)),
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
+    market, traffic, prices = settings.market, settings.traffic, about["prices"]
+    low, high = (end(end(own) for own in prices[name]) for name, end in (("low", min), ("high", max)))
+    steps = prices.get("levels") or [[prices["factors"]]]
+    kind = "price levels" if prices["map"] == "levels" else "factors on the last price"
+    return [
+        f"- sellers: {', '.join(about['sellers'])}; products of each: {about['num_products']}",
+        f"- prices: {len(steps[0][0])} {kind}, from {low:g} to {high:g} money",
+        f"- demand: {market.demand.model}; shoppers: {traffic.model}, {traffic.sessions_per_epoch} sessions an epoch, "
+        f"share of agents {traffic.agent_share:g}",
+        f"- stock: rule `{market.inventory.rule}`; an episode has {about['episode_length']} epochs",
+        f"- omega (1 selfish, 0 fully cooperative): {market.reward.omega}",
+    ]
+
+
+def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
+    own, robust = settings.learner, settings.robust
+    done = about["provenance"]["update"]
+    return [
+        f"- learner: `{own.algorithm}`, {own.cell.upper()} of {own.hidden_size}, networks "
+        f"{own.sharing.replace('_', ' ')}, critic {own.critic}, gamma {own.gamma:g}",
+        f"- {done} of {own.num_updates} updates of {own.steps_per_update:,} market epochs each; "
+        f"checkpoint `{about['provenance']['checkpoint']}`",
+        f"- seed {about['provenance']['seed']} of the run's {own.num_seeds} (settings' seed {own.seed})",
+        "- critic: plain, for the market as it is described"
+        if robust.set == "none"
+        else f"- critic: robust, set `{robust.set}`, mode `{robust.mode}`, radius {robust.radius:g}",
+    ]
+
+
+def _evaluation(about: dict[str, Any], path: Path) -> list[str]:
+    nothing = ["Not evaluated. `python evaluate.py run=<the run's folder>`, then export again, puts figures here."]
+    if not path.is_file():
+        return nothing
+    summary = pd.read_csv(path)
+    own = summary[
+        summary["run"].eq(about["name"]) & summary["policy"].eq(_POLICY) & summary["seller"].astype(str).eq("all")
+    ]
+    if own.empty:
+        return nothing
+    lines = [
+        "Held-out episodes of every training seed together (`evaluation/summary.csv`), greedy actions, all sellers "
+        "under this policy.",
+        "",
+        "| measure | value | 95 % interval | unit | note |",
+        "|---|---|---|---|---|",
+    ]
+    for row in records(own):
+        label, unit = texts.measure_label(row["measure"])
+        value, low, high = (
+            "–" if pd.isna(row[key]) else texts.number(row["measure"], row[key]) for key in ("value", "low", "high")
+        )
+        note = "" if pd.isna(row["note"]) else row["note"]
+        lines.append(f"| {label} | {value} | {low} to {high} | {unit} | {note} |")
+    return lines
+
+
+def _use(about: dict[str, Any]) -> list[str]:
+    lines = [
+        "Inputs, a row a request:",
+        "",
+        *(
+            f"- `{name}` {told['type']} {told['shape']}" + (f": {told['meaning']}" if "meaning" in told else "")
+            for name, told in about["inputs"].items()
+        ),
+        "",
+        "Outputs:",
+        "",
+        *(f"- `{name}` {told['type']} {told['shape']}: {told['meaning']}" for name, told in about["outputs"].items()),
+        "",
+        f"Prices: {about['prices']['meaning']}. What stands in `observation`, as shown = (raw − offset) / scale:",
+        "",
+        "| # | entry as shown | raw figure | offset (seller 0) | scale (seller 0) |",
+        "|---|---|---|---|---|",
+    ]
+    for number, entry in enumerate(about["observation"]):
+        offset, scale = entry["offset"][0], entry["scale"][0]
+        lines.append(f"| {number} | {entry['name']} | {entry['unit']} | {offset:g} | {scale:g} |")
+    return lines
+
+
+def _limits(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
+    world = (
+        "It knows the one market above; no other was tried in training."
+        if settings.robust.set == "none"
+        else "It was trained against the market above and the worlds of its robust set, and no others."
+    )
+    calibrated = settings.market.calibration is not None
+    return [
+        f"- {world} Costs, lead times, rivals and shoppers that differ make its prices unfounded.",
+        "- Its rivals in training learned beside it. Against sellers that act otherwise nothing is promised; "
+        "an evaluation's `guests.csv` shows what rule policies do to it.",
+        f"- It posts only the prices listed, and has seen episodes of {about['episode_length']} epochs; set its memory "
+        "to zeros at the start of each.",
+        "- "
+        + (
+            "Demand was estimated from sales data; the calibration's page says how well."
+            if calibrated
+            else "Demand is assumed, not estimated from anybody's sales."
+        ),
+        "- Sellers that learn side by side may arrive at prices above the competitive ones. Compare the profit gain "
+        "with 0 (Nash) and 1 (joint profit), and have the policy looked at under the competition law that applies.",
+    ]
+
+
+def _provenance(about: dict[str, Any]) -> list[str]:
+    own = about["provenance"]
+    versions = ", ".join(f"{name} {version}" for name, version in own["versions"].items())
+    return [
+        f"- run `{own['run']}`, made by `{own['command']}`",
+        f"- revision {own['revision']}; {versions}",
+        f"- parameters SHA-256 {own['parameters_sha256']}; format version {about['format_version']}",
+    ]

@@ -1,0 +1,110 @@
+"""What a policy file says of itself: what to feed it, what it answers, where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
+from marl_pricing.learning.networks import head_sizes
+from marl_pricing.market.units import entries
+from marl_pricing.studies.single import LoadedRun
+
+
+def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
+    """The description of one seed's policy; plain values only, to be written as JSON.
+
+    `observation[i]` is one entry of the input `observation`: shown = (raw − offset) / scale, both by seller. Prices are
+    by seller and product.
+    """
+    experiment, settings = run.experiment, run.settings
+    shape, params = experiment.market
+    by_seller = (shape.num_sellers, shape.num_products)
+    spec = experiment.learner.actor
+    sizes = dict(zip(("price", "order"), head_sizes(shape), strict=False))
+    calibration = settings.market.calibration
+    names = list(calibration.sellers) if calibration else [f"seller_{i}" for i in range(shape.num_sellers)]
+    batch = "batch"
+    inputs = {
+        "observation": {"type": "float32", "shape": [batch, len(entries(shape, params))]},
+        "seller": {"type": "int64", "shape": [batch], "meaning": "number of the seller who asks, 0 to S - 1"},
+        "memory": {"type": "float32", "shape": [batch, spec.memory], "meaning": "zeros at the start of an episode"},
+    }
+    outputs: dict[str, Any] = {}
+    for head in sizes:
+        shown = {"shape": [batch, shape.num_products], "meaning": f"most probable {head} level of each product"}
+        outputs[f"{head}_index"] = {"type": "int64"} | shown
+    for head, size in sizes.items():
+        shown = {"shape": [batch, shape.num_products, size], "meaning": f"log probability of each {head} level"}
+        outputs[f"{head}_log_prob"] = {"type": "float32"} | shown
+    if "order" in sizes:
+        inputs["order_mask"] = {
+            "type": "bool",
+            "shape": [batch, shape.num_products, sizes["order"]],
+            "meaning": "order levels that are allowed now",
+        }
+    outputs["memory_after"] = {"type": "float32", "shape": [batch, spec.memory], "meaning": "for the next epoch"}
+    parameters = jax.tree.map(lambda leaf: np.asarray(leaf[seed]), run.actors)
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": settings.name,
+        "sellers": names,
+        "num_products": shape.num_products,
+        "inputs": inputs,
+        "outputs": outputs,
+        "observation": [entry._asdict() for entry in entries(shape, params)],
+        "memory": {"shape": [spec.memory], "start": 0.0},
+        "prices": _prices(shape, params, by_seller),
+        "orders": None
+        if "order" not in sizes
+        else {"unit": "units", "levels": _numbers(params.inventory.order_levels)},
+        "episode_length": shape.episode_length,
+        "network": {
+            "cell": spec.cell,
+            "hidden_size": spec.hidden_size,
+            "stacked": spec.stacked,
+            "num_sellers": spec.num_sellers,
+            "head_sizes": list(sizes.values()),
+        },
+        "provenance": {
+            "run": run.folder.name,
+            "command": run.provenance["command"],
+            "revision": run.provenance["revision"],
+            "versions": run.provenance["versions"],
+            "checkpoint": checkpoint,
+            "update": run.update,
+            "seed": seed,
+            "parameters_sha256": _digest(parameters),
+        },
+    }
+
+
+def _numbers(values: Any) -> Any:
+    """As short as they are exact: 1.1 and not 1.100000024."""
+    return np.asarray(values, np.float32).astype(str).astype(np.float64).tolist()
+
+
+def _prices(shape: Any, params: Any, by_seller: tuple[int, int]) -> dict[str, Any]:
+    own = {
+        "unit": "money",
+        "map": shape.prices.map,
+        "low": _numbers(np.reshape(params.prices.low, by_seller)),
+        "high": _numbers(np.reshape(params.prices.high, by_seller)),
+    }
+    if shape.prices.map == "levels":
+        grid = _numbers(np.reshape(params.prices.levels, (*by_seller, -1)))
+        return own | {"levels": grid, "meaning": "price = levels[seller][product][index]"}
+    meaning = "price = last price × factors[index], kept within low and high"
+    return own | {"factors": _numbers(params.prices.factors), "meaning": meaning}
+
+
+def _digest(parameters: Any) -> str:
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
+        total.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()

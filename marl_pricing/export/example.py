@@ -1,0 +1,107 @@
+"""The loader example that goes beside a policy file: how its users play it, without this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_TORCH = """import json
+import torch
+
+extra = {{"{entry}": ""}}
+policy = torch.export.load({file!r}, extra_files=extra).module()
+about = json.loads(extra["{entry}"])
+
+seller = torch.tensor([0])
+memory = torch.zeros(1, *about["memory"]["shape"])  # at the start of an episode
+raw = torch.tensor([{raw}])  # what the seller sees, in the units of about["observation"]
+offset, scale = (torch.tensor([[entry[key][0] for entry in about["observation"]]]) for key in ("offset", "scale"))
+{call}
+{print}
+"""
+
+_ONNX = """import json
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({file!r})
+about = json.loads(session.get_modelmeta().custom_metadata_map["{entry}"])
+
+seller = np.array([0])
+memory = np.zeros((1, *about["memory"]["shape"]), np.float32)  # at the start of an episode
+raw = np.array([{raw}])  # what the seller sees, in the units of about["observation"]
+offset, scale = (np.array([entry[key][0] for entry in about["observation"]]) for key in ("offset", "scale"))
+inputs = {{"observation": ((raw - offset) / scale).astype(np.float32), "seller": seller, "memory": memory}}
+{call}
+{print}
+"""
+
+_NUMPY = """import json
+import numpy as np
+
+weights = dict(np.load({file!r}))
+about = json.loads(str(weights.pop("{entry}")))
+own = {{name: weight{index} for name, weight in weights.items()}}
+
+memory = np.zeros(about["memory"]["shape"], np.float32)  # at the start of an episode
+raw = np.array({raw})  # what seller 0 sees, in the units of about["observation"]
+offset, scale = (np.array([entry[key][0] for entry in about["observation"]]) for key in ("offset", "scale"))
+shown = {shown}
+x = np.maximum(shown @ own["embed/kernel"] + own["embed/bias"], 0)
+{cell}
+logits = np.maximum(hidden @ own["head/kernel"] + own["head/bias"], 0) @ own["out/kernel"] + own["out/bias"]
+price_index = logits.reshape(about["num_products"], -1)[:, : about["network"]["head_sizes"][0]].argmax(-1)
+{print}
+"""
+
+_GRU = """def sigmoid(x): return 1 / (1 + np.exp(-x))
+a, b = x @ own["cell/kernel_in"] + own["cell/bias"], memory @ own["cell/kernel_hidden"]
+(a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3), np.split(b, 3)
+update = sigmoid(a_z + b_z)
+new = np.tanh(a_n + sigmoid(a_r + b_r) * (b_n + own["cell/bias_hidden"]))
+memory = hidden = (1 - update) * new + update * memory  # keep it for the next epoch"""
+
+_LSTM = """def sigmoid(x): return 1 / (1 + np.exp(-x))
+hidden, cell = np.split(memory, 2)
+gates = x @ own["cell/kernel_in"] + own["cell/bias"] + hidden @ own["cell/kernel_hidden"]
+enter, forget, new, out = np.split(gates, 4)
+cell = sigmoid(forget) * cell + sigmoid(enter) * np.tanh(new)
+hidden = sigmoid(out) * np.tanh(cell)
+memory = np.concatenate([hidden, cell])  # keep it for the next epoch"""
+
+
+def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequence[float]) -> str:
+    """A Python file that loads the policy and asks it for the prices of seller 0 in one epoch.
+
+    Args:
+        kind: `torch`, `onnx` or `flax`.  file: the policy's name, in the folder of the example.
+        entry: name of the description in the file.  raw: [O] an observation of seller 0 in raw units.
+    """
+    template = {"torch": _TORCH, "onnx": _ONNX, "flax": _NUMPY}[kind]
+    network, orders = about["network"], about["orders"] is not None
+    outputs = ", ".join(about["outputs"]).replace("memory_after", "memory")
+    masks = about["inputs"].get("order_mask", {"shape": []})["shape"][1:]
+    call = {
+        "torch": f"{outputs} = policy((raw - offset) / scale, seller, memory"
+        + (f", torch.ones(1, *{masks}, dtype=torch.bool))  # any order is allowed" if orders else ")"),
+        "onnx": (f'inputs["order_mask"] = np.ones((1, *{masks}), bool)  # any order is allowed\n' if orders else "")
+        + f"{outputs} = session.run(None, inputs)",
+        "flax": "",
+    }[kind]
+    scaled = "(raw - offset) / scale"
+    if not network["stacked"] and network["num_sellers"] > 1:
+        scaled = f'np.append({scaled}, np.eye(about["network"]["num_sellers"])[0])  # and which seller it is'
+    index = "[0]" if kind == "flax" else "[0, 0]"
+    show = f'print("price:", about["prices"]["levels"][0][0][price_index{index}])'
+    if about["prices"]["map"] == "scale":
+        show = f'print("last price times", about["prices"]["factors"][price_index{index}])'
+    return template.format(
+        entry=entry,
+        file=file,
+        raw=[round(float(value), 6) for value in raw],
+        call=call,
+        print=show,
+        index="[0]" if network["stacked"] else "",
+        shown=scaled,
+        cell=_GRU if network["cell"] == "gru" else _LSTM,
+    )

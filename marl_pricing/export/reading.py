@@ -1,0 +1,137 @@
+"""Policy files read back and played; needs only what the file's own format needs, and no JAX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl_pricing.export import numpy_policy
+
+Array = np.ndarray
+
+FORMAT = "marl_pricing policy"
+FORMAT_VERSION = 1
+# The name of the description inside a file: an extra file of torch, a metadata entry of ONNX, an array of NumPy.
+ENTRY = "policy.json"
+SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "flax": ".npz"}
+
+
+class PolicyError(ValueError):
+    """A policy file or a request that cannot be used; the message names it and what is accepted."""
+
+
+@dataclass(frozen=True)
+class ExportedPolicy:
+    """A policy out of a file.
+
+    Attributes:
+        about: the file's description.
+        run: inputs by name → outputs in the description's order.
+    """
+
+    about: dict[str, Any]
+    run: Callable[[dict[str, Array]], list[Array]]
+
+    def start(self, batch: int) -> Array:
+        """Memories [B, M] at the start of an episode."""
+        return np.zeros((batch, *self.about["memory"]["shape"]), np.float32)
+
+    def show(self, raw: Any, seller: Any) -> Array:
+        """Figures [B, O] in the units of the description, as the policy is shown them."""
+        entries = self.about["observation"]
+        offset, scale = (np.array([entry[key] for entry in entries])[:, seller].T for key in ("offset", "scale"))
+        return ((self._fits("observation", np.asarray(raw, np.float64)) - offset) / scale).astype(np.float32)
+
+    def step(self, observation: Any, seller: Any, memory: Any, order_mask: Any = None) -> dict[str, Array]:
+        """One epoch of B sellers.
+
+        Args:
+            observation: [B, O] as shown, see `show`.  seller: [B] numbers of the sellers.  memory: [B, M].
+            order_mask: [B, P, Q] bool, where orders are chosen.
+
+        Raises:
+            PolicyError: for an input of another width, or one too many or too few; naming it and what is accepted.
+        """
+        given = {"observation": observation, "seller": seller, "memory": memory, "order_mask": order_mask}
+        inputs = {name: value for name, value in given.items() if value is not None}
+        if set(inputs) != set(self.about["inputs"]):
+            raise PolicyError(f"inputs={sorted(inputs)}: accepted is {sorted(self.about['inputs'])}")
+        kinds = {name: np.dtype(told["type"]) for name, told in self.about["inputs"].items()}
+        own = {name: self._fits(name, np.asarray(inputs[name])).astype(kind) for name, kind in kinds.items()}
+        number = own["seller"]
+        if (number < 0).any() or (number >= len(self.about["sellers"])).any():
+            raise PolicyError(f"seller={number.tolist()}: accepted is 0 to {len(self.about['sellers']) - 1}")
+        return dict(zip(self.about["outputs"], self.run(own), strict=True))
+
+    def _fits(self, name: str, value: Array) -> Array:
+        accepted = tuple(self.about["inputs"][name]["shape"][1:])
+        if value.ndim != 1 + len(accepted) or value.shape[1:] != accepted:
+            entries = f": {', '.join(own['name'] for own in self.about['observation'])}" * (name == "observation")
+            raise PolicyError(f"{name} of shape {list(value.shape)}: accepted is {['batch', *accepted]}{entries}")
+        return value
+
+
+def load_policy(path: Path | str) -> ExportedPolicy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: for a file that is not there, is no policy file or a newer one, or whose format needs a package
+            that is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PolicyError(f"{path}: there is no such file")
+    readers = {".pt2": _read_torch, ".onnx": _read_onnx, ".npz": _read_numpy}
+    if path.suffix not in readers:
+        raise PolicyError(f"{path}: accepted are files ending in {', '.join(readers)}")
+    try:
+        text, make = readers[path.suffix](path)
+        about = json.loads(text)
+        if about["format"] != FORMAT:
+            raise KeyError("format")
+    except ModuleNotFoundError as error:
+        extra = "torch" if path.suffix == ".pt2" else "export"
+        raise PolicyError(f"{path}: {error.name} is not installed: pip install 'marl-pricing[{extra}]'") from None
+    except Exception as error:
+        raise PolicyError(f"{path}: is no policy file ({type(error).__name__})") from None
+    if about["format_version"] > FORMAT_VERSION:
+        raise PolicyError(
+            f"{path}: format_version={about['format_version']}: accepted is at most {FORMAT_VERSION}; "
+            "install a newer marl-pricing"
+        )
+    return ExportedPolicy(about, make(about))
+
+
+Maker = Callable[[dict[str, Any]], Callable[[dict[str, Array]], list[Array]]]
+
+
+def _read_torch(path: Path) -> tuple[str, Maker]:
+    import torch
+
+    extra = {ENTRY: ""}
+    module = torch.export.load(path, extra_files=extra).module()
+
+    def run(inputs: Mapping[str, Array]) -> list[Array]:
+        with torch.no_grad():
+            return [own.numpy() for own in module(*(torch.from_numpy(own.copy()) for own in inputs.values()))]
+
+    return extra[ENTRY], lambda about: run
+
+
+def _read_onnx(path: Path) -> tuple[str, Maker]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.get_modelmeta().custom_metadata_map[ENTRY], lambda about: lambda inputs: session.run(None, inputs)
+
+
+def _read_numpy(path: Path) -> tuple[str, Maker]:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    text = str(arrays.pop(ENTRY))
+    return text, lambda about: lambda inputs: numpy_policy.step(arrays, about, **inputs)

@@ -1,0 +1,274 @@
+"""Policies that leave the house: the same actions everywhere, files that say what they are, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marl_pricing import config, market
+from marl_pricing.export.__main__ import main
+from marl_pricing.export.reading import ENTRY, SUFFIXES, PolicyError, load_policy
+from marl_pricing.learning import runs
+from marl_pricing.learning.parallel import Program
+from marl_pricing.studies.single import LoadedRun, load_run
+from tests.doors.compose import composed
+from tests.learning.helpers import QUICK
+from tests.learning.torch_mappo.twins import random_networks
+from tests.processes import python
+
+EPOCHS = 1000
+KINDS = {
+    "gru, shared": ["learner.num_seeds=2"],
+    "lstm, per seller, own orders": [
+        "learner=torch_mappo", "learner.cell=lstm", "learner.sharing=per_seller", "market/inventory=chosen",
+        "market.num_products=2",
+    ],
+    "gru, per seller, factors": ["learner.sharing=per_seller", "market/prices=scale"],
+}  # fmt: skip
+
+
+def lively(actor: Any) -> Any:
+    """Parameters whose choices hang on what is seen."""
+    embed, out = actor["embed"], actor["out"]
+    return actor | {
+        "embed": embed | {"kernel": 4.0 * embed["kernel"]}, "out": out | {"bias": jnp.zeros_like(out["bias"])}
+    }  # fmt: skip
+
+
+def make_run(folder: Path, *overrides: str) -> Path:
+    """A run folder with a checkpoint of random networks, as if it had been trained."""
+    experiment = composed(
+        "traffic=analytic", "market.agent=null", "market.num_sellers=2", "learner.hidden_size=16", "learner.num_envs=4",
+        f"market.episode_length={EPOCHS}", "name=test", *overrides,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    provenance = {"command": "python train.py", "revision": "abc", "versions": {"jax": jax.__version__}}
+    runs.create(folder / "run", config.to_yaml(experiment.settings), provenance)
+    program = Program(experiment.learner)
+    abstract = program.abstract_state(program.stack(experiment.market.params))
+    state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), abstract)
+    seeds = range(experiment.settings.learner.num_seeds)
+    actors = [lively(random_networks(experiment.learner, 0.3, seed)[0]) for seed in seeds]
+    actor = jax.tree.map(lambda at, *own: jax.device_put(np.stack(own), at.sharding), abstract.learnable.actor, *actors)
+    with runs.Checkpoints(folder / "run") as checkpoints:
+        checkpoints.save(7, state.replace(learnable=state.learnable.replace(actor=actor)), 1.0)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each kind, its policy exported in every format (the last seed's)."""
+    made = {}
+    for kind, overrides in KINDS.items():
+        folder = make_run(tmp_path_factory.mktemp("runs") / "of", *overrides)
+        seed = load_run(folder, "latest").settings.learner.num_seeds - 1
+        for name in SUFFIXES:
+            assert main([f"run={folder}", f"format={name}", f"seed={seed}"]) == 0
+        made[kind] = folder
+    return made
+
+
+def played(run: LoadedRun) -> tuple[Any, ...]:
+    """A greedy roll-out of the last seed's flax policy: observations, masks, actions, each [T, S, …]."""
+    (shape, params), policy = run.experiment.market, run.policies(greedy=True)[-1]
+
+    def step(carry: Any, key: jax.Array):
+        state, seen, memory = carry
+        action, memory = policy.act(policy.parameters, key, memory, seen, state, params)
+        state, after, _ = market.step(key, shape, state, action, params)
+        return (state, after, memory), (seen.local, seen.order_mask, action.price, action.order)
+
+    def play():
+        state, seen = market.reset(jax.random.key(0), shape, params)
+        return jax.lax.scan(step, (state, seen, policy.start()), jax.random.split(jax.random.key(1), EPOCHS))[1]
+
+    return jax.device_get(jax.jit(play, compiler_options=QUICK)())
+
+
+def file_of(folder: Path, name: str) -> Path:
+    return folder / "export" / name / f"policy{SUFFIXES[name]}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_actions_are_the_same_over_a_thousand_epochs_in_flax_torch_and_onnxruntime(folders, kind: str) -> None:
+    observations, masks, prices, orders = played(load_run(folders[kind], "latest"))
+    assert len(np.unique(prices)) >= 4
+    for name in SUFFIXES:
+        policy = load_policy(file_of(folders[kind], name))
+        memory = policy.start(2)
+        for time in range(EPOCHS):
+            mask = None if masks is None else masks[time]
+            said = policy.step(observations[time], [0, 1], memory, mask)
+            memory = said["memory_after"]
+            np.testing.assert_array_equal(said["price_index"], prices[time], err_msg=f"{name}, epoch {time}")
+            if orders is not None:
+                np.testing.assert_array_equal(said["order_index"], orders[time], err_msg=f"{name}, epoch {time}")
+        np.testing.assert_allclose(np.exp(said["price_log_prob"]).sum(-1), 1.0, rtol=1e-5)
+
+
+def test_sellers_are_answered_one_by_one_or_together_in_any_order(folders) -> None:
+    for kind in KINDS:
+        for name in SUFFIXES:
+            policy = load_policy(file_of(folders[kind], name))
+            inputs = policy.about["inputs"]
+            rng = np.random.default_rng(0)
+            seen, memory = (rng.normal(size=(3, *inputs[name]["shape"][1:])) for name in ("observation", "memory"))
+            mask = np.ones((3, *inputs["order_mask"]["shape"][1:]), bool) if "order_mask" in inputs else None
+            together = policy.step(seen, [1, 0, 1], memory, mask)
+            for row, seller in enumerate((1, 0, 1)):
+                own = slice(row, row + 1)
+                alone = policy.step(seen[own], [seller], memory[own], None if mask is None else mask[own])
+                for output, value in alone.items():
+                    np.testing.assert_allclose(value[0], together[output][row], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_the_example_plays_the_file_without_jax_and_without_this_package(folders, name: str) -> None:
+    """In a process in which importing them fails; what it prints is what the flax policy does first."""
+    blocked = {"jax", "jaxlib", "flax", "marl_pricing"} | ({"torch"} if name != "torch" else set())
+    for kind, folder in folders.items():
+        done = python("import runpy; runpy.run_path('policy_example.py')", blocked, folder=folder / "export" / name)
+        assert done.returncode == 0, done.stderr[-2000:]
+        run = load_run(folder, "latest")
+        (shape, params), policy = run.experiment.market, run.policies(greedy=True)[-1]
+        state, seen = market.reset(jax.random.key(0), shape, params)
+        if seen.order_mask is not None:
+            seen = seen.replace(order_mask=jnp.ones_like(seen.order_mask))
+        action, _ = policy.act(policy.parameters, jax.random.key(0), policy.start(), seen, state, params)
+        grid = params.prices.levels[0] if shape.prices.map == "levels" else params.prices.factors
+        assert float(done.stdout.split()[-1]) == pytest.approx(float(grid[action.price[0, 0]])), kind
+
+
+def test_a_file_says_what_it_is(folders) -> None:
+    for kind, folder in folders.items():
+        run = load_run(folder, "latest")
+        shape, params = run.experiment.market
+        told = [load_policy(file_of(folder, name)).about for name in SUFFIXES]
+        assert told[0] == told[1] == told[2]
+        about = told[0]
+        assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
+        assert about["memory"]["shape"] == [32 if "lstm" in kind else 16]
+        assert about["provenance"]["update"] == 7
+        assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
+        assert len(about["provenance"]["parameters_sha256"]) == 64
+        if shape.prices.map == "levels":
+            grid = np.asarray(about["prices"]["levels"], np.float32).reshape(shape.num_offers, -1)
+            np.testing.assert_array_equal(grid, params.prices.levels)
+        policy = load_policy(file_of(folder, "flax"))
+        raw = [[entry["offset"][seller] for entry in about["observation"]] for seller in (0, 1)]
+        np.testing.assert_allclose(policy.show(raw, [0, 1]), 0.0, atol=1e-6)
+        card = (folder / "export" / "flax" / "policy_card.md").read_text()
+        for words in ("## Market", "## Training", "Not evaluated", "## Limits", "own price of the last epoch", "abc"):
+            assert words in card
+
+
+def test_an_evaluations_figures_stand_in_the_card(folders, tmp_path: Path) -> None:
+    folder = folders["gru, shared"]
+    place = folder / "evaluation" / "summary.csv"
+    place.parent.mkdir()
+    place.write_text(
+        "run,policy,measure,seller,value,low,high,unit,resampled,count,note\n"
+        "test,learned (greedy),profit,all,12.5,11.25,13.75,money per epoch,seeds,2,\n"
+        "test,learned (greedy),profit,0,6.0,5.0,7.0,money per epoch,seeds,2,\n"
+        "test,learned (sampled),profit,all,9.99,9.0,10.0,money per epoch,seeds,2,\n"
+        "test,learned (greedy),profit_gain,all,,,,share,seeds,2,withheld: no benchmark\n"
+    )
+    assert main([f"run={folder}", "format=flax", f"out={tmp_path / 'p.npz'}"]) == 0
+    card = (tmp_path / "p_card.md").read_text()
+    assert "| 12.50 | 11.25 to 13.75 |" in card
+    assert "withheld: no benchmark" in card
+    assert "9.99" not in card and "Not evaluated" not in card
+
+
+def said(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1
+    return message
+
+
+def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, capsys, monkeypatch) -> None:
+    run = f"run={folders['gru, shared']}"
+    empty = tmp_path / "empty"
+    runs.create(
+        empty, (folders["gru, shared"] / runs.CONFIG).read_text(), {"command": "", "versions": {}, "revision": ""}
+    )
+    assert "the run has no checkpoint yet" in said(capsys, f"run={empty}", "format=flax")
+    assert "nowhere: there is no such folder" in said(capsys, "run=nowhere", "format=flax")
+    assert "format='tflite': accepted is 'torch', 'onnx' or 'flax'" in said(capsys, run, "format=tflite")
+    assert "seed=2: accepted is 0 to 1, the run's seeds" in said(capsys, run, "format=flax", "seed=2")
+    assert "accepted is a file that ends in .npz with format=flax" in said(
+        capsys, run, "format=flax", "out=policy.onnx"
+    )
+    assert "colour='red': there is no such setting" in said(capsys, run, "format=flax", "colour=red")
+    assert "run: has to be given" in said(capsys, "format=flax")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert "onnxscript is not installed: pip install 'marl-pricing[export]'" in said(capsys, run, "format=onnx")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "torch is not installed: pip install 'marl-pricing[torch]'" in said(capsys, run, "format=torch")
+
+
+def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Path, monkeypatch) -> None:
+    files = {name: file_of(folders["gru, shared"], name) for name in SUFFIXES}
+    policy = load_policy(files["flax"])
+    width = len(policy.about["observation"])
+    wrong = np.zeros((1, width + 1), np.float32)
+    with pytest.raises(
+        PolicyError, match=rf"observation of shape \[1, {width + 1}\]: accepted is \['batch', {width}\]: own"
+    ):
+        policy.step(wrong, [0], policy.start(1))
+    with pytest.raises(PolicyError, match=rf"observation of shape \[1, {width + 1}\]"):
+        policy.show(wrong, [0])
+    with pytest.raises(PolicyError, match=r"seller=\[2\]: accepted is 0 to 1"):
+        policy.step(wrong[:, 1:], [2], policy.start(1))
+    with pytest.raises(PolicyError, match=r"inputs=.*order_mask.*: accepted is \['memory', 'observation', 'seller'\]"):
+        policy.step(wrong[:, 1:], [0], policy.start(1), np.ones((1, 1, 3), bool))
+    # the formats' own runtimes refuse it as well, and name it
+    for name, error in (("torch", AssertionError), ("onnx", Exception)):
+        runtime = load_policy(files[name])
+        with pytest.raises(error, match="observation"):
+            runtime.run({"observation": wrong, "seller": np.array([0]), "memory": runtime.start(1)})
+    with np.load(files["flax"]) as archive:
+        arrays = dict(archive)
+    newer = json.loads(str(arrays.pop(ENTRY))) | {"format_version": 2}
+    np.savez(tmp_path / "newer.npz", **arrays, **{ENTRY: np.array(json.dumps(newer))})
+    with pytest.raises(
+        PolicyError, match=r"newer.npz: format_version=2: accepted is at most 1; install a newer marl-pri"
+    ):
+        load_policy(tmp_path / "newer.npz")
+    for file in files.values():
+        broken = tmp_path / f"broken{file.suffix}"
+        broken.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(PolicyError, match=rf"broken\{file.suffix}: is no policy file"):
+            load_policy(broken)
+    with pytest.raises(PolicyError, match="nowhere.npz: there is no such file"):
+        load_policy(tmp_path / "nowhere.npz")
+    with pytest.raises(PolicyError, match=r"accepted are files ending in .pt2, .onnx, .npz"):
+        load_policy(files["flax"].with_name("policy_card.md"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(
+        PolicyError, match=r"policy.onnx: onnxruntime is not installed: pip install 'marl-pricing\[export\]'"
+    ):
+        load_policy(files["onnx"])
+
+
+def test_a_file_that_says_something_else_than_its_network_is_not_handed_over(folders, monkeypatch) -> None:
+    from marl_pricing.export import export
+
+    def other(path: Path) -> Any:
+        policy = load_policy(path)
+        return dataclasses.replace(policy, run=lambda inputs: policy.run(inputs | {"memory": inputs["memory"] + 0.1}))
+
+    monkeypatch.setattr(export, "load_policy", other)
+    with pytest.raises(RuntimeError, match="says other probabilities than the network"):
+        main([f"run={folders['gru, shared']}", "format=flax"])
