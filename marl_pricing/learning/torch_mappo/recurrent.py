@@ -130,16 +130,18 @@ class GruSequence(torch.autograd.Function):
         (grad_hiddens,) = grads
         weight_hh, gates, new, gates_hidden, before, first = ctx.saved_tensors
         num_steps, num_rows, size = new.shape
-        reset, update, inner = gates[..., :size], gates[..., size:], gates_hidden[..., 2 * size :]
         # [T, B, 4, H]: what the state's gradient is multiplied with to give the gates' (r, z, n within, n).
         grad = new.new_empty(num_steps, num_rows, 4, size)
-        of_new = torch.mul(1.0 - update, 1.0 - new * new, out=grad[:, :, 3])
+        reset, inner = gates[..., :size], gates_hidden[..., 2 * size :]
+        less = 1.0 - gates
+        of_new = torch.addcmul(less[..., size:], less[..., size:] * new, new, value=-1.0, out=grad[:, :, 3])
         torch.mul(of_new, reset, out=grad[:, :, 2])
-        torch.mul(before - new, update * (1.0 - update), out=grad[:, :, 1])
-        torch.mul(of_new * inner, reset * (1.0 - reset), out=grad[:, :, 0])
+        less.mul_(gates)  # the sigmoids' own gradients
+        torch.mul(before - new, less[..., size:], out=grad[:, :, 1])
+        torch.mul(of_new, inner, out=grad[:, :, 0]).mul_(less[..., :size])
         flat = grad.view(num_steps, num_rows, 4 * size)
         state = torch.zeros_like(before[0])
-        parts = (grad_hiddens.unbind(0), grad.unbind(0), flat[..., : 3 * size].unbind(0), update.unbind(0))
+        parts = (grad_hiddens.unbind(0), grad.unbind(0), flat[..., : 3 * size].unbind(0), gates[..., size:].unbind(0))
         begins = first.any(1).tolist()
         for t, (grad_out, of_gates, to_hidden, keep) in reversed(list(enumerate(zip(*parts, strict=True)))):
             state.add_(grad_out)
