@@ -30,7 +30,10 @@ class EvaluationSettings(Settings):
 
 def _load(folder: Path, which: str, names: list[str]):
     """A run as the evaluation takes it: market, learned policies of every seed, provenance."""
-    from marl_pricing.evaluation.evaluate import RunToEvaluate
+    import pandas as pd
+
+    from marl_pricing.evaluation.runs import RunToEvaluate
+    from marl_pricing.learning.runs import METRICS
     from marl_pricing.studies.single import load_run
 
     run = load_run(folder, which)
@@ -44,6 +47,8 @@ def _load(folder: Path, which: str, names: list[str]):
         shape=run.experiment.market.shape,
         params=run.experiment.market.params,
         policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
+        discount=run.settings.learner.gamma,
+        training=pd.read_csv(folder / METRICS),
         config_text=run.config_text,
         versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
         command=run.provenance["command"],
@@ -83,6 +88,7 @@ def _evaluate(config: DictConfig) -> None:
         rules=tuple(settings.rules),
         guests=settings.guests,
         progress=True,
+        command=shlex.join(["python", *sys.argv]),
     )
     print(f"report: {report}")
 

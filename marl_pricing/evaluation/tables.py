@@ -45,6 +45,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 _OFFER_VALUES = [name for name in COLUMNS["offers"] if name not in _INDEX and name != "product"]
 _TEXT = ["run", "policy"]
+EPISODE = [*_TEXT, "seed", "episode"]
 _LARGE = 200_000  # rows; a longer CSV is compressed
 
 

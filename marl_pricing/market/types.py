@@ -166,6 +166,8 @@ class Outcome(struct.PyTreeNode):
     views: Array  # [] product views
     suspicion: Array  # [] mean score of the sessions
     agent_share: Array  # [] share of agents that the sessions were drawn with
+    level: Array  # [N] latent level of demand, season and noise in it
+    intensity: Array  # [] factor on the number of sessions
     reward: Array  # [S] r_i, money
     shaped: Array  # [S] r'_i = ω r_i + (1 − ω) Σ_j r_j
     learning: Array  # [S] r'_i as learners use it

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from marl_pricing.evaluation import paths
 from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.report import paths
 from marl_pricing.evaluation.summary import records
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
@@ -28,7 +28,7 @@ CAPTIONS = {
     "stock_over_time": (
         "Stock when the shoppers come. The upper panels show one episode (of at most four sellers): a triangle where "
         "units are ordered, a cross where a shopper found nothing left. Below, means over episodes with their 95 % "
-        "intervals shaded."
+        "intervals shaded, of stock and of units on the way."
     ),
     "policy_map": (
         "The price that sellers set, by their own stock before the shoppers come and by their rivals' mean price of "
@@ -53,7 +53,8 @@ CAPTIONS = {
 }
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend(figure: Figure, axes: Axes) -> None:
+    """Legend below a figure, in as many columns as its width takes."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         # Five entries are as many as the full width takes in one line; more are set in rows of four.
@@ -96,14 +97,14 @@ def prices_over_time(offers: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     several = offers["product"].max() > 0
     axes.set(xlabel="epoch", ylabel="mean price of products (money)" if several else "price (money)")
     axes.margins(x=0.01)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
 @styled
 def stock_over_time(offers: pd.DataFrame) -> Figure:
     """Stock and orders of one policy: one episode, and means. Products of a seller are added up."""
-    epochs = paths.by_epoch(offers, {"stock": "sum", "ordered": "sum", "unmet": "sum"})
+    epochs = paths.by_epoch(offers, {"stock": "sum", "ordered": "sum", "on_order": "sum", "unmet": "sum"})
     first = epochs[epochs["seed"] == epochs["seed"].min()]
     first = first[first["episode"] == first["episode"].min()]
     shown = sorted(first["seller"].unique())[:_STRIPS]
@@ -115,9 +116,9 @@ def stock_over_time(offers: pd.DataFrame) -> Figure:
         axes.set(ylabel="units", title=f"stock of seller {seller}, one episode")
         axes.set_ylim(0, 1.15 * max(float(first["stock"].max()), 1.0))
     _draw_paths(mean, paths.time_path(epochs, "stock"))
-    _draw_paths(orders, paths.time_path(epochs, "ordered"))
+    _draw_paths(orders, paths.time_path(epochs, "on_order"))
     mean.set(ylabel="stock (units)", title="stock, mean over episodes")
-    orders.set(ylabel="ordered (units)", xlabel="epoch", title="orders, mean over episodes")
+    orders.set(ylabel="on order (units)", xlabel="epoch", title="units on the way, mean over episodes")
     for axes in (mean, orders):
         axes.set_ylim(bottom=0)
     for axes in panels:
@@ -125,7 +126,7 @@ def stock_over_time(offers: pd.DataFrame) -> Figure:
     mean.plot([], [], "^", color="#666666", markersize=6, label="order placed")
     mean.plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="stockout")
     figure.align_ylabels(panels)
-    _legend(figure, mean)
+    legend(figure, mean)
     return figure
 
 
@@ -177,7 +178,8 @@ def map_kind(offers: pd.DataFrame) -> str | None:
     return {(True, True): "both", (True, False): "stock", (False, True): "rival"}.get((stock, rivals))
 
 
-def _whiskers(rows: pd.DataFrame) -> np.ndarray:
+def whiskers(rows: pd.DataFrame) -> np.ndarray:
+    """Lengths [2, rows] of the interval below and above each value; 0 where there is none."""
     value = rows["value"].to_numpy()
     low, high = rows["low"].fillna(rows["value"]).to_numpy(), rows["high"].fillna(rows["value"]).to_numpy()
     # The mean may lie a rounding error outside of an interval of width zero.
@@ -199,13 +201,13 @@ def profit_by_seller(summary: pd.DataFrame) -> Figure:
         axes.barh(
             at, own["value"], height=0.92 * thick, color=style.seller_colour(int(seller)), label=f"seller {seller}"
         )
-        axes.errorbar(own["value"], at, xerr=_whiskers(own), fmt="none", ecolor="#222222", elinewidth=1, capsize=2)
+        axes.errorbar(own["value"], at, xerr=whiskers(own), fmt="none", ecolor="#222222", elinewidth=1, capsize=2)
     axes.set_yticks(range(len(policies)), policies)
     axes.invert_yaxis()
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set(xlabel="raw profit (money per epoch)")
     axes.grid(False, axis="y")
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -213,7 +215,7 @@ def _points(axes: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     at = np.arange(len(rows))
     learned = rows["policy"].str.startswith("learned").to_numpy()
     colours = np.where(learned, style.PALETTE[1], style.PALETTE[0])
-    for place, (value, low, high) in enumerate(zip(rows["value"], *_whiskers(rows), strict=True)):
+    for place, (value, low, high) in enumerate(zip(rows["value"], *whiskers(rows), strict=True)):
         axes.errorbar(value, place, xerr=[[low], [high]], fmt="o", color=colours[place], markersize=7, capsize=3)
     axes.set_yticks(at, labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -243,7 +245,7 @@ def total_profit(summary: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     _points(axes, rows, list(rows["policy"]))
     _profit_lines(axes, benchmarks)
     _kinds(axes, rows)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure
 
 
@@ -257,5 +259,5 @@ def total_profit_by_run(summary: pd.DataFrame, benchmarks: Benchmarks | None) ->
     _points(axes, rows, [f"{row['run']}, {row['policy'][9:-1]}" for row in records(rows)])
     if benchmarks is not None:
         _profit_lines(axes, benchmarks)
-    _legend(figure, axes)
+    legend(figure, axes)
     return figure

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
-from marl_pricing.evaluation import paths
 from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.report import paths
 from marl_pricing.presentation import style
 
 # Labels, and grey that can be read on white and on black alike.

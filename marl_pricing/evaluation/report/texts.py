@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.metrics import MEASURES
-from marl_pricing.evaluation.summary import PROFIT_GAIN, pick, records
+from marl_pricing.evaluation.runs import LEARNED, main_policy
+from marl_pricing.evaluation.summary import pick, records
 from marl_pricing.market import MarketParams, MarketShape
 
-LEARNED = "learned"
-_PERCENT = {"fill_rate", "stockout_share"}
+_INDICES = {"profit_gain": "profit gain Δ", "relative_price_deviation": "price deviation RPD"}
 
 
 def number(measure: str, value: float) -> str:
     """A value with as many digits as help."""
-    if measure in _PERCENT:
+    if measure in MEASURES and MEASURES[measure].percent:
         return f"{100 * value:.1f}\u00a0%"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
@@ -30,9 +31,18 @@ def number(measure: str, value: float) -> str:
 
 def measure_label(measure: str) -> tuple[str, str]:
     """Name and unit of a measure."""
-    if measure == PROFIT_GAIN:
-        return "profit gain Δ", "0 Nash, 1 joint"
+    if measure in _INDICES:
+        return _INDICES[measure], "0 Nash, 1 joint"
     return MEASURES[measure].label, MEASURES[measure].unit
+
+
+def explanation(measure: str) -> str:
+    """One sentence on what is measured."""
+    if measure == "profit_gain":
+        return "(profit − Nash) / (joint − Nash), one-shot benchmarks; of one seller against its own"
+    if measure == "relative_price_deviation":
+        return "(mean price − Nash) / (joint − Nash), one-shot benchmarks"
+    return MEASURES[measure].explanation
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -40,12 +50,6 @@ def _interval(row: Mapping[str, Any]) -> str:
     if np.isnan(row["low"]):
         return text
     return f"{text} (95\u00a0% interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
-
-
-def main_policy(policies: Sequence[str]) -> str:
-    """The policy that a run's figures show: the greedy learned one, else the first."""
-    greedy = [name for name in policies if name == "learned (greedy)"]
-    return (greedy or [name for name in policies if name.startswith(LEARNED)] or list(policies))[0]
 
 
 def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str], comparable: bool) -> str:
@@ -66,11 +70,29 @@ def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[
     )
 
 
+def _apart(comparisons: pd.DataFrame, best: str, worst: str) -> str:
+    """What the best run earns more than the worst when the same shoppers come; empty where they were not compared."""
+    profits = comparisons[comparisons["measure"].eq("profit")]
+    for row in records(profits):
+        if {row["run"], row["against"]} != {best, worst} or np.isnan(row["low"]):
+            continue
+        turned = row["run"] == worst
+        ends = sorted((-row["low"], -row["high"])) if turned else [row["low"], row["high"]]
+        above = 1.0 - row["above"] if turned else row["above"]
+        one = {"seeds": "a seed", "episodes": "an episode"}[row["units"]]
+        return (
+            f": with the same shoppers {number('profit', abs(row['difference']))} more (95\u00a0% interval "
+            f"{number('profit', ends[0])} to {number('profit', ends[1])}), and {one} of {best} "
+            f"earns more than one of {worst} with probability {above:.2f}"
+        )
+    return ""
+
+
 def _gain(summary: pd.DataFrame, run: str, policy: str, benchmarks: Benchmarks) -> str:
-    row = pick(summary, run, policy, PROFIT_GAIN)
+    row = pick(summary, run, policy, "profit_gain")
     if np.isnan(row["value"]):
         return f"; the profit gain is withheld ({benchmarks.reason})"
-    return f"; from Nash (0) to joint profit (1) that is {number(PROFIT_GAIN, row['value'])} ({benchmarks.label})"
+    return f"; from Nash (0) to joint profit (1) that is {number('profit_gain', row['value'])} ({benchmarks.label})"
 
 
 def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
@@ -96,6 +118,9 @@ def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     price = pick(summary, run, policy, "price_mean")
     fill, out = pick(summary, run, policy, "fill_rate"), pick(summary, run, policy, "stockout_share")
     text = f"Under {policy} in {run} the mean price is {number('price_mean', price['value'])} money"
+    surplus = pick(summary, run, policy, "consumer_surplus")["value"]
+    if not np.isnan(surplus):
+        text += f", shoppers keep a surplus of {number('consumer_surplus', surplus)} money per epoch"
     if not np.isnan(fill["value"]):
         text += (
             f", {number('fill_rate', fill['value'])} of the units wanted are sold, and offers run out in "
@@ -104,16 +129,28 @@ def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     return f"{text}."
 
 
-def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks], *, comparable: bool = True) -> list[str]:
+def headline(
+    summary: pd.DataFrame,
+    benchmarks: Mapping[str, Benchmarks],
+    comparisons: pd.DataFrame | None = None,
+    *,
+    comparable: bool = True,
+) -> list[str]:
     """Three sentences: what is earned, how rules compare, what shoppers find.
 
-    Of several runs the last two are about the one that earns most. `comparable` says whether runs differ in omega at
-    most.
+    Of several runs the last two are about the one that earns most.
+
+    Args:
+        comparisons: rows of `summary.compare`.
+        comparable: whether runs differ in omega at most.
     """
     runs = list(dict.fromkeys(summary["run"]))
     shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
     best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
     first = _profit_sentence(summary, runs, shown, comparable)
+    if len(runs) > 1 and comparable and comparisons is not None:
+        worst = min(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
+        first += _apart(comparisons, best, worst)
     if len(runs) == 1:
         first += _gain(summary, best, shown[best], benchmarks[best])
     return [
@@ -121,6 +158,24 @@ def headline(summary: pd.DataFrame, benchmarks: Mapping[str, Benchmarks], *, com
         _rule_sentence(summary, best, shown[best]),
         _service_sentence(summary, best, shown[best]),
     ]
+
+
+def counts_line(measured: Measured) -> str:
+    """How many seeds, episodes and epochs the figures are made of."""
+    found = []
+    for run in dict.fromkeys(run for run, _ in measured.groups):
+        sizes = {
+            policy: next(iter(measured.parts((own, policy)).values())).top.shape[:2]
+            for own, policy in measured.groups
+            if own == run
+        }
+        main = main_policy(list(sizes))
+        seeds, episodes = sizes[main]
+        length = measured.markets[run][0].episode_length
+        counts = ((seeds, "training seed"), (episodes, "episode"), (length, "epoch"))
+        sizes_told = " × ".join(f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts)
+        found.append(f"{run}: {sizes_told} of {main}")
+    return "; ".join(found)
 
 
 def seller_line(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from marl_pricing.evaluation.benchmarks import Benchmarks
-from marl_pricing.evaluation.metrics import EPISODE
+from marl_pricing.evaluation.tables import EPISODE
 
 _BINS = 8
 _FEWEST = 5  # visits that a cell of a policy map needs
