@@ -23,6 +23,7 @@ class EvaluationSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     rules: list[str]
     guests: bool
+    measures: list[str]
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
@@ -80,16 +81,20 @@ def _evaluate(config: DictConfig) -> None:
     for folder in settings.run:
         loaded.append(_load(Path(folder), settings.checkpoint, [run.name for run in loaded]))
     out = Path(settings.out) if settings.out else Path(settings.run[0]) / "evaluation"
-    report = evaluate(
-        loaded,
-        out,
-        episodes=settings.episodes,
-        seed=settings.seed,
-        rules=tuple(settings.rules),
-        guests=settings.guests,
-        progress=True,
-        command=shlex.join(["python", *sys.argv]),
-    )
+    try:
+        report = evaluate(
+            loaded,
+            out,
+            episodes=settings.episodes,
+            seed=settings.seed,
+            rules=tuple(settings.rules),
+            guests=settings.guests,
+            measures=tuple(settings.measures),
+            progress=True,
+            command=shlex.join(["python", *sys.argv]),
+        )
+    except ValueError as error:  # what only the played market tells, such as a measure that it cannot have
+        raise ConfigError(str(error)) from None
     print(f"report: {report}")
 
 

@@ -13,7 +13,7 @@ from marl_pricing.evaluation.runs import RunToEvaluate
 COLUMNS = {
     "run": "text",
     "benchmark": "text; Nash, joint profit, the equilibrium at the run's omega, or the cycle of best responses",
-    "seller": "text; a seller's number, or all",
+    "seller": "text; a seller's number, or all; equal sellers have no rows of their own",
     "price": "money per unit; mean over products, and over sellers for all",
     "profit": "money per epoch",
     "consumer_surplus": "money per epoch; empty where it is unknown",
@@ -34,8 +34,8 @@ def _rows(
         "consumer_surplus": value,
         "welfare": value + profits.sum(),
     }
-    if run.shape.num_sellers == 1:
-        return [together]
+    if np.ptp(by_seller) <= 1e-6 * abs(by_seller.mean()) and np.ptp(profits) <= 1e-6 * max(abs(profits.mean()), 1e-9):
+        return [together]  # equal sellers: theirs say nothing more
     return [together] + [
         first | {"seller": str(seller), "price": price, "profit": profit, "consumer_surplus": np.nan, "welfare": np.nan}
         for seller, (price, profit) in enumerate(zip(by_seller, profits, strict=True))

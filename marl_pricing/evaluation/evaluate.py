@@ -15,7 +15,7 @@ from marl_pricing.evaluation import guests as guest_tables
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
 from marl_pricing.evaluation.playing import Played, count_steps, play_all, progress_bar
-from marl_pricing.evaluation.report import page, sections, texts
+from marl_pricing.evaluation.report import html_tables, page, sections, texts
 from marl_pricing.evaluation.report.page import Report, RunSection
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, check
 from marl_pricing.policies import RULES
@@ -84,6 +84,7 @@ def evaluate(
     seed: int,
     rules: tuple[str, ...] = tuple(RULES),
     guests: bool = True,
+    measures: tuple[str, ...] = (),
     progress: bool = True,
     command: str = "",
 ) -> Path:
@@ -95,6 +96,7 @@ def evaluate(
         seed: of the shoppers; the same seed repeats every figure.
         rules: names in `policies.RULES`; one that cannot be played in a market is left out, with the reason.
         guests: also put each rule in each seat of the learned sellers, to see whether deviating pays.
+        measures: columns of the first table; none takes `html_tables.HEADLINE`. One that a run cannot have is refused.
         progress: a progress bar, where it takes longer than five seconds.
         command: what makes this report again, to be told in it.
 
@@ -102,15 +104,17 @@ def evaluate(
         The path of report.html.
 
     Raises:
-        ValueError: for no episodes, no runs, two runs of one name, or an unknown rule.
+        ValueError: for no episodes, no runs, two runs of one name, an unknown rule or measure, or a measure that is asked
+            for without its benchmark.
         tables.TableError: if a number is missing where there has to be one.
     """
-    check(runs, episodes, rules)
+    check(runs, episodes, rules, measures)
     with progress_bar(count_steps(runs, rules, guests), progress) as tell:
         played = play_all(runs, episodes, seed, rules, guests, tell)
     offers, sellers = tables.join(played.offers), tables.join(played.sellers)
     benchmarks = _benchmarks(runs)
     found = summary.summarise(played.measured, benchmarks)
+    summary.refuse_withheld(found, measures)
     table = benchmark_table.benchmark_table(runs, benchmarks)
     comparisons, notes = _comparisons(runs, played)
     deviations = pd.concat([pd.DataFrame(columns=list(guest_tables.COLUMNS)), *played.guests], ignore_index=True)
@@ -153,6 +157,7 @@ def evaluate(
             sentences=sentences,
             counts=texts.counts_line(played.measured),
             summary=found,
+            measures=measures or html_tables.HEADLINE,
             benchmarks=table,
             comparisons=comparisons,
             comparison=sections.all_pictures(out, runs, found, benchmarks, table),

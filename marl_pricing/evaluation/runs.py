@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from marl_pricing.evaluation.metrics import INDICES, MEASURES
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES
 
@@ -49,12 +50,16 @@ def main_policy(policies: Sequence[str]) -> str:
     return (greedy or [name for name in policies if name.startswith(LEARNED)] or list(policies))[0]
 
 
-def check(runs: Sequence[RunToEvaluate], episodes: int, rules: Sequence[str]) -> None:
+def check(runs: Sequence[RunToEvaluate], episodes: int, rules: Sequence[str], measures: Sequence[str]) -> None:
     """Refuse what cannot be evaluated.
 
     Raises:
-        ValueError: for no episodes, no runs, two runs of one name, an unknown rule, or nothing to play.
+        ValueError: for no episodes, no runs, two runs of one name, an unknown rule or measure, or nothing to play.
     """
+    known = [*INDICES, *MEASURES]
+    for name in measures:
+        if name not in known:
+            raise ValueError(f"measures={name!r}: accepted is {', '.join(known)}")
     if episodes < 1:
         raise ValueError(f"episodes={episodes!r}: accepted is a whole number of at least 1")
     if not runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,9 @@ import pandas as pd
 from marl_pricing.evaluation import statistics
 from marl_pricing.evaluation.benchmarks import Benchmarks, too_close
 from marl_pricing.evaluation.measured import Measured
-from marl_pricing.evaluation.metrics import MEASURES, Parts, economics
+from marl_pricing.evaluation.metrics import INDICES, MEASURES, Parts, economics
 from marl_pricing.evaluation.statistics import Estimate
 
-# Measures that say where a figure lies between two benchmarks, and the measure that they are made of.
-INDICES = {"profit_gain": "profit", "relative_price_deviation": "price_mean"}
 _ENDS = ("value", "low", "high", "iqm", "iqm_low", "iqm_high")
 COLUMNS = {
     "run": "text",
@@ -154,6 +152,17 @@ def compare(measured: Measured, run: str, against: str, policy: str) -> pd.DataF
     frame = pd.DataFrame({name: getattr(found, name) for name in columns})
     frame = frame.assign(run=run, against=against, policy=policy, measure=names, units=found.units, count=found.count)
     return frame[list(COMPARISON_COLUMNS)]
+
+
+def refuse_withheld(summary: pd.DataFrame, measures: Sequence[str]) -> None:
+    """Refuse measures that were asked for and that some run cannot have.
+
+    Raises:
+        ValueError: naming the measure, the run and the reason.
+    """
+    asked = summary[summary["measure"].isin(measures) & summary["seller"].eq("all") & summary["value"].isna()]
+    for row in records(asked):
+        raise ValueError(f"measures={row['measure']!r}: run {row['run']!r} has none: {row['note']}")
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -284,6 +284,8 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 
 
+# Indices say where a measure lies between two benchmarks; here, which measure that is.
+INDICES = {"profit_gain": "profit", "relative_price_deviation": "price_mean"}
 # Which measures are read together.
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "economics": ("profit", "consumer_surplus", "welfare", "lerner", "hhi", "jain", "gini", "reward_shaped"),

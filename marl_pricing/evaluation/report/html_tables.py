@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.metrics import SUBJECTS
+from marl_pricing.evaluation.metrics import INDICES, SUBJECTS
 from marl_pricing.evaluation.report import texts
 from marl_pricing.evaluation.runs import LEARNED
-from marl_pricing.evaluation.summary import INDICES, records
+from marl_pricing.evaluation.summary import records
 from marl_pricing.presentation import page
 
 HEADLINE = (

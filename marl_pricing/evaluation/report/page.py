@@ -8,9 +8,8 @@ from html import escape
 
 import pandas as pd
 
-from marl_pricing.evaluation.metrics import MEASURES
+from marl_pricing.evaluation.metrics import INDICES, MEASURES
 from marl_pricing.evaluation.report import html_tables, interactive, texts
-from marl_pricing.evaluation.summary import INDICES
 from marl_pricing.presentation import page
 
 # The page stays below 8 MB: pictures beyond this many characters are named instead of shown.
@@ -64,7 +63,7 @@ class Report:
     Attributes:
         sentences: what the data say, first thing under the title.
         counts: how many seeds, episodes and epochs.
-        summary: the frame of `summary.summarise`.
+        summary: the frame of `summary.summarise`.  measures: those of its first table.
         benchmarks: the frame of `benchmark_table.benchmark_table`.
         comparisons: rows of `summary.compare`; empty where runs are not compared.
         comparison: figures about all runs.
@@ -78,6 +77,7 @@ class Report:
     sentences: Sequence[str]
     counts: str
     summary: pd.DataFrame
+    measures: Sequence[str]
     benchmarks: pd.DataFrame
     comparisons: pd.DataFrame
     comparison: Sequence[Picture]
