@@ -104,8 +104,8 @@ def evaluate(
         The path of report.html.
 
     Raises:
-        ValueError: for no episodes, no runs, two runs of one name, an unknown rule or measure, or a measure that is asked
-            for without its benchmark.
+        ValueError: for no episodes, no runs, two runs of one name, an unknown rule or measure, or a measure that is
+            asked for without its benchmark.
         tables.TableError: if a number is missing where there has to be one.
     """
     check(runs, episodes, rules, measures)

@@ -114,9 +114,6 @@ def test_every_figure_is_a_file_too(report: Path) -> None:
                      "service_frontier", "policy_map"}  # fmt: skip
     together = {path.stem for path in (report.parent / "figures" / "all").glob("*.png")}
     assert together == {"total_profit_by_run", "surplus_by_run"}
-        "total_profit_by_run",
-        "surplus_by_run",
-    }
     for name in ("summary", "episodes", "benchmarks", "comparisons", "guests"):
         columns = json.loads((report.parent / "columns.json").read_text())[name]
         seen = list(pd.read_csv(report.parent / f"{name}.csv").columns)
