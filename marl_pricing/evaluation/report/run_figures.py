@@ -102,15 +102,14 @@ def surplus_by_run(summary: pd.DataFrame, table: pd.DataFrame) -> Figure:
     kept = np.concatenate([surplus["value"], lines["consumer_surplus"]])
     faint = np.where(at < len(profit), 1.0, 0.45)
     for place in at:
-        alpha = float(faint[place])
-        axes.barh(place, money[place], height=0.62, color=style.PALETTE[0], alpha=alpha)
-        axes.barh(place, kept[place], left=money[place], height=0.62, color=style.PALETTE[4], alpha=alpha)
+        look: dict[str, Any] = {"height": 0.62, "alpha": float(faint[place])}
+        named = ("profit of all sellers", "consumer surplus") if place == 0 else (None, None)
+        axes.barh(place, money[place], color=style.PALETTE[0], label=named[0], **look)
+        axes.barh(place, kept[place], left=money[place], color=style.PALETTE[4], label=named[1], **look)
     ends: dict[str, Any] = {"fmt": "none", "ecolor": "#222222", "elinewidth": 1, "capsize": 3}
     own = at[: len(profit)]
     axes.errorbar(profit["value"], own - 0.12, xerr=whiskers(profit), **ends)
     axes.errorbar(profit["value"].to_numpy() + surplus["value"].to_numpy(), own + 0.12, xerr=whiskers(surplus), **ends)
-    axes.barh([], [], color=style.PALETTE[0], label="profit of all sellers")
-    axes.barh([], [], color=style.PALETTE[4], label="consumer surplus")
     axes.set_yticks(at, labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set(xlabel="money per epoch")
