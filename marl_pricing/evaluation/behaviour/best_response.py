@@ -104,6 +104,11 @@ def _parts(node: Any) -> dict[str, Any]:
     return {part.name: getattr(node, part.name) for part in fields(node)}
 
 
+def objectives_of(params: MarketParams) -> tuple[Objective, ...]:
+    """What sellers can respond with: r' and their own money, which are one where all are selfish."""
+    return ("raw",) if bool((np.asarray(params.reward.omega) == 1.0).all()) else ("shaped", "raw")
+
+
 def _with_objective(params: MarketParams, objective: Objective) -> MarketParams:
     """r' at ω = 1 is the raw reward."""
     if objective == "shaped":
@@ -171,7 +176,6 @@ def best_responses(
     learned: Sequence[Policy],
     settings: LearnerSettings,
     episodes: int,
-    objectives: Sequence[Objective] = ("shaped", "raw"),
     progress: bool = True,
 ) -> pd.DataFrame:
     """The gain of each seller's best response to the others, and NashConv. A lower bound, see above.
@@ -181,7 +185,6 @@ def best_responses(
     Args:
         learned: one policy a training seed; seed k plays under `key` with k folded in, as in `guests`.
         settings: of the responders: the run's own, with a budget of updates.
-        objectives: what is responded with; where all sellers are selfish, "raw" is all there is.
         progress: a progress bar.
 
     Returns:
@@ -190,8 +193,7 @@ def best_responses(
     Raises:
         ValueError: as `train_responders` and `play`.
     """
-    if bool((np.asarray(params.reward.omega) == 1.0).all()):
-        objectives = [objective for objective in objectives if objective == "raw"] or ["raw"]
+    objectives = objectives_of(params)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("updates, ETA"),
         TimeRemainingColumn(), disable=not progress,

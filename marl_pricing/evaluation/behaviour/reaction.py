@@ -112,6 +112,7 @@ def reaction_surface(
         for seller in range(num_sellers):
             index = place[seller].reshape(-1)
             others = forced[index].sum(1) - forced[index, seller]
+            mean = known_mean(answers[:, index, seller], 0)
             rows.append(
                 pd.DataFrame(
                     {
@@ -119,8 +120,8 @@ def reaction_surface(
                         "seller": str(seller),
                         "own": forced[index, seller],
                         "rival": others / (num_sellers - 1),
-                        "price": known_mean(answers[:, index, seller], 0),
-                        "spread": answers[:, index, seller].std(0),
+                        "price": mean,
+                        "spread": known_mean((answers[:, index, seller] - mean) ** 2, 0) ** 0.5,
                         "histories": start.num_episodes,
                     }
                 )

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from marl_pricing.equilibrium import static
-from marl_pricing.evaluation.behaviour.best_response import NASH_CONV, best_responses
+from marl_pricing.evaluation.behaviour.best_response import (
+    NASH_CONV,
+    SeatGame,
+    SeatParams,
+    best_responses,
+    objectives_of,
+)
 from marl_pricing.evaluation.behaviour.exact import nash_conv, one_shot_gains, price_table, repeated_game
+from marl_pricing.learning.mappo import make_learner
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.market import Action
 from marl_pricing.policies import constant
+from marl_pricing.robust import Ambiguity
 from tests.evaluation.behaviour.rules import HIGH, LOW, make_duopoly, rule, trigger
 from tests.markets import one_shot
 
@@ -105,6 +115,35 @@ def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -
         np.testing.assert_allclose(rows.loc[["0", "1"], "gain"], exact, rtol=1e-3)
         np.testing.assert_allclose(rows.loc[["0", "1"], "discounted"], exact, rtol=1e-3)  # gamma 0: the first epoch's
         assert rows.loc[NASH_CONV, "gain"] == pytest.approx(nash_conv(exact), rel=1e-3)
+
+
+def test_the_frozen_policy_plays_and_remembers_and_only_the_learner_has_acted(duopoly) -> None:
+    """The clock of the frozen seller counts its own decisions: from one segment to the next, and from each reset."""
+    host = rule(duopoly.shape, ("constant", "clock"))
+    game = SeatGame(host.start, host.act)
+    params = SeatParams(**vars(duopoly.params), host=host.parameters, learns=jnp.array([True, False]))
+    action = Action(jnp.full((2, 1), 3, jnp.int32))
+
+    @jax.jit
+    def episode(key):
+        def epoch(state, time):
+            state, _, outcome = game.step(jax.random.fold_in(key, time), duopoly.shape, state, action, params)
+            return state, outcome
+
+        return jax.lax.scan(epoch, game.reset(key, duopoly.shape, params)[0], jnp.arange(7))[1]
+
+    for seed in (0, 1):
+        outcome = episode(jax.random.key(seed))
+        np.testing.assert_allclose(outcome.prices[:, 0], 1.5, atol=1e-6)
+        np.testing.assert_allclose(outcome.prices[:, 1], 1.3 + 0.1 * (np.arange(7) % 5), atol=1e-6)
+        np.testing.assert_array_equal(outcome.acted, [[True, False]] * 7)
+    with pytest.raises(ValueError, match="ambiguity: its candidate worlds are the market's"):
+        make_learner(BUDGET, *duopoly, Ambiguity("kl", "per_seller", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game)
+
+
+def test_selfish_sellers_respond_with_their_own_money_only(duopoly) -> None:
+    assert objectives_of(duopoly.params) == ("shaped", "raw")
+    assert objectives_of(selfish(duopoly)[1]) == ("raw",)
 
 
 def test_what_cannot_be_responded_to_is_refused(duopoly) -> None:
