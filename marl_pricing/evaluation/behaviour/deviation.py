@@ -44,7 +44,8 @@ COLUMNS = {
     "seller": "text; who deviates",
     "seed": "whole number; the training seed",
     "size": "money per unit; price in the first forced epoch less the undisturbed one, mean over episodes and products",
-    "depth": "money per unit; largest fall of the rivals' mean price below the undisturbed path afterwards, or 0",
+    "depth": "money per unit; largest fall of the rivals' mean price below the undisturbed path afterwards, or 0; "
+    "chance makes some, see the interval of the path",
     "depth_share": "the same, as a share of the undisturbed price",
     "height": "money per unit; largest rise of the rivals' mean price above the undisturbed path afterwards, or 0",
     "recovery": "epochs from the last forced one until, after their largest response, the rivals' mean price is back "

@@ -17,6 +17,7 @@ from marl_pricing.evaluation.behaviour.responses import mean_interval
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 
+_LOOKS: tuple[dict, ...] = (style.NASH, style.JOINT)
 _SHOWN = 3  # sellers with panels of their own
 AFTER = 20  # epochs that are shown of a response
 
@@ -24,13 +25,14 @@ CAPTIONS = {
     "deviation_response": (
         "A seller is made to change its price for {epochs}, shaded, then acts by its own policy again; rivals are free "
         "all the time. Full lines: prices, their distance to the undisturbed ones with a 95 % interval ({resampled}). "
-        "Dotted: the same episodes undisturbed, under the same shoppers. A rival's price that falls after a cut and "
-        "comes back is a punishment. {lines}"
+        "Dotted: the same episodes undisturbed, under the same shoppers. A rival's price that falls after a cut, by "
+        "more than its interval, and comes back is a punishment. {lines}"
     ),
     "reaction_surface": (
         "The price that a seller sets, by its own and its rivals' price of the epoch before, both set by force after "
         "the policies had played half an episode; mean over histories and training seeds. Colours that change from "
-        "left to right answer the rivals, from bottom to top the seller's own price; one colour answers nothing."
+        "left to right answer the rivals, from bottom to top the seller's own price; one colour answers nothing. Each "
+        "seller has a scale of its own."
     ),
     "stock_response": (
         "What a seller does by its own stock, set by force in the middle of the episodes while all else is as it was: "
@@ -45,6 +47,11 @@ CAPTIONS = {
         "95 % interval shaded ({resampled})."
     ),
 }
+
+
+def one_line(prices: np.ndarray) -> bool:
+    """Whether a benchmark's prices [S] are the same for all sellers."""
+    return bool(np.ptp(prices) < 1e-3 * abs(prices.mean()))
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -74,9 +81,13 @@ def _draw_response(axes: Axes, rows: pd.DataFrame, lines: Mapping[str, np.ndarra
         axes.fill_between(since, base + low, base + high, color=look["color"], alpha=0.18, linewidth=0)
         axes.plot(since, base, linewidth=1.2, **(look | {"linestyle": (0, (1, 1.6))}))
         axes.plot(since, base + own["price_change"], linewidth=width, label=f"seller {seller}", **look)
-    looks: list[dict] = [style.NASH, style.JOINT]
-    for (name, prices), look in zip(lines.items(), looks, strict=False):
-        axes.axhline(float(prices.mean()), label=f"{name} ({prices.mean():.3f})", **look)
+    for (name, prices), look in zip(lines.items(), _LOOKS, strict=False):
+        if one_line(prices):
+            axes.axhline(float(prices.mean()), label=f"{name} ({prices.mean():.3f})", **look)
+            continue
+        for number, price in enumerate(prices):
+            own_look = look | {"color": style.seller_colour(number)}
+            axes.axhline(price, label=f"{name} of each seller" if number == 0 else None, **own_look)
 
 
 @styled
@@ -122,17 +133,24 @@ def reaction_surface(surface: pd.DataFrame) -> Figure:
     rows, columns = (len(sellers), 1) if narrow else (1, len(sellers))
     figure = style.new_figure(0.6 + 3.0 * rows if narrow else 1.1 + 6.0 / len(sellers))
     panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
-    means = [own[own["seller"].eq(name)].pivot_table(index="own", columns="rival", values="price") for name in sellers]
-    low, high = (float(pick([pick(mean.to_numpy()) for mean in means])) for pick in (np.min, np.max))
-    for seller, mean, axes in zip(sellers, means, panels, strict=True):
+    for seller, axes in zip(sellers, panels, strict=True):
+        mean = own[own["seller"].eq(seller)].pivot_table(index="own", columns="rival", values="price")
+        # Colours of its own, because what a seller answers is small beside what sellers differ by; never less than 1 %
+        # of its price wide, so that nothing does not look like something.
+        low, high = float(mean.min(axis=None)), float(mean.max(axis=None))
+        wider = max(0.0, 0.005 * (low + high) - (high - low)) / 2
         mesh = axes.pcolormesh(
-            mean.columns, mean.index, mean, cmap=style.MAP_COLOURS, vmin=low, vmax=high, shading="nearest"
+            mean.columns,
+            mean.index,
+            mean,
+            cmap=style.MAP_COLOURS,
+            shading="nearest",
+            vmin=low - wider,
+            vmax=high + wider,
         )
+        figure.colorbar(mesh, ax=axes, label="next price (money)")
         axes.grid(False)
-        axes.set(title=f"seller {seller}", xlabel="rivals' last price (money)", aspect="auto")
-    for axes in panels if narrow else panels[:1]:
-        axes.set_ylabel("own last price (money)")
-    figure.colorbar(mesh, ax=panels, label="next price (money)", location="right")
+        axes.set(title=f"seller {seller}", xlabel="rivals' last price (money)", ylabel="own last price (money)")
     return figure
 
 

@@ -16,7 +16,7 @@ from marl_pricing.presentation import style
 from tests.evaluation.behaviour.rules import HIGH, make_duopoly, rule
 
 ENDS = ("change", "low", "high")
-LINES = {"Nash price": np.array([1.47, 1.49]), "joint-profit price": np.array([1.9, 1.95])}
+LINES = {"Nash price": np.array([1.48, 1.48]), "joint-profit price": np.array([1.9, 1.95])}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,8 @@ def test_a_deviation_has_a_panel_a_seller_and_move(found, inches: float) -> None
         figure = figures.deviation_response(found.responses, LINES, 5)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [f"seller {i}: {move}" for i in (0, 1) for move in ("best reply", "cut", "rise")]
-    assert labels(figure) == ["seller 0", "seller 1", "Nash price (1.480)", "joint-profit price (1.925)", "undisturbed"]
+    lines = ["Nash price (1.480)", "joint-profit price of each seller"]
+    assert labels(figure) == ["seller 0", "seller 1", *lines, "undisturbed"]
     rows = found.responses
     mine = rows[rows["case"].eq("cut") & rows["epochs"].eq(5) & rows["forced"].eq("0") & rows["seller"].eq("1")]
     drawn = [line.get_ydata() for line in figure.axes[1].lines]
@@ -61,7 +62,7 @@ def test_a_surface_shows_the_mean_of_the_seeds_over_own_and_rival_price(found) -
     rows = found.reaction_surface[found.reaction_surface["seller"].eq("0")]
     mean = rows.groupby(["own", "rival"])["price"].mean().to_numpy()  # own prices by row, rivals' by column
     np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(-1), mean)
-    assert figure.axes[0].get_ylabel() == "own last price (money)" and len(figure.axes) == 3
+    assert figure.axes[0].get_ylabel() == "own last price (money)" and len(figure.axes) == 4
 
 
 def test_stock_and_changes_are_drawn_by_seller(changes) -> None:
@@ -94,4 +95,6 @@ def test_the_fragment_lets_one_choose_move_length_and_deviator(found) -> None:
         f"seller {i}: {move}, {k} epoch{'s' if k > 1 else ''}" for i in (0, 1) for move, k in moves
     )
     visible = [json.loads(own) for own in re.findall(r'"visible":(\[[^\]]+\])', html)]
-    assert len(visible) == 12 and all(sum(own) == 3 * 2 + 2 for own in visible)  # two sellers, two benchmark lines
+    assert len(visible) == 12 and all(
+        sum(own) == 3 * 2 + 3 for own in visible
+    )  # two sellers, one line for both and one for each
