@@ -128,8 +128,8 @@ def train_responders(
     settings: LearnerSettings,
     objectives: Sequence[Objective],
     tell: Callable[[int], None] = lambda updates: None,
-) -> list[Policy]:
-    """Train one best responder for each (objective, training seed, seat), in this order, in one program.
+) -> dict[tuple[Objective, int, int], Policy]:
+    """Train one best responder for each (objective, training seed, seat), all in one program.
 
     Args:
         settings: of the responders; `num_updates` is the budget. The number of seeds is set here.
@@ -163,10 +163,10 @@ def train_responders(
         jax.block_until_ready(state.update)
         tell(block)
     actors = jax.device_get(state.learnable.actor)
-    return [
-        learned_policy(learner, jax.tree.map(lambda leaf, n=number: leaf[n], actors), greedy=True)
-        for number in range(len(seats))
-    ]
+    return {
+        place: learned_policy(learner, jax.tree.map(lambda leaf, n=number: leaf[n], actors), greedy=True)
+        for number, place in enumerate(seats)
+    }
 
 
 def best_responses(
@@ -180,7 +180,8 @@ def best_responses(
 ) -> pd.DataFrame:
     """The gain of each seller's best response to the others, and NashConv. A lower bound, see above.
 
-    The learned seller and its best responder, playing greedily, meet the same shoppers.
+    The learned seller and its best responder, playing greedily, meet the same shoppers. A gain below 0 says that
+    nothing better was found; NashConv counts it as none.
 
     Args:
         learned: one policy a training seed; seed k plays under `key` with k folded in, as in `guests`.
@@ -191,8 +192,10 @@ def best_responses(
         Rows of `COLUMNS` without `run` and `policy`.
 
     Raises:
-        ValueError: as `train_responders` and `play`.
+        ValueError: as `train_responders`, and for less than one episode.
     """
+    if episodes < 1:
+        raise ValueError(f"episodes={episodes!r}: accepted is a whole number of at least 1")
     objectives = objectives_of(params)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("updates, ETA"),
@@ -200,7 +203,7 @@ def best_responses(
     )  # fmt: skip
     with bar:
         task = bar.add_task("training best responses", total=settings.num_updates)
-        responders = iter(train_responders(shape, params, learned, settings, objectives, partial(bar.advance, task)))
+        responders = train_responders(shape, params, learned, settings, objectives, partial(bar.advance, task))
     weights = settings.gamma ** np.arange(shape.episode_length)
     rows: list[dict] = []
     for objective in objectives:
@@ -211,7 +214,7 @@ def best_responses(
             own_key = jax.random.fold_in(key, seed)
             base = play(own_key, shape, own, host, episodes)
             for seller in range(shape.num_sellers):
-                guest = seat(host, next(responders), seller, shape.num_sellers)
+                guest = seat(host, responders[objective, seed, seller], seller, shape.num_sellers)
                 before = _rewards(base, seller)
                 change = _rewards(play(own_key, shape, own, guest, episodes), seller) - before
                 gain[seed, seller], discounted[seed, seller] = change.mean(-1), change @ weights

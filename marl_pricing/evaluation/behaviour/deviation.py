@@ -121,16 +121,12 @@ def _best_replies(shape: MarketShape, params: MarketParams, states: MarketState)
     return jax.vmap(one)(states)
 
 
-def new_prices(start: Start, move: Move, posted: Array) -> Array:
+def _new_prices(start: Start, move: Move, posted: Array) -> Array:
     """What each seller's prices would be by this move [E, N].
 
     Args:
         posted: [E, N] money, undisturbed prices at τ.
-
-    Raises:
-        as `check_move`.
     """
-    check_move(start.shape, move)
     if move.by == "best_reply":
         return np.asarray(_best_replies(start.shape, start.params, start.moment.state))
     if move.by == "share":
@@ -152,7 +148,7 @@ def _forces(start: Start, moves: Sequence[Move], lengths: Sequence[int]) -> Forc
     epochs = np.broadcast_to(np.asarray(lengths, np.int32)[:, None], grid)
     own = np.arange(num_offers) // start.shape.num_products == np.arange(num_sellers)[:, None]  # [S, N]
     for number, move in enumerate(moves):
-        price[:, number] = np.where(own, new_prices(start, move, posted)[:, None, None, :], np.nan)
+        price[:, number] = np.where(own, _new_prices(start, move, posted)[:, None, None, :], np.nan)
     return force.replace(price=price.reshape(force.price.shape), epochs=epochs.reshape(force.epochs.shape))
 
 
@@ -207,6 +203,31 @@ def _gains(found: Responses, discount: float) -> Array:
     weights = discount ** np.arange(found.reward.shape[3])
     own = np.einsum("rfehf->rfeh", found.reward)
     return own @ weights
+
+
+def _by_seed(found: Responses, gains: Array, forced: int, least: float) -> pd.DataFrame:
+    """One row a deviating seller and seed, for branches of one move and length.
+
+    Args:
+        gains: [R, S, E].  forced: k.  least: see `recovery_time`.
+    """
+    rows = []
+    for seller, one in enumerate(np.eye(gains.shape[1])):
+        change = known_mean(weighted(found.price, np.outer(one, 1.0 - one)), 1)  # [R, H]
+        level = known_mean(weighted(found.base[:, None], (1.0 - one)[None]), 1)
+        for seed in range(len(gains)):
+            gain = float(gains[seed, seller].mean())
+            rows.append(
+                {
+                    "seller": str(seller),
+                    "seed": seed,
+                    "size": float(known_mean(found.price[seed, seller, :, 0, seller], 0)),
+                    **_measures(change[seed], level[seed], forced, least),
+                    "gain": gain,
+                    "pays": gain > 0,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def _summary(rows: pd.DataFrame, gains: Array) -> list[dict]:
@@ -268,37 +289,18 @@ def deviations(
         check_epochs(shape, at, length)
     for move in moves:
         check_move(shape, move)
-    num_sellers = shape.num_sellers
+    num_sellers, pairs = shape.num_sellers, [(move, length) for move in moves for length in lengths]
     everything = respond(starts, [_forces(start, moves, lengths) for start in starts], shape.episode_length - at)
     least, views = half_step(shape, params), each_seller(num_sellers)
     rows: list[pd.DataFrame] = []
     summary: list[dict] = []
     paths = []
-    for number, (move, length) in enumerate((move, length) for move in moves for length in lengths):
+    for number, (move, length) in enumerate(pairs):
         found = everything.branches(slice(number * num_sellers, (number + 1) * num_sellers))
         gains = _gains(found, discount)
         paths.append(path_rows(move.name, length, found, views))
-        own: list[dict] = []
-        for seller in range(num_sellers):
-            one = np.eye(num_sellers)[seller]
-            rivals = np.outer(one, 1.0 - one)
-            change = known_mean(weighted(found.price, rivals), 1)  # [R, H]
-            level = known_mean(weighted(found.base[:, None], (1.0 - one)[None]), 1)
-            for seed in range(len(starts)):
-                gain = float(gains[seed, seller].mean())
-                own.append(
-                    {
-                        "move": move.name,
-                        "epochs": length,
-                        "seller": str(seller),
-                        "seed": seed,
-                        "size": float(known_mean(found.price[seed, seller, :, 0, seller], 0)),
-                        **_measures(change[seed], level[seed], length, least),
-                        "gain": gain,
-                        "pays": gain > 0,
-                    }
-                )
-        rows.append(pd.DataFrame(own))
+        rows.append(_by_seed(found, gains, length, least).assign(move=move.name, epochs=length))
         summary += _summary(rows[-1], gains)
     tell("forced deviations")
-    return pd.concat(rows, ignore_index=True), pd.DataFrame(summary), pd.concat(paths, ignore_index=True)
+    order = [name for name in COLUMNS if name not in ("run", "policy")]
+    return pd.concat(rows, ignore_index=True)[order], pd.DataFrame(summary), pd.concat(paths, ignore_index=True)

@@ -137,17 +137,10 @@ def reaction_surface(surface: pd.DataFrame) -> Figure:
         mean = own[own["seller"].eq(seller)].pivot_table(index="own", columns="rival", values="price")
         # Colours of its own, because what a seller answers is small beside what sellers differ by; never less than 1 %
         # of its price wide, so that nothing does not look like something.
-        low, high = float(mean.min(axis=None)), float(mean.max(axis=None))
+        low, high = (float(end(mean.to_numpy())) for end in (np.min, np.max))
         wider = max(0.0, 0.005 * (low + high) - (high - low)) / 2
-        mesh = axes.pcolormesh(
-            mean.columns,
-            mean.index,
-            mean,
-            cmap=style.MAP_COLOURS,
-            shading="nearest",
-            vmin=low - wider,
-            vmax=high + wider,
-        )
+        ends = {"vmin": low - wider, "vmax": high + wider}
+        mesh = axes.pcolormesh(mean.columns, mean.index, mean, cmap=style.MAP_COLOURS, shading="nearest", **ends)
         figure.colorbar(mesh, ax=axes, label="next price (money)")
         axes.grid(False)
         axes.set(title=f"seller {seller}", xlabel="rivals' last price (money)", ylabel="own last price (money)")

@@ -150,6 +150,8 @@ def test_what_cannot_be_responded_to_is_refused(duopoly) -> None:
     pair = [constant(*duopoly, [1.5, 1.5]), trigger(duopoly.shape)]
     with pytest.raises(ValueError, match="learned: accepted are policies of one kind"):
         best_responses(jax.random.key(0), *duopoly, pair, BUDGET, 1, progress=False)
+    with pytest.raises(ValueError, match="episodes=0"):
+        best_responses(jax.random.key(0), *duopoly, pair[:1], BUDGET, 0, progress=False)
     free = one_shot(2, prices={"map": "adjust", "low": 1.0, "high": 2.0})
     with pytest.raises(ValueError, match=r"market\.prices\.map='adjust': accepted are 'levels' and 'scale'"):
         best_responses(jax.random.key(0), *free, [constant(*free, [1.5, 1.5])], BUDGET, 1, progress=False)
