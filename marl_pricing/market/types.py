@@ -211,4 +211,4 @@ class Policy:
     name: str
     parameters: Any
     start: Callable[[], Any]
-    act: Callable[[Any, Array, Observation, MarketState, MarketParams], tuple[Action, Any]]
+    act: Callable[[Any, Array, Any, Observation, MarketState, MarketParams], tuple[Action, Any]]
