@@ -23,13 +23,15 @@ class EvaluationSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     rules: list[str]
     guests: bool
+    behaviour: bool
+    best_response: Annotated[int, Field(ge=0)]
     measures: list[str]
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
 
 
-def _load(folder: Path, which: str, names: list[str]):
+def _load(folder: Path, which: str, names: list[str], best_response: int):
     """A run as the evaluation takes it: market, learned policies of every seed, provenance."""
     import pandas as pd
 
@@ -49,6 +51,7 @@ def _load(folder: Path, which: str, names: list[str]):
         params=run.experiment.market.params,
         policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
         discount=run.settings.learner.gamma,
+        responder=run.settings.learner.model_copy(update={"num_updates": best_response}) if best_response else None,
         training=pd.read_csv(folder / METRICS),
         config_text=run.config_text,
         versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
@@ -79,7 +82,7 @@ def _evaluate(config: DictConfig) -> None:
             raise refuse("rules", rule, ", ".join(RULES))
     loaded: list = []
     for folder in settings.run:
-        loaded.append(_load(Path(folder), settings.checkpoint, [run.name for run in loaded]))
+        loaded.append(_load(Path(folder), settings.checkpoint, [run.name for run in loaded], settings.best_response))
     out = Path(settings.out) if settings.out else Path(settings.run[0]) / "evaluation"
     try:
         report = evaluate(
@@ -89,6 +92,7 @@ def _evaluate(config: DictConfig) -> None:
             seed=settings.seed,
             rules=tuple(settings.rules),
             guests=settings.guests,
+            behaviour=settings.behaviour,
             measures=tuple(settings.measures),
             progress=True,
             command=shlex.join(["python", *sys.argv]),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 
+from marl_pricing.evaluation import behaviour as behaviour_tests
 from marl_pricing.evaluation import benchmark_table, frontier, machine_summary, measured, summary, tables
 from marl_pricing.evaluation import guests as guest_tables
+from marl_pricing.evaluation.behaviour import best_response
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
-from marl_pricing.evaluation.playing import Played, count_steps, play_all, progress_bar
+from marl_pricing.evaluation.playing import Played, Wanted, count_steps, play_all, progress_bar
 from marl_pricing.evaluation.report import html_tables, page, sections, texts
 from marl_pricing.evaluation.report.page import Report, RunSection
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, check
@@ -61,6 +63,12 @@ def _frontier(run: RunToEvaluate, offers: pd.DataFrame, seed: int, episodes: int
     return frontier.base_stock_frontier(key, run.shape, run.params, prices, min(episodes, 16))
 
 
+def _joined(columns: Mapping[str, str], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Frames under each other, with these columns; no rows where there are no frames."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))
+
+
 def _write(
     out: Path, offers: pd.DataFrame, sellers: pd.DataFrame, frames: dict[str, tuple[pd.DataFrame, dict[str, str]]]
 ) -> tuple[list[Path], dict[str, dict[str, str]]]:
@@ -84,6 +92,7 @@ def evaluate(
     seed: int,
     rules: tuple[str, ...] = tuple(RULES),
     guests: bool = True,
+    behaviour: bool = True,
     measures: tuple[str, ...] = (),
     progress: bool = True,
     command: str = "",
@@ -96,6 +105,7 @@ def evaluate(
         seed: of the shoppers; the same seed repeats every figure.
         rules: names in `policies.RULES`; one that cannot be played in a market is left out, with the reason.
         guests: also put each rule in each seat of the learned sellers, to see whether deviating pays.
+        behaviour: also force deviations, prices, stock and agents upon learned sellers, to see what they do.
         measures: columns of the first table; none takes `html_tables.HEADLINE`. One that a run cannot have is refused.
         progress: a progress bar, where it takes longer than five seconds.
         command: what makes this report again, to be told in it.
@@ -109,21 +119,31 @@ def evaluate(
         tables.TableError: if a number is missing where there has to be one.
     """
     check(runs, episodes, rules, measures)
-    with progress_bar(count_steps(runs, rules, guests), progress) as tell:
-        played = play_all(runs, episodes, seed, rules, guests, tell)
+    wanted = Wanted(rules, guests, behaviour)
+    with progress_bar(count_steps(runs, wanted), progress) as tell:
+        played = play_all(runs, episodes, seed, wanted, tell)
     offers, sellers = tables.join(played.offers), tables.join(played.sellers)
     benchmarks = _benchmarks(runs)
     found = summary.summarise(played.measured, benchmarks)
     summary.refuse_withheld(found, measures)
     table = benchmark_table.benchmark_table(runs, benchmarks)
     comparisons, notes = _comparisons(runs, played)
-    deviations = pd.concat([pd.DataFrame(columns=list(guest_tables.COLUMNS)), *played.guests], ignore_index=True)
+    seats = _joined(guest_tables.COLUMNS, played.guests)
+    responses = _joined(best_response.COLUMNS, played.best_responses)
+    tests = {
+        name: _joined(
+            columns, [getattr(own, name).assign(run=run, policy=GREEDY) for run, own in played.findings.items()]
+        )
+        for name, columns in behaviour_tests.COLUMNS.items()
+    }
     frames = {
         "summary": (found, summary.COLUMNS),
         "episodes": (played.measured.table(), measured.COLUMNS),
         "benchmarks": (table, benchmark_table.COLUMNS),
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),
-        "guests": (deviations, guest_tables.COLUMNS),
+        "guests": (seats, guest_tables.COLUMNS),
+        "best_responses": (responses, best_response.COLUMNS),
+        **{name: (frame, behaviour_tests.COLUMNS[name]) for name, frame in tests.items()},
     }
     written, documented = _write(out, offers, sellers, frames)
     folders = sections.folder_names(runs)
@@ -131,15 +151,17 @@ def evaluate(
     for number, run in enumerate(runs):
         mine, figures_of = offers[offers["run"] == run.name], found[found["run"] == run.name]
         own = benchmarks[run.name]
-        shown = _frontier(run, mine, seed, episodes)
+        shown, tested = _frontier(run, mine, seed, episodes), played.findings.get(run.name)
         parts.append(
             RunSection(
                 name=run.name,
                 market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers),
-                pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown),
-                fragments=sections.fragments(mine, figures_of, own, number),
+                pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown, tested),
+                fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],
-                deviations=deviations[deviations["run"] == run.name],
+                guests=seats[seats["run"] == run.name],
+                deviations=tests["deviation_summary"][tests["deviation_summary"]["run"] == run.name],
+                best_responses=responses[responses["run"] == run.name],
                 config_text=run.config_text,
                 versions=run.versions,
                 command=run.command,

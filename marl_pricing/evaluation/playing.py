@@ -12,7 +12,7 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
-from marl_pricing.evaluation import guests, tables
+from marl_pricing.evaluation import behaviour, guests, tables
 from marl_pricing.evaluation.markets import market_key
 from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.play import Record, play
@@ -32,6 +32,8 @@ class Played:
         offers, sellers: tables, a part a run, policy and seed.
         left_out: by run, rules that could not be played and why.
         guests: rows of `guests.COLUMNS`.
+        findings: by run, what the behaviour tests found.
+        best_responses: rows of `behaviour.best_response.COLUMNS`.
     """
 
     measured: Measured = field(default_factory=Measured)
@@ -39,6 +41,8 @@ class Played:
     sellers: list[pd.DataFrame] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     guests: list[pd.DataFrame] = field(default_factory=list)
+    findings: dict[str, behaviour.Findings] = field(default_factory=dict)
+    best_responses: list[pd.DataFrame] = field(default_factory=list)
 
     def add(self, record: Record, run: RunToEvaluate, policy: str, seed: int) -> None:
         """Keep one seed's episodes of a policy."""
@@ -85,20 +89,56 @@ def _has_guests(run: RunToEvaluate) -> bool:
     return run.shape.num_sellers > 1 and bool(run.greedy)
 
 
-def count_steps(runs: Sequence[RunToEvaluate], rules: Sequence[str], with_guests: bool) -> int:
+def _why_unexamined(run: RunToEvaluate) -> str:
+    """Why the behaviour tests mean nothing for a run; empty where they do."""
+    if not run.greedy:
+        return "behaviour tests: nothing was learned"
+    if run.shape.episode_length < behaviour.SHORTEST:
+        return f"behaviour tests: episodes of {run.shape.episode_length} epochs have no middle"
+    return ""
+
+
+def _examine(key: jax.Array, run: RunToEvaluate, episodes: int, played: Played, tell: Tell) -> None:
+    reason = _why_unexamined(run)
+    if reason:
+        played.left_out[run.name].append(reason)
+        return
+    found = behaviour.examine(
+        key, run.shape, run.params, run.greedy, episodes, run.discount, lambda what: tell(f"{run.name}: {what}")
+    )
+    played.findings[run.name] = found
+    played.left_out[run.name] += found.left_out
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an evaluation plays beside each policy.
+
+    Attributes:
+        rules: names in `policies.RULES`.
+        guests: each rule in each seat of the learned sellers.
+        behaviour: what learned sellers do when something is done to them.
+    """
+
+    rules: Sequence[str]
+    guests: bool
+    behaviour: bool
+
+
+def count_steps(runs: Sequence[RunToEvaluate], wanted: Wanted) -> int:
     """How often `play_all` tells."""
+    rules = wanted.rules
     steps = sum(len(seeds) for run in runs for seeds in run.policies.values())
     steps += len(rules) * len({market_key(run.shape, run.params) for run in runs})
-    return steps + (len(rules) * sum(_has_guests(run) for run in runs) if with_guests else 0)
+    if wanted.guests:
+        steps += len(rules) * sum(_has_guests(run) for run in runs)
+    if wanted.behaviour:
+        steps += behaviour.STEPS * sum(not _why_unexamined(run) for run in runs)
+    return steps
 
 
-def play_all(
-    runs: Sequence[RunToEvaluate], episodes: int, seed: int, rules: Sequence[str], with_guests: bool, tell: Tell
-) -> Played:
-    """Play every policy of every run, and the rules once a market.
-
-    Args:
-        with_guests: also put each rule in each seat of the learned sellers.
+def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wanted, tell: Tell) -> Played:
+    """Play every policy of every run, the rules once a market, and what else is wanted.
 
     Raises:
         ValueError: where nothing can be played at all.
@@ -116,11 +156,12 @@ def play_all(
                 tell(f"{run.name}: {LEARNED} ({how}), seed {number}")
         own = market_key(run.shape, run.params)
         if own not in known:
-            known[own] = _play_rules(jax.random.fold_in(key, 0), run, rules, episodes, tell)
-        records, rule_policies, played.left_out[run.name] = known[own]
+            known[own] = _play_rules(jax.random.fold_in(key, 0), run, wanted.rules, episodes, tell)
+        records, rule_policies, left_out = known[own]
+        played.left_out[run.name] = list(left_out)
         for rule, record in records.items():
             played.add(record, run, rule, 0)
-        if with_guests and _has_guests(run):
+        if wanted.guests and _has_guests(run):
             found = guests.deviations(
                 key,
                 run.shape,
@@ -131,7 +172,12 @@ def play_all(
                 lambda rule, name=run.name: tell(f"{name}: {rule} in a seller's seat"),  # type: ignore[misc]
             )
             played.guests.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)")[list(guests.COLUMNS)])
+        if wanted.behaviour:
+            _examine(key, run, episodes, played, tell)
+        if run.responder is not None and run.greedy:
+            found = behaviour.best_responses(key, run.shape, run.params, run.greedy, run.responder, episodes)
+            played.best_responses.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)"))
     if not played.offers:
         reasons = "; ".join(text for own in played.left_out.values() for text in own)
-        raise ValueError(f"rules={','.join(rules)}: none of them can be played here ({reasons})")
+        raise ValueError(f"rules={','.join(wanted.rules)}: none of them can be played here ({reasons})")
     return played

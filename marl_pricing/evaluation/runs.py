@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from marl_pricing.evaluation.metrics import INDICES, MEASURES
+from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES
 
@@ -22,6 +23,7 @@ class RunToEvaluate:
         policies: by how they act ("greedy", "sampled"), one policy a training seed; they are called "learned (greedy)"
             and so on.
         discount: γ of the training, for gains over time.
+        responder: settings under which a best response to each seller is trained; None trains none.
         training: metrics.csv of the run folder, one row an update and seed; None where there is no training to show.
         config_text, versions, command: for the report.
         sellers: names of the sellers; none where they have no others than their numbers.
@@ -32,6 +34,7 @@ class RunToEvaluate:
     params: MarketParams
     policies: Mapping[str, Sequence[Policy]]
     discount: float = 0.99
+    responder: LearnerSettings | None = None
     training: pd.DataFrame | None = None
     config_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -6,11 +6,12 @@
 from marl_pricing.evaluation.behaviour.best_response import best_responses
 from marl_pricing.evaluation.behaviour.deviation import Move, deviations
 from marl_pricing.evaluation.behaviour.exact import nash_conv, one_shot_gains, repeated_game
-from marl_pricing.evaluation.behaviour.examine import COLUMNS, STEPS, Findings, examine
+from marl_pricing.evaluation.behaviour.examine import COLUMNS, SHORTEST, STEPS, Findings, examine
 from marl_pricing.evaluation.behaviour.forced import follow
 
 __all__ = [
     "COLUMNS",
+    "SHORTEST",
     "STEPS",
     "Findings",
     "Move",

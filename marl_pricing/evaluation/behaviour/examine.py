@@ -15,6 +15,7 @@ from marl_pricing.evaluation.behaviour.reaction import NotHereError
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RuleError
 
+SHORTEST = 3  # epochs of an episode
 STEPS = 6  # calls of `tell` in an examination
 _LONG = 5  # epochs of the longer deviation, and of the burst
 COLUMNS = {
@@ -85,8 +86,8 @@ def examine(
         ValueError: for episodes of fewer than three epochs, less than one episode, no policy, or a discount outside
             [0, 1].
     """
-    if shape.episode_length < 3:
-        raise ValueError(f"market.episode_length={shape.episode_length}: a response needs at least 3 epochs")
+    if shape.episode_length < SHORTEST:
+        raise ValueError(f"market.episode_length={shape.episode_length}: a response needs at least {SHORTEST} epochs")
     at = shape.episode_length // 2
     rest = shape.episode_length - at
     starts = follow(key, shape, params, learned, episodes, at)

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from marl_pricing.evaluation.behaviour.figures import AFTER, one_line
-from marl_pricing.evaluation.interactive import _GREY, _GRID, _LAYOUT, _LEGEND, _html, _rgba
+from marl_pricing.evaluation.report.interactive import GREY, GRID, LAYOUT, LEGEND, rgba, to_html
 from marl_pricing.presentation import style
 
 _MANY = 2  # with more sellers the menu has the means over deviators only
@@ -29,7 +29,7 @@ def _traces(rows: pd.DataFrame) -> list[go.Scatter]:
         traces += [
             go.Scatter(
                 x=np.concatenate([since, since[::-1]]), y=ends.round(5), fill="toself", line={"width": 0},
-                fillcolor=_rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
+                fillcolor=rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
             ),
             go.Scatter(
                 x=since, y=base.round(5), line={"color": colour, "dash": "dot", "width": 1.4}, hoverinfo="skip",
@@ -70,7 +70,7 @@ def deviation_response(responses: pd.DataFrame, lines: Mapping[str, np.ndarray],
     for (label, prices), dash in zip(lines.items(), ("dash", "dot"), strict=False):
         same = one_line(prices)
         for seller, price in enumerate([prices.mean()] if same else prices):
-            line = {"color": _GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
+            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
             trace = go.Scatter(
                 x=ends, y=[float(price)] * 2, mode="lines", line=line, hoverinfo="skip", showlegend=seller == 0,
                 name=label + (f" ({price:.3f})" if same else " of each seller"), legendgroup=label,
@@ -92,13 +92,13 @@ def deviation_response(responses: pd.DataFrame, lines: Mapping[str, np.ndarray],
     ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "showactive": True}
     figure.update_layout(
-        **_LAYOUT,
+        **LAYOUT,
         updatemenus=[menu | {"bgcolor": "#F2F2F2", "font": {"color": "#222222"}, "bordercolor": "#BBBBBB"}],
         shapes=[shade(windows[0])],
         height=470,
         margin={"l": 60, "r": 16, "t": 56, "b": 116},
-        legend=_LEGEND,
+        legend=LEGEND,
     )
-    figure.update_xaxes(**_GRID, title_text="epochs since the deviation began", title_standoff=8)
-    figure.update_yaxes(**_GRID, title_text="price (money)")
-    return _html(figure, name)
+    figure.update_xaxes(**GRID, title_text="epochs since the deviation began", title_standoff=8)
+    figure.update_yaxes(**GRID, title_text="price (money)")
+    return to_html(figure, name)

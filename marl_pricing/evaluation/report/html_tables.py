@@ -212,3 +212,69 @@ def guest_table(rows: pd.DataFrame) -> str:
         f"epoch, mean over the seats; by seat in guests.csv. Intervals resample {resampled}."
         "</p>"
     )
+
+
+def _gain(row: Mapping[str, Any]) -> tuple[list[tuple[str, float | None]], str]:
+    """A gain and its interval as cells, and what the interval resamples."""
+    known = not np.isnan(row["low"])
+    ends = f"{texts.number('profit', row['low'])} … {texts.number('profit', row['high'])}" if known else ""
+    return [(texts.number("profit", row["gain"]), row["gain"]), (ends, None)], _counted(
+        int(row["count"]), row["resampled"]
+    )
+
+
+def deviation_table(rows: pd.DataFrame) -> str:
+    """What forced deviations bring, and how rivals answer, mean over the deviators."""
+    own = rows[rows["seller"].eq("all")] if len(rows) else rows
+    if own.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    resampled = ""
+    for row in records(own):
+        gain, resampled = _gain(row)
+        length = int(row["epochs"])
+        back = "" if np.isnan(row["recovery"]) else f"{row['recovery']:.1f}"
+        lines.append(
+            [
+                (f"{row['move']}, {length} epoch{'s' if length > 1 else ''}", None),
+                (texts.number("price_mean", row["size"]), row["size"]),
+                (texts.number("price_mean", row["depth"]), row["depth"]),
+                (texts.number("price_mean", row["height"]), row["height"]),
+                (back, row["recovery"]),
+                (f"{100 * row['recovered']:.0f}\u00a0%", row["recovered"]),
+                *gain,
+                (f"{100 * row['pays']:.0f}\u00a0%", row["pays"]),
+            ]
+        )
+    heads = [("move", ""), ("change of price", "money"), ("rivals fall by", "money, at most"),
+             ("rivals rise by", "money, at most"), ("back after", "epochs"), ("back at all", "share of seeds"),
+             ("gain", "money, discounted"), ("95 % interval", "bootstrap"), ("pays", "share of seeds")]  # fmt: skip
+    return (
+        f"<h3>Forced deviations</h3>{page.table(heads, lines)}<p class=note>One seller is made to move its price in "
+        "the middle of the episodes, then is free again; all that follows is compared with the same episodes undisturbed. "
+        "Memories live through it. Rivals fall and rise as far as their mean price does after the move, which chance "
+        "does a little by itself. Mean over the deviators; by seed in deviations.csv. "
+        f"Intervals resample {resampled}.</p>"
+    )
+
+
+def best_response_table(rows: pd.DataFrame) -> str:
+    """What the best response that was trained gains, and NashConv."""
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    resampled = ""
+    for row in records(rows):
+        gain, resampled = _gain(row)
+        who = f"seller {row['seller']}" if row["seller"].isdigit() else row["seller"]
+        earned = (texts.number("profit", row["learned"]), row["learned"])
+        discounted = (texts.number("profit", row["discounted"]), row["discounted"])
+        lines.append([(who, None), (row["objective"], None), earned, *gain, discounted])
+    heads = [("who responds", ""), ("objective", ""), ("the learned seller earns", "per epoch"), ("gain", "per epoch"),
+             ("95 % interval", "bootstrap"), ("gain", "discounted")]  # fmt: skip
+    return (
+        f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat a new seller learns against the "
+        f"others as they are, for {int(rows['updates'].iloc[0])} updates. What it gains is a lower bound of what a "
+        "best response gains. NashConv is the sum of the gains above 0 (Lanctot et al. 2017): 0 at an equilibrium. "
+        f"Intervals resample {resampled}.</p>"
+    )

@@ -16,17 +16,17 @@ from marl_pricing.evaluation.report import paths
 from marl_pricing.presentation import style
 
 # Labels, and grey that can be read on white and on black alike.
-_GREY = "#7A7A7A"
-_LAYOUT = {
+GREY = "#7A7A7A"
+LAYOUT = {
     "template": "none",
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"family": "system-ui, sans-serif", "size": 13, "color": _GREY},
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": GREY},
     "hovermode": "x unified",
     "hoverlabel": {"bgcolor": "#FFFFFF", "font": {"color": "#222222"}},
 }
-_GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": _GREY, "showline": True}
-_LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"}
+GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": GREY, "showline": True}
+LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"}
 
 
 def library() -> str:
@@ -34,7 +34,8 @@ def library() -> str:
     return get_plotlyjs()
 
 
-def _html(figure: go.Figure, name: str) -> str:
+def to_html(figure: go.Figure, name: str) -> str:
+    """The figure as a fragment of a page; `name` is the id of its element."""
     return figure.to_html(
         include_plotlyjs=False,
         full_html=False,
@@ -43,7 +44,8 @@ def _html(figure: go.Figure, name: str) -> str:
     )
 
 
-def _rgba(colour: str, alpha: float) -> str:
+def rgba(colour: str, alpha: float) -> str:
+    """A colour #rrggbb, let through by 1 − alpha."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
@@ -59,7 +61,7 @@ def _path_traces(path: pd.DataFrame, unit: str, legend: bool) -> list[go.Scatter
         traces.append(
             go.Scatter(
                 x=np.concatenate([epoch, epoch[::-1]]), y=ends.round(5), fill="toself", line={"width": 0},
-                mode="lines", fillcolor=_rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
+                mode="lines", fillcolor=rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
             )
         )  # fmt: skip
         traces.append(
@@ -93,7 +95,7 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
         dash = "dash" if label.startswith("Nash") else "dot"
         same = np.ptp(prices) < 1e-3 * abs(prices.mean())
         for seller, price in enumerate([prices.mean()] if same else prices):
-            line = {"color": _GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
+            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
             ends = [0, int(offers["epoch"].max())]
             trace = go.Scatter(
                 x=ends, y=[price, price], mode="lines", line=line, hoverinfo="skip", showlegend=seller == 0,
@@ -107,19 +109,19 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
     ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "showactive": True}
     figure.update_layout(
-        **_LAYOUT,
+        **LAYOUT,
         updatemenus=[menu | {"bgcolor": "#F2F2F2", "font": {"color": "#222222"}, "bordercolor": "#BBBBBB"}],
         height=620 if limited else 460,
         margin={"l": 60, "r": 16, "t": 56, "b": 116},
-        legend=_LEGEND,
+        legend=LEGEND,
     )
-    figure.update_xaxes(**_GRID)
-    figure.update_yaxes(**_GRID)
+    figure.update_xaxes(**GRID)
+    figure.update_yaxes(**GRID)
     figure.update_xaxes(title_text="epoch", title_standoff=8, row=2 if limited else 1, col=1)
     figure.update_yaxes(title_text="price (money)", row=1, col=1)
     if limited:
         figure.update_yaxes(title_text="stock (units)", rangemode="tozero", row=2, col=1)
-    return _html(figure, name)
+    return to_html(figure, name)
 
 
 def profit_bars(summary: pd.DataFrame, name: str) -> str:
@@ -135,7 +137,7 @@ def profit_bars(summary: pd.DataFrame, name: str) -> str:
                 y=own["policy"].astype(str).tolist(), x=value, orientation="h", name=f"seller {seller}",
                 marker={"color": style.seller_colour(int(seller))},
                 error_x={
-                    "type": "data", "symmetric": False, "color": _GREY, "thickness": 1.2, "width": 3,
+                    "type": "data", "symmetric": False, "color": GREY, "thickness": 1.2, "width": 3,
                     "array": own["high"].fillna(own["value"]).to_numpy() - value,
                     "arrayminus": value - own["low"].fillna(own["value"]).to_numpy(),
                 },
@@ -143,12 +145,12 @@ def profit_bars(summary: pd.DataFrame, name: str) -> str:
             )
         )  # fmt: skip
     figure.update_layout(
-        **_LAYOUT | {"hovermode": "closest"},
+        **LAYOUT | {"hovermode": "closest"},
         barmode="group",
         height=130 + len(policies) * (22 + 15 * rows["seller"].nunique()),
         margin={"l": 8, "r": 16, "t": 16, "b": 90},
-        legend=_LEGEND | {"traceorder": "normal"},
+        legend=LEGEND | {"traceorder": "normal"},
     )
-    figure.update_xaxes(**_GRID, title_text="raw profit (money per epoch)", title_standoff=8)
-    figure.update_yaxes(autorange="reversed", automargin=True, linecolor=_GREY)
-    return _html(figure, name)
+    figure.update_xaxes(**GRID, title_text="raw profit (money per epoch)", title_standoff=8)
+    figure.update_yaxes(autorange="reversed", automargin=True, linecolor=GREY)
+    return to_html(figure, name)

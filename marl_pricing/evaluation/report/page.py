@@ -42,7 +42,9 @@ class RunSection:
         pictures: still figures.
         fragments: (title, caption, HTML) of those that can be pointed at.
         left_out: what could not be played or shown here, with the reason.
-        deviations: rows of `guests.deviations`; empty where none were played.
+        guests: rows of `guests.deviations`; empty where none were played.
+        deviations: rows of `behaviour.deviation.SUMMARY_COLUMNS`; empty where none were forced.
+        best_responses: rows of `behaviour.best_response.COLUMNS`; empty where none were trained.
     """
 
     name: str
@@ -50,7 +52,9 @@ class RunSection:
     pictures: Sequence[Picture]
     fragments: Sequence[tuple[str, str, str]]
     left_out: Sequence[str]
+    guests: pd.DataFrame
     deviations: pd.DataFrame
+    best_responses: pd.DataFrame
     config_text: str
     versions: Mapping[str, str]
     command: str
@@ -118,7 +122,9 @@ def _run(section: RunSection, budget: _Budget) -> str:
         f"<section><h2>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
         + (f"<ul class=note>{left_out}</ul>" if left_out else "")
         + "".join(budget.show(picture) for picture in section.pictures)
-        + html_tables.guest_table(section.deviations)
+        + html_tables.guest_table(section.guests)
+        + html_tables.deviation_table(section.deviations)
+        + html_tables.best_response_table(section.best_responses)
         + fragments
         + f"<details><summary>Configuration</summary><pre>{escape(section.config_text)}</pre></details>"
         + f"<details><summary>Versions</summary><dl>{versions}</dl></details>"

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from marl_pricing.evaluation.behaviour import Findings
+from marl_pricing.evaluation.behaviour import figures as behaviour_figures
+from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.markets import comparable
 from marl_pricing.evaluation.report import figures, interactive, paths, run_figures
@@ -19,7 +23,7 @@ from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
 
-CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS
+CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,23 @@ class Gallery:
     folder: str
     pictures: list[Picture]
 
-    def add(self, name: str, title: str, draw: Callable[[], Figure], **words: str) -> None:
-        """Draw a figure, wide for PNG and SVG files and narrow for phones; `words` fill in its caption."""
+    def add(self, name: str, title: str, draw: Callable[[], Figure], file: str = "", **words: str) -> None:
+        """Draw a figure, wide for PNG and SVG files and narrow for phones.
+
+        Args:
+            name: of its caption.  file: its name; that of the caption where there is none.  words: fill in the caption.
+        """
+        file = file or name
         place = Path("figures") / self.folder
         (self.out / place).mkdir(parents=True, exist_ok=True)
         figure = draw()
         image = style.png(figure)
-        write_atomically(self.out / place / f"{name}.png", image)
-        write_atomically(self.out / place / f"{name}.svg", style.svg(figure))
+        write_atomically(self.out / place / f"{file}.png", image)
+        write_atomically(self.out / place / f"{file}.svg", style.svg(figure))
         with style.width(style.NARROW):
             narrow = style.png(draw())
         caption = CAPTIONS[name].format(**words)
-        self.pictures.append(Picture(title, caption, image, narrow, (place / f"{name}.svg").as_posix()))
+        self.pictures.append(Picture(title, caption, image, narrow, (place / f"{file}.svg").as_posix()))
 
 
 def folder_names(runs: Sequence[RunToEvaluate]) -> dict[str, str]:
@@ -75,12 +84,14 @@ def run_pictures(
     summary: pd.DataFrame,
     benchmarks: Benchmarks,
     frontier: pd.DataFrame | None,
+    findings: Findings | None,
 ) -> list[Picture]:
     """Figures of one run.
 
     Args:
         offers, summary: its rows.
         frontier: of `frontier.base_stock_frontier`; None where the market has none.
+        findings: of the behaviour tests; None where there were none.
     """
     policy = main_policy(list(dict.fromkeys(offers["policy"])))
     own = offers[offers["policy"] == policy]
@@ -104,7 +115,37 @@ def run_pictures(
         axis = {"stock": "their own stock", "rival": "their rivals' mean price of the epoch before", "both": ""}[kind]
         name = "policy_map" if kind == "both" else "policy_line"
         gallery.add(name, f"Policy map, {policy}", lambda: figures.policy_map(own), axis=axis)
+    if findings is not None:
+        _add_behaviour(gallery, findings, paths.benchmark_prices(benchmarks, run.shape.num_sellers), told)
     return gallery.pictures
+
+
+def _add_behaviour(gallery: Gallery, found: Findings, prices: Mapping[str, np.ndarray], told: str) -> None:
+    """What sellers do when something is done to them."""
+    resampled = "over seeds" if found.seeds > 1 else "over episodes"
+    paths_ = found.responses
+    for epochs in sorted(found.deviation_summary["epochs"].unique()):
+        length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+        gallery.add(
+            "deviation_response",
+            f"Answer to a deviation of {length}",
+            lambda epochs=epochs: behaviour_figures.deviation_response(paths_, prices, int(epochs)),  # type: ignore[misc]
+            file=f"deviation_response_{epochs}",
+            epochs=length,
+            resampled=resampled,
+            lines=told,
+        )
+    if len(found.reaction_surface):
+        draw = partial(behaviour_figures.reaction_surface, found.reaction_surface)
+        gallery.add("reaction_surface", "Reaction surface", draw)
+    if len(found.stock_response):
+        gallery.add(
+            "stock_response", "Answer to the own stock", partial(behaviour_figures.stock_response, found.stock_response)
+        )
+    for case, title in (("stockout", "Answer to a rival's stockout"), ("burst", "Answer to a burst of agents")):
+        if paths_["case"].eq(case).any():
+            draw = partial(getattr(behaviour_figures, f"{case}_response"), paths_)
+            gallery.add(f"{case}_response", title, draw, resampled=resampled)
 
 
 def all_pictures(
@@ -134,14 +175,14 @@ def all_pictures(
 
 
 def fragments(
-    offers: pd.DataFrame, summary: pd.DataFrame, benchmarks: Benchmarks, number: int
+    offers: pd.DataFrame, summary: pd.DataFrame, benchmarks: Benchmarks, findings: Findings | None, number: int
 ) -> list[tuple[str, str, str]]:
     """(title, caption, HTML) of the figures of one run that can be pointed at and zoomed.
 
     Args:
         number: of the run, for the names of the page's elements.
     """
-    return [
+    found = [
         (
             "Prices and stock by policy",
             "Choose a policy above the figure; press a seller's name to hide it; draw a box to zoom, double-click to "
@@ -154,3 +195,14 @@ def fragments(
             interactive.profit_bars(summary, f"profits-{number}"),
         ),
     ]
+    if findings is not None:
+        prices = paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1)
+        found.append(
+            (
+                "Answers to deviations",
+                "Choose who deviates, how and for how long above the figure. Full lines: prices, 95 % intervals "
+                "shaded; dotted: the same episodes undisturbed, under the same shoppers.",
+                behaviour_interactive.deviation_response(findings.responses, prices, f"deviations-{number}"),
+            )
+        )
+    return found
