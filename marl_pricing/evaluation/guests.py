@@ -27,6 +27,7 @@ COLUMNS = {
     "resampled": "text; what the interval resamples: seeds or episodes",
     "count": "how many of them",
 }
+_ENOUGH = 16  # episodes of a seed where there are several
 
 
 def _earned(record: Record) -> np.ndarray:
@@ -51,11 +52,13 @@ def deviations(
     Args:
         learned: one policy a training seed; seed k plays under `key` with k folded in.
         rules: guests by name.
+        episodes: of each seed; with several seeds 16 are enough, because seeds are what is resampled.
         tell: called after each rule.
 
     Returns:
         Rows of `COLUMNS` without `run` and `policy`.
     """
+    episodes = min(episodes, _ENOUGH) if len(learned) > 1 else episodes
     keys = [jax.random.fold_in(key, number) for number in range(len(learned))]
     base = [_earned(play(own, shape, params, policy, episodes)) for own, policy in zip(keys, learned, strict=True)]
     rows = []

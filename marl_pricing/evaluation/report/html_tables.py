@@ -251,7 +251,7 @@ def deviation_table(rows: pd.DataFrame) -> str:
              ("gain", "money, discounted"), ("95 % interval", "bootstrap"), ("pays", "share of seeds")]  # fmt: skip
     return (
         f"<h3>Forced deviations</h3>{page.table(heads, lines)}<p class=note>One seller is made to move its price in "
-        "the middle of the episodes, then is free again; all that follows is compared with the same episodes undisturbed. "
+        "the middle of the episodes, then is free again; what follows is compared with the same episodes undisturbed. "
         "Memories live through it. Rivals fall and rise as far as their mean price does after the move, which chance "
         "does a little by itself. Mean over the deviators; by seed in deviations.csv. "
         f"Intervals resample {resampled}.</p>"
