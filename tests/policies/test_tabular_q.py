@@ -1,4 +1,4 @@
-"""Tabular Q-learning follows its rule, ends when it should, plays what it learned, and learns what others have found."""
+"""Tabular Q-learning follows its rule, ends when it should, plays what it learned, and learns what others found."""
 
 from __future__ import annotations
 
@@ -76,12 +76,13 @@ def test_learning_is_the_rule_in_a_plain_loop(market):
     for session, key in enumerate(keys):
         uniform = np.concatenate([np.asarray(q_learning.draw_uniform(key, c, 2)) for c in range(chunks)])
         unchanged, greedy = 0, q_learning.first_values(game, 0.95).argmax(-1)
-        for values, state in numpy_periods(game, settings, uniform, begin[session]):
+        for values, state in numpy_periods(game, settings, uniform, begin[session]):  # noqa: B007
             # Strategies in all states, not only in the one that was visited.
             unchanged = unchanged + 1 if np.all(values.argmax(-1) == greedy) else 0
             greedy = values.argmax(-1)
         np.testing.assert_allclose(own.values[session], values, rtol=2e-6)
-        assert (own.state[session], own.unchanged[session], own.periods[session]) == (state, unchanged, len(uniform))
+        assert own.state[session] == state and own.unchanged[session] == unchanged
+        assert own.periods[session] == len(uniform)
     assert len(set(begin)) > 2 and len(set(own.unchanged.tolist())) > 2
 
 
@@ -184,7 +185,7 @@ QUIET = {"random_orders": False}
         (QUIET, {"reward": {"unit_cost": 1.0, "volatility": 0.5}}, r"penalties \['volatility'\]"),
         (QUIET, {"bankruptcy": {"initial_cash": 5.0}}, r"market\.bankruptcy\.initial_cash"),
         (QUIET, {"collapse_patience": 3}, r"market\.collapse_patience=3"),
-        ({"model": "scripted"}, {}, r"traffic\.model='scripted'"),
+        ({"model": "chain"}, {}, r"traffic\.model='chain'"),
         (
             QUIET | {"agent_share": 0.1, "process": {"kind": "drift"}},
             {"agent": {"scale": 0.1}},
