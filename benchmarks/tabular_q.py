@@ -17,7 +17,7 @@ import numpy as np
 
 from marl_pricing.config import Market, market_from
 from marl_pricing.policies import q_learning
-from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, pricing_game
+from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, first_values, pricing_game
 
 NUM_SESSIONS, NUM_CHUNKS, NUM_PERIODS = 64, 400, 20_000
 LATE = 2_000_000  # periods, when sellers of the default settings have all but stopped to explore
@@ -49,7 +49,7 @@ def numpy_periods(
         (values [Z, S, K], state) after each period; the array is always the same.
     """
     sellers, count = np.arange(game.num_sellers), game.num_levels
-    values = np.tile(q_learning.first_values(game, settings.discount), (game.num_states, 1, 1))
+    values = np.tile(first_values(game, settings.discount), (game.num_states, 1, 1))
     payoffs, strides = game.payoffs, count ** sellers[::-1]
     for period, drawn in enumerate(uniform, first_period):
         epsilon = np.exp(-settings.exploration_decay * period)

@@ -26,7 +26,7 @@ from flax import struct
 
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.policies.expectations import RuleError
-from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, pricing_game
+from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, first_values, pricing_game
 
 Array = jax.Array
 
@@ -94,17 +94,6 @@ class Progress:
     finished: int
     steps: int
     seconds: float
-
-
-def first_values(game: PricingGame, discount: float) -> np.ndarray:
-    """Q_i(z, a) [S, K] before learning, the same in every state (Calvano et al. 2020, eq. 8).
-
-    The discounted payoff of setting `a` for ever against rivals who take every level alike.
-    """
-    by_level = game.payoffs.reshape(*game.shape, game.num_sellers)
-    sellers = range(game.num_sellers)
-    means = [by_level[..., i].mean(axis=tuple(j for j in sellers if j != i)) for i in sellers]
-    return np.stack(means) / (1.0 - discount)
 
 
 def draw_uniform(key: Array, chunk: Array | int, num_sellers: int) -> Array:

@@ -28,17 +28,17 @@ from marl_pricing.traffic.params import Array
 class QLearningSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """Calvano et al. (2020), section II; the defaults are those of their representative experiment."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(0.15, description="α, weight of what was just seen")
-    exploration_decay: Annotated[float, Field(ge=0)] = Field(
-        4e-6, description="β: a seller explores in period t with probability exp(-β t)"
-    )
-    discount: Annotated[float, Field(ge=0, lt=1)] = Field(0.95, description="δ, of a period")
-    patience: Annotated[int, Field(ge=1)] = Field(
-        100_000, description="periods without a change of any greedy strategy after which a session has converged"
-    )
-    max_periods: Annotated[int, Field(ge=1, le=2_000_000_000)] = Field(
-        10_000_000, description="periods after which a session ends, converged or not"
-    )
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="α, weight of what was just seen")] = 0.15
+    exploration_decay: Annotated[
+        float, Field(ge=0, description="β: a seller explores in period t with probability exp(-β t)")
+    ] = 4e-6
+    discount: Annotated[float, Field(ge=0, lt=1, description="δ, of a period")] = 0.95
+    patience: Annotated[
+        int, Field(ge=1, lt=2**31, description="periods without a new greedy strategy that end a session: converged")
+    ] = 100_000
+    max_periods: Annotated[
+        int, Field(ge=1, le=2_000_000_000, description="periods after which a session ends, converged or not")
+    ] = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,17 @@ def _need_repeated_game(shape: MarketShape) -> None:
     told = [f"tabular_q: {fault}" for wrong, fault in faults if wrong]
     if told:
         raise RuleError("\n".join(told))
+
+
+def first_values(game: PricingGame, discount: float) -> np.ndarray:
+    """Q_i(z, a) [S, K] before learning, the same in every state (Calvano et al. 2020, eq. 8).
+
+    The discounted payoff of setting `a` for ever against rivals who take every level alike.
+    """
+    by_level = game.payoffs.reshape(*game.shape, game.num_sellers)
+    sellers = range(game.num_sellers)
+    means = [by_level[..., i].mean(axis=tuple(j for j in sellers if j != i)) for i in sellers]
+    return np.stack(means) / (1.0 - discount)
 
 
 class TabularParameters(struct.PyTreeNode):

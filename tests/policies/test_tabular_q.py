@@ -14,7 +14,7 @@ from marl_pricing.evaluation.benchmarks import static_benchmarks
 from marl_pricing.evaluation.play import play
 from marl_pricing.policies import RuleError, q_learning, q_sessions
 from marl_pricing.policies.q_learning import Learned, learn
-from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, pricing_game, tabular
+from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, first_values, pricing_game, tabular
 from tests.markets import make, one_shot, within
 
 KNOWN = Path(__file__).parent.parent / "known_answers"
@@ -53,7 +53,7 @@ def test_the_game_is_the_markets(market):
 
 def test_first_values_are_those_against_rivals_who_take_every_level_alike(market):
     game = pricing_game(*market)
-    first = q_learning.first_values(game, 0.95)
+    first = first_values(game, 0.95)
     assert first.shape == (2, 4)
     assert first[1, 1] == pytest.approx(20.0 * np.mean([game.payoffs[4 * rival + 1, 1] for rival in range(4)]))
     assert first[0, 2] == pytest.approx(20.0 * np.mean([game.payoffs[4 * 2 + rival, 0] for rival in range(4)]))
@@ -75,7 +75,7 @@ def test_learning_is_the_rule_in_a_plain_loop(market):
     own = jax.device_get(q_learning.learn_block(numbers, own, keys, 0, chunks))
     for session, key in enumerate(keys):
         uniform = np.concatenate([np.asarray(q_learning.draw_uniform(key, c, 2)) for c in range(chunks)])
-        unchanged, greedy = 0, q_learning.first_values(game, 0.95).argmax(-1)
+        unchanged, greedy = 0, first_values(game, 0.95).argmax(-1)
         for values, state in numpy_periods(game, settings, uniform, begin[session]):  # noqa: B007
             # Strategies in all states, not only in the one that was visited.
             unchanged = unchanged + 1 if np.all(values.argmax(-1) == greedy) else 0
