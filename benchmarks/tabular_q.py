@@ -18,23 +18,15 @@ import numpy as np
 from marl_pricing.config import Market, market_from
 from marl_pricing.policies import q_learning
 from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, first_values, pricing_game
+from marl_pricing.studies.tabular_q import MARKET, TRAFFIC
 
 NUM_SESSIONS, NUM_CHUNKS, NUM_PERIODS = 64, 400, 20_000
 LATE = 2_000_000  # periods, when sellers of the default settings have all but stopped to explore
 
 
 def calvano_market(num_sellers: int) -> Market:
-    """The logit market of Calvano et al. (2020), 15 prices."""
-    return market_from(
-        {
-            "num_sellers": num_sellers,
-            "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
-            "prices": {"map": "levels", "around_equilibrium": 0.1, "num_price_levels": 15},
-            "inventory": {"rule": "unlimited"},
-            "reward": {"unit_cost": 1.0},
-        },
-        {"sessions_per_epoch": 1, "random_orders": False},
-    )
+    """The logit market of Calvano et al. (2020) with so many sellers."""
+    return market_from(MARKET | {"num_sellers": num_sellers}, TRAFFIC)
 
 
 def numpy_periods(

@@ -84,7 +84,7 @@ class Progress:
     """How far the learning is.
 
     Attributes:
-        period: that the slowest sessions have reached.
+        period: that the sessions which took longest have reached.
         finished: sessions that have ended.
         steps: market steps so far, one for every period of every session.
         seconds: since the first of them began; compilation not counted.
@@ -122,19 +122,19 @@ def _best(row: Array) -> tuple[Array, Array]:
     return most, jnp.where(row == most, index, row.shape[0]).min(0)
 
 
-def _period(numbers: Numbers, own: Sessions, uniform: Array, time: Array) -> Sessions:
+def _period(numbers: Numbers, own: Sessions, uniform: Array, now: Array) -> Sessions:
     """One period of all sessions; those that have ended stay as they are.
 
     Args:
-        uniform: [S, B] in [0, 1).  time: [] int32, t.
+        uniform: [S, B] in [0, 1).  now: [] int32, t.
     """
     num_sessions, num_states, num_sellers, num_levels = own.values.shape
     seller = jnp.arange(num_sellers, dtype=jnp.int32)[:, None]
     level = jnp.arange(num_levels, dtype=jnp.int32)[:, None, None]
     first = jnp.arange(num_sessions, dtype=jnp.int32) * (num_states * num_sellers) + seller
-    live = (own.unchanged < numbers.patience) & (time < numbers.max_periods)
+    live = (own.unchanged < numbers.patience) & (now < numbers.max_periods)
 
-    taken = choose(uniform, jnp.exp(-numbers.exploration_decay * time), own.best, num_levels)
+    taken = choose(uniform, jnp.exp(-numbers.exploration_decay * now), own.best, num_levels)
     state = (taken * num_levels ** (num_sellers - 1 - seller)).sum(0)
     rows = own.values.reshape(-1, num_levels)
     row = rows.at[first + state * num_sellers].get(mode="promise_in_bounds").transpose(2, 0, 1)

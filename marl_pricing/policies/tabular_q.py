@@ -1,8 +1,8 @@
 """Sellers that learn by tabular Q-learning (Calvano, Calzolari, Denicolò and Pastorello 2020): which market they can
 have, what they can be told, and how what they learned plays.
 
-A state is every seller's last price level, so that there are Z = K^S of them; state z has the levels of
-`divmod`, the last seller's fastest. `q_learning.learn` fills the tables, `q_sessions` says what they do.
+A state is every seller's last price level: there are Z = K^S of them, counted with the last seller's level fastest.
+`q_learning.learn` fills the tables, `q_sessions` says what they do.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy import stats
 
-from marl_pricing.config import ConfigError, market_from
+from marl_pricing.config import ConfigError, Market, market_from
 from marl_pricing.config.errors import Settings, refuse, validate
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.policies import q_learning, q_sessions
@@ -49,7 +49,7 @@ class TabularQSettings(Settings):
     out: str = Field(description="folder for the tables and figures")
     sessions: Annotated[int, Field(ge=2)] = Field(48, description="that learn apart from each other")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of all chance")
-    periods: Annotated[int, Field(ge=1)] = Field(15, description="of the path after a seller's cut")
+    periods: Annotated[int, Field(ge=1)] = Field(15, description="of the path after a seller's deviation")
     learner: QLearningSettings = QLearningSettings()
     market: dict[str, Any] = Field(
         MARKET, description="as under market: in conf; unlimited stock, one product a seller"
@@ -155,13 +155,15 @@ def _session_table(learned: q_learning.Learned, cycles: q_sessions.LongRun, benc
     return table
 
 
-def find(own: TabularQSettings, tell: Callable[[q_learning.Progress], None] = lambda _: None) -> Findings:
-    """Learn, and look at what was learned.
+def find(
+    own: TabularQSettings, market: Market, tell: Callable[[q_learning.Progress], None] = lambda _: None
+) -> Findings:
+    """Learn in the market that the settings mean, and look at what was learned.
 
     Raises:
-        ConfigError: for a market that cannot be had, or has no such game; or where fewer than two sessions converged.
+        ConfigError: for a market that has no such game, or where fewer than two sessions converged.
     """
-    shape, params = market_from(own.market, own.traffic)
+    shape, params = market
     last: list[q_learning.Progress] = []
 
     def report(progress: q_learning.Progress) -> None:
@@ -203,9 +205,9 @@ def sentences(found: Findings) -> list[str]:
         )
     lowest = int(path["rival_price"].argmin())
     told.append(
-        f"A seller that cuts from {path['deviator_price'][0]:.3f} to {path['deviator_price'][1]:.3f} in period 1 meets "
-        f"rivals at {path['rival_price'][lowest]:.3f} in period {lowest}, and at {path['rival_price'].iloc[-1]:.3f} in "
-        f"period {path['period'].iloc[-1]} ({path['rival_price'][0]:.3f} before)."
+        f"A seller that goes from {path['deviator_price'][0]:.3f} to its best reply, {path['deviator_price'][1]:.3f}, "
+        f"in period 1 meets rivals at {path['rival_price'][lowest]:.3f} in period {lowest}, and at "
+        f"{path['rival_price'].iloc[-1]:.3f} in period {path['period'].iloc[-1]} ({path['rival_price'][0]:.3f} before)."
     )
     return told
 
@@ -232,11 +234,10 @@ def write(out: Path, own: TabularQSettings, found: Findings, command: Sequence[s
         write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
 
 
-def _expected_periods(own: TabularQSettings) -> float:
+def _expected_periods(own: TabularQSettings, num_sellers: int) -> float:
     """About when sessions converge, for the progress bar: 3.7 S / β in the markets of Calvano et al. (2020)."""
     decay = own.learner.exploration_decay
-    sellers = own.market.get("num_sellers", 2)
-    expected = own.learner.patience + 3.7 * sellers / decay if decay else np.inf
+    expected = own.learner.patience + 3.7 * num_sellers / decay if decay else np.inf
     return min(expected, own.learner.max_periods)
 
 
@@ -258,7 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = read_settings(given)
         if Path(own.out).is_file():
             raise refuse("out", own.out, "a folder")
-        expected = _expected_periods(own)
+        market = market_from(own.market, own.traffic)
+        expected = _expected_periods(own, market.shape.num_sellers)
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("compiling", total=own.sessions * expected, rate="")
 
@@ -272,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     rate=f"{progress.steps / progress.seconds:,.0f} market steps/s",
                 )
 
-            found = find(own, tell)
+            found = find(own, market, tell)
         write(Path(own.out), own, found, ["python", "-m", "marl_pricing.studies.tabular_q", *given])
     except ConfigError as error:
         for line in str(error).splitlines():

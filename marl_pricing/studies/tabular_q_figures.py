@@ -1,4 +1,4 @@
-"""Figures of tabular Q-learning: how a cut is answered, and how much is gained over competition."""
+"""Figures of tabular Q-learning: how a deviation is answered, and how much is gained over competition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _benchmark_line(axes: Axes, name: str, own: Equilibrium | None, look: dict[s
 
 @styled
 def deviation(table: pd.DataFrame, benchmarks: Benchmarks, num_sellers: int, num_sessions: int) -> Figure:
-    """Mean prices around a forced cut, with 95 % intervals over sessions.
+    """Mean prices around a forced deviation, with 95 % intervals over sessions.
 
     Args:
         table: columns period, deviator_price, rival_price, deviator_error, rival_error.
@@ -34,7 +34,7 @@ def deviation(table: pd.DataFrame, benchmarks: Benchmarks, num_sellers: int, num
     figure = style.new_figure(4.0)
     axes = figure.subplots()
     wide = stats.t.ppf(0.975, num_sessions - 1)
-    labels = {"deviator": "the seller that cuts", "rival": "its rival" if num_sellers == 2 else "its rivals, mean"}
+    labels = {"deviator": "the seller that deviates", "rival": "its rival" if num_sellers == 2 else "its rivals, mean"}
     for seller, (who, label) in enumerate(labels.items()):
         price, half = table[f"{who}_price"], wide * table[f"{who}_error"]
         colour = style.seller_colour(seller)
@@ -42,7 +42,7 @@ def deviation(table: pd.DataFrame, benchmarks: Benchmarks, num_sellers: int, num
         axes.plot(table["period"], price, color=colour, marker="os"[seller], markersize=4, label=label)
     _benchmark_line(axes, "Nash price", benchmarks.nash, style.NASH)
     _benchmark_line(axes, "joint-profit price", benchmarks.joint, style.JOINT)
-    axes.set(xlabel="period (the cut is in period 1)", ylabel="price (money)")
+    axes.set(xlabel="period (the deviation is in period 1)", ylabel="price (money)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.02)
     figure.legend(loc="outside lower center", ncols=1 if style.is_narrow() else 2, columnspacing=1.4)
