@@ -16,7 +16,6 @@ from scipy import stats
 from marl_pricing.equilibrium import replenishment
 from marl_pricing.equilibrium.dynamic import PriceAndOrder, price_and_order
 from marl_pricing.equilibrium.replenishment import Replenishment, Rule
-from marl_pricing.evaluation.play import Record
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.traffic import Conditions
 from marl_pricing.traffic.analytic import expected_orders
@@ -195,21 +194,3 @@ def benchmarks_of(shape: MarketShape, params: MarketParams) -> pd.DataFrame:
         rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({"level": "Int64", "cap": "Int64", "point": "Int64", "cost": float})
-
-
-def stock_cost(record: Record, params: MarketParams, warm_up: int) -> np.ndarray:
-    """Average cost an epoch [E] of what was played, as `benchmarks_of` counts it: h I' + (P_so + p − C) · unmet.
-
-    Args:
-        record: of one offer, its stock limited.  warm_up: epochs of each episode that do not count.
-    """
-    own = params.reward
-    lost = np.asarray(own.stockout_penalty) + record.price - np.asarray(own.unit_cost)
-    cost = np.asarray(own.holding_cost) * (record.stock - record.sales) + lost * record.unmet
-    return np.asarray(cost[:, warm_up:, 0], np.float64).mean(1)
-
-
-def discounted_value(record: Record, gamma: float) -> np.ndarray:
-    """Σ_t γ^t r_t [E] of the first seller's raw rewards."""
-    rewards = np.asarray(record.reward_raw[:, :, 0], np.float64)
-    return rewards @ gamma ** np.arange(rewards.shape[1])
