@@ -144,4 +144,4 @@ def stock_gap(
             rows.append(_cost_row(run, key, episodes, epochs, tell))
         else:
             rows += _value_rows(run, key, episodes, stocks, tell)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"low": float, "high": float})
