@@ -117,7 +117,10 @@ class StartRange(Settings):
 
 
 class LevelPrices(Settings):
-    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price."""
+    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price.
+
+    One level is a price that nobody chooses, in a market that is about stock.
+    """
 
     map: Literal["levels"]
     num_price_levels: Annotated[int, Field(ge=2)] = 15
@@ -133,8 +136,8 @@ class LevelPrices(Settings):
         if sum(ways) != 1:
             raise ConfigError("market.prices: give either levels, or low and high, or around_equilibrium")
         if self.levels is not None:
-            if len(self.levels) < 2:
-                raise refuse("market.prices.levels", self.levels, "a list of at least 2 prices")
+            if not self.levels:
+                raise refuse("market.prices.levels", self.levels, "a list of at least one price")
             if any(b <= a for a, b in pairwise(self.levels)):
                 raise refuse("market.prices.levels", self.levels, "an increasing list of prices")
         return self

@@ -26,6 +26,7 @@ Feature = Literal[
     "all_rival_prices",
     "stock",
     "on_order",
+    "pipeline",
     "demand",
     "events",
     "proxy_share",
