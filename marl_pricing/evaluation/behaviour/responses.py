@@ -10,15 +10,13 @@ import jax
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
+from marl_pricing.evaluation import statistics
 from marl_pricing.evaluation.behaviour.forced import Force, Start, leave_alone
 
 Array = np.ndarray
 
 BEFORE = 5  # undisturbed epochs that a path shows before τ
-_RESAMPLES = 1000  # a path has hundreds of intervals: ends are known to about 2 % of their width
-_LEAST = 2  # units that can be resampled
 
 COLUMNS = {
     "run": "text",
@@ -122,20 +120,8 @@ def units_of(values: Array) -> tuple[Array, str]:
 
 
 def mean_interval(values: Array) -> tuple[Array, Array, Array]:
-    """Means [...] of units [U, ...], with percentile bootstrap intervals of 95 %; NaN ends for less than two units.
-
-    All columns share the draws of the units, and so do all calls.
-    """
-    mean = known_mean(values, 0)
-    if len(values) < _LEAST:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (values,), known_mean, axis=0, vectorized=True, n_resamples=_RESAMPLES, method="percentile",
-            batch=max(1, 4_000_000 // values.size), rng=np.random.default_rng(0),
-        ).confidence_interval  # fmt: skip
-    return mean, np.asarray(found.low), np.asarray(found.high)
+    """Means [...] of units [U, ...], with percentile bootstrap intervals of 95 %; NaN ends for less than two units."""
+    return known_mean(values, 0), *statistics.bootstrap((np.moveaxis(values, 0, -1),), known_mean)
 
 
 def path_rows(case: str, epochs: int, found: Responses, views: Mapping[tuple[str, str], Array]) -> pd.DataFrame:

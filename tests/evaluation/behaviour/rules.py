@@ -37,6 +37,12 @@ def make_duopoly(**settings):
     return one_shot(2, quality=[2.0, 2.1], episode_length=T, prices=prices, **settings)
 
 
+def make_adjusting():
+    """Two products each, set by relative changes of at most a tenth; of the shoppers 3 in 10 are agents."""
+    prices = {"map": "adjust", "max_change": 0.1, "low": 0.5, "high": 3.0, "start": HIGH}
+    return one_shot(2, num_products=2, episode_length=6, prices=prices, agent_share=0.3, agent={"scale": 0.1})
+
+
 @lru_cache(maxsize=16)
 def _functions(shape) -> tuple[Callable, Callable]:
     sellers, products = shape.num_sellers, shape.num_products

@@ -12,7 +12,7 @@ from marl_pricing.equilibrium import static
 from marl_pricing.evaluation.behaviour.deviation import BEST_REPLY, Move, deviations, recovery_time
 from marl_pricing.evaluation.behaviour.forced import follow, leave_alone
 from marl_pricing.evaluation.play import play
-from tests.evaluation.behaviour.rules import HIGH, LOW, PUNISHED, T, make_duopoly, rule
+from tests.evaluation.behaviour.rules import HIGH, LOW, PUNISHED, T, make_adjusting, make_duopoly, rule
 from tests.markets import one_shot
 
 AT, DISCOUNT = 6, 0.9
@@ -156,8 +156,7 @@ def test_one_seller_moves_all_its_products_as_near_as_factors_allow() -> None:
 
 
 def test_relative_changes_are_clipped_and_rivals_products_left_alone() -> None:
-    prices = {"map": "adjust", "max_change": 0.1, "low": 0.5, "high": 3.0, "start": HIGH}
-    market = one_shot(2, num_products=2, episode_length=6, prices=prices)
+    market = make_adjusting()
     own = starts(market, "constant", "constant", at=2)
     for share, size in ((-0.3, -0.2), (-0.08, -0.16), (0.05, 0.1)):
         rows, _, paths = deviations(own, [Move("move", "share", share)], [1], DISCOUNT)

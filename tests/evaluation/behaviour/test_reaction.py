@@ -16,7 +16,7 @@ from marl_pricing.evaluation.behaviour.reaction import (
     stock_response,
     stockout_paths,
 )
-from tests.evaluation.behaviour.rules import HIGH, LOW, T, make_duopoly, rule
+from tests.evaluation.behaviour.rules import HIGH, LOW, T, make_adjusting, make_duopoly, rule
 from tests.markets import make
 
 AT = 6
@@ -144,6 +144,24 @@ def test_a_burst_of_agents_is_met_seen_and_over(shop) -> None:
     np.testing.assert_allclose(column(paths, "all", "all", "profit_change"), np.mean(each, 0), atol=1e-9)
     # Seller 1 never runs out, so that its profit tells the share: underneath, the share went on as it would have.
     assert each[1][:3].all() and not each[1][3:].any()
+
+
+def test_a_burst_where_the_share_stands_still_costs_what_its_shoppers_spend() -> None:
+    own = make_adjusting()
+    (start,) = starts(own, "constant", "share", at=2)
+    paths = burst_paths([start], share=0.4, epochs=2)
+    assert not column(paths, "all", "1", "price_change").any()
+    usual, burst = (
+        static.profits_at(own.shape, own.params.replace(traffic=own.params.traffic.replace(agent_share=np.float32(a))),
+                          np.full(4, HIGH))
+        for a in (0.3, 0.4)
+    )  # fmt: skip
+    for seller in (0, 1):
+        change = column(paths, "all", str(seller), "profit_change")
+        np.testing.assert_allclose(change, [*[burst[seller] - usual[seller]] * 2, 0.0, 0.0], rtol=1e-4, atol=1e-7)
+    # Above one half the second seller goes down, by a tenth at most.
+    answer = column(burst_paths([start], share=0.6, epochs=1), "all", "1", "price_change")
+    assert answer[0] == pytest.approx(-0.2, abs=1e-5)
 
 
 def test_what_a_market_does_not_have_is_left_out_with_its_reason(duopoly) -> None:
