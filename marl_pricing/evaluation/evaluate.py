@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation import behaviour as behaviour_tests
-from marl_pricing.evaluation import benchmark_table, frontier, machine_summary, measured, summary, tables
+from marl_pricing.evaluation import (
+    benchmark_table,
+    frontier,
+    machine_summary,
+    measured,
+    stock_benchmarks,
+    summary,
+    tables,
+)
 from marl_pricing.evaluation import guests as guest_tables
 from marl_pricing.evaluation.behaviour import best_response
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
@@ -61,6 +69,16 @@ def _frontier(run: RunToEvaluate, offers: pd.DataFrame, seed: int, episodes: int
     prices = own.groupby(["seller", "product"])["price"].mean().to_numpy(np.float64)
     key = jax.random.fold_in(jax.random.key(seed), 0)
     return frontier.base_stock_frontier(key, run.shape, run.params, prices, min(episodes, 16))
+
+
+def _stock(runs: Sequence[RunToEvaluate]) -> pd.DataFrame:
+    """Exact benchmarks of stock, of the runs whose market has them."""
+    frames = [
+        stock_benchmarks.benchmarks_of(run.shape, run.params).assign(run=run.name)
+        for run in runs
+        if stock_benchmarks.why_no_replenishment(run.shape, run.params) is None
+    ]
+    return _joined({"run": "text"} | stock_benchmarks.COLUMNS, frames)
 
 
 def _joined(columns: Mapping[str, str], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -127,6 +145,7 @@ def evaluate(
     found = summary.summarise(played.measured, benchmarks)
     summary.refuse_withheld(found, measures)
     table = benchmark_table.benchmark_table(runs, benchmarks)
+    stock = _stock(runs)
     comparisons, notes = _comparisons(runs, played)
     seats = _joined(guest_tables.COLUMNS, played.guests)
     responses = _joined(best_response.COLUMNS, played.best_responses)
@@ -141,6 +160,7 @@ def evaluate(
         "episodes": (played.measured.table(), measured.COLUMNS),
         "benchmarks": (table, benchmark_table.COLUMNS),
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),
+        "stock_benchmarks": (stock, {"run": "text"} | stock_benchmarks.COLUMNS),
         "guests": (seats, guest_tables.COLUMNS),
         "best_responses": (responses, best_response.COLUMNS),
         **{name: (frame, behaviour_tests.COLUMNS[name]) for name, frame in tests.items()},
@@ -161,6 +181,7 @@ def evaluate(
                 left_out=played.left_out[run.name],
                 guests=seats[seats["run"] == run.name],
                 deviations=tests["deviation_summary"][tests["deviation_summary"]["run"] == run.name],
+                stock_benchmarks=stock[stock["run"] == run.name],
                 best_responses=responses[responses["run"] == run.name],
                 config_text=run.config_text,
                 versions=run.versions,

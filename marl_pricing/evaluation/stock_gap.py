@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.equilibrium import replenishment
-from marl_pricing.evaluation.metrics import ratio_interval
+from marl_pricing.evaluation import statistics
+from marl_pricing.evaluation.metrics import Parts
 from marl_pricing.evaluation.play import Record, play
 from marl_pricing.evaluation.stock_benchmarks import best_values, replenishment_of
 from marl_pricing.market import MarketParams, MarketShape, Policy
@@ -74,9 +75,11 @@ def _row(run: StockRun, figure: str, optimal: float, base_stock: float, by_seed:
     """
     means = np.array([own.mean() for own in by_seed])
     errors = [own.std(ddof=1) / np.sqrt(own.size) / optimal for own in by_seed]
-    found = ratio_interval(means, np.ones_like(means))
-    values = (run.name, figure, means.size, optimal, base_stock, found.value, found.low, found.high,
-              found.value / optimal, worst(means) / optimal, max(errors))  # fmt: skip
+    scores = means[None, :, None]
+    found = statistics.estimate(Parts(scores, np.ones_like(scores)))
+    mean, low, high = (float(end[0]) for end in (found.value, found.low, found.high))
+    values = (run.name, figure, means.size, optimal, base_stock, mean, low, high, mean / optimal,
+              worst(means) / optimal, max(errors))  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 

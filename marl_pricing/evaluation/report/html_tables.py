@@ -278,3 +278,23 @@ def best_response_table(rows: pd.DataFrame) -> str:
         "best response gains. NashConv is the sum of the gains above 0 (Lanctot et al. 2017): 0 at an equilibrium. "
         f"Intervals resample {resampled}.</p>"
     )
+
+
+def stock_table(rows: pd.DataFrame) -> str:
+    """What replenishment costs at best."""
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    for row in records(rows):
+        cells: list[tuple[str, float | None]] = [(str(row["benchmark"]).replace("_", " "), None)]
+        cells += [
+            ("", np.inf) if pd.isna(row[name]) else (str(row[name]), row[name]) for name in ("level", "cap", "point")
+        ]
+        known = not np.isnan(row["cost"])
+        lines.append([*cells, (f"{row['cost']:.4f}", row["cost"]) if known else ("", np.inf), (row["note"], None)])
+    heads = [("rule", ""), ("order up to", "units"), ("largest order", "units"), ("order below", "units"),
+             ("cost", "money per epoch"), ("note", "")]  # fmt: skip
+    return (
+        f"<h3>Benchmarks of stock</h3>{page.table(heads, lines)}<p class=note>Exact: the optimum by value iteration, "
+        "the best rule of each kind by search. Costs are holding, stockout penalty and lost margin.</p>"
+    )

@@ -44,6 +44,7 @@ class RunSection:
         left_out: what could not be played or shown here, with the reason.
         guests: rows of `guests.deviations`; empty where none were played.
         deviations: rows of `behaviour.deviation.SUMMARY_COLUMNS`; empty where none were forced.
+        stock_benchmarks: the frame of `stock_benchmarks.benchmarks_of`; empty where the market has none.
         best_responses: rows of `behaviour.best_response.COLUMNS`; empty where none were trained.
     """
 
@@ -55,6 +56,7 @@ class RunSection:
     guests: pd.DataFrame
     deviations: pd.DataFrame
     best_responses: pd.DataFrame
+    stock_benchmarks: pd.DataFrame
     config_text: str
     versions: Mapping[str, str]
     command: str
@@ -122,6 +124,7 @@ def _run(section: RunSection, budget: _Budget) -> str:
         f"<section><h2>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
         + (f"<ul class=note>{left_out}</ul>" if left_out else "")
         + "".join(budget.show(picture) for picture in section.pictures)
+        + html_tables.stock_table(section.stock_benchmarks)
         + html_tables.guest_table(section.guests)
         + html_tables.deviation_table(section.deviations)
         + html_tables.best_response_table(section.best_responses)
