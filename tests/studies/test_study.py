@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from marl_pricing.config import ConfigError
-from marl_pricing.config.study import read_study
+from marl_pricing.config.study import STUDY, is_study, open_study, plan_study
 from marl_pricing.learning import parallel, runs
-from marl_pricing.studies import study
+from marl_pricing.studies import study, together
 from tests.doors.compose import settings
 from tests.learning.helpers import QUICK
 
@@ -36,8 +36,9 @@ def small(*overrides: str) -> dict:
 
 
 def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> None:
-    own, found = read_study(settings("experiment=robustness_study"))
-    by_name = {run.name: settings for run, settings in zip(own.runs, found, strict=True)}
+    plan = plan_study(settings("experiment=robustness_study"))
+    found = plan.settings
+    by_name = {run.name: settings for run, settings in zip(plan.runs, found, strict=True)}
     assert len(found) == 8
     for name, one in by_name.items():
         assert one.name == name
