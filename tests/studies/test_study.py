@@ -49,20 +49,32 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
     assert len(budgets) == 1
 
 
+def start(data: dict, folder: Path) -> bool:
+    plan = plan_study(data)
+    study.create_study(plan, folder, PROVENANCE)
+    return study.carry_out(plan, folder)
+
+
 def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert study.start_study(small(TWO), whole, PROVENANCE)
+    assert start(small(TWO), whole)
     shutil.copytree(whole, broken)
     for name in ("robust", "evaluation"):  # as a stop in the middle leaves it
         shutil.rmtree(broken / name)
     calls: list[str] = []
-    real = study.train_run
-    monkeypatch.setattr(study, "train_run", lambda *given: False)
-    assert not study.continue_study(broken)  # Ctrl-C in the second run
+    real = together.train
+    plan = open_study(broken)
+    monkeypatch.setattr(together, "train", lambda *given, **more: (None, False))
+    assert not study.carry_out(plan, broken)  # Ctrl-C in the second run
     assert not (broken / "evaluation").exists()
-    monkeypatch.setattr(study, "train_run", lambda *given: calls.append(given[1].name) or real(*given))
-    assert study.continue_study(broken)
+
+    def told(program, members, *given, **more):
+        calls.extend(member.folder.name for member in members)
+        return real(program, members, *given, **more)
+
+    monkeypatch.setattr(together, "train", told)
+    assert study.carry_out(plan, broken)
     assert calls == ["robust"]  # what was trained is not trained again
     for name in ("plain", "robust"):
         pd.testing.assert_frame_equal(*(pd.read_csv(f / name / runs.METRICS) for f in (whole, broken)))
@@ -72,7 +84,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
     gains = one[one["measure"] == "worst_gain"]
     assert gains["run"].tolist() == ["robust"] and gains["against"].tolist() == ["plain"] and gains["seeds"].item() == 2
     with pytest.raises(runs.RunError, match=r"is not empty; continue a study with resume="):
-        study.start_study(small(TWO), whole, PROVENANCE)
+        study.create_study(plan, whole, PROVENANCE)
 
 
 @pytest.mark.parametrize(
@@ -88,19 +100,18 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         ("study.evaluation=weather", "study.evaluation='weather'"),
         ("study.trials.agent_shares=[2]", "study.trials.agent_shares"),
         ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
+        ("study.evaluation=sweep", "study.sweep=None: accepted is a field and its values with study.evaluation=sweep"),
+        ("study.sweep={field:market.reward.omega,values:[0]}", "study.sweep='market.reward.omega': accepted is nothing"),
     ],
 )
-def test_studies_that_cannot_be_are_refused_before_anything_is_written(
-    tmp_path: Path, override: str, told: str
-) -> None:
+def test_studies_that_cannot_be_are_refused_before_anything_is_written(override: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        study.start_study(small(override), tmp_path / "study", PROVENANCE)
+        plan_study(small(override))
     assert told in str(caught.value)
-    assert not (tmp_path / "study").exists()
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
-    (tmp_path / study.STUDY).write_text("name: x\n")
-    assert study.is_study(tmp_path) and not study.is_study(tmp_path / "other")
+    (tmp_path / STUDY).write_text("name: x\n")
+    assert is_study(tmp_path) and not is_study(tmp_path / "other")
     with pytest.raises(ConfigError, match=r"study\.yaml: is no study"):
-        study.continue_study(tmp_path)
+        open_study(tmp_path)
