@@ -88,10 +88,11 @@ def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any])
 
     if resume is None:
         folder = Path(data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
-        study.create_study(plan, folder, provenance | {"revision": revision()})
+        complete = study.start_study(plan, folder, provenance | {"revision": revision()})
     else:
         folder = Path(resume)
-    if not study.carry_out(plan, folder):
+        complete = study.continue_study(plan, folder)
+    if not complete:
         print(f"stopped and saved; go on with: python train.py resume={folder}", flush=True)
         raise SystemExit(0)
     return 0

@@ -153,6 +153,11 @@ def _merged(base: Any, change: Any) -> Any:
     return {**base, **{name: _merged(base.get(name), value) for name, value in change.items()}}
 
 
+def named(run: StudyRun, error: ConfigError) -> ConfigError:
+    """The same error, saying which run of a study it is of."""
+    return ConfigError("\n".join(f"study run {run.name}: {line}" for line in str(error).splitlines()))
+
+
 def plan_study(data: Mapping[str, Any]) -> Plan:
     """A study and the settings of each of its runs, all of them checked.
 
@@ -173,7 +178,7 @@ def plan_study(data: Mapping[str, Any]) -> Plan:
         try:
             own = read_settings({**changed, "name": run.name})
         except ConfigError as error:
-            raise ConfigError("\n".join(f"study run {run.name}: {line}" for line in str(error).splitlines())) from None
+            raise named(run, error) from None
         found.append(own)
     return Plan(study, runs, found, dict(data))
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_pricing.config import ExperimentSettings
-from marl_pricing.config.study import STUDY, Plan, plan_to_yaml
+from marl_pricing import config
+from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
@@ -16,27 +17,45 @@ from marl_pricing.studies.single import LoadedRun, load_runs
 from marl_pricing.studies.together import train_together
 
 
-def create_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Make a study's folder.
+def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
+    """Make a study's folder and carry it out; see `continue_study`.
 
     Raises:
+        ConfigError: before anything is written.
         RunError: for a folder that is in use.
     """
+    experiments = _build(plan)
     if folder.exists() and any(folder.iterdir()):
         raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
     folder.mkdir(parents=True, exist_ok=True)
     runs.replace_file(folder / runs.PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
     runs.replace_file(folder / STUDY, plan_to_yaml(plan))
+    return _carry_out(plan, experiments, folder)
 
 
-def carry_out(plan: Plan, folder: Path) -> bool:
+def continue_study(plan: Plan, folder: Path) -> bool:
     """Train what is not trained yet, then evaluate.
 
     Returns:
         Whether it came to its end; False where it was interrupted.
     """
+    return _carry_out(plan, _build(plan), folder)
+
+
+def _build(plan: Plan) -> list[Experiment]:
+    """The markets and learners of all runs."""
+    found = []
+    for run, own in zip(plan.runs, plan.settings, strict=True):
+        try:
+            found.append(config.build(own))
+        except ConfigError as error:
+            raise named(run, error) from None
+    return found
+
+
+def _carry_out(plan: Plan, experiments: Sequence[Experiment], folder: Path) -> bool:
     folders = [folder / run.name for run in plan.runs]
-    if not train_together(plan.settings, folders, runs.read_provenance(folder)):
+    if not train_together(experiments, folders, runs.read_provenance(folder)):
         return False
     print(f"report: {evaluate_study(plan, folder)}", flush=True)
     return True

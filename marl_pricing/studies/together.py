@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from marl_pricing import config
-from marl_pricing.config import Experiment, ExperimentSettings
+from marl_pricing.config import Experiment
 from marl_pricing.learning import runs
 from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.studies.single import program_of
@@ -44,9 +44,7 @@ def _standing(folder: Path) -> int:
         return max(checkpoints.updates, default=0)
 
 
-def train_together(
-    settings: Sequence[ExperimentSettings], folders: Sequence[Path], provenance: Mapping[str, Any]
-) -> bool:
+def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], provenance: Mapping[str, Any]) -> bool:
     """Train runs to their ends; those that are trained already are left as they are.
 
     Runs are grouped by their programs. Each leaves the folder that it would leave alone, and so goes on, after a stop
@@ -59,19 +57,19 @@ def train_together(
         Whether all came to their ends; False where they were interrupted and saved.
 
     Raises:
-        ConfigError, RunError: for settings or folders that cannot be used.
+        ConfigError, RunError: for devices or folders that cannot be used.
     """
     groups: dict[Hashable, list[_Waiting]] = {}
     done = trained = 0
-    for own, folder in zip(settings, folders, strict=True):
+    for own, folder in zip(experiments, folders, strict=True):
         update = _standing(folder)
-        if update == own.learner.num_updates:
+        if update == own.settings.learner.num_updates:
             done, trained = done + update, trained + 1
             continue
-        waiting = _Waiting(folder, config.build(own), update)
+        waiting = _Waiting(folder, own, update)
         groups.setdefault(waiting.program, []).append(waiting)
-    total = sum(own.learner.num_updates for own in settings)
-    print(f"{len(settings)} runs, of which {trained} trained; the others in {len(groups)} program(s)", flush=True)
+    total = sum(own.settings.learner.num_updates for own in experiments)
+    print(f"{len(experiments)} runs, of which {trained} trained; the others in {len(groups)} program(s)", flush=True)
     for group in groups.values():
         if not _train_group(group, provenance, (done, total)):
             return False

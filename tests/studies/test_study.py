@@ -49,16 +49,10 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
     assert len(budgets) == 1
 
 
-def start(data: dict, folder: Path) -> bool:
-    plan = plan_study(data)
-    study.create_study(plan, folder, PROVENANCE)
-    return study.carry_out(plan, folder)
-
-
 def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(small(TWO), whole)
+    assert study.start_study(plan_study(small(TWO)), whole, PROVENANCE)
     shutil.copytree(whole, broken)
     for name in ("robust", "evaluation"):  # as a stop in the middle leaves it
         shutil.rmtree(broken / name)
@@ -66,7 +60,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
     real = together.train
     plan = open_study(broken)
     monkeypatch.setattr(together, "train", lambda *given, **more: (None, False))
-    assert not study.carry_out(plan, broken)  # Ctrl-C in the second run
+    assert not study.continue_study(plan, broken)  # Ctrl-C in the second run
     assert not (broken / "evaluation").exists()
 
     def told(program, members, *given, **more):
@@ -74,7 +68,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         return real(program, members, *given, **more)
 
     monkeypatch.setattr(together, "train", told)
-    assert study.carry_out(plan, broken)
+    assert study.continue_study(plan, broken)
     assert calls == ["robust"]  # what was trained is not trained again
     for name in ("plain", "robust"):
         pd.testing.assert_frame_equal(*(pd.read_csv(f / name / runs.METRICS) for f in (whole, broken)))
@@ -84,7 +78,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
     gains = one[one["measure"] == "worst_gain"]
     assert gains["run"].tolist() == ["robust"] and gains["against"].tolist() == ["plain"] and gains["seeds"].item() == 2
     with pytest.raises(runs.RunError, match=r"is not empty; continue a study with resume="):
-        study.create_study(plan, whole, PROVENANCE)
+        study.start_study(plan, whole, PROVENANCE)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +95,24 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         ("study.trials.agent_shares=[2]", "study.trials.agent_shares"),
         ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
         ("study.evaluation=sweep", "study.sweep=None: accepted is a field and its values with study.evaluation=sweep"),
-        ("study.sweep={field:market.reward.omega,values:[0]}", "study.sweep='market.reward.omega': accepted is nothing"),
+        (
+            "study.sweep={field:market.reward.omega,values:[0]}",
+            "study.sweep='market.reward.omega': accepted is nothing",
+        ),
     ],
 )
 def test_studies_that_cannot_be_are_refused_before_anything_is_written(override: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan_study(small(override))
     assert told in str(caught.value)
+
+
+def test_a_run_whose_lists_do_not_fit_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    more = "study.runs=[{name:two},{name:three,change:{market:{num_sellers:3}}}]"
+    plan = plan_study(small(more, "market.reward.unit_cost=[1.0,1.1]"))
+    with pytest.raises(ConfigError, match=r"study run three: market\.reward\.unit_cost=\[1.0, 1.1\]: accepted is"):
+        study.start_study(plan, tmp_path / "study", PROVENANCE)
+    assert not (tmp_path / "study").exists()
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:

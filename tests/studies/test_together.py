@@ -15,10 +15,10 @@ from tests.doors.compose import settings
 from tests.learning.helpers import QUICK
 
 TINY = [
-    "experiment=logit_duopoly", "market/prices=levels", "market.episode_length=4", "learner.num_seeds=2", "learner.num_envs=4",
-    "learner.num_steps=4", "learner.num_updates=4", "learner.num_minibatches=2", "learner.num_epochs=1",
-    "learner.hidden_size=8", "learner.devices=1", "run.tensorboard=false", "run.checkpoint_every=2",
-    "run.report_every=1",
+    "experiment=logit_duopoly", "market/prices=levels", "market.episode_length=4", "learner.num_seeds=2",
+    "learner.num_envs=4", "learner.num_steps=4", "learner.num_updates=4", "learner.num_minibatches=2",
+    "learner.num_epochs=1", "learner.hidden_size=8", "learner.devices=1", "run.tensorboard=false",
+    "run.checkpoint_every=2", "run.report_every=1",
 ]  # fmt: skip
 OMEGAS = (1.0, 0.3)
 PROVENANCE = {"command": "python train.py", "versions": {}, "revision": "test"}
@@ -33,7 +33,8 @@ def two() -> list[config.ExperimentSettings]:
 
 
 def train(folder: Path, settings_: list[config.ExperimentSettings]) -> bool:
-    return together.train_together(settings_, [folder / own.name for own in settings_], PROVENANCE)
+    experiments = [config.build(own) for own in settings_]
+    return together.train_together(experiments, [folder / own.name for own in settings_], PROVENANCE)
 
 
 def left(folder: Path) -> tuple[bytes, list[int], str]:

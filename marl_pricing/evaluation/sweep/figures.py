@@ -76,7 +76,8 @@ def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str
     panels_high = len(values) if style.is_narrow() else 1
     figure = style.new_figure(1.0 + 2.9 * panels_high)
     panels = _panels(figure, len(values))
-    thick = 0.8 * _narrowest(summary["x"].to_numpy()) / len(names)
+    ticks = np.unique(summary["x"])
+    thick = 0.8 * _narrowest(ticks) / len(names)
     for axes, value in zip(panels, values, strict=True):
         for turn, name in enumerate(names):
             rows = _known(summary[summary["over"] == value], name)
@@ -88,6 +89,7 @@ def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str
             if name in line and line[name].notna().any():
                 axes.plot(line["x"], line[name], color=colour, linewidth=2.0, label=f"{MEASURES[name].label}, exact")
         axes.set_xlabel(x)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.grid(False, axis="x")
         _title(axes, over, value)
     panels[0].set_ylabel("money per epoch")

@@ -90,6 +90,10 @@ def _needs_sessions(run: SweptRun, exact: Exact) -> str:
     return "" if run.shape.traffic.walks_sessions else "there are no sessions (traffic.model=analytic)"
 
 
+def _needs_agents(run: SweptRun, exact: Exact) -> str:
+    return "" if run.shape.demand.num_classes > 1 else "there are no agents"
+
+
 def _needs_gain(run: SweptRun, exact: Exact) -> str:
     return exact.benchmarks.reason
 
@@ -200,6 +204,7 @@ MEASURES: dict[str, Measure] = {
     "coi": Measure(
         "cost of information", "money per unit",
         "price paid less unit cost, by units sold (spec/phantom_methodology, def. 1)", _cost_of_information,
+        _needs_agents,
     ),
     "fill_rate": _table_measure("fill_rate", percent=True, stocked=True),
     "stockout_share": _table_measure("stockout_share", percent=True, stocked=True),

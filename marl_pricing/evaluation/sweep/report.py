@@ -140,16 +140,15 @@ def _table(found: _Found, axes: Axes) -> str:
     """A row a run, a column a measure that some run has."""
     names = [name for name in MEASURES if (found.summary["measure"] == name).any()]
     names = [name for name in names if found.summary[found.summary["measure"] == name]["iqm"].notna().any()]
-    heads = [("run", ""), *([(axes.over, "")] if axes.over else []), (axes.x, "")]
+    heads = [(axes.x, ""), *([(axes.over, "")] if axes.over else [])]
     heads += [(MEASURES[name].label, MEASURES[name].unit) for name in names]
     rows: list[list[tuple[str, float | None]]] = []
-    for run, own in found.summary.groupby("run", sort=False):
+    for _, own in found.summary.groupby("run", sort=False):
         by_name = {row["measure"]: row for row in own.to_dict("records")}
         first = own.iloc[0]
-        cells: list[tuple[str, float | None]] = [(str(run), None)]
+        cells: list[tuple[str, float | None]] = [(f"{first['x']:g}", None)]
         if axes.over:
             cells.append((str(first["over"]), None))
-        cells.append((f"{first['x']:g}", float(first["x"])))
         for name in names:
             row = by_name[name]
             kind = "mean" if name == "grid_equilibrium" else "iqm"

@@ -11,7 +11,7 @@ from marl_pricing.evaluation.sweep.measures import MEASURES
 from marl_pricing.evaluation.sweep.summary import change
 
 # Measures whose way along the axis is told, in this order.
-_TOLD = ("profit_gain", "price_mean", "profit", "consumer_surplus", "fill_rate", "bullwhip", "coi", "proxy_correlation")
+_TOLD = ("profit_gain", "price_mean", "consumer_surplus", "fill_rate", "bullwhip", "coi", "proxy_correlation")
 
 
 def number(measure: str, value: float) -> str:
@@ -26,8 +26,10 @@ def number(measure: str, value: float) -> str:
 def interval(measure: str, row: Mapping, kind: str = "iqm") -> str:
     """An interquartile mean (or mean) with its interval."""
     text = number(measure, row[kind])
-    low, high = row[f"{kind}_low"], row[f"{kind}_high"]
-    return text if not np.isfinite(low) else f"{text} ({number(measure, low)} to {number(measure, high)})"
+    if not np.isfinite(row[f"{kind}_low"]):
+        return text
+    low, high = number(measure, row[f"{kind}_low"]), number(measure, row[f"{kind}_high"])
+    return text if low == high == text else f"{text} ({low} to {high})"
 
 
 def _where(over: str, value: str) -> str:
@@ -98,10 +100,10 @@ def sentences(table: pd.DataFrame, summary: pd.DataFrame, x: str, over: str) -> 
 
 
 def withheld(summary: pd.DataFrame) -> list[str]:
-    """Which measures are withheld, where, and why; those that no run has are left out with one reason."""
-    lines = []
-    rows = summary[summary["note"] != ""]
+    """Which measures are withheld, where, and why: a line a reason."""
+    rows, every = summary[summary["note"] != ""], summary["run"].nunique()
+    lines: dict[tuple[str, str], list[str]] = {}
     for (measure, note), own in rows.groupby(["measure", "note"], sort=False):
-        runs = "all runs" if own["run"].nunique() == summary["run"].nunique() else ", ".join(own["run"])
-        lines.append(f"{MEASURES[str(measure)].label} is withheld in {runs}: {note}")
-    return lines
+        where = "" if own["run"].nunique() == every else f" in {', '.join(own['run'])}"
+        lines.setdefault((where, str(note)), []).append(MEASURES[str(measure)].label)
+    return [f"withheld{where}: {', '.join(names)} ({note})" for (where, note), names in lines.items()]
