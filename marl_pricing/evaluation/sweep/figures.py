@@ -69,8 +69,8 @@ def bar_measures(summary: pd.DataFrame) -> list[str]:
 
 
 @styled
-def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str) -> Figure:
-    """Bars of profit and of consumer surplus by x, with the exact curves across them; a panel a second value."""
+def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str, theory: str) -> Figure:
+    """Bars of profit and of consumer surplus by x, with the curves of theory across them; a panel a second value."""
     names = bar_measures(summary)
     values = list(dict.fromkeys(summary["over"]))
     panels_high = len(values) if style.is_narrow() else 1
@@ -87,7 +87,7 @@ def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str
             axes.errorbar(at, rows["iqm"], _whiskers(rows), fmt="none", ecolor="#222222", elinewidth=1, capsize=2)
             line = curve[curve["over"] == value].sort_values("x")
             if name in line and line[name].notna().any():
-                axes.plot(line["x"], line[name], color=colour, linewidth=2.0, label=f"{MEASURES[name].label}, exact")
+                axes.plot(line["x"], line[name], color=colour, linewidth=2.0, label=f"{MEASURES[name].label}, {theory}")
         axes.set_xlabel(x)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.grid(False, axis="x")
@@ -99,8 +99,10 @@ def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str
 
 
 @styled
-def by_x(table: pd.DataFrame, summary: pd.DataFrame, curve: pd.DataFrame, measure: str, x: str, over: str) -> Figure:
-    """A measure by x: every seed, interquartile means with intervals, the exact curve where theory has one."""
+def by_x(
+    table: pd.DataFrame, summary: pd.DataFrame, curve: pd.DataFrame, measure: str, x: str, over: str, theory: str
+) -> Figure:
+    """A measure by x: every seed, interquartile means with intervals, the curve of theory where it has one."""
     own, rows = MEASURES[measure], _known(summary, measure)
     values = list(dict.fromkeys(rows["over"]))
     several = len(values) > 1
@@ -114,7 +116,7 @@ def by_x(table: pd.DataFrame, summary: pd.DataFrame, curve: pd.DataFrame, measur
         axes.plot(seeds["x"] + shift, seeds["value"], ".", color=colour, alpha=0.35, markersize=5)
         line = curve[curve["over"] == value].sort_values("x")
         if measure in line and line[measure].notna().any():
-            label = f"exact, {over} = {value}" if several else "exact equilibrium"
+            label = f"{theory}, {over} = {value}" if several else theory
             axes.plot(line["x"], line[measure], color=colour, linestyle=(0, (5, 2)), linewidth=1.5, label=label)
         label = f"{over} = {value}" if several else "learned"
         axes.errorbar(
@@ -125,9 +127,10 @@ def by_x(table: pd.DataFrame, summary: pd.DataFrame, curve: pd.DataFrame, measur
         axes.axhline(0.0, label="Nash", **_NASH)
         axes.axhline(1.0, label="joint profit", **_JOINT)
     if measure == "price_mean" and not several:
-        for name, look in (("nash_price", _NASH), ("joint_price", _JOINT)):
-            if curve[name].notna().any():
-                axes.plot(curve["x"], curve[name], label=f"{name.split('_')[0]} price", **look)
+        for name, label, look in (("nash_price", "Nash", _NASH), ("joint_price", "joint profit", _JOINT)):
+            # Where nobody cooperates, theory's own curve is the Nash price.
+            if curve[name].notna().any() and not np.allclose(curve[name], curve["price_mean"]):
+                axes.plot(curve["x"], curve[name], label=label, **look)
     ticks = np.unique(rows["x"])
     if ticks.size <= 12:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -210,7 +210,7 @@ MEASURES: dict[str, Measure] = {
     "stockout_share": _table_measure("stockout_share", percent=True, stocked=True),
     "stock": _table_measure("stock", stocked=True),
     "bullwhip": Measure(
-        "bullwhip ratio", "variance of orders / of demand",
+        "bullwhip ratio", "ratio of variances",
         "variance of a seller's orders over variance of its demand, within episodes; mean over sellers",
         _bullwhip, _needs_orders,
     ),

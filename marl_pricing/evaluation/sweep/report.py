@@ -92,19 +92,21 @@ def _play(runs: Sequence[SweptRun], axes: Axes, episodes: int, seed: int, progre
 def _drawings(runs: Sequence[SweptRun], found: _Found, axes: Axes) -> list[tuple[str, str, str, Callable[[], Figure]]]:
     """(name, title, caption, function that draws) of every figure that there is."""
     label = next(iter(found.exact.values())).benchmarks.label
-    line = f"Lines: exact one-shot equilibria at the markets' omega ({label})." if len(found.curve) else ""
+    known = all(not own.benchmarks.ignores for own in found.exact.values())
+    kind = "exact equilibrium" if known else "one-shot equilibrium"
+    line = f"Lines: the {kind} at the markets' omega ({label})." if len(found.curve) else ""
     captions = {name: line for name in MEASURES if name in found.curve}
     drawn: list[tuple[str, str, str, Callable[[], Figure]]] = []
     if figures.bar_measures(found.summary):
         caption = figures.CAPTIONS["profit_surplus"].format(exact=line)
-        draw = lambda: figures.profit_surplus(found.summary, found.curve, axes.x, axes.over)  # noqa: E731
+        draw = lambda: figures.profit_surplus(found.summary, found.curve, axes.x, axes.over, kind)  # noqa: E731
         drawn.append(("profit_surplus", f"Profit and surplus by {axes.x}", caption, draw))
     for name in _DRAWN:
         if not found.summary[found.summary["measure"] == name]["iqm"].notna().any():
             continue
 
         def own(measure: str = name) -> Figure:
-            return figures.by_x(found.table, found.summary, found.curve, measure, axes.x, axes.over)
+            return figures.by_x(found.table, found.summary, found.curve, measure, axes.x, axes.over, kind)
 
         title = f"{texts.upper(MEASURES[name].label)} by {axes.x}"
         drawn.append((name, title, figures.explanation(name, captions, axes.x), own))
