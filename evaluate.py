@@ -92,10 +92,11 @@ def _evaluate(config: DictConfig) -> None:
     for rule in settings.rules:
         if rule not in RULES:
             raise refuse("rules", rule, ", ".join(RULES))
+    loaded = _load(settings.run, settings.checkpoint)
     out = Path(settings.out) if settings.out else Path(settings.run[0]) / "evaluation"
     try:
         report = evaluate(
-            _load(settings.run, settings.checkpoint),
+            loaded,
             out,
             episodes=settings.episodes,
             seed=settings.seed,

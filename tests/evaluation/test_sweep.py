@@ -14,7 +14,7 @@ import pytest
 from marl_pricing import market
 from marl_pricing.config.market import market_from
 from marl_pricing.equilibrium import static
-from marl_pricing.evaluation.sweep import Axes, SweptRun, evaluate_sweep, exact, measures, sessions, summary
+from marl_pricing.evaluation.sweep import Axes, SweptRun, evaluate_sweep, exact, measures, sessions
 from marl_pricing.evaluation.sweep.play import play_run
 from tests.doors.compose import composed
 
@@ -65,6 +65,8 @@ def test_indices_are_zero_at_nash_and_one_at_joint_profit(theory) -> None:
     np.testing.assert_allclose(own["price_gap"], [0.0, joint - nash, 0.5 * (joint - nash)], atol=1e-6)
     both = static.profits_at(run.shape, run.params, np.array([nash, joint]))
     np.testing.assert_allclose(own["profit"][2], both.sum(), rtol=1e-5)
+    surplus = [exact.surplus_at(run.shape, run.params, np.array([price] * 2)) for price in theory]
+    np.testing.assert_allclose(own["consumer_surplus"][:2], surplus, rtol=1e-5)
     assert own["price_spread"].tolist() == pytest.approx([0.0, 0.0, joint - nash], abs=1e-6)
 
 
@@ -83,41 +85,6 @@ def test_one_epoch_off_the_equilibria_is_one_too_many() -> None:
     assert measures.plays_equilibria(np.array([[1.0, 1.0], [2.0, 2.0]]), levels, equilibria)
     assert not measures.plays_equilibria(np.array([[1.0, 1.0], [1.0, 2.0]]), levels, equilibria)
     assert not measures.plays_equilibria(np.array([[1.0, 1.0]]), levels, np.empty((0, 2), int))
-
-
-def test_bullwhip_is_variance_of_orders_over_variance_of_demand() -> None:
-    random = np.random.default_rng(3)
-    demand = random.poisson(5.0, (400, 50, 2)).astype(float)
-    # Ordering what was wanted passes variance on; a mean of two epochs halves it, twice the surprise fourfolds it.
-    smooth = 0.5 * (demand[:, 1:] + demand[:, :-1])
-    np.testing.assert_allclose(measures.bullwhip_ratio(demand, demand), 1.0)
-    np.testing.assert_allclose(measures.bullwhip_ratio(smooth, demand[:, 1:]), 0.5, atol=0.02)
-    np.testing.assert_allclose(measures.bullwhip_ratio(2 * demand, demand), 4.0)
-    assert np.isnan(measures.bullwhip_ratio(demand, np.ones_like(demand))).all()
-
-
-def test_a_base_stock_seller_passes_the_variance_of_demand_on() -> None:
-    stock = {"rule": "base_stock", "initial_stock": 60.0, "order_up_to": 60.0, "lead_time": 2, "single_order": False}
-    built = market_from(
-        {"num_sellers": 2, "episode_length": 40, "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
-         "prices": {"map": "levels", "levels": [1.5, 2.0]}, "inventory": stock, "reward": {"unit_cost": 1.0}},
-        {"sessions_per_epoch": 10},
-    )  # fmt: skip
-    run = run_of(2.0, built, (0, 0))
-    own = measured(run)
-    assert own["bullwhip"][0] == pytest.approx(1.0, abs=1e-6)  # it orders what was sold, at once
-    assert own["fill_rate"][0] == pytest.approx(1.0) and own["stockout_share"][0] == 0.0
-    why = {name: one.withheld(run, exact.solve([run])[run.name]) for name, one in measures.MEASURES.items()}
-    assert why["grid_equilibrium"] == "the game on the grid is of one epoch, and ignores stock"
-    assert "no sessions" in why["proxy_correlation"] and not why["bullwhip"]
-
-
-def test_interquartile_means_leave_out_the_ends() -> None:
-    values = np.array([-100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 900.0])
-    found, low, high = summary.interval(values, summary.interquartile_mean)
-    assert found == pytest.approx(3.5) and low < 3.5 < high
-    assert np.isnan(summary.interval(np.array([1.0]))[1])
-    assert summary.interval(np.full(5, 2.0)) == (2.0, 2.0, 2.0)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +142,7 @@ def test_the_page_says_what_the_tables_say(told) -> None:
     names = {file.stem for file in (out / "figures").glob("*.png")}
     assert names == {"profit_surplus", "profit_gain", "price_mean"}
     assert page.count("<img ") == 3 and "http://" not in page and "https://" not in page
-    assert page.count("withheld: ") == 4 and "withheld: fill rate, stockouts, stock (stock is unlimited)" in page
+    assert "withheld: fill rate, stockouts, stock, bullwhip ratio (stock is unlimited)" in page
 
 
 @pytest.mark.parametrize(
@@ -213,6 +180,20 @@ def test_scores_tell_agents_from_people_and_posteriors_mean_what_they_say(contam
         error = 4.0 * np.sqrt(0.25 / np.maximum(mass * 16_384, 1.0))
         assert (np.abs(said - share) < error + 0.02).all()
     assert sessions.session_scores(run_of(1.0, logit(1.0, [1.5, 1.9]), (0, 0))) is None
+
+
+def test_measures_are_withheld_where_a_market_has_none(contaminated: SweptRun) -> None:
+    for run, told in (
+        (contaminated, {"grid_equilibrium": "ignores stock and the moving level of demand"}),
+        (run_of(1.0, logit(1.0, [1.5, 1.9]), (0, 0)), {
+            "fill_rate": "stock is unlimited", "bullwhip": "stock is unlimited", "coi": "there are no agents",
+            "proxy_correlation": "without sessions", "proxy_inflation": "without sessions",
+            "stockout_share": "stock is unlimited", "stock": "stock is unlimited"}),
+    ):  # fmt: skip
+        theory = exact.solve([run])[run.name]
+        why = {name: own.withheld(run, theory) for name, own in measures.MEASURES.items()}
+        assert {name for name, text in why.items() if text} == set(told)
+        assert all(text in why[name] for name, text in told.items())
 
 
 def test_agents_inflate_the_proxy_and_drown_it(contaminated: SweptRun, tmp_path: Path) -> None:

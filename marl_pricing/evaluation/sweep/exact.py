@@ -10,7 +10,7 @@ import pandas as pd
 
 from marl_pricing.equilibrium import static
 from marl_pricing.equilibrium.static import Equilibrium, NoEquilibriumError
-from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
+from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks, surplus_at
 from marl_pricing.evaluation.markets import market_key
 from marl_pricing.evaluation.sweep.play import SweptRun
 from marl_pricing.market import MarketParams, MarketShape
@@ -22,6 +22,7 @@ COLUMNS = {
     "price_mean": "money; mean over offers of the one-shot equilibrium's prices at the market's omega",
     "profit": "money per epoch, of all sellers there",
     "profit_gain": "of that profit: 0 at Nash, 1 at joint profit; empty where withheld",
+    "consumer_surplus": "money per epoch there; empty where it is unknown",
     "nash_price": "money; mean over offers",
     "joint_price": "money; mean over offers",
 }
@@ -80,6 +81,7 @@ def _row(run: SweptRun, x: float, own: Equilibrium, benchmarks: Benchmarks) -> d
         "price_mean": float(own.prices.mean()),
         "profit": profit,
         "profit_gain": None if benchmarks.reason else benchmarks.profit_gain(profit),
+        "consumer_surplus": surplus_at(run.shape, run.params, own.prices),
         "nash_price": prices[0],
         "joint_price": prices[1],
     }

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation import metrics, tables
+from marl_pricing.evaluation import metrics
+from marl_pricing.evaluation.metrics import Episodes
 from marl_pricing.evaluation.play import Record
 from marl_pricing.evaluation.sweep.exact import Exact
 from marl_pricing.evaluation.sweep.play import SweptRun
@@ -31,13 +32,20 @@ class Seed:
     """What one seed's measures are made of.
 
     Attributes:
-        sums: of `metrics.episode_sums` over all episodes.
+        scores: of the whole market, by the names of `metrics.MEASURES`; NaN where there was nothing to measure.
     """
 
     run: SweptRun
     exact: Exact
-    record: Record
-    sums: dict[str, float]
+    episodes: Episodes
+    scores: dict[str, float]
+
+
+Reason = Callable[[SweptRun, Exact], str]
+
+
+def _never(run: SweptRun, exact: Exact) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -48,50 +56,37 @@ class Measure:
         label, unit, explanation: for people.
         of: the number; NaN where the play does not determine it.
         withheld: why a market has no such number; empty where it has.
+        percent: shown in per cent.
     """
 
     label: str
     unit: str
     explanation: str
     of: Callable[[Seed], float]
-    withheld: Callable[[SweptRun, Exact], str] = lambda run, exact: ""
+    withheld: Reason = _never
     percent: bool = False
 
 
-def _ratio(name: str) -> Callable[[Seed], float]:
+def _taken(name: str, needs: Reason = _never) -> Measure:
+    """A measure of `metrics`, of the whole market."""
     own = metrics.MEASURES[name]
 
-    def of(seed: Seed) -> float:
-        bottom = seed.sums[own.denominator]
-        return seed.sums[own.numerator] / bottom if bottom else float("nan")
+    def withheld(run: SweptRun, exact: Exact) -> str:
+        return own.withheld(run.shape, run.params) or needs(run, exact)
 
-    return of
-
-
-def _table_measure(name: str, *, percent: bool = False, stocked: bool = False) -> Measure:
-    own = metrics.MEASURES[name]
-    return Measure(own.label, own.unit, own.explanation, _ratio(name), _needs_stock if stocked else _never, percent)
-
-
-def _never(run: SweptRun, exact: Exact) -> str:
-    return ""
+    return Measure(own.label, own.unit, own.explanation, lambda seed: seed.scores[name], withheld, own.percent)
 
 
 def _needs_stock(run: SweptRun, exact: Exact) -> str:
     return "stock is unlimited" if run.shape.inventory.unlimited else ""
 
 
-def _needs_orders(run: SweptRun, exact: Exact) -> str:
-    nothing = run.shape.inventory.unlimited or run.shape.inventory.rule == "none"
-    return "nothing is reordered" if nothing else ""
+def _needs_agents(run: SweptRun, exact: Exact) -> str:
+    return "" if run.shape.demand.num_classes > 1 else "there are no agents"
 
 
 def _needs_sessions(run: SweptRun, exact: Exact) -> str:
-    return "" if run.shape.traffic.walks_sessions else "there are no sessions (traffic.model=analytic)"
-
-
-def _needs_agents(run: SweptRun, exact: Exact) -> str:
-    return "" if run.shape.demand.num_classes > 1 else "there are no agents"
+    return "" if run.shape.traffic.walks_sessions else "demand comes without sessions (traffic.model=analytic)"
 
 
 def _needs_gain(run: SweptRun, exact: Exact) -> str:
@@ -107,47 +102,35 @@ def _needs_grid(run: SweptRun, exact: Exact) -> str:
 
 
 def _profit_gain(seed: Seed) -> float:
-    return seed.exact.benchmarks.profit_gain(_ratio("profit")(seed))
+    return seed.exact.benchmarks.profit_gain(seed.scores["profit"])
 
 
 def _price_gap(seed: Seed) -> float:
     assert seed.exact.own is not None
-    return float(np.abs(posted(seed.record) - seed.exact.own.prices).mean())
+    return float(np.abs(posted(seed.episodes.record) - seed.exact.own.prices).mean())
 
 
 def _on_grid(seed: Seed) -> float:
     assert seed.exact.grid is not None
-    return float(plays_equilibria(posted(seed.record), np.asarray(seed.run.params.prices.levels), seed.exact.grid))
-
-
-def _cost_of_information(seed: Seed) -> float:
-    record, ran = seed.record, offers_in(seed.record)
-    sales = np.asarray(record.sales, np.float64)[ran].sum()
-    margin = (record.price_paid - seed.run.params.reward.unit_cost) * record.sales
-    return float(np.asarray(margin, np.float64)[ran].sum() / sales) if sales else float("nan")
-
-
-def _bullwhip(seed: Seed) -> float:
-    record, shape = seed.record, seed.run.shape
-    by_seller = (*record.ordered.shape[:2], shape.num_sellers, shape.num_products)
-    orders, demand = (np.asarray(x, np.float64).reshape(by_seller).sum(-1) for x in (record.ordered, record.demand))
-    return float(bullwhip_ratio(orders, demand).mean())
+    levels = np.asarray(seed.run.params.prices.levels)
+    return float(plays_equilibria(posted(seed.episodes.record), levels, seed.exact.grid))
 
 
 def _proxy_correlation(seed: Seed) -> float:
-    ran = offers_in(seed.record)
-    return correlation(seed.record.events[ran], seed.record.orders[..., 0, :][ran])
+    proxy, people = proxy_and_people(seed.episodes)
+    return correlation(proxy, people)
 
 
 def _proxy_inflation(seed: Seed) -> float:
-    ran = offers_in(seed.record)
-    people = float(seed.record.orders[..., 0, :][ran].sum(dtype=np.float64))
-    return float(seed.record.events[ran].sum(dtype=np.float64)) / people if people else float("nan")
+    proxy, people = proxy_and_people(seed.episodes)
+    return float(proxy.sum() / people.sum()) if people.sum() else float("nan")
 
 
-def offers_in(record: Record) -> Array:
-    """Offers [E, T, N] of sellers that were in the market."""
-    return np.repeat(record.live, record.price.shape[-1] // record.live.shape[-1], axis=-1)
+def proxy_and_people(own: Episodes) -> tuple[Array, Array]:
+    """Demand proxy, and units that people ordered, of all offers and epochs that ran: each [M], float64."""
+    ran = own.offered > 0
+    proxy, people = own.record.events[ran], own.record.orders[..., 0, :][ran]
+    return np.asarray(proxy, np.float64), np.asarray(people, np.float64)
 
 
 def posted(record: Record) -> Array:
@@ -163,19 +146,7 @@ def plays_equilibria(prices: Array, levels: Array, equilibria: Array) -> bool:
     """
     index = np.abs(np.asarray(levels, np.float64)[None] - prices[..., None]).argmin(-1)
     played = np.unique(index, axis=0)
-    return bool(len(equilibria)) and bool((played[:, None] == equilibria[None]).all(-1).any(-1).all())
-
-
-def bullwhip_ratio(orders: Array, demand: Array) -> Array:
-    """Variance of orders over variance of demand, by seller [S] (Chen, Drezner, Ryan and Simchi-Levi 2000, eq. 1).
-
-    Variances are those within an episode, averaged over episodes; NaN where demand never varies.
-
-    Args:
-        orders, demand: [E, T, S] units an epoch.
-    """
-    ordered, wanted = (x.var(axis=1).mean(axis=0) for x in (orders, demand))
-    return np.divide(ordered, wanted, out=np.full_like(wanted, np.nan), where=wanted > 0)
+    return bool((played[:, None] == equilibria[None]).all(-1).any(-1).all())
 
 
 def correlation(one: Any, other: Any) -> float:
@@ -185,39 +156,32 @@ def correlation(one: Any, other: Any) -> float:
 
 
 MEASURES: dict[str, Measure] = {
-    "profit": _table_measure("profit"),
+    "profit": _taken("profit"),
     "profit_gain": Measure(
         "profit gain Δ", "0 Nash, 1 joint", "(profit − Nash) / (joint − Nash), one-shot benchmarks",
         _profit_gain, _needs_gain,
     ),
-    "price_mean": _table_measure("price_mean"),
+    "consumer_surplus": _taken("consumer_surplus"),
+    "price_mean": _taken("price_mean"),
     "price_gap": Measure(
         "distance from equilibrium", "money per unit",
         "mean distance of a posted price from the one-shot equilibrium at the market's omega", _price_gap, _needs_own,
     ),
     "grid_equilibrium": Measure(
-        "plays a grid equilibrium", "share of seeds",
+        "plays a grid equilibrium", "seeds",
         "every joint price posted is an equilibrium, at the market's omega, of the game on the price grid",
         _on_grid, _needs_grid, percent=True,
     ),
-    "price_spread": _table_measure("price_spread"),
-    "coi": Measure(
-        "cost of information", "money per unit",
-        "price paid less unit cost, by units sold (spec/phantom_methodology, def. 1)", _cost_of_information,
-        _needs_agents,
-    ),
-    "fill_rate": _table_measure("fill_rate", percent=True, stocked=True),
-    "stockout_share": _table_measure("stockout_share", percent=True, stocked=True),
-    "stock": _table_measure("stock", stocked=True),
-    "bullwhip": Measure(
-        "bullwhip ratio", "ratio of variances",
-        "variance of a seller's orders over variance of its demand, within episodes; mean over sellers",
-        _bullwhip, _needs_orders,
-    ),
+    "price_spread": _taken("price_spread"),
+    "fill_rate": _taken("fill_rate", _needs_stock),
+    "stockout_share": _taken("stockout_share", _needs_stock),
+    "stock": _taken("stock"),
+    "bullwhip": _taken("bullwhip"),
+    "coi": _taken("coi", _needs_agents),
     "proxy_correlation": Measure(
         "proxy and demand", "correlation",
-        "of an offer's demand proxy with the units that people ordered in the same epoch", _proxy_correlation,
-        _needs_sessions,
+        "correlation of an offer's demand proxy with the units that people ordered in the same epoch",
+        _proxy_correlation, _needs_sessions,
     ),
     "proxy_inflation": Measure(
         "proxy per unit", "weighted events", "demand proxy over units that people ordered", _proxy_inflation,
@@ -231,15 +195,10 @@ def measure_run(run: SweptRun, exact: Exact, records: Sequence[Record]) -> pd.Da
     wanted = {name: own for name, own in MEASURES.items() if not own.withheld(run, exact)}
     rows = []
     for number, record in enumerate(records):
-        seed = Seed(run, exact, record, _sums(run, record, number))
+        episodes = Episodes(run.shape, run.params, record)
+        parts = metrics.measure(episodes)
+        whole = {name: metrics.Parts(own.top[:, 0].sum(), own.bottom[:, 0].sum()).value for name, own in parts.items()}
+        seed = Seed(run, exact, episodes, {name: float(value) for name, value in whole.items()})
         for name, own in wanted.items():
             rows.append((run.name, "" if run.over is None else str(run.over), run.x, number, name, own.of(seed)))
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _sums(run: SweptRun, record: Record, number: int) -> dict[str, float]:
-    """The one place where the measures of `metrics` are fed."""
-    offers = tables.offers_table(record, run.name, "learned (greedy)", number)
-    sellers = tables.sellers_table(record, run.name, "learned (greedy)", number)
-    sums = metrics.episode_sums(offers, sellers)
-    return {str(name): float(total) for name, total in sums.drop(columns=metrics.EPISODE).sum().items()}

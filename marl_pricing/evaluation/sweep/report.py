@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from marl_pricing.evaluation import tables
+from marl_pricing.evaluation.playing import progress_bar
 from marl_pricing.evaluation.sweep import exact as theory
 from marl_pricing.evaluation.sweep import figures, measures, summary, texts
 from marl_pricing.evaluation.sweep.exact import Exact
@@ -21,6 +20,7 @@ from marl_pricing.evaluation.sweep.measures import MEASURES
 from marl_pricing.evaluation.sweep.play import SweptRun, play_run
 from marl_pricing.evaluation.sweep.sessions import Scores, proxy_points, session_scores
 from marl_pricing.presentation import page, style
+from marl_pricing.presentation.files import write_atomically
 
 # Measures with a figure of their own, in order; all have their column in the table.
 _DRAWN = (
@@ -66,18 +66,15 @@ def _evenly(values: Sequence[float], count: int) -> list[float]:
 
 def _play(runs: Sequence[SweptRun], axes: Axes, episodes: int, seed: int, progress: bool) -> _Found:
     exact = theory.solve(runs)
-    bar_columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
     found, points = [], []
     shown = _evenly([run.x for run in runs], _SHOWN)
-    with Progress(*bar_columns, disable=not progress, transient=True) as bar:
-        task = bar.add_task("playing", total=len(runs))
+    with progress_bar(len(runs), progress) as tell:
         for run in runs:
             records = play_run(run, episodes, seed)
             found.append(measures.measure_run(run, exact[run.name], records))
             if run.shape.traffic.walks_sessions and run.over == runs[0].over and run.x in shown:
                 points.append(proxy_points(run, records))
-            bar.update(task, advance=1, description=run.name)
+            tell(run.name)
     table = pd.concat(found, ignore_index=True)
     return _Found(
         table,
@@ -130,8 +127,8 @@ def _pictures(out: Path, drawings: Sequence[tuple[str, str, str, Callable[[], Fi
     for name, title, caption, draw in drawings:
         figure = draw()
         image = style.png(figure)
-        tables.write_atomically(out / "figures" / f"{name}.png", image)
-        tables.write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
+        write_atomically(out / "figures" / f"{name}.png", image)
+        write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
         with style.width(style.NARROW):
             narrow = style.png(draw())
         found.append(page.picture(title, caption, image, narrow))
@@ -230,13 +227,13 @@ def evaluate_sweep(
     out.mkdir(parents=True, exist_ok=True)
     documented = {"sweep": measures.COLUMNS, "summary": summary.COLUMNS, "exact": theory.COLUMNS}
     written = [
-        tables.write_atomically(out / "sweep.parquet", found.table.to_parquet(index=False)),
-        tables.write_atomically(out / "sweep.csv", found.table.to_csv(index=False)),
-        tables.write_atomically(out / "summary.csv", found.summary.to_csv(index=False)),
-        tables.write_atomically(out / "exact.csv", found.curve.to_csv(index=False)),
-        tables.write_atomically(out / "columns.json", json.dumps(documented, indent=2) + "\n"),
+        write_atomically(out / "sweep.parquet", found.table.to_parquet(index=False)),
+        write_atomically(out / "sweep.csv", found.table.to_csv(index=False)),
+        write_atomically(out / "summary.csv", found.summary.to_csv(index=False)),
+        write_atomically(out / "exact.csv", found.curve.to_csv(index=False)),
+        write_atomically(out / "columns.json", json.dumps(documented, indent=2) + "\n"),
     ]
     pictures = _pictures(out, _drawings(runs, found, axes))
     files = [path.name for path in written]
     body = _body(runs, found, axes, pictures, files, episodes, config_text, command)
-    return tables.write_atomically(out / "sweep.html", page.render(f"Sweep of {axes.x}: {axes.title}", body))
+    return write_atomically(out / "sweep.html", page.render(f"Sweep of {axes.x}: {axes.title}", body))

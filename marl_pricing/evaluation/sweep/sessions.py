@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from marl_pricing.evaluation.metrics import Episodes
 from marl_pricing.evaluation.play import Record
-from marl_pricing.evaluation.sweep.measures import offers_in
+from marl_pricing.evaluation.sweep.measures import proxy_and_people
 from marl_pricing.evaluation.sweep.play import SweptRun
 from marl_pricing.traffic import bank, detection
 
@@ -76,7 +77,7 @@ def session_scores(run: SweptRun) -> Scores | None:
 
 def proxy_points(run: SweptRun, records: Sequence[Record]) -> pd.DataFrame:
     """A sample of offers and epochs: units that people ordered (`people`) and the demand proxy (`proxy`)."""
-    people = np.concatenate([record.orders[..., 0, :][offers_in(record)] for record in records])
-    proxy = np.concatenate([record.events[offers_in(record)] for record in records])
+    both = [proxy_and_people(Episodes(run.shape, run.params, record)) for record in records]
+    proxy, people = (np.concatenate(parts) for parts in zip(*both, strict=True))
     pick = np.random.default_rng(0).permutation(people.size)[:_POINTS]
     return pd.DataFrame({"run": run.name, "x": run.x, "people": people[pick], "proxy": proxy[pick]})

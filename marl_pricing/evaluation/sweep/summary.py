@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from marl_pricing.evaluation.statistics import bootstrap, interquartile_mean, mean
 from marl_pricing.evaluation.sweep.exact import Exact
 from marl_pricing.evaluation.sweep.measures import MEASURES
 from marl_pricing.evaluation.sweep.play import SweptRun
 
-_RESAMPLES = 4000
 COLUMNS = {
     "run": "text",
     "over": "text; value of the second dimension, empty without",
@@ -30,22 +29,10 @@ COLUMNS = {
 }
 
 
-def interquartile_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of the middle half (Agarwal et al. 2021)."""
-    return stats.trim_mean(values, 0.25, axis=axis)
-
-
-def interval(values: np.ndarray, statistic=np.mean) -> tuple[float, float, float]:
+def interval(values: np.ndarray, statistic: Callable[..., np.ndarray] = mean) -> tuple[float, float, float]:
     """(statistic, low, high) over seeds [R]: percentile bootstrap of 95 %; no ends for one seed."""
-    own = float(statistic(values, axis=-1))
-    if values.size < 2 or not np.isfinite(own):
-        return own, float("nan"), float("nan")
-    if np.ptp(values) == 0:
-        return own, own, own
-    found = stats.bootstrap(
-        (values,), statistic, vectorized=True, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return own, float(found.low), float(found.high)
+    low, high = bootstrap((values[None],), statistic)
+    return float(statistic(values)), float(low[0]), float(high[0])
 
 
 def summarise(table: pd.DataFrame, runs: Sequence[SweptRun], exact: Mapping[str, Exact]) -> pd.DataFrame:
