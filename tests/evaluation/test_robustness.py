@@ -167,7 +167,7 @@ def test_the_page_holds_tables_and_figures(tried, tmp_path: Path) -> None:
     page = path.read_text()
     names = {file.stem for file in (tmp_path / "out" / "figures").glob("*.png")}
     assert names == {"gains", "share_curves", "matrix", "fill_rate", "coi", "price"} == set(figures.CAPTIONS) | names
-    assert page.count("<img ") == 6 and "http://" not in page and "https://" not in page
+    assert page.count("<figure>") == 6 and "http://" not in page and "https://" not in page
     assert len(page) < 3_000_000 and "cheap" in page and "Every world" in page
     frame = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert set(frame["measure"]) <= set(summary.MEASURES)

@@ -53,7 +53,7 @@ def _own(shape: MarketShape, params: MarketParams, omega: float | None = None) -
 
 def _grid(shape: MarketShape, params: MarketParams, benchmarks: Benchmarks) -> tuple[np.ndarray | None, str]:
     if benchmarks.ignores:
-        return None, f"the game on the grid is of one epoch, and ignores {', '.join(benchmarks.ignores)}"
+        return None, f"the game on the grid is a {benchmarks.label}"
     try:
         return static.grid_equilibria(shape, params), ""
     except ValueError as error:  # no grid, or too large
