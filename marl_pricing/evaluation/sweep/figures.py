@@ -87,12 +87,14 @@ def profit_surplus(summary: pd.DataFrame, curve: pd.DataFrame, x: str, over: str
             axes.errorbar(at, rows["iqm"], _whiskers(rows), fmt="none", ecolor="#222222", elinewidth=1, capsize=2)
             line = curve[curve["over"] == value].sort_values("x")
             if name in line and line[name].notna().any():
-                axes.plot(line["x"], line[name], color=colour, linewidth=2.0, label=f"{MEASURES[name].label}, {theory}")
+                axes.plot(line["x"], line[name], color=colour, linewidth=2.0)
         axes.set_xlabel(x)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.grid(False, axis="x")
         _title(axes, over, value)
     panels[0].set_ylabel("money per epoch")
+    if len(curve):
+        panels[0].plot([], [], color=style.LEARNED, linewidth=2.0, label=theory)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2 if style.is_narrow() else 4)
     return figure
