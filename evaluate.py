@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.study import is_study
 from marl_pricing.config.trials import Trials
 from marl_pricing.doors import run_hydra, say_errors
 
@@ -31,33 +32,41 @@ class EvaluationSettings(Settings):
     trials: Trials
 
 
-def _load(folder: Path, which: str, names: list[str], best_response: int):
-    """A run as the evaluation takes it: market, learned policies of every seed, provenance."""
+def _load(folders: list[str], which: str, best_response: int) -> list:
+    """Runs as the evaluation takes them: market, learned policies of every seed, provenance."""
     import pandas as pd
 
     from marl_pricing.evaluation.runs import RunToEvaluate
     from marl_pricing.learning.runs import METRICS
-    from marl_pricing.studies.single import load_run
+    from marl_pricing.studies.single import load_runs
 
-    run = load_run(folder, which)
-    name = run.settings.name
-    if name in names:
-        name = f"{name} ({folder.name})"
-    if name in names:
-        raise refuse("run", str(folder), "every run folder once")
-    return RunToEvaluate(
-        name=name,
-        shape=run.experiment.market.shape,
-        params=run.experiment.market.params,
-        policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
-        discount=run.settings.learner.gamma,
-        responder=run.settings.learner.model_copy(update={"num_updates": best_response}) if best_response else None,
-        training=pd.read_csv(folder / METRICS),
-        config_text=run.config_text,
-        versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
-        command=run.provenance["command"],
-        sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
-    )
+    return [
+        RunToEvaluate(
+            name=run.name,
+            shape=run.experiment.market.shape,
+            params=run.experiment.market.params,
+            policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
+            discount=run.settings.learner.gamma,
+            responder=run.settings.learner.model_copy(update={"num_updates": best_response}) if best_response else None,
+            training=pd.read_csv(run.folder / METRICS),
+            config_text=run.config_text,
+            versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
+            command=run.provenance["command"],
+            sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
+        )
+        for run in load_runs([Path(folder) for folder in folders], which)
+    ]
+
+
+def _evaluate_study(folder: Path) -> Path:
+    """Evaluate a trained study again, as its own settings say."""
+    from marl_pricing.config.study import open_study
+    from marl_pricing.studies.study import evaluate_study
+
+    given = [own for own in hydra.core.hydra_config.HydraConfig.get().overrides.task if not own.startswith("run=")]
+    if given:
+        raise ConfigError(f"run={str(folder)!r}: accepted is nothing beside a study, not {given[0]!r}")
+    return evaluate_study(open_study(folder), folder)
 
 
 def _evaluate(config: DictConfig) -> None:
@@ -70,6 +79,12 @@ def _evaluate(config: DictConfig) -> None:
     if twice is not None:
         raise refuse("run", twice, "every run folder once")
 
+    study = next((run for run in settings.run if is_study(Path(run))), None)
+    if study is not None:
+        if len(settings.run) > 1:
+            raise refuse("run", study, "one study, or run folders")
+        print(f"report: {_evaluate_study(Path(study))}")
+        return
     if settings.evaluation == "robustness":
         print(f"report: {_try(settings)}")
         return
@@ -80,9 +95,7 @@ def _evaluate(config: DictConfig) -> None:
     for rule in settings.rules:
         if rule not in RULES:
             raise refuse("rules", rule, ", ".join(RULES))
-    loaded: list = []
-    for folder in settings.run:
-        loaded.append(_load(Path(folder), settings.checkpoint, [run.name for run in loaded], settings.best_response))
+    loaded = _load(settings.run, settings.checkpoint, settings.best_response)
     out = Path(settings.out) if settings.out else Path(settings.run[0]) / "evaluation"
     try:
         report = evaluate(

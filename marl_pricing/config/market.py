@@ -169,12 +169,15 @@ def _build_inventory(
         return spread.offers(f"inventory.{name}", default if value is None else value)
 
     lead_time = offers("lead_time", 1)
+    longest = own.get("max_lead_time") or int(lead_time.max())
+    if lead_time.max() > longest:
+        raise refuse("market.inventory.lead_time", own["lead_time"], f"at most max_lead_time={longest}")
     levels = own.get("order_levels") or [0.0]
     shape = market.InventoryShape(
         rule="none" if rule == "unlimited" else rule,
         unlimited=rule == "unlimited",
         single_order=own.get("single_order", True),
-        max_lead_time=int(lead_time.max()) + delay,
+        max_lead_time=longest + delay,
         num_order_levels=len(levels),
     )
     params = market.InventoryParams(

@@ -173,11 +173,16 @@ LeadTime = Annotated[int, Field(ge=1, le=1000)]
 
 
 class _Stocked(Settings):
-    """Replenished stock; `in_periods`: quantities are epochs of expected demand at the first prices, rounded up."""
+    """Replenished stock; `in_periods`: quantities are epochs of expected demand at the first prices, rounded up.
+
+    `max_lead_time`: epochs that orders on the way are kept track of, so that markets of shorter lead times share a
+    program; null: as many as the lead time.
+    """
 
     in_periods: bool = False
     initial_stock: EachNonNegative
     lead_time: LeadTime | list[LeadTime] = 1
+    max_lead_time: LeadTime | None = None
     single_order: bool = True
     order_cap: EachPositive | None = None
 

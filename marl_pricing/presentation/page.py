@@ -64,7 +64,7 @@ dt { font-family: ui-monospace, monospace; } dd { margin: 0; color: var(--soft);
   main { padding: 16px 12px 48px; }
   h1 { font-size: 1.35rem; }
   figure .picture { padding: 4px; }
-  tbody th { max-width: 130px; white-space: normal; overflow-wrap: anywhere; }
+  tbody th { min-width: 54px; max-width: 130px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
 }
 """

@@ -12,22 +12,14 @@ import numpy as np
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from marl_pricing.evaluation import robustness_figures as figures
 from marl_pricing.evaluation import tables
-from marl_pricing.evaluation.robustness import (
-    COLUMNS,
-    MEASURES,
-    SUMMARY_COLUMNS,
-    TRAINED,
-    Tried,
-    by_world,
-    summarise,
-    try_run,
-)
+from marl_pricing.evaluation.robustness import figures
+from marl_pricing.evaluation.robustness.play import COLUMNS, Tried, try_run
+from marl_pricing.evaluation.robustness.summary import MEASURES, SUMMARY_COLUMNS, TRAINED, by_world, summarise
 from marl_pricing.presentation import page, style
 
 
-def robustness(
+def evaluate_robustness(
     runs: Sequence[Tried], out: Path, *, episodes: int, seed: int, command: str = "", progress: bool = True
 ) -> Path:
     """Try runs in their worlds, and write robustness.csv, worlds.csv, summary.csv, figures and robustness.html.

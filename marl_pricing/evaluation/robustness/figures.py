@@ -1,4 +1,4 @@
-"""Figures of a robustness evaluation. Functions take the frames of `robustness` and return a figure."""
+"""Figures of a robustness evaluation. Functions take the frames of `play` and `summary` and return a figure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from marl_pricing.evaluation.robustness import TRAINED, by_world
+from marl_pricing.evaluation.robustness.summary import TRAINED, by_world
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 

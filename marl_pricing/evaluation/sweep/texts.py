@@ -1,0 +1,109 @@
+"""What a sweep shows, in sentences made from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.sweep.measures import MEASURES
+from marl_pricing.evaluation.sweep.summary import change
+
+# Measures whose way along the axis is told, in this order.
+_TOLD = ("profit_gain", "price_mean", "consumer_surplus", "fill_rate", "bullwhip", "coi", "proxy_correlation")
+
+
+def number(measure: str, value: float) -> str:
+    """A value with as many digits as help."""
+    if MEASURES[measure].percent:
+        return f"{100 * value:.1f}\u00a0%"
+    if abs(value) >= 100:
+        return f"{value:,.1f}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def interval(measure: str, row: Mapping, kind: str = "iqm") -> str:
+    """An interquartile mean (or mean) with its interval."""
+    text = number(measure, row[kind])
+    if not np.isfinite(row[f"{kind}_low"]):
+        return text
+    low, high = number(measure, row[f"{kind}_low"]), number(measure, row[f"{kind}_high"])
+    return text if low == high == text else f"{text} ({low} to {high})"
+
+
+def _where(over: str, value: str) -> str:
+    return f"With {over} = {value}, " if value else ""
+
+
+def upper(text: str) -> str:
+    """The same, to begin a sentence with."""
+    return text[0].upper() + text[1:]
+
+
+def _on_grid(summary: pd.DataFrame, x: str, over: str) -> Iterator[str]:
+    rows = summary[(summary["measure"] == "grid_equilibrium") & summary["mean"].notna()]
+    for value, own in rows.groupby("over", sort=False):
+        counts = {row["x"]: (round(row["mean"] * row["seeds"]), row["seeds"]) for row in own.to_dict("records")}
+        short = {at: found for at, found in counts.items() if found[0] < found[1]}
+        what = "the greedy joint price is an equilibrium of the game on the grid"
+        seeds = next(iter(counts.values()))[1]
+        if not short:
+            text = f"{what} at every one of {len(counts)} values of {x}, {seeds} of {seeds} seeds"
+        else:
+            listed = ", ".join(f"{found} of {of} at {at:g}" for at, (found, of) in short.items())
+            text = f"{what} in all {seeds} seeds at {len(counts) - len(short)} of {len(counts)} values of {x}; {listed}"
+        yield upper(f"{_where(over, str(value))}{text}.")
+
+
+def _ways(table: pd.DataFrame, summary: pd.DataFrame, x: str, over: str) -> Iterator[str]:
+    """How measures go from the lowest x to the highest at which they are known."""
+    for value in dict.fromkeys(summary["over"]):
+        told = []
+        for measure in _TOLD:
+            rows = summary[(summary["measure"] == measure) & (summary["over"] == value) & summary["iqm"].notna()]
+            rows = rows.sort_values("x")
+            if len(rows) < 2:
+                continue
+            first, last = rows.iloc[0], rows.iloc[-1]
+            difference = change(table, measure, first["run"], last["run"])
+            if difference is None:
+                continue
+            _, low, high = difference
+            way = "falls" if high < 0 else "rises" if low > 0 else "is not told apart"
+            label = MEASURES[measure].label
+            told.append(
+                f"{label} {way} from {interval(measure, first)} at {first['x']:g} to {interval(measure, last)} at "
+                f"{last['x']:g}" if way != "is not told apart"
+                else f"{label} {way} between {first['x']:g} and {last['x']:g} "
+                f"({number(measure, first['iqm'])} and {number(measure, last['iqm'])})"
+            )  # fmt: skip
+        if told:
+            yield upper(f"{_where(over, value)}along {x}: {'; '.join(told)}.")
+
+
+def _far(summary: pd.DataFrame, over: str, x: str) -> Iterator[str]:
+    rows = summary[(summary["measure"] == "price_gap") & summary["iqm"].notna()]
+    if rows.empty:
+        return
+    worst = rows.sort_values("iqm").iloc[-1]
+    place = f"{x} = {worst['x']:g}" + (f", {over} = {worst['over']}" if worst["over"] else "")
+    yield (
+        f"Posted prices are nowhere further than {number('price_gap', worst['iqm'])} money, on average, from the "
+        f"one-shot equilibrium at the market's omega (at {place})."
+    )
+
+
+def sentences(table: pd.DataFrame, summary: pd.DataFrame, x: str, over: str) -> list[str]:
+    """What came of it."""
+    return [*_on_grid(summary, x, over), *_ways(table, summary, x, over), *_far(summary, over, x)]
+
+
+def withheld(summary: pd.DataFrame) -> list[str]:
+    """Which measures are withheld, where, and why: a line a reason."""
+    rows, every = summary[summary["note"] != ""], summary["run"].nunique()
+    lines: dict[tuple[str, str], list[str]] = {}
+    for (measure, note), own in rows.groupby(["measure", "note"], sort=False):
+        where = "" if own["run"].nunique() == every else f" in {', '.join(own['run'])}"
+        lines.setdefault((where, str(note)), []).append(MEASURES[str(measure)].label)
+    return [f"withheld{where}: {', '.join(names)} ({note})" for (where, note), names in lines.items()]
