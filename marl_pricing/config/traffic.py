@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import yaml
 from pydantic import Field, model_validator
 
 from marl_pricing import traffic
-from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse
 from marl_pricing.traffic import bank, detection, kernels, sessions
 from marl_pricing.traffic.events import ACTIONS, PURCHASE
 from marl_pricing.traffic.kernels import Kernel
@@ -167,12 +166,10 @@ def read_kernels(path: str) -> tuple[Kernel, Kernel]:
         ConfigError: naming the file, the row and what is accepted.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"traffic.kernels={path!r}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise ConfigError(f"traffic.kernels={path!r}, line {where.line + 1 if where else '?'}: is not YAML") from None
+    data = parse_yaml(text, f"traffic.kernels={path!r}")
     if not isinstance(data, dict) or set(data) != {"human", "agent"}:
         raise ConfigError(f"traffic.kernels={path!r}: accepted are two groups, human and agent")
     found = []
