@@ -163,8 +163,16 @@ def _period(numbers: Numbers, own: Sessions, uniform: Array, now: Array) -> Sess
 
 
 # On a CPU, XLA would split the gather and the scatter of a few kilobytes between threads, and wait for them twice a
-# period: half the speed for twice the cores.
-@partial(jax.jit, donate_argnums=1, compiler_options={"xla_disable_hlo_passes": "cpu-parallel-task-assigner"})
+# period: half the speed for twice the cores. This one program runs for minutes: it is worth all of the compiler's care,
+# whatever XLA_FLAGS say.
+_COMPILER = {
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+    "xla_backend_optimization_level": 3,
+    "xla_cpu_use_fusion_emitters": True,
+}
+
+
+@partial(jax.jit, donate_argnums=1, compiler_options=_COMPILER)
 def learn_block(numbers: Numbers, own: Sessions, keys: Array, first: Array, last: Array) -> Sessions:
     """Chunks `first` to `last` (not included) of 128 periods, or fewer where all sessions end before.
 

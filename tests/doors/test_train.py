@@ -138,7 +138,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ("+market.foo=1", "market.foo=1: there is no such setting"),
         (
             "experiment=nope",
-            "experiment=nope: accepted is competitive, cooperative, formal, grocery, logit_duopoly, mixed",
+            "experiment=nope: accepted is competitive, contamination, cooperative, formal",
         ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("resume={root}/docs", "docs: is no run folder"),
