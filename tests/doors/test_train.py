@@ -127,7 +127,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
         ("+market.foo=1", "market.foo=1: there is no such setting"),
         (
             "experiment=nope",
-            "experiment=nope: accepted is competitive, cooperative, formal, grocery, logit_duopoly, mixed",
+            "experiment=nope: accepted is competitive, contamination, cooperative, formal, grocery, lead_time",
         ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("learner.devices=3", "learner.num_envs=64: accepted is a multiple of learner.devices"),
