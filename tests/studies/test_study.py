@@ -98,7 +98,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
         ("study.evaluation=sweep", "study.sweep=None: accepted is a field and its values with study.evaluation=sweep"),
         (
-            "study.sweep={field:market.reward.omega,values:[0]}",
+            "+study.sweep={field:market.reward.omega,values:[0]}",
             "study.sweep='market.reward.omega': accepted is nothing",
         ),
     ],
