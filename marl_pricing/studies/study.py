@@ -14,7 +14,7 @@ from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
 from marl_pricing.studies.single import LoadedRun, load_runs
-from marl_pricing.studies.together import train_together
+from marl_pricing.studies.together import standing, train_together
 
 
 def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
@@ -71,7 +71,11 @@ def evaluate_study(plan: Plan, folder: Path) -> Path:
         RunError: for a run that is not trained.
     """
     study, out = plan.study, folder / "evaluation"
-    loaded = load_runs([folder / run.name for run in plan.runs], study.checkpoint)
+    folders = [folder / run.name for run in plan.runs]
+    for place, own in zip(folders, plan.settings, strict=True):
+        if standing(place) < own.learner.num_updates:
+            raise runs.RunError(f"{place}: is not trained to its end; go on with: python train.py resume={folder}")
+    loaded = load_runs(folders, study.checkpoint)
     command = str(runs.read_provenance(folder).get("command", ""))
     if study.sweep is None:
         against = {run.name: run.against for run in plan.runs}

@@ -36,7 +36,7 @@ class _Waiting:
         return self.experiment.learner, self.experiment.settings.run, structure, shapes, self.update
 
 
-def _standing(folder: Path) -> int:
+def standing(folder: Path) -> int:
     """The update that a run folder stands at; 0 where there is none."""
     if not runs.is_run(folder):
         return 0
@@ -62,7 +62,7 @@ def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], p
     groups: dict[Hashable, list[_Waiting]] = {}
     done = trained = 0
     for own, folder in zip(experiments, folders, strict=True):
-        update = _standing(folder)
+        update = standing(folder)
         if update == own.settings.learner.num_updates:
             done, trained = done + update, trained + 1
             continue

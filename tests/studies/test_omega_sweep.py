@@ -14,7 +14,7 @@ from tests.doors.compose import settings
 
 @pytest.mark.slow
 def test_three_sellers_learn_an_equilibrium_of_the_grid_game_at_every_omega_in_every_seed(tmp_path: Path) -> None:
-    """The experiment at three of its seven ω and one number of sellers; the others are in docs/studies.md."""
+    """The experiment at three of its seven ω and the larger of its two numbers of sellers."""
     cut = ("study.sweep.values=[0.0,0.5,1.0]", "study.sweep.over.values=[3]", "learner.devices=1")
     plan = plan_study(settings("experiment=omega_sweep", *cut))
     assert study.start_study(plan, tmp_path / "study", {"command": "test", "versions": {}, "revision": "test"})

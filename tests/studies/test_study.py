@@ -62,6 +62,8 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
     monkeypatch.setattr(together, "train", lambda *given, **more: (None, False))
     assert not study.continue_study(plan, broken)  # Ctrl-C in the second run
     assert not (broken / "evaluation").exists()
+    with pytest.raises(runs.RunError, match=r"robust: is not trained to its end; go on with: python train.py resume="):
+        study.evaluate_study(plan, broken)
 
     def told(program, members, *given, **more):
         calls.extend(member.folder.name for member in members)
@@ -96,7 +98,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
         ("study.evaluation=sweep", "study.sweep=None: accepted is a field and its values with study.evaluation=sweep"),
         (
-            "study.sweep={field:market.reward.omega,values:[0]}",
+            "+study.sweep={field:market.reward.omega,values:[0]}",
             "study.sweep='market.reward.omega': accepted is nothing",
         ),
     ],

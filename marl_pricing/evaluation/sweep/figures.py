@@ -28,9 +28,10 @@ CAPTIONS = {
         "seeds; r is the correlation of the points that are shown."
     ),
     "detection": (
-        "Sessions of people and of agents: how they are scored, how many agents are found for how many people "
-        "suspected (AUC is the area under the curve), and whether a posterior of p means an agent in a share p of "
-        "cases. Points are as large as the share of sessions that get that posterior."
+        "Sessions of people and of agents in the first run's market: how they are scored, how many agents are found "
+        "for how many people suspected (AUC: area under the curve), and whether a posterior of p means an agent in a "
+        "share p of cases. Points are as large as the share of sessions that get that posterior; below 0.2 % they are "
+        "left out."
     ),
 }
 _BARS = ("profit", "consumer_surplus")
@@ -147,16 +148,18 @@ def by_x(
 def proxy(points: pd.DataFrame, x: str) -> Figure:
     """The demand proxy against people's orders, a panel a value of x."""
     values = sorted(points["x"].unique())
-    figure = style.new_figure(1.2 + 2.2 * (len(values) if style.is_narrow() else 1))
-    panels = _panels(figure, len(values))
-    for turn, (axes, value) in enumerate(zip(panels, values, strict=True)):
+    narrow = style.is_narrow()
+    figure = style.new_figure(1.2 + 2.0 * (len(values) if narrow else 1))
+    shape = (len(values), 1) if narrow else (1, len(values))
+    panels = np.atleast_1d(figure.subplots(*shape, sharex=True, sharey=True)).ravel()
+    for axes, value in zip(panels, values, strict=True):
         own = points[points["x"] == value]
         spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(own))  # whole units lie on each other
         axes.plot(own["people"] + spread, own["proxy"], ".", color=style.PALETTE[0], alpha=0.25, markersize=4)
-        axes.set_title(f"{x} = {value:g}, r = {correlation(own['people'].to_numpy(), own['proxy'].to_numpy()):.2f}")
-        if style.is_narrow() or turn == 0:
-            axes.set_ylabel("demand proxy (events)")
-        axes.set_xlabel("ordered by people (units)")
+        axes.set_title(f"{value:g}: r = {correlation(own['people'], own['proxy']):.2f}")
+    figure.suptitle(f"by {x}", fontsize=10.5)
+    figure.supxlabel("ordered by people (units)", fontsize=10.5)
+    figure.supylabel("demand proxy (events)", fontsize=10.5)
     return figure
 
 
@@ -182,10 +185,9 @@ def detection(scores: Scores, priors: Sequence[float]) -> Figure:
         panels[2].scatter(said, true, 12 + 220 * mass, color=colour, alpha=0.6, label=f"α = {prior:g}")
     panels[2].plot([0, 1], [0, 1], **_NASH)
     panels[2].set(xlabel="posterior", ylabel="share of agents", title="reliability")
-    panels[2].legend(markerscale=0.5, fontsize=8.5)
+    panels[2].legend(markerscale=0.5, fontsize=8.5, loc="lower right")
     for axes in panels[1:]:
-        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.set_aspect("equal")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     return figure
 
 

@@ -179,7 +179,7 @@ MEASURES: dict[str, Measure] = {
     "bullwhip": _taken("bullwhip"),
     "coi": _taken("coi", _needs_agents),
     "proxy_correlation": Measure(
-        "proxy and demand", "correlation",
+        "correlation of proxy and demand", "−1 to 1",
         "correlation of an offer's demand proxy with the units that people ordered in the same epoch",
         _proxy_correlation, _needs_sessions,
     ),

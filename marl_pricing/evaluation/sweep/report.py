@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -23,10 +24,9 @@ from marl_pricing.presentation import page, style
 from marl_pricing.presentation.files import write_atomically
 
 # Measures with a figure of their own, in order; all have their column in the table.
-_DRAWN = (
-    "profit_gain", "price_mean", "fill_rate", "bullwhip", "coi", "proxy_correlation"
-)  # fmt: skip
+_DRAWN = ("profit_gain", "price_mean", "fill_rate", "bullwhip", "coi", "proxy_correlation")
 _SHOWN = 4  # values of x that get a panel of a scatter, or a line of a reliability diagram
+_Drawing = tuple[str, str, str, Callable[[], Figure]]
 
 
 @dataclass(frozen=True)
@@ -86,42 +86,36 @@ def _play(runs: Sequence[SweptRun], axes: Axes, episodes: int, seed: int, progre
     )
 
 
-def _drawings(runs: Sequence[SweptRun], found: _Found, axes: Axes) -> list[tuple[str, str, str, Callable[[], Figure]]]:
+def _drawings(runs: Sequence[SweptRun], found: _Found, axes: Axes) -> list[_Drawing]:
     """(name, title, caption, function that draws) of every figure that there is."""
     label = next(iter(found.exact.values())).benchmarks.label
     known = all(not own.benchmarks.ignores for own in found.exact.values())
     kind = "exact equilibrium" if known else "one-shot equilibrium"
     line = f"Lines: the {kind} at the markets' omega ({label})." if len(found.curve) else ""
     captions = {name: line for name in MEASURES if name in found.curve}
-    drawn: list[tuple[str, str, str, Callable[[], Figure]]] = []
+    frames = found.summary, found.curve
+    drawn: list[_Drawing] = []
     if figures.bar_measures(found.summary):
         caption = figures.CAPTIONS["profit_surplus"].format(exact=line)
-        draw = lambda: figures.profit_surplus(found.summary, found.curve, axes.x, axes.over, kind)  # noqa: E731
+        draw = partial(figures.profit_surplus, *frames, axes.x, axes.over, kind)
         drawn.append(("profit_surplus", f"Profit and surplus by {axes.x}", caption, draw))
     for name in _DRAWN:
-        if not found.summary[found.summary["measure"] == name]["iqm"].notna().any():
-            continue
-
-        def own(measure: str = name) -> Figure:
-            return figures.by_x(found.table, found.summary, found.curve, measure, axes.x, axes.over, kind)
-
-        title = f"{texts.upper(MEASURES[name].label)} by {axes.x}"
-        drawn.append((name, title, figures.explanation(name, captions, axes.x), own))
+        if found.summary[found.summary["measure"] == name]["iqm"].notna().any():
+            title = f"{texts.upper(MEASURES[name].label)} by {axes.x}"
+            draw = partial(figures.by_x, found.table, *frames, name, axes.x, axes.over, kind)
+            drawn.append((name, title, figures.explanation(name, captions, axes.x), draw))
     if len(found.points):
-        draw = lambda: figures.proxy(found.points, axes.x)  # noqa: E731
+        draw = partial(figures.proxy, found.points, axes.x)
         drawn.append(("proxy", f"Proxy against true demand by {axes.x}", figures.CAPTIONS["proxy"], draw))
-    scores = found.scores
-    if scores is not None:
-        shares = [float(run.params.traffic.agent_share) for run in runs]
-        priors = _evenly([round(share, 6) for share in shares if 0.0 < share < 1.0], _SHOWN)
-        drawn.append(
-            ("detection", "Telling agents from people", figures.CAPTIONS["detection"],
-             lambda: figures.detection(scores, priors))
-        )  # fmt: skip
+    if found.scores is not None:
+        shares = [round(float(run.params.traffic.agent_share), 6) for run in runs]
+        priors = _evenly([share for share in shares if 0.0 < share < 1.0], _SHOWN) or [0.5]
+        draw = partial(figures.detection, found.scores, priors)
+        drawn.append(("detection", "Telling agents from people", figures.CAPTIONS["detection"], draw))
     return drawn
 
 
-def _pictures(out: Path, drawings: Sequence[tuple[str, str, str, Callable[[], Figure]]]) -> list[str]:
+def _pictures(out: Path, drawings: Sequence[_Drawing]) -> list[str]:
     (out / "figures").mkdir(exist_ok=True)
     found = []
     for name, title, caption, draw in drawings:

@@ -21,6 +21,7 @@ Array = np.ndarray
 _DRAWN = 16_384  # sessions of a class, where a market keeps none
 _POINTS = 1_000  # of a scatter
 _BINS = 10
+_FEWEST = 0.002  # share of the sessions that a bin is told of from
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Scores:
         return false, true
 
     def reliability(self, prior: float) -> tuple[Array, Array, Array]:
-        """Does a posterior of p mean an agent in a share p of cases? By bins of equal width that are not empty.
+        """Does a posterior of p mean an agent in a share p of cases? By bins of equal width with enough sessions.
 
         Args:
             prior: share of agents among the sessions.
@@ -59,7 +60,7 @@ class Scores:
         weight = np.where(self.agent, prior / self.agent.sum(), (1.0 - prior) / (~self.agent).sum())
         place = np.minimum((posterior * _BINS).astype(int), _BINS - 1)
         mass, said, true = (np.bincount(place, x, _BINS) for x in (weight, weight * posterior, weight * self.agent))
-        full = mass > 0
+        full = mass >= _FEWEST
         return said[full] / mass[full], true[full] / mass[full], mass[full]
 
 

@@ -56,6 +56,20 @@ def _on_grid(summary: pd.DataFrame, x: str, over: str) -> Iterator[str]:
         yield upper(f"{_where(over, str(value))}{text}.")
 
 
+def _way(measure: str, first: Mapping, last: Mapping, value: float, low: float, high: float) -> str:
+    """How a measure differs between the two ends, by the interval of its change."""
+    label, ends = MEASURES[measure].label, f"{first['x']:g} and {last['x']:g}"
+    if value == low == high == 0.0:
+        return f"{label} stays at {number(measure, first['iqm'])}"
+    if not (low > 0.0 or high < 0.0):
+        both = f"{number(measure, first['iqm'])} and {number(measure, last['iqm'])}"
+        return f"{label} is not told apart between {ends} ({both})"
+    way = "rises" if low > 0.0 else "falls"
+    return (
+        f"{label} {way} from {interval(measure, first)} at {first['x']:g} to {interval(measure, last)} at {last['x']:g}"
+    )
+
+
 def _ways(table: pd.DataFrame, summary: pd.DataFrame, x: str, over: str) -> Iterator[str]:
     """How measures go from the lowest x to the highest at which they are known."""
     for value in dict.fromkeys(summary["over"]):
@@ -65,19 +79,9 @@ def _ways(table: pd.DataFrame, summary: pd.DataFrame, x: str, over: str) -> Iter
             rows = rows.sort_values("x")
             if len(rows) < 2:
                 continue
-            first, last = rows.iloc[0], rows.iloc[-1]
-            difference = change(table, measure, first["run"], last["run"])
-            if difference is None:
-                continue
-            _, low, high = difference
-            way = "falls" if high < 0 else "rises" if low > 0 else "is not told apart"
-            label = MEASURES[measure].label
-            told.append(
-                f"{label} {way} from {interval(measure, first)} at {first['x']:g} to {interval(measure, last)} at "
-                f"{last['x']:g}" if way != "is not told apart"
-                else f"{label} {way} between {first['x']:g} and {last['x']:g} "
-                f"({number(measure, first['iqm'])} and {number(measure, last['iqm'])})"
-            )  # fmt: skip
+            difference = change(table, measure, rows.iloc[0]["run"], rows.iloc[-1]["run"])
+            if difference is not None:
+                told.append(_way(measure, rows.iloc[0], rows.iloc[-1], *difference))
         if told:
             yield upper(f"{_where(over, value)}along {x}: {'; '.join(told)}.")
 
