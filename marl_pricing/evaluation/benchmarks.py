@@ -44,10 +44,10 @@ class Benchmarks:
         *others, last = self.ignores
         return f"static benchmark, ignores {', '.join(others) + ' and ' if others else ''}{last}"
 
-    def profit_gain(self, profit: float) -> float:
-        """Δ of the sellers' total profit, money per epoch; see `metrics.economics.profit_gain`."""
+    def profit_gain(self, profit: float | np.ndarray) -> np.ndarray:
+        """Δ [...] of the sellers' total profits [...], money per epoch; see `metrics.economics.profit_gain`."""
         nash, joint = self.profits()
-        return float(economics.profit_gain(np.asarray(profit), nash.sum(), joint.sum()))
+        return economics.profit_gain(np.asarray(profit), nash.sum(), joint.sum())
 
     def profits(self) -> tuple[np.ndarray, np.ndarray]:
         """Nash and joint profits [S], money per epoch; only where both exist."""

@@ -29,6 +29,7 @@ COLUMNS = {
     "ratio": "learned over optimal; on the better side of 1 within its error only",
     "worst": "ratio of the worst seed",
     "error": "largest standard error of a seed's ratio, of its simulated episodes",
+    "ratios": "text; ratio of each seed, in order",
 }
 # What the rewards that are cut off a discounted value still count.
 _REMAINDER = 1e-5
@@ -78,8 +79,9 @@ def _row(run: StockRun, figure: str, optimal: float, base_stock: float, by_seed:
     scores = means[None, :, None]
     found = statistics.estimate(Parts(scores, np.ones_like(scores)))
     mean, low, high = (float(end[0]) for end in (found.value, found.low, found.high))
+    ratios = " ".join(f"{own / optimal:.4f}" for own in means)
     values = (run.name, figure, means.size, optimal, base_stock, mean, low, high, mean / optimal,
-              worst(means) / optimal, max(errors))  # fmt: skip
+              worst(means) / optimal, max(errors), ratios)  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 

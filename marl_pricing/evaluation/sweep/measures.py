@@ -102,7 +102,7 @@ def _needs_grid(run: SweptRun, exact: Exact) -> str:
 
 
 def _profit_gain(seed: Seed) -> float:
-    return seed.exact.benchmarks.profit_gain(seed.scores["profit"])
+    return float(seed.exact.benchmarks.profit_gain(seed.scores["profit"]))
 
 
 def _price_gap(seed: Seed) -> float:
