@@ -30,14 +30,11 @@ def trained(experiment, stacked):
 
 @pytest.mark.slow
 def test_learned_orders_cost_at_most_three_per_cent_more_than_the_best_and_no_more_than_a_base_stock() -> None:
-    """Three rows of the table, one seed each, in one program; docs/stock.md has all of them with five seeds each.
-
-    The others take longer: at p = 4 and L = 1 the best base-stock is itself 3 % off, and L = 4 is the most to learn.
-    """
-    cases = [("4", "2"), ("9", "1"), ("9", "3")]
+    """Two rows of the table, one seed each, in one program; docs/stock.md has all of them with five seeds each."""
+    cases = [("4", "2"), ("9", "3")]
     experiment = composed(
-        "experiment=lost_sales", "market.inventory.lead_time=4", f"learner.num_seeds={len(cases)}",
-        "learner.num_updates=120", "learner.learning_rate=0.003",
+        "experiment=lost_sales", "market.inventory.lead_time=3", f"learner.num_seeds={len(cases)}",
+        "learner.num_updates=160",
     )  # fmt: skip
     shape, params = experiment.market
     markets = [
