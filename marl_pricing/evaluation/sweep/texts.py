@@ -47,12 +47,12 @@ def _on_grid(summary: pd.DataFrame, x: str, over: str) -> Iterator[str]:
         counts = {row["x"]: (round(row["mean"] * row["seeds"]), row["seeds"]) for row in own.to_dict("records")}
         short = {at: found for at, found in counts.items() if found[0] < found[1]}
         what = "the greedy joint price is an equilibrium of the game on the grid"
-        seeds = next(iter(counts.values()))[1]
-        if not short:
-            text = f"{what} at every one of {len(counts)} values of {x}, {seeds} of {seeds} seeds"
-        else:
-            listed = ", ".join(f"{found} of {of} at {at:g}" for at, (found, of) in short.items())
-            text = f"{what} in all {seeds} seeds at {len(counts) - len(short)} of {len(counts)} values of {x}; {listed}"
+        full, seeds = len(counts) - len(short), next(iter(counts.values()))[1]
+        parts = [f"at every one of {full} values of {x}, {seeds} of {seeds} seeds"] if not short else []
+        if short and full:
+            parts.append(f"in all {seeds} seeds at {full} of {len(counts)} values of {x}")
+        parts += [f"in {found} of {of} seeds at {at:g}" for at, (found, of) in short.items()]
+        text = f"{what} {'; '.join(parts)}"
         yield upper(f"{_where(over, str(value))}{text}.")
 
 
