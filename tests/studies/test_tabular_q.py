@@ -54,7 +54,7 @@ def test_a_market_of_a_file_replaces_the_default(tmp_path: Path, capsys: pytest.
     file.write_text(yaml.safe_dump({"market": market, "sessions": 2, "out": str(tmp_path / "out")}))
     # Without a rival's price in demand there is nothing to gain over Nash, and that is said.
     assert main([f"settings={file}", *QUICK, "sessions=6"]) == 0
-    assert "No profit gain: joint profit" in capsys.readouterr().out
+    assert "No profit gain: joint-profit profit" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "out" / "sessions.csv")["profit_gain"].isna().all()
     assert not (tmp_path / "out" / "figures" / "profit_gain.png").exists()
 
