@@ -27,7 +27,7 @@ COLUMNS = {
     "resampled": "text; what the interval resamples: seeds or episodes",
     "count": "how many of them",
 }
-_ENOUGH = 16  # episodes of a seed where there are several
+_ENOUGH = 8  # episodes of a seed where there are several
 
 
 def _earned(record: Record) -> np.ndarray:
@@ -52,7 +52,7 @@ def deviations(
     Args:
         learned: one policy a training seed; seed k plays under `key` with k folded in.
         rules: guests by name.
-        episodes: of each seed; with several seeds 16 are enough, because seeds are what is resampled.
+        episodes: of each seed; with several seeds 8 are enough, because seeds are what is resampled.
         tell: called after each rule.
 
     Returns:

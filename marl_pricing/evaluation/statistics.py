@@ -19,7 +19,7 @@ from scipy import stats
 from marl_pricing.evaluation.metrics import Parts
 
 Array = np.ndarray
-RESAMPLES = 2000
+RESAMPLES = 1000
 CONFIDENCE = 0.95
 _LARGEST_BATCH = 2_000_000
 
