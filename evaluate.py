@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.study import is_study
 from marl_pricing.config.trials import Trials
 from marl_pricing.doors import run_hydra, say_errors
 
@@ -23,32 +25,49 @@ class EvaluationSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     rules: list[str]
     guests: bool
+    behaviour: bool
+    best_response: Annotated[int, Field(ge=0)]
+    measures: list[str]
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
 
 
-def _load(folder: Path, which: str, names: list[str]):
-    """A run as the evaluation takes it: market, learned policies of every seed, provenance."""
-    from marl_pricing.evaluation.evaluate import RunToEvaluate
-    from marl_pricing.studies.single import load_run
+def _load(folders: list[str], which: str, best_response: int) -> list:
+    """Runs as the evaluation takes them: market, learned policies of every seed, provenance."""
+    import pandas as pd
 
-    run = load_run(folder, which)
-    name = run.settings.name
-    if name in names:
-        name = f"{name} ({folder.name})"
-    if name in names:
-        raise refuse("run", str(folder), "every run folder once")
-    return RunToEvaluate(
-        name=name,
-        shape=run.experiment.market.shape,
-        params=run.experiment.market.params,
-        policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
-        config_text=run.config_text,
-        versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
-        command=run.provenance["command"],
-        sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
-    )
+    from marl_pricing.evaluation.runs import RunToEvaluate
+    from marl_pricing.learning.runs import METRICS
+    from marl_pricing.studies.single import load_runs
+
+    return [
+        RunToEvaluate(
+            name=run.name,
+            shape=run.experiment.market.shape,
+            params=run.experiment.market.params,
+            policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
+            discount=run.settings.learner.gamma,
+            responder=run.settings.learner.model_copy(update={"num_updates": best_response}) if best_response else None,
+            training=pd.read_csv(run.folder / METRICS),
+            config_text=run.config_text,
+            versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
+            command=run.provenance["command"],
+            sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
+        )
+        for run in load_runs([Path(folder) for folder in folders], which)
+    ]
+
+
+def _evaluate_study(folder: Path) -> Path:
+    """Evaluate a trained study again, as its own settings say."""
+    from marl_pricing.config.study import open_study
+    from marl_pricing.studies.study import evaluate_study
+
+    given = [own for own in hydra.core.hydra_config.HydraConfig.get().overrides.task if not own.startswith("run=")]
+    if given:
+        raise ConfigError(f"run={str(folder)!r}: accepted is nothing beside a study, not {given[0]!r}")
+    return evaluate_study(open_study(folder), folder)
 
 
 def _evaluate(config: DictConfig) -> None:
@@ -61,6 +80,12 @@ def _evaluate(config: DictConfig) -> None:
     if twice is not None:
         raise refuse("run", twice, "every run folder once")
 
+    study = next((run for run in settings.run if is_study(Path(run))), None)
+    if study is not None:
+        if len(settings.run) > 1:
+            raise refuse("run", study, "one study, or run folders")
+        print(f"report: {_evaluate_study(Path(study))}")
+        return
     if settings.evaluation == "robustness":
         print(f"report: {_try(settings)}")
         return
@@ -71,19 +96,23 @@ def _evaluate(config: DictConfig) -> None:
     for rule in settings.rules:
         if rule not in RULES:
             raise refuse("rules", rule, ", ".join(RULES))
-    loaded: list = []
-    for folder in settings.run:
-        loaded.append(_load(Path(folder), settings.checkpoint, [run.name for run in loaded]))
+    loaded = _load(settings.run, settings.checkpoint, settings.best_response)
     out = Path(settings.out) if settings.out else Path(settings.run[0]) / "evaluation"
-    report = evaluate(
-        loaded,
-        out,
-        episodes=settings.episodes,
-        seed=settings.seed,
-        rules=tuple(settings.rules),
-        guests=settings.guests,
-        progress=True,
-    )
+    try:
+        report = evaluate(
+            loaded,
+            out,
+            episodes=settings.episodes,
+            seed=settings.seed,
+            rules=tuple(settings.rules),
+            guests=settings.guests,
+            behaviour=settings.behaviour,
+            measures=tuple(settings.measures),
+            progress=True,
+            command=shlex.join(["python", *sys.argv]),
+        )
+    except ValueError as error:  # what only the played market tells, such as a measure that it cannot have
+        raise ConfigError(str(error)) from None
     print(f"report: {report}")
 
 
@@ -119,6 +148,10 @@ def main(config: DictConfig) -> None:
         _evaluate(config)
 
 
+# An evaluation compiles many programs and runs each for seconds: machine code that is made fast is what one waits for.
+_QUICK = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+
 if __name__ == "__main__":
+    os.environ.setdefault("XLA_FLAGS", _QUICK)
     sys.argv[1:] = _gather_runs(sys.argv[1:])
     run_hydra(main)

@@ -31,6 +31,7 @@ def _run(config: DictConfig) -> int:
     import jax
 
     from marl_pricing import config as settings_of
+    from marl_pricing.config.study import is_study
     from marl_pricing.learning import runs
 
     data = OmegaConf.to_container(config, resolve=True)
@@ -42,7 +43,7 @@ def _run(config: DictConfig) -> int:
             raise settings_of.ConfigError(f"resume={resume!r}: accepted is nothing beside it, not {others[0]!r}")
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
     provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
-    if data["study"] is not None or (resume is not None and (Path(resume) / "study.yaml").is_file()):
+    if data["study"] is not None or (resume is not None and is_study(Path(resume))):
         return _study(data, resume, provenance)  # type: ignore[arg-type]
     data.pop("study")
     if resume is None:
@@ -78,20 +79,19 @@ def _run(config: DictConfig) -> int:
 
 def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any]) -> int:
     """Train and evaluate a study, or go on with one."""
-    from marl_pricing.config.study import read_study
+    from marl_pricing.config.study import open_study, plan_study
 
-    if resume is None:
-        read_study(data)  # before anything else is loaded
-    _start_devices(data["learner"]["devices"])
+    plan = plan_study(data) if resume is None else open_study(Path(resume))
+    _start_devices(plan.data["learner"]["devices"])
 
     from marl_pricing.studies import study
 
     if resume is None:
         folder = Path(data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
-        complete = study.start_study(data, folder, provenance | {"revision": revision()})
+        complete = study.start_study(plan, folder, provenance | {"revision": revision()})
     else:
         folder = Path(resume)
-        complete = study.continue_study(folder)
+        complete = study.continue_study(plan, folder)
     if not complete:
         print(f"stopped and saved; go on with: python train.py resume={folder}", flush=True)
         raise SystemExit(0)

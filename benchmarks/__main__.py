@@ -27,6 +27,7 @@ GROUPS = {
     "costs": "a step's cost against sessions, offers, candidates and markets, and a figure of it under docs/figures "
     "(not in the default table)",
     "blocks": "rows of a gradient block (not in the default table)",
+    "tabular_q": "tabular Q-learning on one core, beside a NumPy loop (not in the default table)",
 }
 DEFAULT = ("market", "traffic", "training", "env", "cell")
 
@@ -37,7 +38,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
 
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    from benchmarks import market, pettingzoo_env, robust, traffic, training
+    from benchmarks import market, pettingzoo_env, robust, tabular_q, traffic, training
 
     functions = {
         "market": market.rows,
@@ -48,6 +49,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         "env": pettingzoo_env.rows,
         "cell": lambda repeats: training.cell_rows(3 * repeats),
         "blocks": training.block_rows,
+        "tabular_q": tabular_q.rows,
     }
     rows = functions[group](repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

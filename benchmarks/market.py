@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -46,8 +45,8 @@ def random_actions(key: Array, shape: market.MarketShape, num: int) -> Array:
     return (bits * shape.prices.num_levels >> 8).reshape(num, shape.num_sellers, shape.num_products)
 
 
-def make_run(own: Market, num_markets: int, num_steps: int):
-    """A compiled run of `num_steps` epochs of `num_markets` markets, resetting at the horizon.
+def make_run(own: Market, num_markets: int, num_steps: int, num_candidates: int = 1):
+    """A compiled run: every epoch under all candidates, going on with the one that is worst for the sellers together.
 
     It returns a checksum of rewards and observations, so that nothing of a step can be left out.
     """
@@ -56,17 +55,29 @@ def make_run(own: Market, num_markets: int, num_steps: int):
     mesh = jax.make_mesh((num_devices,), ("env",), axis_types=(AxisType.Auto,))
     local = num_markets // num_devices
     needs_keys = shape.traffic.random_orders
+    shares = params.traffic.agent_share[None]
+    if num_candidates > 1:
+        shares = jnp.linspace(0.05, 0.45, num_candidates)
 
     def play(key: Array, params: market.MarketParams) -> Array:
         key = jax.random.fold_in(key, jax.lax.axis_index("env"))
         fresh = jax.vmap(lambda k: market.reset(k, shape, params))(jax.random.split(key, local))
 
+        def one(key: Array, state: market.MarketState, action: market.Action):
+            worlds = market.step_candidates(key, shape, state, action, params, shares)
+            worst = worlds[2].reward.sum(-1).argmin()
+            return market.choose_world(worlds, worst)
+
         def step(carry, time_now: Array):
             (state, seen), total = carry
             own_key = jax.random.fold_in(key, time_now)
-            action = market.Action(random_actions(own_key, shape, local))
+            if shape.discrete_prices:
+                action = market.Action(random_actions(own_key, shape, local))
+            else:
+                size = (local, shape.num_sellers, shape.num_products)
+                action = market.Action(jax.random.uniform(own_key, size, minval=-0.3, maxval=0.3))
             keys = jax.random.split(own_key, local) if needs_keys else jnp.broadcast_to(own_key, (local,))
-            state, seen, outcome = jax.vmap(lambda k, s, a: market.step(k, shape, s, a, params))(keys, state, action)
+            state, seen, outcome = jax.vmap(one)(keys, state, action)
             over = outcome.truncated[0]  # every market has the same horizon
             state, seen = jax.lax.cond(over, lambda: fresh, lambda: (state, seen))
             total += outcome.reward.sum(-1) + seen.local.sum((-1, -2)) + seen.state.sum(-1)
@@ -78,7 +89,18 @@ def make_run(own: Market, num_markets: int, num_steps: int):
     sharded = jax.shard_map(play, mesh=mesh, in_specs=(P(), P()), out_specs=P(), check_vma=False)
     begin = time.perf_counter()
     compiled = jax.jit(sharded).lower(jax.random.key(0), params).compile()
-    return partial(compiled), time.perf_counter() - begin
+    return compiled, time.perf_counter() - begin
+
+
+def measure(own: Market, num_candidates: int, num_markets: int, num_steps: int, repeats: int) -> tuple[float, float]:
+    """(market steps a second, median of `repeats`; seconds of compilation)."""
+    run, compile_seconds = make_run(own, num_markets, num_steps, num_candidates)
+    seconds = []
+    for number in range(repeats + 1):
+        begin = time.perf_counter()
+        run(jax.random.key(number), own.params).block_until_ready()
+        seconds.append(time.perf_counter() - begin)
+    return num_markets * num_steps / median(seconds[1:]), compile_seconds
 
 
 def rows(repeats: int = 5) -> list[dict[str, Any]]:
@@ -94,16 +116,11 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
     table = []
     for name, num_sellers, random_orders, rule in cases:
         own = stock_market(num_sellers, random_orders=random_orders, rule=rule)
-        run, compile_seconds = make_run(own, NUM_MARKETS, NUM_STEPS)
-        seconds = []
-        for number in range(repeats + 1):
-            begin = time.perf_counter()
-            run(jax.random.key(number), own.params).block_until_ready()
-            seconds.append(time.perf_counter() - begin)
+        speed, compile_seconds = measure(own, 1, NUM_MARKETS, NUM_STEPS, repeats)
         table.append(
             {
                 "name": f"market: {name}",
-                "value": NUM_MARKETS * NUM_STEPS / median(seconds[1:]),
+                "value": speed,
                 "unit": "market steps/s",
                 "compile_seconds": compile_seconds,
                 "note": f"{NUM_MARKETS} markets, observations included",

@@ -1,4 +1,4 @@
-"""What all tests share: one cache of compiled programs, and long files first."""
+"""What all tests share: a compiler in a hurry, one cache of compiled programs, and long files first."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import tempfile
 import pytest
 
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
+# Tests run hundreds of programs once each: machine code that is made fast counts more than machine code that is fast.
+_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 # Two workers end together if the longest files begin first; the rest follows as it was collected.
 _LONGEST = (
-    "learning/test_known_answers.py", "doors/test_train.py", "calibration/test_known_answers.py",
+    "learning/test_known_answers.py", "doors/test_train.py", "learning/test_stock_bars.py",
+    "policies/test_tabular_q.py", "studies/test_omega_sweep.py", "evaluation/behaviour/test_best_response.py",
+    "calibration/test_known_answers.py",
     "learning/test_update.py", "learning/test_bookkeeping.py", "learning/test_replay.py", "learning/test_robust.py",
     "learning/test_worlds.py", "studies/test_study.py",
 )  # fmt: skip
@@ -20,7 +24,10 @@ _made: list[str] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests compile the same small programs again and again, many of them in processes of their own."""
-    if not hasattr(config, "workerinput") and _CACHE not in os.environ:
+    if hasattr(config, "workerinput"):  # has it from the process that started it
+        return
+    os.environ["XLA_FLAGS"] = f"{_QUICK} {os.environ.get('XLA_FLAGS', '')}"
+    if _CACHE not in os.environ:
         _made.append(tempfile.mkdtemp(prefix="marl_pricing_programs_"))
         os.environ[_CACHE] = _made[0]
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")

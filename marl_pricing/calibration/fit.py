@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -142,20 +142,20 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
     first, last = int(panel.table["period"].min()), int(panel.table["period"].max())
     whole = last - first + 1 >= own.season
     fit = Fit(
-        own.form,
-        slope,
-        cross,
-        nesting,
-        mean_elasticity,
-        constant,
-        size,
-        own.season,
-        None,  # type: ignore[arg-type]
-        reference,
-        first,
-        last,
-        beside.get("promotion"),
-        panel.table.groupby("offer")["promotion"].mean() if controls else None,
+        form=own.form,
+        slope=slope,
+        cross=cross,
+        nesting=nesting,
+        mean_elasticity=mean_elasticity,
+        elasticity=constant,
+        size=size,
+        season=own.season,
+        dynamics=None,  # type: ignore[arg-type]
+        reference=reference,
+        first_period=first,
+        last_period=last,
+        promotion=beside.get("promotion"),
+        usual_promotion=panel.table.groupby("offer")["promotion"].mean() if controls else None,
     )
     price_part = fit.price_part(
         panel.table["price"].to_numpy(), panel.table["offer"].tolist(), panel.table["cross_price"].to_numpy()
@@ -168,7 +168,7 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
         harmonics=own.harmonics if whole else 0,
         near=near.dynamics if near else None,
     )
-    return Fit(**{**vars(fit), "dynamics": moves})
+    return replace(fit, dynamics=moves)
 
 
 def expected_units(fit: Fit, offers: Sequence[str], log_demand: np.ndarray, periods: np.ndarray) -> np.ndarray:

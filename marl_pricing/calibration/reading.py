@@ -12,10 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import pyarrow
-import yaml
 from pydantic import Field
 
-from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.presentation.files import replace_with
 
 
@@ -97,13 +96,11 @@ def read_mapping(path: Path | str | None) -> Mapping:
     if path is None:
         return Mapping()
     try:
-        data = yaml.safe_load(Path(path).read_text("utf-8"))
+        text = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(f"mapping={str(path)!r}: cannot be read, {reason}") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise ConfigError(f"mapping={str(path)!r}{f', line {where.line + 1}' if where else ''}: is not YAML") from None
+    data = parse_yaml(text, f"mapping={str(path)!r}")
     if not isinstance(data, dict):
         raise ConfigError(f"mapping={str(path)!r}: accepted are lines `our name: column of the file`")
     try:

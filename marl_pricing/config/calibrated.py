@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from marl_pricing.config.errors import ConfigError
+from marl_pricing.config.errors import ConfigError, parse_yaml
 
 FORMAT = 1
 _TAGS = {"demand": "model", "prices": "map", "inventory": "rule"}
@@ -27,11 +25,7 @@ def read_market_file(path: str) -> dict[str, Any]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"market.path={path!r}: cannot be read, {error.strerror}") from None
-    try:
-        data = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        raise ConfigError(f"market.path={path!r}{f', line {where.line + 1}' if where else ''}: is not YAML") from None
+    data = parse_yaml(content, f"market.path={path!r}")
     if not isinstance(data, dict) or not isinstance(data.get("market"), dict) or "format" not in data:
         raise ConfigError(
             f"market.path={path!r}: is no calibrated market; accepted is a market.yaml of the calibration"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,6 +24,22 @@ class Settings(BaseModel):
 def refuse(field: str, value: Any, accepted: str) -> ConfigError:
     """The error for one field, to be raised by the caller."""
     return ConfigError(f"{field}={value!r}: accepted is {accepted}")
+
+
+def parse_yaml(text: str | bytes, source: str) -> Any:
+    """What a YAML text holds.
+
+    Args:
+        source: named in messages.
+
+    Raises:
+        ConfigError: with the line from which on it is no YAML.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{source}{f', line {where.line + 1}' if where else ''}: is not YAML") from None
 
 
 _TAGGED = ("demand", "prices", "inventory")  # groups of one of several kinds, told apart by a tag

@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field
 
 from marl_pricing.config.calibrated import resolve
-from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
@@ -91,12 +91,7 @@ def from_yaml(text: str, source: str) -> ExperimentSettings:
     Raises:
         ConfigError: for a file that is no YAML or no experiment.
     """
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{source}{line}: is not YAML") from None
+    data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: holds no settings")
     try:

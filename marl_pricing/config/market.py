@@ -169,12 +169,15 @@ def _build_inventory(
         return spread.offers(f"inventory.{name}", default if value is None else value)
 
     lead_time = offers("lead_time", 1)
+    longest = own.get("max_lead_time") or int(lead_time.max())
+    if lead_time.max() > longest:
+        raise refuse("market.inventory.lead_time", own["lead_time"], f"at most max_lead_time={longest}")
     levels = own.get("order_levels") or [0.0]
     shape = market.InventoryShape(
         rule="none" if rule == "unlimited" else rule,
         unlimited=rule == "unlimited",
         single_order=own.get("single_order", True),
-        max_lead_time=int(lead_time.max()) + delay,
+        max_lead_time=longest + delay,
         num_order_levels=len(levels),
     )
     params = market.InventoryParams(
@@ -270,6 +273,7 @@ def _features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...
         "share_estimate": (visitors.model in ("chain", "bank"), "kernels (traffic.model=chain or bank)"),
         "agent_share": (settings.observe_alpha, "market.observe_alpha=true"),
         "stock": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
+        "pipeline": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "on_order": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "rival_price": (settings.num_sellers > 1, "at least 2 sellers"),
         "all_rival_prices": (settings.num_sellers > 1, "at least 2 sellers"),
@@ -392,6 +396,8 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     reward_shape, reward_params = _build_reward(settings, visitors, spread)
     if settings.prices.map == "adjust" and settings.inventory.rule == "chosen":
         raise refuse("market.prices.map", "adjust", "levels or scale with market.inventory.rule=chosen")
+    if visitors.order_law == "multinomial" and settings.demand.model != "logit":
+        raise refuse("traffic.order_law", "multinomial", f"'poisson' with market.demand.model={settings.demand.model}")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":
         raise refuse("market.sub_slots", settings.sub_slots, "1 with market.inventory.rule=unlimited")
     shocks = settings.shocks

@@ -117,7 +117,10 @@ class StartRange(Settings):
 
 
 class LevelPrices(Settings):
-    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price."""
+    """A grid: given level by level, by its ends, or laid around the Nash and the joint-profit price.
+
+    One level is a price that nobody chooses, in a market that is about stock.
+    """
 
     map: Literal["levels"]
     num_price_levels: Annotated[int, Field(ge=2)] = 15
@@ -133,8 +136,8 @@ class LevelPrices(Settings):
         if sum(ways) != 1:
             raise ConfigError("market.prices: give either levels, or low and high, or around_equilibrium")
         if self.levels is not None:
-            if len(self.levels) < 2:
-                raise refuse("market.prices.levels", self.levels, "a list of at least 2 prices")
+            if not self.levels:
+                raise refuse("market.prices.levels", self.levels, "a list of at least one price")
             if any(b <= a for a, b in pairwise(self.levels)):
                 raise refuse("market.prices.levels", self.levels, "an increasing list of prices")
         return self
@@ -170,11 +173,16 @@ LeadTime = Annotated[int, Field(ge=1, le=1000)]
 
 
 class _Stocked(Settings):
-    """Replenished stock; `in_periods`: quantities are epochs of expected demand at the first prices, rounded up."""
+    """Replenished stock; `in_periods`: quantities are epochs of expected demand at the first prices, rounded up.
+
+    `max_lead_time`: epochs that orders on the way are kept track of, so that markets of shorter lead times share a
+    program; null: as many as the lead time.
+    """
 
     in_periods: bool = False
     initial_stock: EachNonNegative
     lead_time: LeadTime | list[LeadTime] = 1
+    max_lead_time: LeadTime | None = None
     single_order: bool = True
     order_cap: EachPositive | None = None
 

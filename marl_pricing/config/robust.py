@@ -16,7 +16,7 @@ _STRETCHED = ("agent_share", "calibration")
 _MOST = 64
 
 
-class World(Settings):
+class WorldFactor(Settings):
     """One way in which candidate worlds differ.
 
     `values` of agent_share are shares; of demand_scale factors on demand; of lead_time epochs that orders come later;
@@ -27,7 +27,7 @@ class World(Settings):
     values: Annotated[list[float], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> World:
+    def _fits(self) -> WorldFactor:
         given, name = self.values, f"robust.worlds.{self.factor}"
         if self.factor in ("agent_share", "calibration"):
             if self.factor == "calibration" and given is not None:
@@ -66,7 +66,7 @@ class Robust(Settings):
     radius: Annotated[float, Field(ge=0)] = 0.0
     num_candidates: Annotated[int, Field(ge=1, le=_MOST)] = 5
     mode: Literal["per_seller", "nature", "algorithm_1", "fixed_world"] = "per_seller"
-    worlds: list[World] = [World(factor="agent_share")]  # noqa: RUF012
+    worlds: list[WorldFactor] = [WorldFactor(factor="agent_share")]  # noqa: RUF012
     low: Share = 0.0
     high: Share = 0.6
     metric: Literal["worlds", "demand"] | list[list[Annotated[float, Field(ge=0)]]] = "worlds"

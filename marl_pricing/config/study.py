@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import Field, model_validator
@@ -11,6 +13,9 @@ from pydantic import Field, model_validator
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.experiment import ExperimentSettings, read_settings
 from marl_pricing.config.trials import Trials
+
+STUDY = "study.yaml"
+_SWEPT = ("market", "traffic", "robust", "learner")
 
 
 class StudyRun(Settings):
@@ -24,15 +29,98 @@ class StudyRun(Settings):
     against: str | None = None
 
 
-class Study(Settings):
-    """What a study trains, and how it is evaluated."""
+class Dimension(Settings):
+    """A setting and the values that it goes through, such as market.reward.omega; `label` is its name in figures."""
 
-    runs: Annotated[list[StudyRun], Field(min_length=1)]
-    evaluation: Literal["robustness"] = "robustness"
+    field: str
+    values: Annotated[list[int | float | str], Field(min_length=1)]
+    label: str | None = None
+
+    @property
+    def short(self) -> str:
+        """The last part of the field."""
+        return self.field.rpartition(".")[2]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.label or self.short.replace("_", " ")
+
+    def change(self, value: int | float | str) -> dict[str, Any]:
+        """The settings that differ where the field has this value."""
+        *groups, last = self.field.split(".")
+        return reduce(lambda inner, part: {part: inner}, reversed(groups), {last: value})
+
+
+class Sweep(Dimension):
+    """A dimension on the x axis of a study's figures, and a second one, a line each, or none."""
+
+    values: Annotated[list[int | float], Field(min_length=1)]  # type: ignore[assignment]
+    over: Dimension | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Sweep:
+        for place, own in (("study.sweep", self), ("study.sweep.over", self.over)):
+            if own is None:
+                continue
+            group, *rest = own.field.split(".")
+            if group not in _SWEPT or not rest or not all(rest):
+                accepted = f"a setting of {', '.join(_SWEPT)}, as market.reward.omega"
+                raise refuse(f"{place}.field", own.field, accepted)
+            if len(set(own.values)) < len(own.values):
+                raise refuse(f"{place}.values", own.values, "a list of different values")
+        if self.over is not None and self.over.field == self.field:
+            raise refuse("study.sweep.over.field", self.over.field, "another setting than study.sweep.field")
+        return self
+
+    @property
+    def points(self) -> list[Point]:
+        """Every combination of values, those of `over` one after the other."""
+        seconds: Sequence[int | float | str | None] = [None] if self.over is None else self.over.values
+        return [Point(x, over) for over in seconds for x in self.values]
+
+    def run(self, point: Point) -> StudyRun:
+        """The run at a point, named after its values."""
+        own = StudyRun(name=f"{self.short}_{point.x}", change=self.change(point.x))
+        if self.over is None or point.over is None:
+            return own
+        name = f"{self.over.short}_{point.over}_{own.name}"
+        return StudyRun(name=name, change=_merged(self.over.change(point.over), own.change))
+
+
+class Point(NamedTuple):
+    """Where a run of a sweep stands: its value on the x axis, and that of the second dimension (None without)."""
+
+    x: int | float
+    over: int | float | str | None
+
+
+class Study(Settings):
+    """What a study trains, and how it is evaluated: runs one by one, in other worlds; or a sweep, along its axis."""
+
+    evaluation: Literal["robustness", "sweep"] = "robustness"
+    runs: list[StudyRun] = []  # noqa: RUF012
+    sweep: Sweep | None = None
     checkpoint: Literal["latest", "best"] = "latest"
     episodes: Annotated[int, Field(ge=1)] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1_000_003
     trials: Trials = Trials()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Study:
+        kind = f"with study.evaluation={self.evaluation}"
+        if self.evaluation == "sweep":
+            if self.sweep is None:
+                raise refuse("study.sweep", None, f"a field and its values {kind}")
+            for name in ("runs", "trials"):
+                if name in self.model_fields_set:
+                    raise refuse(f"study.{name}", getattr(self, name), f"nothing {kind}")
+        else:
+            if not self.runs:
+                raise refuse("study.runs", [], f"a list of at least 1 {kind}")
+            if self.sweep is not None:
+                raise refuse("study.sweep", self.sweep.field, f"nothing {kind}")
+        return self
 
     @model_validator(mode="after")
     def _named(self) -> Study:
@@ -46,13 +134,31 @@ class Study(Settings):
         return self
 
 
+class Plan(NamedTuple):
+    """A study with the settings of each of its runs, all of them checked.
+
+    Attributes:
+        data: the settings that it was made from, as a file holds them.
+    """
+
+    study: Study
+    runs: list[StudyRun]
+    settings: list[ExperimentSettings]
+    data: dict[str, Any]
+
+
 def _merged(base: Any, change: Any) -> Any:
     if not isinstance(base, Mapping) or not isinstance(change, Mapping):
         return change
     return {**base, **{name: _merged(base.get(name), value) for name, value in change.items()}}
 
 
-def read_study(data: Mapping[str, Any]) -> tuple[Study, list[ExperimentSettings]]:
+def named(run: StudyRun, error: ConfigError) -> ConfigError:
+    """The same error, saying which run of a study it is of."""
+    return ConfigError("\n".join(f"study run {run.name}: {line}" for line in str(error).splitlines()))
+
+
+def plan_study(data: Mapping[str, Any]) -> Plan:
     """A study and the settings of each of its runs, all of them checked.
 
     Args:
@@ -64,33 +170,40 @@ def read_study(data: Mapping[str, Any]) -> tuple[Study, list[ExperimentSettings]
     study = validate(Study, data["study"], "study")
     base = {name: value for name, value in data.items() if name != "study"}
     if base.get("run", {}).get("distributed"):
-        raise ConfigError("run.distributed=True: accepted is false in a study, whose runs come one after the other")
+        raise ConfigError("run.distributed=True: accepted is false in a study")
+    runs = list(study.runs) if study.sweep is None else [study.sweep.run(point) for point in study.sweep.points]
     found = []
-    for run in study.runs:
+    for run in runs:
         changed = _merged(base, run.change)
         try:
             own = read_settings({**changed, "name": run.name})
         except ConfigError as error:
-            raise ConfigError("\n".join(f"study run {run.name}: {line}" for line in str(error).splitlines())) from None
+            raise named(run, error) from None
         found.append(own)
-    return study, found
+    return Plan(study, runs, found, dict(data))
 
 
-def study_to_yaml(data: Mapping[str, Any]) -> str:
-    """The resolved settings of a study as a file."""
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+def plan_to_yaml(plan: Plan) -> str:
+    """The settings of a study as a file."""
+    return yaml.safe_dump(plan.data, sort_keys=False, allow_unicode=True)
 
 
-def study_from_yaml(text: str, source: str) -> dict[str, Any]:
-    """What `study_to_yaml` wrote.
+def is_study(folder: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (folder / STUDY).is_file()
+
+
+def open_study(folder: Path) -> Plan:
+    """The plan of the study that a folder holds.
 
     Raises:
         ConfigError: for a file that is no study's.
     """
+    path = folder / STUDY
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
         data = None
     if not isinstance(data, dict) or not isinstance(data.get("study"), dict):
-        raise ConfigError(f"{source}: is no study; accepted is the file that train.py left there")
-    return data
+        raise ConfigError(f"{path}: is no study; accepted is the file that train.py left there")
+    return plan_study(data)

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import yaml
 from pydantic import Field, model_validator
 
 from marl_pricing import traffic
-from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse
 from marl_pricing.traffic import bank, detection, kernels, sessions
 from marl_pricing.traffic.events import ACTIONS, PURCHASE
 from marl_pricing.traffic.kernels import Kernel
@@ -89,6 +88,7 @@ class Traffic(Settings):
     model: Literal["analytic", "scripted", "chain", "bank"] = "analytic"
     sessions_per_epoch: Annotated[int, Field(ge=1)] = 10
     random_orders: bool = True
+    order_law: Literal["poisson", "multinomial"] = "poisson"
     agent_share: Share = 0.0
     process: Process = Process()
     kernels: str | None = None
@@ -111,6 +111,9 @@ class Traffic(Settings):
         only = f"with traffic.model={self.model}"
         if self.model != "analytic" and not self.random_orders:
             raise ConfigError(f"traffic.random_orders=False: accepted is true {only}, whose sessions are drawn")
+        if self.order_law != "poisson" and (self.model != "analytic" or not self.random_orders):
+            without = only if self.model != "analytic" else "with traffic.random_orders=false"
+            raise ConfigError(f"traffic.order_law={self.order_law!r}: accepted is 'poisson' {without}")
         for name, given in (("kernels", self.kernels), ("log", self.log), ("human.match", self.human.match)):
             if given is not None and not walks:
                 raise ConfigError(f"traffic.{name}={given!r}: accepted is null {only}, which walks no kernels")
@@ -163,12 +166,10 @@ def read_kernels(path: str) -> tuple[Kernel, Kernel]:
         ConfigError: naming the file, the row and what is accepted.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text())
+        text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"traffic.kernels={path!r}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise ConfigError(f"traffic.kernels={path!r}, line {where.line + 1 if where else '?'}: is not YAML") from None
+    data = parse_yaml(text, f"traffic.kernels={path!r}")
     if not isinstance(data, dict) or set(data) != {"human", "agent"}:
         raise ConfigError(f"traffic.kernels={path!r}: accepted are two groups, human and agent")
     found = []
@@ -323,6 +324,7 @@ def session_shape(own: Traffic, purchase_slots: int = 1) -> traffic.TrafficShape
         model=own.model,
         sessions=own.sessions_per_epoch,
         random_orders=own.random_orders,
+        order_law=own.order_law,
         max_events=own.max_events,
         slots=min(own.bank.slots, own.max_events),
         purchase_slots=purchase_slots,
@@ -351,7 +353,7 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
     if own.comparison > 0 and num_classes == 1:
         raise refuse("traffic.comparison", own.comparison, "0 without agents (market.agent=null)")
     changes: dict[str, Any] = {}
-    if own.model != "analytic":
+    if own.model != "analytic" or own.order_law == "multinomial":
         changes["capacity"] = max(1, int(np.ceil(own.sessions_per_epoch * highest_intensity - 1e-6)))
     if own.model in ("chain", "bank"):
         session_params, rate, events = _sessions(own.model_dump_json(), num_classes)

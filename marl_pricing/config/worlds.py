@@ -12,7 +12,7 @@ from marl_pricing import demand
 from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
-from marl_pricing.config.robust import Robust, World
+from marl_pricing.config.robust import Robust, WorldFactor
 from marl_pricing.config.traffic import Traffic, behaving_otherwise
 from marl_pricing.market import Variants
 from marl_pricing.robust import Ambiguity
@@ -22,7 +22,7 @@ _SEED = 0
 _FLATTEST = 0.2
 
 
-def _shares(own: Robust, world: World | None) -> tuple[tuple[float, ...], bool]:
+def _shares(own: Robust, world: WorldFactor | None) -> tuple[tuple[float, ...], bool]:
     """(shares of agents or offsets from the nominal one, whether they are offsets)."""
     if world is None:
         return (0.0,), True

@@ -2,6 +2,7 @@
 
 from marl_pricing.demand.choice import class_propensities, propensities, propensities_by_type, type_nodes
 from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams, SeasonParams
+from marl_pricing.demand.surplus import logit_surplus
 
 __all__ = [
     "DemandParams",
@@ -11,6 +12,7 @@ __all__ = [
     "PowerParams",
     "SeasonParams",
     "class_propensities",
+    "logit_surplus",
     "propensities",
     "propensities_by_type",
     "type_nodes",

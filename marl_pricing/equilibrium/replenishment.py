@@ -7,17 +7,21 @@ decides after the sales of an epoch, so that the market's lead time is one more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 Array = jax.Array
 _TAIL = 1e-10
 _MOST_ENTRIES = 30_000_000
+_MOST_STATES = 500_000
+_MOST_SWEEPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -81,65 +85,44 @@ class Rule:
 # Lost sales. The state is (on hand, due next, due after that, …): stock x and L - 1 orders that are on the way.
 
 
-@dataclass(frozen=True)
-class _LostSales:
-    """A lost-sales problem as arrays: X levels of stock, orders of 0 … Q - 1."""
-
-    cost: Array  # [X] of a period that starts with x on hand
-    chances: Array  # [X, X] of what is left of x
-    shape: tuple[int, ...]  # of the states, (X, Q, …, Q)
-    orders: int  # Q
-
-
-def _lost_sales(own: Replenishment, most_ordered: int | None) -> _LostSales:
+def _period(own: Replenishment, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """(cost [X] of a period that starts with x on hand, chances [X, X] of what is left of x), X = top + 1."""
     if own.lead_time < 1:
         raise ValueError(f"lead_time={own.lead_time!r}: accepted is at least 1 with lost sales")
-    most = int(np.searchsorted(np.cumsum(own.demand), 0.999)) if most_ordered is None else most_ordered
-    horizon = own.mean * (own.lead_time + 1)
-    top = int(np.ceil(horizon + 5.0 * np.sqrt(max(horizon, 1.0))))
-    shape = (top + 1, *(most + 1,) * (own.lead_time - 1))
-    if np.prod(shape) * (most + 1) > _MOST_ENTRIES:
-        raise ValueError(
-            f"lead_time={own.lead_time!r}: accepted is less with orders up to {most}: {np.prod(shape):,} states are "
-            "too many for value iteration"
-        )
     units, demand = np.arange(top + 1), np.arange(len(own.demand))
     left = np.maximum(units[:, None] - demand, 0)
     unmet = np.maximum(demand - units[:, None], 0)
     cost = (own.demand * (own.holding * left + own.penalty * unmet)).sum(1)
     chances = np.zeros((top + 1, top + 1))
     np.add.at(chances, (np.repeat(units, demand.size), left.ravel()), np.tile(own.demand, units.size))
-    return _LostSales(jnp.asarray(cost), jnp.asarray(chances), shape, most + 1)
+    return cost, chances
 
 
-@partial(jax.jit, static_argnames="orders")
-def _sweep(value: Array, cost: Array, chances: Array, order: Array | None, orders: int) -> Array:
-    """One step of value iteration over the states [X, Q, …]; the best order, or the one given for each state."""
-    top = chances.shape[0] - 1
-    # Next on hand: what is left plus what is due; cut at the top, which no sensible policy reaches.
-    place = jnp.minimum(jnp.arange(top + 1)[:, None] + jnp.arange(orders), top)
-    # [x, due next, due after that, …, order]; at L = 1 the order itself is due next.
-    following = jnp.tensordot(chances, value[place], axes=1)
-    chosen = following.min(-1) if order is None else jnp.take_along_axis(following, order[..., None], -1)[..., 0]
-    return cost.reshape(-1, *(1,) * (value.ndim - 1)) + chosen
+def _average_cost(sweep: Callable[[Any], Any], value: Any, tolerance: float) -> float:
+    """Average cost a period by sweeps over the values of all states, from `value`.
 
-
-def _average_cost(problem: _LostSales, order: np.ndarray | None, tolerance: float, most_sweeps: int = 20_000) -> float:
-    """Average cost a period, the middle of bounds that are `tolerance` apart (Odoni 1969).
-
-    Only states that can come up from the empty one count: a rule that never orders so much never sees the others.
+    It is the middle of bounds that are `tolerance` apart (Odoni 1969).
     """
-    given = None if order is None else jnp.asarray(order)
-    value = jnp.zeros(problem.shape)
-    for sweep in range(most_sweeps):
-        after = _sweep(value, problem.cost, problem.chances, given, problem.orders)
-        if sweep % 10 == 9:
+    for number in range(_MOST_SWEEPS):
+        after = sweep(value)
+        if number % 10 == 9:
             change = after - value
             low, high = float(change.min()), float(change.max())
             if high - low < tolerance:
                 return 0.5 * (low + high)
         value = after - after.ravel()[0]
-    raise ValueError(f"value iteration did not settle in {most_sweeps:,} sweeps")
+    raise ValueError(f"value iteration did not settle in {_MOST_SWEEPS:,} sweeps")
+
+
+@partial(jax.jit, static_argnames="orders")
+def _best_sweep(value: Array, cost: Array, chances: Array, orders: int) -> Array:
+    """One step of value iteration over the states [X, Q, …], with the best of Q orders in each."""
+    top = chances.shape[0] - 1
+    # Next on hand: what is left plus what is due; cut at the top, which no sensible policy reaches.
+    place = jnp.minimum(jnp.arange(top + 1)[:, None] + jnp.arange(orders), top)
+    # [x, due next, due after that, …, order]; at L = 1 the order itself is due next.
+    following = jnp.tensordot(chances, value[place], axes=1)
+    return cost.reshape(-1, *(1,) * (value.ndim - 1)) + following.min(-1)
 
 
 def best_cost(own: Replenishment, *, most_ordered: int | None = None, tolerance: float = 2e-5) -> float:
@@ -152,13 +135,53 @@ def best_cost(own: Replenishment, *, most_ordered: int | None = None, tolerance:
     Raises:
         ValueError: for a lead time of 0, or a problem too large for value iteration.
     """
+    most = int(np.searchsorted(np.cumsum(own.demand), 0.999)) if most_ordered is None else most_ordered
+    horizon = own.mean * (own.lead_time + 1)
+    top = int(np.ceil(horizon + 5.0 * np.sqrt(max(horizon, 1.0))))
+    shape = (top + 1, *(most + 1,) * (own.lead_time - 1))
+    if np.prod(shape) * (most + 1) > _MOST_ENTRIES:
+        raise ValueError(
+            f"lead_time={own.lead_time!r}: accepted is less with orders up to {most}: {np.prod(shape):,} states are "
+            "too many for value iteration"
+        )
     with jax.enable_x64(True):
-        return _average_cost(_lost_sales(own, most_ordered), None, tolerance)
+        cost, chances = (jnp.asarray(part) for part in _period(own, top))
+        return _average_cost(lambda value: _best_sweep(value, cost, chances, most + 1), jnp.zeros(shape), tolerance)
 
 
-def _positions(problem: _LostSales) -> np.ndarray:
-    """On hand plus on order of every state."""
-    return np.indices(problem.shape).sum(0)
+def _follow(own: Replenishment, level: int, order: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, Any]:
+    """The chain of a rule that never lets the position above `level`.
+
+    Args:
+        order: positions [M] to units ordered [M].
+
+    Returns:
+        (cost [M] of a period in each state that comes up from the empty one, sparse chances [M, M] of the next state).
+    """
+    cost, chances = _period(own, level)
+    # A state is written as one number, to the base level + 1; its digits are (on hand, due next, …).
+    base = (level + 1) ** np.arange(own.lead_time)
+    known = fresh = np.zeros(1, np.int64)
+    moves: list[tuple[np.ndarray, ...]] = []
+    while fresh.size:
+        digits = fresh[:, None] // base % (level + 1)
+        ordered = order(digits.sum(1))
+        following = np.concatenate([digits[:, 1:], ordered[:, None]], axis=1)
+        reached = []
+        for left in range(level + 1):  # of what is on hand
+            can = digits[:, 0] >= left
+            after = following[can] @ base + left
+            moves.append((fresh[can], after, chances[digits[can, 0], left]))
+            reached.append(after)
+        fresh = np.setdiff1d(np.concatenate(reached), known)
+        known = np.union1d(known, fresh)
+        if known.size > _MOST_STATES:
+            raise ValueError(
+                f"lead_time={own.lead_time!r}: accepted is less: more than {_MOST_STATES:,} states come up"
+            )
+    source, target, chance = (np.concatenate(part) for part in zip(*moves, strict=True))
+    place = (np.searchsorted(known, source), np.searchsorted(known, target))
+    return cost[known % (level + 1)], sparse.csr_array((chance, place), shape=(known.size, known.size))
 
 
 def rule_cost(
@@ -167,19 +190,15 @@ def rule_cost(
     """Average cost with lost sales of ordering up to a level, at most `cap` units, where the position is below `point`.
 
     Raises:
-        ValueError: as `best_cost`.
+        ValueError: for a lead time of 0, or too many states.
     """
-    most = min(level, cap) if cap is not None else level
-    with jax.enable_x64(True):
-        # Orders of a base-stock rule replace what was sold, except for the first one: what less than one in a million
-        # periods sells need not be ordered.
-        bound = min(most, int(np.searchsorted(np.cumsum(own.demand), 1.0 - 1e-6)))
-        problem = _lost_sales(own, bound)
-        position = _positions(problem)
-        order = np.clip(level - position, 0, bound)
-        if point is not None:
-            order = np.where(position < point, order, 0)
-        return _average_cost(problem, order, tolerance)
+
+    def order(position: np.ndarray) -> np.ndarray:
+        wanted = np.clip(level - position, 0, cap)
+        return wanted if point is None else np.where(position < point, wanted, 0)
+
+    cost, chances = _follow(own, level, order)
+    return _average_cost(lambda value: cost + chances @ value, np.zeros(cost.size), tolerance)
 
 
 def _best_level(own: Replenishment, level: int, cap: int | None = None) -> tuple[int, float]:
@@ -220,6 +239,30 @@ def best_capped_base_stock(own: Replenishment) -> Rule:
         best = Rule("capped_base_stock", level, cost, cap)
     assert best is not None
     return best
+
+
+def best_min_max(own: Replenishment) -> Rule:
+    """The best (s, S) with lost sales: no step of a unit in s, in S or in both costs less.
+
+    The search begins at s = S, the best base-stock rule, which without a cost of placing an order is hard to beat.
+
+    Raises:
+        ValueError: as `rule_cost`.
+    """
+
+    @cache
+    def cost(point: int, level: int) -> float:
+        return rule_cost(own, level, point=point)
+
+    level = best_base_stock(own).level
+    best = level, level
+    while True:
+        point, level = best
+        near = [(point + down, level + up) for down in (-1, 0, 1) for up in (-1, 0, 1)]
+        step = min((pair for pair in near if 1 <= pair[0] <= pair[1]), key=lambda pair: cost(*pair))
+        if cost(*step) >= cost(*best):
+            return Rule("s_S", level, cost(*best), point=point)
+        best = step
 
 
 def backorder_base_stock(own: Replenishment) -> Rule:

@@ -1,14 +1,9 @@
-"""One-shot benchmarks: Bertrand–Nash prices, joint-profit prices, and the equilibrium for any omega.
-
-Sellers set prices once, every order is served, the latent level is 1, no shock runs. Seller i maximises
-ω_i π_i + (1 − ω_i) Σ_j π_j, so ω = 1 is Nash and ω = 0 joint profit. Everything here is float64 on the host: these
-are figures to compare with, not something a training step computes.
-"""
+"""One-shot benchmarks: Bertrand–Nash prices, joint-profit prices, the equilibrium for any omega, the game on a grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from itertools import product
 
 import jax
@@ -16,29 +11,30 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
+from marl_pricing.equilibrium import one_shot
+from marl_pricing.equilibrium.one_shot import CyclingError, NoEquilibriumError
 from marl_pricing.market import MarketParams, MarketShape
-from marl_pricing.traffic import Conditions
-from marl_pricing.traffic.analytic import expected_orders
 
 Array = np.ndarray
 
-_GRID = 512  # candidate prices of a coordinate-wise best response
 _SWEEPS = 200
 _LARGEST_GAME = 4_000_000
+_REMEMBERED = 64
+_KNOWN: dict[Hashable, Equilibrium] = {}
 
-
-class NoEquilibriumError(ValueError):
-    """No equilibrium was found; the message says what was tried and how far from one the best point is."""
-
-
-def _check(shape: MarketShape) -> None:
-    """Refuse traffic whose expected orders are not the propensities times a rate."""
-    if shape.traffic.model == "scripted":
-        raise NoEquilibriumError("traffic.model=scripted: its expected orders have no closed form; accepted are others")
-    if shape.traffic.comparison:
-        raise NoEquilibriumError(
-            "traffic.comparison: agents that buy the cheapest offer make profits jump where prices cross; accepted is 0"
-        )
+__all__ = [
+    "CyclingError",
+    "Equilibrium",
+    "NoEquilibriumError",
+    "demand_at",
+    "grid_equilibria",
+    "grid_payoffs",
+    "implied_costs",
+    "joint_profit",
+    "nash",
+    "omega_equilibrium",
+    "profits_at",
+]
 
 
 @dataclass(frozen=True)
@@ -56,151 +52,6 @@ class Equilibrium:
     residual: float
 
 
-@partial(jax.jit, static_argnums=0)
-def _demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    everything = jnp.ones((shape.num_offers,), bool)
-    level = jnp.ones((shape.num_offers,), prices.dtype)
-    conditions = Conditions(prices, level, everything, params.demand.scale)
-    own = params.traffic
-    orders = expected_orders(shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.purchase_rate)
-    return orders.sum(0)
-
-
-@partial(jax.jit, static_argnums=0)
-def _profits(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    margin = (prices - params.reward.unit_cost) * _demand(shape, params, prices)
-    return margin.reshape(shape.num_sellers, -1).sum(-1)
-
-
-def _objective(shape: MarketShape, params: MarketParams, prices: jax.Array, seller: jax.Array) -> jax.Array:
-    profits = _profits(shape, params, prices)
-    omega = params.reward.omega[seller]
-    return omega * profits[seller] + (1.0 - omega) * profits.sum()
-
-
-@partial(jax.jit, static_argnums=0)
-def _along(shape: MarketShape, params: MarketParams, prices: jax.Array, offer: jax.Array, points: jax.Array):
-    """Objective [G] of the offer's seller with that offer at each of `points` [G]."""
-    seller = offer // shape.num_products
-    return jax.vmap(lambda p: _objective(shape, params, prices.at[offer].set(p), seller))(points)
-
-
-@partial(jax.jit, static_argnums=0)
-def _slopes(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    """First-order conditions [N]: slope of each seller's objective in its own prices."""
-
-    def one(offer: jax.Array) -> jax.Array:
-        seller = offer // shape.num_products
-        return jax.grad(lambda p: _objective(shape, params, p, seller))(prices)[offer]
-
-    return jax.vmap(one)(jnp.arange(shape.num_offers))
-
-
-@partial(jax.jit, static_argnums=0)
-def _curvature(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    return jax.jacfwd(lambda p: _slopes(shape, params, p))(prices)
-
-
-def _double(params: MarketParams) -> MarketParams:
-    """The same parameters in float64, with the decimals that people wrote (0.1, not the float32 next to it)."""
-
-    def one(leaf: jax.Array) -> jax.Array:
-        array = np.asarray(leaf)
-        if array.dtype != np.float32:
-            return jnp.asarray(array)
-        short = [float(np.format_float_positional(x, unique=True)) for x in array.ravel()]
-        return jnp.asarray(np.asarray(short, np.float64).reshape(array.shape))
-
-    return jax.tree.map(one, params)
-
-
-def _highest_price(shape: MarketShape, params: MarketParams, cost: Array) -> Array:
-    """Prices [N] at which nobody would buy any more; the search for best responses ends there."""
-    start = np.asarray(_demand(shape, params, jnp.asarray(cost)))
-    reach = np.maximum(np.abs(cost), 1.0)
-    for _ in range(40):
-        high = np.asarray(_demand(shape, params, jnp.asarray(cost + reach)))
-        if np.all((cost + reach) * high <= 1e-9 * np.maximum(start, 1e-12) * np.maximum(cost + reach, 1.0)):
-            return cost + reach
-        reach = reach * 2.0
-        if reach.max() > 1e7:
-            break
-    return cost + np.minimum(reach, 1e5)
-
-
-def _best_point(shape: MarketShape, params: MarketParams, prices: Array, offer: int, low: float, high: float):
-    """Best price of one offer with all others as they are, to about 1e-10 of the range, and its objective."""
-    for _ in range(5):
-        points = np.linspace(low, high, _GRID)
-        values = np.asarray(_along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(points)))
-        best = int(np.argmax(values))
-        step = points[1] - points[0]
-        low, high = max(low, points[best] - step), min(high, points[best] + step)
-    return points[best], values[best]
-
-
-def _gain(shape: MarketShape, params: MarketParams, prices: Array, cost: Array, high: Array) -> float:
-    """Largest gain left from changing one price."""
-    gains = []
-    for offer in range(shape.num_offers):
-        _, best = _best_point(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
-        here = _along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(prices[offer : offer + 1]))
-        gains.append(float(best) - float(here[0]))
-    return max(0.0, *gains)
-
-
-@partial(jax.jit, static_argnums=0)
-def _value_and_slopes(
-    shape: MarketShape, params: MarketParams, prices: jax.Array, seller: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """A seller's objective and its slopes [N] in all prices; seller S stands for the sum of profits."""
-
-    def value(p: jax.Array) -> jax.Array:
-        together = _profits(shape, params, p).sum()
-        return jnp.where(seller == shape.num_sellers, together, _objective(shape, params, p, seller))
-
-    return jax.value_and_grad(value)(prices)
-
-
-def _best_prices(
-    shape: MarketShape, params: MarketParams, prices: Array, seller: int, cost: Array, high: Array
-) -> tuple[Array, float]:
-    """Best prices of all of a seller's products at once, the others' as they are, and the objective there.
-
-    Seller S stands for all sellers as one. Profits of several products have local maxima (one product sold to all,
-    another priced out), so the climb starts from many points: the given one, every product at a low, middle and high
-    mark-up, each single product cheap with the others dear, and random ones (always the same).
-    """
-    count, width = shape.num_offers, shape.num_products
-    own = np.arange(count) if seller == shape.num_sellers else np.arange(seller * width, (seller + 1) * width)
-    reach = high[own] - cost[own]
-    starts = [prices[own], *(cost[own] + share * reach for share in (0.02, 0.1, 0.3))]
-    typical = np.maximum(prices[own] - cost[own], 0.02 * reach)
-    for product_ in range(own.size if own.size > 1 else 0):
-        alone = cost[own] + 0.5 * reach
-        alone[product_] = cost[own][product_] + typical[product_]
-        starts.append(alone)
-    random = np.random.default_rng(0)
-    starts += [cost[own] + typical * random.uniform(0.2, 3.0, own.size) for _ in range(12)]
-
-    def worse(point: Array) -> tuple[float, Array]:
-        everything = prices.copy()
-        everything[own] = point
-        value, slopes = _value_and_slopes(shape, params, jnp.asarray(everything), jnp.asarray(seller))
-        return -float(value), -np.asarray(slopes)[own]
-
-    bounds = list(zip(cost[own], high[own], strict=True))
-    best, least = prices[own], worse(prices[own])[0]
-    for start in starts:
-        begin = np.clip(start, cost[own], high[own])
-        found = optimize.minimize(worse, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14})
-        if found.fun < least - 1e-12 * max(1.0, abs(least)):
-            best, least = found.x, float(found.fun)
-    everything = prices.copy()
-    everything[own] = best
-    return everything, -least
-
-
 def _leave_local_maxima(
     shape: MarketShape, params: MarketParams, prices: Array, cost: Array, high: Array, sellers: list[int]
 ) -> tuple[Array, float]:
@@ -209,10 +60,10 @@ def _leave_local_maxima(
     for _ in range(20):
         gain = 0.0
         for seller in sellers:
-            here = float(_value_and_slopes(shape, params, jnp.asarray(prices), jnp.asarray(seller))[0])
-            prices, value = _best_prices(shape, params, prices, seller, cost, high)
+            here = float(one_shot.value_and_slopes(shape, params, jnp.asarray(prices), jnp.asarray(seller))[0])
+            prices, value = one_shot.best_prices(shape, params, prices, seller, cost, high)
             gain = max(gain, value - here)
-        if gain <= 1e-9 * max(1.0, float(np.abs(_profits(shape, params, jnp.asarray(prices))).max())):
+        if gain <= 1e-9 * max(1.0, float(np.abs(one_shot.profits(shape, params, jnp.asarray(prices))).max())):
             break
     return prices, gain
 
@@ -220,14 +71,16 @@ def _leave_local_maxima(
 def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool = False) -> Equilibrium:
     """Where no seller gains; with `together`, where all sellers as one do not gain."""
     cost = np.asarray(params.reward.unit_cost)
-    high = _highest_price(shape, params, cost)
-    scale = 1e-9 + float(np.abs(np.asarray(_profits(shape, params, jnp.asarray(cost + 0.1 * (high - cost))))).max())
+    high = one_shot.highest_prices(shape, params, cost)
+    scale = 1e-9 + float(
+        np.abs(np.asarray(one_shot.profits(shape, params, jnp.asarray(cost + 0.1 * (high - cost))))).max()
+    )
     prices = cost + 0.02 * (high - cost)
     moved = np.inf
     for _ in range(_SWEEPS):
         before = prices.copy()
         for offer in range(shape.num_offers):
-            prices[offer], _ = _best_point(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
+            prices[offer], _ = one_shot.best_price(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
         moved = float(np.abs(prices - before).max())
         if moved <= 1e-7 * float(high.max()):
             break
@@ -241,24 +94,24 @@ def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool =
     elif shape.num_products > 1:
         prices, left = _leave_local_maxima(shape, params, prices, cost, high, list(range(shape.num_sellers)))
     polished = optimize.root(
-        lambda p: np.asarray(_slopes(shape, params, jnp.asarray(p))),
+        lambda p: np.asarray(one_shot.slopes(shape, params, jnp.asarray(p))),
         prices,
-        jac=lambda p: np.asarray(_curvature(shape, params, jnp.asarray(p))),
+        jac=lambda p: np.asarray(one_shot.curvature(shape, params, jnp.asarray(p))),
         tol=1e-13,
     )
     candidates = [prices]
     if np.all(np.isfinite(polished.x)) and np.abs(polished.x - prices).max() < 1e-2 * float((high - cost).max()):
         candidates.insert(0, polished.x)
-    residuals = [max(left, _gain(shape, params, point, cost, high)) for point in candidates]
+    residuals = [max(left, one_shot.largest_gain(shape, params, point, cost, high)) for point in candidates]
     best = int(np.argmin(residuals))
-    profits = np.asarray(_profits(shape, params, jnp.asarray(candidates[best])))
-    if residuals[best] > 1e-6 * max(scale, float(np.abs(profits).max())):
-        raise NoEquilibriumError(
+    earned = np.asarray(one_shot.profits(shape, params, jnp.asarray(candidates[best])))
+    if residuals[best] > 1e-6 * max(scale, float(np.abs(earned).max())):
+        raise CyclingError(
             f"{what}: best responses do not settle; after {_SWEEPS} rounds prices move by {moved:.3g} and the best "
             f"point leaves a gain of {residuals[best]:.3g} an epoch from deviating"
         )
     at = candidates[best]
-    return Equilibrium(at, np.asarray(_demand(shape, params, jnp.asarray(at))), profits, residuals[best])
+    return Equilibrium(at, np.asarray(one_shot.demand(shape, params, jnp.asarray(at))), earned, residuals[best])
 
 
 def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None = None) -> Equilibrium:
@@ -277,14 +130,29 @@ def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | A
 
 
 def _equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None, together: bool) -> Equilibrium:
-    _check(shape)
+    one_shot.refuse_unknown_orders(shape)
+    own = params.reward.omega if omega is None else omega
+    value = np.broadcast_to(np.asarray(own, np.float32), (shape.num_sellers,))
+    bare = params.replace(reward=params.reward.replace(omega=value))
+    # Rules, benchmarks and figures ask for the same few points again and again, each a second or more.
+    leaves = tuple((leaf.shape, leaf.tobytes()) for leaf in map(np.asarray, jax.tree.leaves(bare)))
+    key = (shape, jax.tree.structure(bare), leaves, together)
+    if key not in _KNOWN:
+        while len(_KNOWN) >= _REMEMBERED:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _find(shape, bare, together)
+    found = _KNOWN[key]
+    return replace(found, prices=found.prices.copy(), demand=found.demand.copy(), profits=found.profits.copy())
+
+
+def _find(shape: MarketShape, params: MarketParams, together: bool) -> Equilibrium:
     with jax.enable_x64(True):
-        exact = _double(params)
-        value = (
-            exact.reward.omega if omega is None else jnp.broadcast_to(jnp.asarray(omega, float), (shape.num_sellers,))
+        exact = one_shot.in_float64(params)
+        what = (
+            "joint profit"
+            if together
+            else f"equilibrium at omega={np.round(np.asarray(params.reward.omega, np.float64), 4).tolist()}"
         )
-        exact = exact.replace(reward=exact.reward.replace(omega=value))
-        what = "joint profit" if together else f"equilibrium at omega={np.round(np.asarray(value), 4).tolist()}"
         return _solve(shape, exact, what, together)
 
 
@@ -303,16 +171,20 @@ def joint_profit(shape: MarketShape, params: MarketParams) -> Equilibrium:
 
 def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
     """Expected one-shot profits [S], money per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
-    _check(shape)
+    one_shot.refuse_unknown_orders(shape)
     with jax.enable_x64(True):
-        return np.asarray(_profits(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
+        return np.asarray(
+            one_shot.profits(shape, one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64)))
+        )
 
 
 def demand_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
     """Expected one-shot demand [N], units per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
-    _check(shape)
+    one_shot.refuse_unknown_orders(shape)
     with jax.enable_x64(True):
-        return np.asarray(_demand(shape, _double(params), jnp.asarray(np.asarray(prices, np.float64))))
+        return np.asarray(
+            one_shot.demand(shape, one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64)))
+        )
 
 
 def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
@@ -324,11 +196,11 @@ def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Ar
     Raises:
         NoEquilibriumError: where the conditions determine no cost, and as in `omega_equilibrium`.
     """
-    _check(shape)
+    one_shot.refuse_unknown_orders(shape)
     with jax.enable_x64(True):
-        exact, at = _double(params), jnp.asarray(np.asarray(prices, np.float64))
-        demand = np.asarray(_demand(shape, exact, at))
-        slopes = np.asarray(jax.jacfwd(lambda p: _demand(shape, exact, p))(at))
+        exact, at = one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64))
+        demand = np.asarray(one_shot.demand(shape, exact, at))
+        slopes = np.asarray(jax.jacfwd(lambda p: one_shot.demand(shape, exact, p))(at))
     seller = np.arange(shape.num_offers) // shape.num_products
     owned = np.where(seller[:, None] == seller, slopes.T, 0.0)
     try:
@@ -349,7 +221,7 @@ def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
     Raises:
         ValueError: if the market has no grid, or the game has more than four million entries.
     """
-    _check(shape)
+    one_shot.refuse_unknown_orders(shape)
     if shape.prices.map != "levels":
         raise ValueError(f"market.prices.map={shape.prices.map!r}: a grid game needs 'levels'")
     own = shape.prices.num_levels**shape.num_products
@@ -358,13 +230,13 @@ def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
             f"the game on this grid has {own**shape.num_sellers:,} entries; at most {_LARGEST_GAME:,} are enumerated"
         )
     with jax.enable_x64(True):
-        exact = _double(params)
+        exact = one_shot.in_float64(params)
         levels = np.asarray(exact.prices.levels)
         actions = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
         joint = np.indices((own,) * shape.num_sellers).reshape(shape.num_sellers, -1).T
         choice = actions[joint].reshape(len(joint), shape.num_offers)
         prices = jnp.asarray(levels[np.arange(shape.num_offers), choice])
-        raw = jax.lax.map(lambda p: _profits(shape, exact, p), prices, batch_size=65_536)
+        raw = jax.lax.map(lambda p: one_shot.profits(shape, exact, p), prices, batch_size=65_536)
         omega = exact.reward.omega
         shaped = omega * raw + (1.0 - omega) * raw.sum(-1, keepdims=True)
         return np.asarray(shaped).reshape((own,) * shape.num_sellers + (shape.num_sellers,))

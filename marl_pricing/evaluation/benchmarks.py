@@ -1,14 +1,19 @@
-"""What a market's profits are measured against: the one-shot Nash and joint-profit benchmarks."""
+"""What a market's profits are measured against: one-shot Nash, joint profit, the equilibrium at the market's omega."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from marl_pricing.equilibrium import static
-from marl_pricing.equilibrium.static import Equilibrium, NoEquilibriumError
+import numpy as np
+
+from marl_pricing.equilibrium import cycles, static
+from marl_pricing.equilibrium.cycles import Cycle
+from marl_pricing.equilibrium.static import CyclingError, Equilibrium, NoEquilibriumError
+from marl_pricing.evaluation import surplus
+from marl_pricing.evaluation.metrics import economics
 from marl_pricing.market import MarketParams, MarketShape
 
-# Below this share of the Nash profit the gap between the two benchmarks is too small to divide by.
+# Below this share of Nash the gap between the two benchmarks is too small to divide by.
 SMALLEST_GAP = 0.02
 
 
@@ -19,13 +24,17 @@ class Benchmarks:
     Attributes:
         nash, joint: the equilibria; None where there is none.
         ignores: what the market has and a one-shot benchmark does not know of.
-        reason: why no profit gain can be given; empty where it can.
+        reason: why no index of the whole market can be given; empty where it can.
+        at_omega: the equilibrium at the market's own omega; None where there is none, or omega is 1 for all.
+        cycle: where best responses go instead, where they do not settle at Nash prices.
     """
 
     nash: Equilibrium | None
     joint: Equilibrium | None
     ignores: tuple[str, ...]
     reason: str
+    at_omega: Equilibrium | None = None
+    cycle: Cycle | None = None
 
     @property
     def label(self) -> str:
@@ -35,15 +44,33 @@ class Benchmarks:
         *others, last = self.ignores
         return f"static benchmark, ignores {', '.join(others) + ' and ' if others else ''}{last}"
 
-    def profit_gain(self, profit: float) -> float:
-        """Δ = (π − π_Nash) / (π_joint − π_Nash) of the sellers' total profit (Calvano et al. 2020, eq. 9).
+    def profit_gain(self, profit: float | np.ndarray) -> np.ndarray:
+        """Δ [...] of the sellers' total profits [...], money per epoch; see `metrics.economics.profit_gain`."""
+        nash, joint = self.profits()
+        return economics.profit_gain(np.asarray(profit), nash.sum(), joint.sum())
 
-        Args:
-            profit: money per epoch, all sellers together.
-        """
-        assert not self.reason and self.nash is not None and self.joint is not None
-        nash = float(self.nash.profits.sum())
-        return (profit - nash) / (float(self.joint.profits.sum()) - nash)
+    def profits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nash and joint profits [S], money per epoch; only where both exist."""
+        assert self.nash is not None and self.joint is not None
+        return self.nash.profits, self.joint.profits
+
+    def seller_prices(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nash and joint-profit prices [S], mean over a seller's products; only where both exist."""
+        assert self.nash is not None and self.joint is not None
+        count = self.nash.profits.size
+        nash, joint = (own.prices.reshape(count, -1).mean(-1) for own in (self.nash, self.joint))
+        return nash, joint
+
+
+def too_close(what: str, nash: float, joint: float) -> str:
+    """Why an index between two benchmarks is withheld; empty where they are far enough apart."""
+    if joint - nash >= SMALLEST_GAP * abs(nash) and joint > nash:
+        return ""
+    apart = f"{(joint - nash) / abs(nash):+.1%} from" if nash else "not above"
+    return (
+        f"joint-profit {what} ({joint:.4g}) is {apart} Nash {what} ({nash:.4g}); at least +{SMALLEST_GAP:.0%} is "
+        "needed to divide by"
+    )
 
 
 def _ignored(shape: MarketShape) -> tuple[str, ...]:
@@ -59,23 +86,48 @@ def _ignored(shape: MarketShape) -> tuple[str, ...]:
     return tuple(name for name, present in has.items() if present)
 
 
+def cycle_line(cycle: Cycle) -> str:
+    """What best responses do that do not settle, in one sentence."""
+    low, high = cycle.prices.min(), cycle.prices.max()
+    period = f"come again after {cycle.period} answers" if cycle.period else "do not repeat within 100 rounds"
+    return (
+        f"best responses cycle between {low:.4g} and {high:.4g} and {period}; a seller always has at least "
+        f"{cycle.residual:.3g} money per epoch to gain from another price; over the cycle the mean price is "
+        f"{cycle.mean_prices.mean():.4g} and total profit {cycle.mean_profits.sum():.4g}"
+    )
+
+
 def static_benchmarks(shape: MarketShape, params: MarketParams) -> Benchmarks:
     """The benchmarks of a market, or the reason why there are none."""
-    ignores = _ignored(shape)
     found: list[Equilibrium | None] = []
-    reasons = []
+    reasons, cycle = [], None
     for solve in (static.nash, static.joint_profit):
         try:
             found.append(solve(shape, params))
+        except CyclingError as error:
+            found.append(None)
+            if solve is static.nash:
+                cycle = cycles.best_response_cycle(shape, params)
+            reasons.append(f"no equilibrium: {cycle_line(cycle) if cycle else error}")
         except NoEquilibriumError as error:
             found.append(None)
             reasons.append(f"no equilibrium: {error}")
     nash, joint = found
     if nash is not None and joint is not None:
-        base, best = float(nash.profits.sum()), float(joint.profits.sum())
-        if best - base < SMALLEST_GAP * abs(base) or best <= base:
-            reasons.append(
-                f"joint profit ({best:.4g}) is less than {SMALLEST_GAP:.0%} above Nash profit ({base:.4g}), "
-                "too little to divide by"
-            )
-    return Benchmarks(nash, joint, ignores, "; ".join(reasons))
+        close = too_close("profit", float(nash.profits.sum()), float(joint.profits.sum()))
+        reasons += [close] if close else []
+    return Benchmarks(nash, joint, _ignored(shape), "; ".join(reasons), _at_omega(shape, params), cycle)
+
+
+def _at_omega(shape: MarketShape, params: MarketParams) -> Equilibrium | None:
+    if np.all(np.asarray(params.reward.omega) == 1.0):
+        return None
+    try:
+        return static.omega_equilibrium(shape, params)
+    except NoEquilibriumError:
+        return None
+
+
+def surplus_at(shape: MarketShape, params: MarketParams, prices: np.ndarray) -> float:
+    """Consumer surplus at a benchmark's prices [N], money per epoch; NaN where it is unknown."""
+    return float("nan") if surplus.unknown(shape) else surplus.at_prices(shape, params, prices)

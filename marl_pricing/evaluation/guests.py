@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.metrics import ratio_interval
+from marl_pricing.evaluation import statistics
+from marl_pricing.evaluation.metrics import Parts
 from marl_pricing.evaluation.play import Record, play
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import seat
@@ -26,6 +27,7 @@ COLUMNS = {
     "resampled": "text; what the interval resamples: seeds or episodes",
     "count": "how many of them",
 }
+_ENOUGH = 8  # episodes of a seed where there are several
 
 
 def _earned(record: Record) -> np.ndarray:
@@ -50,45 +52,39 @@ def deviations(
     Args:
         learned: one policy a training seed; seed k plays under `key` with k folded in.
         rules: guests by name.
+        episodes: of each seed; with several seeds 8 are enough, because seeds are what is resampled.
         tell: called after each rule.
 
     Returns:
         Rows of `COLUMNS` without `run` and `policy`.
     """
+    episodes = min(episodes, _ENOUGH) if len(learned) > 1 else episodes
     keys = [jax.random.fold_in(key, number) for number in range(len(learned))]
     base = [_earned(play(own, shape, params, policy, episodes)) for own, policy in zip(keys, learned, strict=True)]
-    epochs = np.full((episodes,), float(shape.episode_length))
     rows = []
     for rule, guest in rules.items():
-        # [seeds, seats, E] rewards of the guest and of the seller it replaces.
-        theirs, ours = np.zeros((2, len(learned), shape.num_sellers, episodes))
+        # [seats, seeds, E] rewards of the guest and of the seller it replaces.
+        theirs, ours = np.zeros((2, shape.num_sellers, len(learned), episodes))
         for number, (own_key, host) in enumerate(zip(keys, learned, strict=True)):
             for place in range(shape.num_sellers):
                 record = play(own_key, shape, params, seat(host, guest, place, shape.num_sellers), episodes)
-                theirs[number, place] = _earned(record)[:, place]
-                ours[number, place] = base[number][:, place]
-        for place in (*range(shape.num_sellers), None):
-            mine = slice(None) if place is None else [place]
-            guest_sum, own_sum = (x[:, mine].mean(1) for x in (theirs, ours))  # [seeds, E]
-            if len(learned) > 1:
-                difference = (guest_sum - own_sum).sum(1)
-                units, kind = np.full(len(learned), epochs.sum()), "seeds"
-            else:
-                difference, units, kind = (guest_sum - own_sum)[0], epochs, "episodes"
-            found = ratio_interval(difference, units)
+                theirs[place, number] = _earned(record)[:, place]
+                ours[place, number] = base[number][:, place]
+        theirs, ours = (np.concatenate([earned, earned.mean(0, keepdims=True)]) for earned in (theirs, ours))
+        gain = statistics.estimate(Parts(theirs - ours, np.full_like(ours, shape.episode_length)))
+        for place, seller in enumerate([*map(str, range(shape.num_sellers)), "all"]):
             rows.append(
                 {
                     "rule": rule,
-                    "seller": "all" if place is None else str(place),
-                    "guest": guest_sum.mean() / shape.episode_length,
-                    "learned": own_sum.mean() / shape.episode_length,
-                    "gain": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "resampled": kind,
-                    "count": len(units),
+                    "seller": seller,
+                    "guest": theirs[place].mean() / shape.episode_length,
+                    "learned": ours[place].mean() / shape.episode_length,
+                    "gain": gain.value[place],
+                    "low": gain.low[place],
+                    "high": gain.high[place],
+                    "resampled": gain.resampled,
+                    "count": gain.count,
                 }
             )
         tell(rule)
-    frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("run", "policy")])
-    return frame.astype({"low": float, "high": float})
+    return pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("run", "policy")])

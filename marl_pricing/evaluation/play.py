@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 
 from marl_pricing import market
+from marl_pricing.evaluation import surplus
 from marl_pricing.market import MarketParams, MarketShape, Outcome, Policy
 from marl_pricing.market.reward import profit
 
@@ -28,6 +29,14 @@ class Record(struct.PyTreeNode):
     demand: Array  # [E, T, N] units that shoppers wanted
     sales: Array  # [E, T, N] units sold
     unmet: Array  # [E, T, N] units, demand less sales
+    orders: Array  # [E, T, Y, N] units that shoppers wanted, by class
+    events: Array  # [E, T, N] demand proxy q̂
+    price_linked: Array  # [E, T, N] money per unit, had agents' recon and purchase sessions been linked
+    surplus: Array  # [E, T] money, of the epoch's shoppers were all orders served; NaN where it is not known
+    agent_share: Array  # [E, T] share of agents among the sessions
+    visits: Array  # [E, T] sessions that came
+    views: Array  # [E, T] product views
+    suspicion: Array  # [E, T] mean score of the sessions
     profit: Array  # [E, T, N] money, of the offer: market.reward.profit
     reward_raw: Array  # [E, T, S] money, r_i: profit less the penalties of the seller
     reward_shaped: Array  # [E, T, S] r'_i = ω r_i + (1 − ω) Σ_j r_j
@@ -54,6 +63,14 @@ def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Ar
         demand=outcome.demand,
         sales=outcome.sales,
         unmet=outcome.unmet,
+        orders=outcome.orders,
+        events=outcome.events,
+        price_linked=outcome.price_linked,
+        surplus=surplus.of_epoch(shape, params, outcome),
+        agent_share=outcome.agent_share,
+        visits=outcome.visits,
+        views=outcome.views,
+        suspicion=outcome.suspicion,
         profit=offer_profit,
         reward_raw=outcome.reward,
         reward_shaped=outcome.shaped,

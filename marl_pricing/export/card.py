@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from marl_pricing.config import ExperimentSettings
-from marl_pricing.evaluation import texts
+from marl_pricing.evaluation.report import texts
 from marl_pricing.evaluation.summary import records
 
 _POLICY = "learned (greedy)"

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from marl_pricing import traffic
+from marl_pricing import market, traffic
 from marl_pricing.learning import actions, losses, normalisation, rollout
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
-from marl_pricing.learning.rollout import RolloutState, Segment
+from marl_pricing.learning.rollout import Game, RolloutState, Segment
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.market import MarketParams, MarketShape, layout, reset
+from marl_pricing.market import MarketParams, MarketShape, layout
 from marl_pricing.robust import Ambiguity, robust_targets
 
 Array = jax.Array
@@ -60,24 +60,35 @@ class Batch(struct.PyTreeNode):
 
 @dataclass(frozen=True)
 class Learner:
-    """The static half of a learner: settings, market shape, networks."""
+    """The static half of a learner: settings, market shape, networks, what is played."""
 
     settings: LearnerSettings
     shape: MarketShape
     actor: NetworkSpec
     critic: NetworkSpec
     ambiguity: Ambiguity | None = None
+    game: Game = market
 
 
 def make_learner(
-    settings: LearnerSettings, shape: MarketShape, params: MarketParams, ambiguity: Ambiguity | None = None
+    settings: LearnerSettings,
+    shape: MarketShape,
+    params: MarketParams,
+    ambiguity: Ambiguity | None = None,
+    game: Game = market,
 ) -> Learner:
     """Size the networks for a market.
 
     Args:
         ambiguity: what a robust critic is unsure of; None for the plain one.
+        game: what is played.
+
+    Raises:
+        ValueError: for a robust critic of another game than the market.
     """
-    seen = jax.eval_shape(lambda p: reset(jax.random.key(0), shape, p)[1], params)
+    if ambiguity is not None and game is not market:
+        raise ValueError("ambiguity: its candidate worlds are the market's; accepted with another game is None")
+    seen = jax.eval_shape(lambda p: game.reset(jax.random.key(0), shape, p)[1], params)
     local_size, state_size = seen.local.shape[-1], seen.state.shape[-1]
     assert local_size == len(layout(shape))
     return Learner(
@@ -86,6 +97,7 @@ def make_learner(
         actor_spec(settings, shape.num_sellers, local_size, shape.num_products * sum(head_sizes(shape))),
         critic_spec(settings, shape.num_sellers, local_size, state_size),
         ambiguity,
+        game,
     )
 
 
@@ -123,7 +135,7 @@ def init(learner: Learner, seed: Array, params: MarketParams, env_index: Array) 
     return TrainState(
         learnable=init_learnable(learner, actor_key, critic_key),
         statistics=normalisation.start(num_value_heads(learner)),
-        rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic),
+        rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic, learner.game),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
     )
@@ -439,6 +451,7 @@ def prepare(
         learner.ambiguity,
         state.update,
         learner.critic.central,
+        learner.game,
     )
     before = state.replace(rollout=rolled.replace(actor_memory=actor_memory))
     batch, state, measures = make_batch(learner, before, segment, total)

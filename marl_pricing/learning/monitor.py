@@ -51,24 +51,27 @@ def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
     return rows
 
 
-class Monitor:
-    """Reports of one run. Use as a context manager."""
+class Journal:
+    """What is written of one run: metrics.csv, timing.csv, TensorBoard.
+
+    Args:
+        start: updates that were done before.
+        price_range: lowest and highest price that may be posted, money.
+        worlds: names of a robust critic's candidate worlds.
+    """
 
     def __init__(
         self,
         folder: Path,
         num_updates: int,
-        steps_per_update: int,
         start: int,
         price_range: tuple[float, float],
         *,
         tensorboard: bool = True,
-        quiet: bool = False,
         worlds: Sequence[str] = (),
     ) -> None:
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
-        self._num_updates, self._steps_per_update = num_updates, steps_per_update
-        self._price_range = price_range
+        self._num_updates, self._price_range = num_updates, price_range
         self._writer: Any = None
         if tensorboard:
             from tensorboardX import SummaryWriter
@@ -77,57 +80,25 @@ class Monitor:
             if worlds and not start:
                 rows = "\n".join(f"| {number} | {name} |" for number, name in enumerate(worlds))
                 self._writer.add_text("robust/worlds", f"| candidate | world |\n|---|---|\n{rows}")
-        self._console = Console(quiet=quiet, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[outcome]}"),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("training", total=num_updates, completed=start, rate="compiling", outcome="")
-        self._last = self._begin = time.perf_counter()
-        self._printed = -np.inf
         self._reports = 0
         self._history: list[tuple[int, np.ndarray, np.ndarray]] = []
 
-    def __enter__(self) -> Monitor:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def close(self) -> None:
+        """Write what is left."""
         if self._writer is not None:
             self._writer.close()
 
-    def report(self, update: int, measures: Measures) -> None:
-        """Take in the measures [seeds, updates, ...] of a block that ended with `update`."""
-        now = time.perf_counter()
-        num_seeds, num_updates = measures["learning_rate"].shape
-        rate = num_seeds * num_updates * self._steps_per_update / (now - self._last)
-        self._last = now
+    def add(self, update: int, measures: Measures, seconds: float, rate: float) -> None:
+        """Write the measures [seeds, updates, ...] of a block that ended with `update`.
+
+        Args:
+            seconds: since the training began, or went on.  rate: market steps a second.
+        """
+        num_updates = measures["learning_rate"].shape[1]
         self._metrics.append(rows_of(measures, update - num_updates + 1))
-        self._timing.append(
-            [{"update": update, "seconds": f"{now - self._begin:.3f}", "steps_per_second": f"{rate:.0f}"}]
-        )
+        self._timing.append([{"update": update, "seconds": f"{seconds:.3f}", "steps_per_second": f"{rate:.0f}"}])
         if self._writer is not None:
             self._write(update, measures, rate)
-        self._show(update, measures, rate, now)
-
-    def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
-        last = {name: value[:, -1] for name, value in measures.items()}
-        outcome = f"return {last['return_raw'].mean():,.1f} a seller"
-        self._bar.update(self._task, completed=update, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
-        if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):
-            self._printed = now
-            left = (self._num_updates - update) * (now - self._begin) / max(update, 1)
-            self._console.print(
-                f"update {update}/{self._num_updates}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}"
-            )
 
     def _write(self, update: int, measures: Measures, rate: float) -> None:
         writer = self._writer
@@ -186,3 +157,81 @@ class Monitor:
             bucket_counts=counts.tolist(),
             global_step=update,
         )
+
+
+class Monitor:
+    """Reports of the runs of one program: a bar for all of them, a journal each. Use as a context manager.
+
+    Args:
+        steps_per_update: market steps of one seed.
+        start: updates that were done before.
+        whole: where several programs make one task, (updates of runs that others have done, updates of all runs).
+    """
+
+    def __init__(
+        self,
+        journals: Sequence[Journal],
+        num_updates: int,
+        steps_per_update: int,
+        start: int,
+        *,
+        quiet: bool = False,
+        whole: tuple[int, int] | None = None,
+    ) -> None:
+        self._journals = journals
+        self._num_updates, self._steps_per_update = num_updates, steps_per_update
+        self._before, self._total = whole or (0, num_updates * len(journals))
+        self._console = Console(quiet=quiet, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[outcome]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "training", total=self._total, completed=self._completed(start), rate="compiling", outcome=""
+        )
+        self._start = start
+        self._last = self._begin = time.perf_counter()
+        self._printed = -np.inf
+
+    def _completed(self, update: int) -> int:
+        """Updates of all runs, where those of this program stand at `update`."""
+        return self._before + update * len(self._journals)
+
+    def __enter__(self) -> Monitor:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        for journal in self._journals:
+            journal.close()
+
+    def report(self, update: int, measures: Measures) -> None:
+        """Take in the measures [runs × seeds, updates, ...] of a block that ended with `update`."""
+        now = time.perf_counter()
+        width, num_updates = measures["learning_rate"].shape
+        rate = width * num_updates * self._steps_per_update / (now - self._last)
+        self._last = now
+        seeds = width // len(self._journals)
+        for number, journal in enumerate(self._journals):
+            own = {name: value[number * seeds : (number + 1) * seeds] for name, value in measures.items()}
+            journal.add(update, own, now - self._begin, rate / len(self._journals))
+        self._show(update, measures, rate, now)
+
+    def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
+        outcome = f"return {measures['return_raw'][:, -1].mean():,.1f} a seller"
+        done = self._completed(update)
+        self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
+        if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):
+            self._printed = now
+            left = (self._total - done) * (now - self._begin) / max(done - self._completed(self._start), 1)
+            self._console.print(
+                f"update {done}/{self._total}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}"
+            )

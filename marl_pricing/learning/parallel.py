@@ -1,4 +1,4 @@
-"""Where a learner runs: environments split over a mesh of devices, seeds in one program.
+"""Where a learner runs: environments split over a mesh of devices, seeds and runs in one program.
 
 The same program runs on one CPU, several virtual CPU devices, a GPU, or a TPU slice: parameters are replicated,
 environments are split along the mesh axis `env`, gradients are summed across it.
@@ -6,7 +6,8 @@ environments are split along the mesh axis `env`, gradients are summed across it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,23 +72,31 @@ def _each_seed(function: Callable, num_seeds: int) -> Callable:
 def _compiler_options() -> dict[str, int] | None:
     """On a CPU the time goes into matrix products that are compiled already: LLVM's O1 runs as fast as its O3.
 
-    It saves a fifth of the compile time (hidden 64 and 128, 64 and 256 environments).
+    It saves a fifth of the compile time (hidden 64 and 128, 64 and 256 environments). A level in XLA_FLAGS stands.
     """
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    level = "xla_backend_optimization_level"
+    if jax.default_backend() != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {level: 1}
 
 
 class Program:
-    """The compiled training of one learner on its mesh.
+    """The compiled training of one learner on its mesh: all seeds of one run, or of several.
+
+    Runs in one program have the same learner and markets of the same shape; only the markets' numbers differ. States
+    and parameters have one leading axis, the seeds of the first run, then those of the second, and so on.
 
     Attributes:
-        learner: what is trained.  mesh: where.
+        learner: what is trained.  mesh: where.  num_runs: R.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, num_runs: int = 1) -> None:
         self.learner = learner
         self.mesh = make_mesh(num_devices(learner))
+        self.num_runs = num_runs
         self._per_device = learner.settings.num_envs // self.mesh.size
         self._num_seeds = learner.settings.num_seeds
+        self._width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=_specs()))
 
@@ -103,7 +112,7 @@ class Program:
 
     def _local_init(self, seeds: Array, params: MarketParams) -> TrainState:
         index = self._env_index()
-        start = _each_seed(lambda seed, own: mappo.init(self.learner, seed, own, index), self._num_seeds)
+        start = _each_seed(lambda seed, own: mappo.init(self.learner, seed, own, index), self._width)
         return start(seeds, params)
 
     def _local_train(self, num_updates: int, state: TrainState, params: MarketParams):
@@ -116,25 +125,49 @@ class Program:
 
             return jax.lax.scan(step, state, length=num_updates)
 
-        return _each_seed(one, self._num_seeds)(state, params)
+        return _each_seed(one, self._width)(state, params)
 
-    def stack(self, params: MarketParams) -> MarketParams:
-        """One market's parameters for every seed [seeds, ...]; or bring your own stack, a market a seed."""
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (self._num_seeds, *jnp.shape(x))), params)
-
-    def init(self, params: MarketParams) -> TrainState:
-        """States before the first update [seeds, ...]; seeds count up from the settings' seed.
+    def stack(self, *markets: MarketParams) -> MarketParams:
+        """Parameters for every seed of every run [R × seeds, ...]; or bring your own stack, a market a seed.
 
         Args:
-            params: [seeds, ...], see `stack`.
+            markets: each run's.
         """
-        return self._init(self.learner.settings.seed + jnp.arange(self._num_seeds, dtype=jnp.int32), params)
+        assert len(markets) == self.num_runs
+
+        def every_seed(*leaves: Array) -> Array:
+            return jnp.concatenate([jnp.broadcast_to(x, (self._num_seeds, *jnp.shape(x))) for x in leaves])
+
+        return jax.tree.map(every_seed, *markets)
+
+    def init(self, params: MarketParams) -> TrainState:
+        """States before the first update [R × seeds, ...]; in each run seeds count up from the settings' seed.
+
+        Args:
+            params: [R × seeds, ...], see `stack`.
+        """
+        seeds = self.learner.settings.seed + jnp.arange(self._num_seeds, dtype=jnp.int32)
+        return self._init(jnp.tile(seeds, self.num_runs), params)
+
+    def part(self, tree: Any, run: int) -> Any:
+        """What belongs to one run [seeds, ...] of a state or of measures."""
+        if self.num_runs == 1:
+            return tree
+        return jax.tree.map(lambda x: x[run * self._num_seeds : (run + 1) * self._num_seeds], tree)
+
+    def join(self, states: Sequence[TrainState]) -> TrainState:
+        """One state of all runs out of each run's; the inverse of `part`."""
+        if self.num_runs == 1:
+            return states[0]
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, states[0])
+        together = jax.jit(lambda *own: jax.tree.map(lambda *x: jnp.concatenate(x), *own), out_shardings=shardings)
+        return together(*states)
 
     def train(self, state: TrainState, params: MarketParams, num_updates: int) -> tuple[TrainState, dict[str, Array]]:
         """Several updates in one call; the state is donated.
 
         Returns:
-            (state, measures [seeds, updates, ...]).
+            (state, measures [R × seeds, updates, ...]).
         """
         return self._train(state, params, num_updates)
 
@@ -143,8 +176,12 @@ class Program:
         return self._train.lower(state, params, num_updates).compile()
 
     def abstract_state(self, params: MarketParams) -> TrainState:
-        """Shapes, types and shardings of a state, for reading a checkpoint into."""
-        shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self._num_seeds,), jnp.int32), params)
+        """Shapes, types and shardings of the state of all runs.
+
+        Args:
+            params: [R × seeds, ...], see `stack`.
+        """
+        shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self._width,), jnp.int32), params)
         shardings = jax.tree.map(
             lambda spec, part: jax.tree.map(lambda _: NamedSharding(self.mesh, spec), part),
             _specs(),
@@ -152,3 +189,10 @@ class Program:
             is_leaf=lambda x: isinstance(x, P),
         )
         return jax.tree.map(lambda s, at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), shapes, shardings)
+
+    def abstract_part(self, params: MarketParams) -> TrainState:
+        """The same of one run, for reading a checkpoint into."""
+        whole = self.abstract_state(params)
+        return jax.tree.map(
+            lambda s: jax.ShapeDtypeStruct((self._num_seeds, *s.shape[1:]), s.dtype, sharding=s.sharding), whole
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -14,6 +16,18 @@ from marl_pricing.market.types import epoch_share
 from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
+
+
+class Game(Protocol):
+    """What is played: the market itself, or a market in which someone else holds some of the seats."""
+
+    def reset(self, key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketState, Observation]:
+        """As `market.reset`."""
+
+    def step(
+        self, key: Array, shape: MarketShape, state: MarketState, action: market.Action, params: MarketParams
+    ) -> tuple[MarketState, Observation, Outcome]:
+        """As `market.step`; who does not learn has not acted."""
 
 
 class RolloutState(struct.PyTreeNode):
@@ -50,10 +64,15 @@ class Segment(struct.PyTreeNode):
 
 
 def start(
-    keys: Array, shape: MarketShape, params: MarketParams, actor: NetworkSpec, critic: NetworkSpec
+    keys: Array,
+    shape: MarketShape,
+    params: MarketParams,
+    actor: NetworkSpec,
+    critic: NetworkSpec,
+    game: Game = market,
 ) -> RolloutState:
     """Fresh episodes, one a key [E]."""
-    state, observation = jax.vmap(lambda key: market.reset(key, shape, params))(keys)
+    state, observation = jax.vmap(lambda key: game.reset(key, shape, params))(keys)
     num_envs = keys.shape[0]
     return RolloutState(
         market=state,
@@ -65,12 +84,18 @@ def start(
 
 
 def _restart(
-    keys: Array, shape: MarketShape, params: MarketParams, over: Array, state: MarketState, seen: Observation
+    keys: Array,
+    shape: MarketShape,
+    params: MarketParams,
+    game: Game,
+    over: Array,
+    state: MarketState,
+    seen: Observation,
 ) -> tuple[MarketState, Observation]:
     """Reset the markets whose episode is over [E]; nothing is computed in a step in which none is."""
 
     def reset() -> tuple[MarketState, Observation]:
-        fresh = jax.vmap(lambda key: market.reset(key, shape, params))(keys)
+        fresh = jax.vmap(lambda key: game.reset(key, shape, params))(keys)
 
         def pick(new: Array, old: Array) -> Array:
             return jnp.where(over.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
@@ -128,6 +153,7 @@ def rollout(
     ambiguity: Ambiguity | None = None,
     update: Array | int = 0,
     central: bool = True,
+    game: Game = market,
 ) -> tuple[RolloutState, Segment]:
     """Play T = `num_steps` epochs.
 
@@ -139,6 +165,7 @@ def rollout(
         ambiguity: other worlds to look into at each step; None for the plain learner.
         update: [] int32, for a radius that grows.
         central: the critic sees the global state, so that is what is kept of the candidates.
+        game: what is played; with `ambiguity` it is the market.
 
     Returns:
         (state after the segment, with the critic's memory as it was, the segment).
@@ -146,7 +173,7 @@ def rollout(
 
     def play(key: Array, own: MarketState, action: market.Action):
         if ambiguity is None:
-            return *market.step(key, shape, own, action, params), None
+            return *game.step(key, shape, own, action, params), None
         return _candidate_worlds(key, shape, params, own, action, ambiguity, update, central)
 
     def step(state: RolloutState, time: Array) -> tuple[RolloutState, Segment]:
@@ -160,7 +187,7 @@ def rollout(
         after, following, outcome, candidates = jax.vmap(play)(keys[:, 1], state.market, action)
         done = outcome.terminated | outcome.truncated[:, None]
         over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)
-        restarted, seen = _restart(keys[:, 2], shape, params, over, after, following)
+        restarted, seen = _restart(keys[:, 2], shape, params, game, over, after, following)
         segment = Segment(
             observation=state.observation,
             following=following,

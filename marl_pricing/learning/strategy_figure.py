@@ -32,7 +32,9 @@ def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_ran
         paths.plot(updates, means[:, seller], color=colour, label=f"seller {seller}", marker="o", markersize=2)
         share = counts[seller] / max(counts[seller].sum(), 1.0)
         now.stairs(share, edges, color=colour, linewidth=1.5)
-    paths.set(xlabel="update", ylabel="mean price (money)", ylim=price_range, title="price by update")
+    paths.set(xlabel="update", ylabel="mean price (money)", title="price by update")
+    if price_range[0] < price_range[1]:  # a price that is given has no range
+        paths.set_ylim(price_range)
     now.set(xlabel="price (money)", ylabel="share of epochs", title=f"prices at update {updates[-1]}")
     if means.shape[1] <= 8:
         paths.legend(fontsize=8)

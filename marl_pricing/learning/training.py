@@ -1,11 +1,11 @@
-"""The training loop of a run: blocks of updates, reports, checkpoints, interruption."""
+"""The training loop of one run, or of several in one program: blocks of updates, reports, checkpoints, interruption."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from marl_pricing.learning.mappo import TrainState
-from marl_pricing.learning.monitor import Monitor
+from marl_pricing.learning.monitor import Journal, Monitor
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.runs import METRICS, TIMING, Checkpoints, Table
+from marl_pricing.learning.runs import METRICS, TIMING, Checkpoints, RunError, Table
 from marl_pricing.market import MarketParams
 
 
@@ -25,6 +25,18 @@ class Schedule:
 
     report_every: int = 5
     checkpoint_every: int = 50
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a program.
+
+    Attributes:
+        folder: an existing run folder.  params: its market's.
+    """
+
+    folder: Path
+    params: MarketParams
 
 
 class Interrupted:
@@ -65,57 +77,64 @@ def block_length(num_updates: int, report_every: int) -> int:
 
 def train(
     program: Program,
-    params: MarketParams,
-    folder: Path,
+    members: Sequence[Member],
     schedule: Schedule,
     *,
     resume: bool = False,
     tensorboard: bool = True,
     quiet: bool = False,
+    whole: tuple[int, int] | None = None,
 ) -> tuple[TrainState, bool]:
     """Train to the end of the learner's updates, or to an interruption.
 
     Every number that goes to metrics.csv and into the state depends on the settings and the seed only: a run that was
-    killed and resumed ends like one that was not.
+    killed and resumed ends like one that was not, and a run among others like one alone.
 
     Args:
-        params: one market's parameters.
-        folder: an existing run folder.
-        resume: go on from the latest checkpoint (or from the beginning, where none was written yet).
+        members: the program's runs, in its order.
+        resume: go on from the latest checkpoints (or from the beginning, where none was written yet).
+        whole: see `Monitor`.
 
     Returns:
-        (state, whether the training came to its end).
+        (state of all runs, whether the training came to its end).
 
     Raises:
-        RunError: if the run cannot be resumed.
+        RunError: if a run cannot be resumed, or the runs stand at different updates.
     """
     own = program.learner.settings
-    stacked = program.stack(params)
+    stacked = program.stack(*(member.params for member in members))
     first_process = jax.process_index() == 0
-    with Checkpoints(folder) as checkpoints, finish_first() as interrupted:
+    with ExitStack() as stack:
+        checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
+        interrupted = stack.enter_context(finish_first())
         done, state = 0, None
-        if resume and checkpoints.updates:
-            done = checkpoints.find("latest")
-            state = checkpoints.load(done, program.abstract_state(stacked))
+        if resume and any(kept.updates for kept in checkpoints):
+            done = _same_update(checkpoints, members)
+            abstract = program.abstract_part(stacked)
+            state = program.join([kept.load(done, abstract) for kept in checkpoints])
         block = block_length(own.num_updates, schedule.report_every)
         with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
             compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
             state = program.init(stacked) if state is None else state
             step = compiling.result()
         if first_process:
-            for name in (METRICS, TIMING):
-                Table(folder / name).cut(done)
-        prices = float(np.min(params.prices.low)), float(np.max(params.prices.high))
+            for member in members:
+                for name in (METRICS, TIMING):
+                    Table(member.folder / name).cut(done)
+        journals = [
+            Journal(
+                member.folder,
+                own.num_updates,
+                done,
+                (float(np.min(member.params.prices.low)), float(np.max(member.params.prices.high))),
+                tensorboard=tensorboard and first_process,
+                worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
+            )
+            for member in members
+        ]
         saved = done
         with Monitor(
-            folder,
-            own.num_updates,
-            own.steps_per_update,
-            done,
-            prices,
-            tensorboard=tensorboard and first_process,
-            quiet=quiet or not first_process,
-            worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
+            journals, own.num_updates, own.steps_per_update, done, quiet=quiet or not first_process, whole=whole
         ) as monitor:
             while done < own.num_updates and not interrupted:
                 state, measures = step(state, stacked)
@@ -124,6 +143,19 @@ def train(
                 if first_process:
                     monitor.report(done, host)
                 if done - saved >= schedule.checkpoint_every or done == own.num_updates or interrupted:
-                    checkpoints.save(done, state, float(host["return_shaped"][:, -1].mean()))
+                    for number, kept in enumerate(checkpoints):
+                        score = float(program.part(host["return_shaped"], number)[:, -1].mean())
+                        kept.save(done, program.part(state, number), score)
                     saved = done
     return state, done == own.num_updates
+
+
+def _same_update(checkpoints: Sequence[Checkpoints], members: Sequence[Member]) -> int:
+    updates = [kept.find("latest") for kept in checkpoints]
+    if len(set(updates)) > 1:
+        other = next(number for number, update in enumerate(updates) if update != updates[0])
+        raise RunError(
+            f"{members[other].folder}: stands at update {updates[other]}, and {members[0].folder} at {updates[0]}; "
+            "runs go on together from one update"
+        )
+    return updates[0]

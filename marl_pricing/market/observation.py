@@ -75,6 +75,10 @@ def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketS
     if name == "on_order":
         assert state.pipeline is not None
         return _sellers(state.pipeline[:, 1:].sum(-1) / stock_scale(params), shape)
+    if name == "pipeline":
+        assert state.pipeline is not None
+        due = state.pipeline[:, 1:] / stock_scale(params)[:, None]
+        return due.reshape(num_sellers, due.size // num_sellers)
     if name == "demand":
         return _sellers(state.demand / demand_scale(shape), shape)
     if name == "events":
@@ -119,6 +123,12 @@ def layout(shape: MarketShape) -> list[str]:
                 f"price of the seller {r} further on{product} (-1 lowest, 1 highest)"
                 for r in range(1, shape.num_sellers)
                 for product in products
+            ]
+        elif feature == "pipeline":
+            names += [
+                f"units that come in {wait} epoch{'s' if wait > 1 else ''}{product} (share of the largest position)"
+                for product in products
+                for wait in range(1, shape.inventory.max_lead_time)
             ]
         elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share"):
             names.append(

@@ -26,6 +26,7 @@ Feature = Literal[
     "all_rival_prices",
     "stock",
     "on_order",
+    "pipeline",
     "demand",
     "events",
     "proxy_share",
@@ -166,6 +167,8 @@ class Outcome(struct.PyTreeNode):
     views: Array  # [] product views
     suspicion: Array  # [] mean score of the sessions
     agent_share: Array  # [] share of agents that the sessions were drawn with
+    level: Array  # [N] latent level of demand, season and noise in it
+    intensity: Array  # [] factor on the number of sessions
     reward: Array  # [S] r_i, money
     shaped: Array  # [S] r'_i = ω r_i + (1 − ω) Σ_j r_j
     learning: Array  # [S] r'_i as learners use it
@@ -209,4 +212,4 @@ class Policy:
     name: str
     parameters: Any
     start: Callable[[], Any]
-    act: Callable[[Any, Array, Observation, MarketState, MarketParams], tuple[Action, Any]]
+    act: Callable[[Any, Array, Any, Observation, MarketState, MarketParams], tuple[Action, Any]]

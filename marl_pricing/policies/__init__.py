@@ -1,4 +1,7 @@
-"""Rules to compare learned sellers with. Each is a `market.Policy`, built from a market's shape and parameters."""
+"""Rules to compare learned sellers with. Each is a `market.Policy`, built from a market's shape and parameters.
+
+Tabular Q-learning (`tabular_q`, `q_learning`, `q_sessions`) is none of `RULES`: its sellers have to learn first.
+"""
 
 from __future__ import annotations
 

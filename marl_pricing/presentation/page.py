@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from math import isfinite
 
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --text: #1d2125; --soft: #5b646c; --line: #d9dde1; --card: #f5f6f8;
@@ -42,6 +43,12 @@ figure { margin: 12px 0 4px; }
 figure .picture { overflow-x: auto; background: #ffffff; border: 1px solid var(--line); border-radius: 8px;
   padding: 10px; }
 figure img { display: block; width: 100%; max-width: 860px; height: auto; margin: 0 auto; }
+button.zoom { display: block; width: 100%; font: inherit; cursor: zoom-in; text-align: left; }
+button.zoom:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+dialog { max-width: 98vw; max-height: 96vh; padding: 8px; border: 0; border-radius: 8px; background: #fff;
+  overflow: auto; cursor: zoom-out; }
+dialog img { display: block; width: max(100%, 1100px); height: auto; }
+dialog::backdrop { background: rgba(0, 0, 0, 0.7); }
 figcaption { margin-top: 6px; max-width: 52em; }
 /* Plotly writes its own colours; letters follow the page's, in light and in dark. */
 .js-plotly-plot [class*=tick] text, .js-plotly-plot .legendtext, .js-plotly-plot .g-xtitle text,
@@ -57,7 +64,7 @@ dt { font-family: ui-monospace, monospace; } dd { margin: 0; color: var(--soft);
   main { padding: 16px 12px 48px; }
   h1 { font-size: 1.35rem; }
   figure .picture { padding: 4px; }
-  tbody th { max-width: 130px; white-space: normal; overflow-wrap: anywhere; }
+  tbody th { min-width: 54px; max-width: 130px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
 }
 """
@@ -79,6 +86,14 @@ document.querySelectorAll("table.sortable").forEach(table => {
     table.tBodies[0].append(...rows);
   }));
 });
+// A picture that is pressed is shown as large as it was drawn; Escape, or a press anywhere, puts it back.
+const dialog = document.querySelector("dialog");
+document.querySelectorAll("button.zoom").forEach(button => button.addEventListener("click", () => {
+  const image = button.querySelector("img");
+  Object.assign(dialog.querySelector("img"), {src: image.src, alt: image.alt});
+  dialog.showModal();
+}));
+dialog.addEventListener("click", () => dialog.close());
 """
 
 PAGE = """<!DOCTYPE html>
@@ -94,6 +109,7 @@ PAGE = """<!DOCTYPE html>
 <main>
 {body}
 </main>
+<dialog aria-label="Enlarged figure"><img alt=""></dialog>
 <script>{script}</script>
 </body>
 </html>
@@ -104,10 +120,10 @@ def picture(title: str, caption: str, wide: bytes, narrow: bytes) -> str:
     """A figure with its caption, from PNG images for wide pages and for phones."""
     for_page, for_phone = (base64.b64encode(image).decode() for image in (wide, narrow))
     return (
-        f"<h3>{escape(title)}</h3><figure><div class=picture tabindex=0>"
+        f"<h3>{escape(title)}</h3><figure><button class='picture zoom' aria-label='Enlarge: {escape(title)}'>"
         f"<picture><source media='(max-width: 700px)' srcset='data:image/png;base64,{for_phone}'>"
         f"<img alt='{escape(title)}: {escape(caption)}' src='data:image/png;base64,{for_page}'>"
-        f"</picture></div><figcaption>{escape(caption)}</figcaption></figure>"
+        f"</picture></button><figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
@@ -116,7 +132,7 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
 
     Args:
         heads: (name, unit) a column; the first column names its row.
-        rows: (text, value to sort by; None for a text) a cell.
+        rows: (text, value to sort by; None for a text, infinite or NaN for a number that is not known) a cell.
     """
     texts = [all(row[column][1] is None for row in rows) for column in range(len(heads))]
     head = "".join(
@@ -129,7 +145,8 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
         cells = [f"<th scope=row>{escape(row[0][0])}</th>"]
         for (text, value), is_text in zip(row[1:], texts[1:], strict=True):
             kind = " class=text" if is_text else ""
-            told = "" if value is None else f" data-value='{value!r}'"
+            known = value is not None and isfinite(value)
+            told = "" if value is None else f" data-value='{float(value) if known else ''}'"
             cells.append(f"<td{kind}{told}>{escape(text)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (

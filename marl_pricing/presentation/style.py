@@ -94,7 +94,7 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG with 256 colours: nobody sees the difference, and a report holds three times as many."""
     image = Image.open(io.BytesIO(_saved(figure, "png", {"Software": None}))).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -107,4 +107,5 @@ def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
     buffer = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
         figure.savefig(buffer, format=kind, metadata=metadata)
+    figure.set_layout_engine("none")  # it is laid out now; another file of it need not do so again
     return buffer.getvalue()

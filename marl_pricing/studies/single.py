@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from jax.experimental import multihost_utils
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
 from marl_pricing.learning.mappo import Learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
-from marl_pricing.learning.training import Schedule, train
+from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.market import Policy
 
 
@@ -37,7 +38,7 @@ def train_run(
         ConfigError, RunError: for settings or folders that cannot be used.
     """
     experiment = config.build(settings)
-    program = _program(experiment.learner)
+    program = program_of(experiment.learner)
     first = jax.process_index() == 0
     if provenance is not None and first:
         runs.create(folder, config.to_yaml(settings), provenance)
@@ -52,8 +53,7 @@ def train_run(
         )
     _, complete = train(
         program,
-        experiment.market.params,
-        folder,
+        [Member(folder, experiment.market.params)],
         Schedule(settings.run.report_every, settings.run.checkpoint_every),
         resume=provenance is None,
         tensorboard=settings.run.tensorboard,
@@ -61,15 +61,19 @@ def train_run(
     return complete
 
 
-def _program(learner: Learner) -> Program:
-    """The training of a learner, in JAX or in torch."""
+def program_of(learner: Learner, num_runs: int = 1) -> Program:
+    """The program of a learner, in JAX or in torch.
+
+    Raises:
+        ConfigError: for more devices than there are, or torch where it is not installed.
+    """
     try:
         if learner.settings.algorithm == "mappo":
-            return Program(learner)
+            return Program(learner, num_runs)
         from marl_pricing.learning.torch_mappo.program import TorchProgram
 
-        return TorchProgram(learner)
-    except ValueError as error:  # more devices than there are
+        return TorchProgram(learner, num_runs)
+    except ValueError as error:
         raise ConfigError(str(error)) from None
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -79,21 +83,17 @@ def _program(learner: Learner) -> Program:
         ) from None
 
 
-def is_complete(folder: Path, settings: ExperimentSettings) -> bool:
-    """Whether a run folder's training came to its end."""
-    with runs.Checkpoints(folder) as checkpoints:
-        return bool(checkpoints.updates) and max(checkpoints.updates) == settings.learner.num_updates
-
-
 @dataclass(frozen=True)
 class LoadedRun:
     """A run folder, ready to be played.
 
     Attributes:
+        name: as tables call it.
         actors: parameters of every seed [R, ...].
         update: of the checkpoint.
     """
 
+    name: str
     folder: Path
     settings: ExperimentSettings
     experiment: Experiment
@@ -128,4 +128,21 @@ def load_run(folder: Path, which: str) -> LoadedRun:
         update = checkpoints.find(which)
         state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
     actors = jax.device_get(state.learnable.actor)
-    return LoadedRun(folder, settings, experiment, actors, text, runs.read_provenance(folder), update)
+    return LoadedRun(settings.name, folder, settings, experiment, actors, text, runs.read_provenance(folder), update)
+
+
+def load_runs(folders: Sequence[Path], which: str) -> list[LoadedRun]:
+    """Load runs as `load_run`, each under a name of its own: a second one of a name has its folder's behind it.
+
+    Raises:
+        ConfigError: also for one folder twice.
+    """
+    found: list[LoadedRun] = []
+    for folder in folders:
+        run, names = load_run(folder, which), {other.name for other in found}
+        if run.name in names:
+            run = replace(run, name=f"{run.name} ({folder.name})")
+        if run.name in names:
+            raise refuse("run", str(folder), "every run folder once")
+        found.append(run)
+    return found

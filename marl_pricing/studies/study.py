@@ -1,4 +1,4 @@
-"""A study: its runs one after the other, then their evaluation; it goes on where it was stopped."""
+"""A study: its runs, then their evaluation; it goes on where it was stopped."""
 
 from __future__ import annotations
 
@@ -7,126 +7,149 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_pricing.config import ConfigError, ExperimentSettings
-from marl_pricing.config.study import Study, read_study, study_from_yaml, study_to_yaml
+from marl_pricing import config
+from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
-from marl_pricing.evaluation import robustness_report
-from marl_pricing.evaluation.robustness import Tried
+from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
-from marl_pricing.studies.single import is_complete, load_run, train_run
-
-STUDY = "study.yaml"
-
-
-def is_study(folder: Path) -> bool:
-    """Whether a folder holds a study."""
-    return (folder / STUDY).is_file()
+from marl_pricing.studies.single import LoadedRun, load_runs
+from marl_pricing.studies.together import standing, train_together
 
 
-def start_study(data: Mapping[str, Any], folder: Path, provenance: Mapping[str, Any]) -> bool:
-    """Check all of a study's settings, make its folder, and carry it out; see `continue_study`.
+def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
+    """Make a study's folder and carry it out; see `continue_study`.
 
     Raises:
         ConfigError: before anything is written.
         RunError: for a folder that is in use.
     """
-    read_study(data)
+    experiments = _build(plan)
     if folder.exists() and any(folder.iterdir()):
         raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
     folder.mkdir(parents=True, exist_ok=True)
     runs.replace_file(folder / runs.PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
-    runs.replace_file(folder / STUDY, study_to_yaml(data))
-    return continue_study(folder)
+    runs.replace_file(folder / STUDY, plan_to_yaml(plan))
+    return _carry_out(plan, experiments, folder)
 
 
-def continue_study(folder: Path) -> bool:
+def continue_study(plan: Plan, folder: Path) -> bool:
     """Train what is not trained yet, then evaluate.
 
     Returns:
         Whether it came to its end; False where it was interrupted.
     """
-    study, settings = read_study(study_from_yaml((folder / STUDY).read_text("utf-8"), str(folder / STUDY)))
-    provenance = runs.read_provenance(folder)
-    for number, (run, own) in enumerate(zip(study.runs, settings, strict=True), 1):
-        place = folder / run.name
-        begun = runs.is_run(place)
-        if begun and is_complete(place, own):
-            print(f"run {number} of {len(settings)}: {run.name} is trained", flush=True)
-            continue
-        print(f"run {number} of {len(settings)}", flush=True)
-        if not train_run(own, place, None if begun else provenance):
-            return False
-    evaluate_study(folder, study)
-    return True
+    return _carry_out(plan, _build(plan), folder)
 
 
-def evaluate_study(folder: Path, study: Study) -> None:
-    """Try every run of a trained study in its worlds; tables, figures and a page in `evaluation`."""
-    against = {run.name: run.against for run in study.runs}
-    report = evaluate_robustness(
-        [folder / run.name for run in study.runs],
-        study.checkpoint,
-        study.trials,
-        folder / "evaluation",
-        episodes=study.episodes,
-        seed=study.seed,
-        against=against,
-    )
-    print(f"report: {report}")
-
-
-def _default_against(tried: Sequence[ExperimentSettings], names: Sequence[str]) -> dict[str, str | None]:
-    """A robust run is compared with the first plain run whose market is the same."""
-    found: dict[str, str | None] = {}
-    for own, name in zip(tried, names, strict=True):
-        plain = [
-            other_name
-            for other, other_name in zip(tried, names, strict=True)
-            if other.robust.set == "none" and (other.market, other.traffic) == (own.market, own.traffic)
-        ]
-        found[name] = plain[0] if plain and plain[0] != name else None
+def _build(plan: Plan) -> list[Experiment]:
+    """The markets and learners of all runs."""
+    found = []
+    for run, own in zip(plan.runs, plan.settings, strict=True):
+        try:
+            found.append(config.build(own))
+        except ConfigError as error:
+            raise named(run, error) from None
     return found
 
 
-def evaluate_robustness(
-    folders: Sequence[Path],
-    checkpoint: str,
-    trials: Trials,
-    out: Path,
-    *,
-    episodes: int,
-    seed: int,
-    against: Mapping[str, str | None] | None = None,
-    command: str = "",
-) -> Path:
-    """Try runs in the worlds that they were not trained for, and write what came of it.
+def _carry_out(plan: Plan, experiments: Sequence[Experiment], folder: Path) -> bool:
+    folders = [folder / run.name for run in plan.runs]
+    if not train_together(experiments, folders, runs.read_provenance(folder)):
+        return False
+    print(f"report: {evaluate_study(plan, folder)}", flush=True)
+    return True
 
-    Args:
-        against: by run, which other it is compared with; None finds the plain run of the same market.
+
+def evaluate_study(plan: Plan, folder: Path) -> Path:
+    """Evaluate every run of a trained study; tables, figures and a page in `evaluation`.
 
     Returns:
         The path of the page.
 
     Raises:
-        ConfigError, RunError: for folders that cannot be used, or two runs of one name.
+        RunError: for a run that is not trained.
     """
-    loaded = [load_run(folder, checkpoint) for folder in folders]
-    names: list[str] = []
+    study, out = plan.study, folder / "evaluation"
+    folders = [folder / run.name for run in plan.runs]
+    for place, own in zip(folders, plan.settings, strict=True):
+        if standing(place) < own.learner.num_updates:
+            raise runs.RunError(f"{place}: is not trained to its end; go on with: python train.py resume={folder}")
+    loaded = load_runs(folders, study.checkpoint)
+    command = str(runs.read_provenance(folder).get("command", ""))
+    if study.sweep is None:
+        against = {run.name: run.against for run in plan.runs}
+        return _try(loaded, study.trials, against, out, episodes=study.episodes, seed=study.seed, command=command)
+    swept = [
+        sweep.SweptRun(
+            name=run.name,
+            x=float(point.x),
+            over=point.over,
+            shape=run.experiment.market.shape,
+            params=run.experiment.market.params,
+            policies=run.policies(greedy=True),
+        )
+        for run, point in zip(loaded, study.sweep.points, strict=True)
+    ]
+    axes = sweep.Axes(
+        title=plan.data["name"],
+        x=study.sweep.name,
+        over=study.sweep.over.name if study.sweep.over else "",
+        omega=study.sweep.field == "market.reward.omega",
+    )
+    return sweep.evaluate_sweep(
+        swept, axes, out, episodes=study.episodes, seed=study.seed, config_text=plan_to_yaml(plan), command=command
+    )
+
+
+def _default_against(loaded: Sequence[LoadedRun]) -> dict[str, str | None]:
+    """A robust run is compared with the first plain run whose market is the same."""
+
+    def market(own: ExperimentSettings) -> tuple:
+        return own.market, own.traffic
+
+    found: dict[str, str | None] = {}
     for run in loaded:
-        name = run.settings.name if run.settings.name not in names else f"{run.settings.name} ({run.folder.name})"
-        if name in names:
-            raise ConfigError(f"run={str(run.folder)!r}: accepted is every run folder once")
-        names.append(name)
-    against = against or _default_against([run.settings for run in loaded], names)
+        alike = [other for other in loaded if market(other.settings) == market(run.settings)]
+        plain = [other.name for other in alike if other.settings.robust.set == "none"]
+        found[run.name] = plain[0] if plain and plain[0] != run.name else None
+    return found
+
+
+def evaluate_robustness(
+    folders: Sequence[Path], checkpoint: str, trials: Trials, out: Path, *, episodes: int, seed: int, command: str
+) -> Path:
+    """Try runs in the worlds that they were not trained for, each against the plain run of the same market.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigError, RunError: for folders that cannot be used, or one folder twice.
+    """
+    loaded = load_runs(folders, checkpoint)
+    return _try(loaded, trials, _default_against(loaded), out, episodes=episodes, seed=seed, command=command)
+
+
+def _try(
+    loaded: Sequence[LoadedRun],
+    trials: Trials,
+    against: Mapping[str, str | None],
+    out: Path,
+    *,
+    episodes: int,
+    seed: int,
+    command: str,
+) -> Path:
     tried = [
-        Tried(
-            name=name,
+        robustness.Tried(
+            name=run.name,
             policies=run.policies(greedy=True),
             worlds=trial_worlds(run.settings, run.experiment.market, trials),
-            against=against[name],
+            against=against[run.name],
             config_text=run.config_text,
             command=str(run.provenance.get("command", "")),
         )
-        for name, run in zip(names, loaded, strict=True)
+        for run in loaded
     ]
-    return robustness_report.robustness(tried, out, episodes=episodes, seed=seed, command=command)
+    return robustness.evaluate_robustness(tried, out, episodes=episodes, seed=seed, command=command)

@@ -38,6 +38,34 @@ def expected_orders(
     return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
 
 
+def one_unit_orders(
+    key: Array,
+    shape: TrafficShape,
+    demand: DemandShape,
+    params: DemandParams,
+    conditions: Conditions,
+    agent_share: Array,
+) -> tuple[Array, Array]:
+    """Orders of sessions that take one unit of one offer or nothing: multinomial, of a single offer binomial.
+
+    Session m is an agent's where its first uniform is below α. It takes the offer in whose stretch of its class's
+    choice probabilities its second one lies; nothing comes last. So one draw serves all candidates and all prices.
+
+    Returns:
+        (units ordered [Y, N], sessions that came []: M · intensity, rounded up or down at random).
+    """
+    count = shape.num_sessions
+    uniform = jax.random.uniform(key, (2, count + 1))
+    came = jnp.minimum(jnp.floor(shape.sessions * conditions.intensity + uniform[0, -1]), count)
+    kind, choice = uniform[:, :count]
+    agent = kind < agent_share
+    belongs = jnp.stack([~agent, agent]) if demand.num_classes > 1 else jnp.ones((1, count), bool)
+    there = belongs & (jnp.arange(count) < came)
+    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available)
+    up_to = (choice < jnp.cumsum(rate, -1)[:, :, None]) & there[:, None]
+    return jnp.diff(up_to.sum(-1).astype(jnp.float32), axis=-1, prepend=0.0), came
+
+
 def simulate(
     key: Array,
     shape: TrafficShape,
@@ -57,16 +85,19 @@ def simulate(
     """
 
     def one(agent_share: Array) -> Traffic:
-        orders = expected_orders(shape, demand, params, conditions, agent_share)
-        if shape.random_orders:
-            orders = poisson(key, orders)
+        visits = shape.sessions * conditions.intensity
+        if shape.order_law == "multinomial":
+            orders, visits = one_unit_orders(key, shape, demand, params, conditions, agent_share)
+        else:
+            orders = expected_orders(shape, demand, params, conditions, agent_share)
+            orders = poisson(key, orders) if shape.random_orders else orders
         return Traffic(
             orders=orders,
             events=orders.sum(0),
             price_paid=conditions.prices,
             price_linked=conditions.prices,
             scores=jnp.zeros((0,)),
-            visits=shape.sessions * conditions.intensity,
+            visits=visits,
             views=orders.sum(),
         )
 

@@ -11,6 +11,7 @@ from flax import struct
 Array = jax.Array
 TrafficModel = Literal["analytic", "scripted", "chain", "bank"]
 ContaminationProcess = Literal["static", "drift", "burst"]
+OrderLaw = Literal["poisson", "multinomial"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class TrafficShape:
         model: who draws the orders.
         sessions: M, shopper sessions in an epoch at intensity 1.
         capacity: the most sessions of one wave; more than this cannot come. 0 means M.
-        random_orders: orders are drawn (Poisson); otherwise they are their expectation. `analytic` only.
+        random_orders: orders are drawn; otherwise they are their expectation. `analytic` only.
+        order_law: of drawn orders: `poisson`, or `multinomial`, where each session takes one unit of one offer or
+            nothing. `analytic` only.
         max_events: events after which a session is cut off.
         slots: places for the events of a session in a bank; where there are more, several share the product of one.
         purchase_slots: places for its purchases, likewise.
@@ -35,6 +38,7 @@ class TrafficShape:
     sessions: int = 1
     capacity: int = 0
     random_orders: bool = True
+    order_law: OrderLaw = "poisson"
     max_events: int = 40
     slots: int = 16
     purchase_slots: int = 1

@@ -30,6 +30,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "market.prices.low=-0.5: accepted is a number of at least 0",
     ),
     "low above high": ({"prices": LEVELS | {"low": 3.0}}, "market.prices.high=2.5: accepted is a price above"),
+    "no grid": ({"prices": {"map": "levels", "levels": []}}, "market.prices.levels=[]: accepted is a list of at least"),
     "no end": ({"prices": {"map": "levels", "low": 1.0}}, "market.prices.high"),
     "two grids": ({"prices": LEVELS | {"levels": [1.0, 2.0]}}, "give either levels, or low and high"),
     "one price level": ({"prices": LEVELS | {"num_price_levels": 1}}, "market.prices.num_price_levels=1"),
@@ -75,6 +76,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"reward": {"unit_cost": 1.0, "pay_on_order": True}, "inventory": UNLIMITED}, "market.reward.pay_on_order=True"
     ),
     "stock not kept": ({"features": ["stock"], "inventory": UNLIMITED}, "stock needs limited stock"),
+    "pipeline without stock": ({"features": ["pipeline"], "inventory": UNLIMITED}, "pipeline needs limited stock"),
     "no shock": ({"features": ["shock"]}, "shock needs shocks"),
     "same twice": ({"features": ["time", "time"]}, "a list of different features"),
     "no feature": ({"features": []}, "at least one"),
@@ -112,6 +114,17 @@ def test_traffic_is_checked_too() -> None:
         make({"sessions_per_epoch": 0})
     with pytest.raises(ConfigError, match=r"traffic.model='magic': accepted is 'analytic'"):
         make({"model": "magic"})
+    with pytest.raises(ConfigError, match=r"traffic.order_law='multinomial': accepted is 'poisson' with .*model=chain"):
+        make({"model": "chain", "order_law": "multinomial"})
+    with pytest.raises(ConfigError, match=r"traffic.order_law='multinomial': .* with traffic.random_orders=false"):
+        make({"random_orders": False, "order_law": "multinomial"})
+    with pytest.raises(ConfigError, match=r"traffic.order_law='multinomial': .* with market.demand.model=linear"):
+        make({"order_law": "multinomial"}, demand={"model": "linear", "intercept": 1.0, "slope": 0.1})
+
+
+def test_a_price_that_is_given_is_a_grid_of_one_level() -> None:
+    shape, params = make(prices={"map": "levels", "levels": [1.5]})
+    assert shape.prices.num_levels == 1 and params.prices.start_low.tolist() == [1.5, 1.5]
 
 
 def test_several_faults_are_a_line_each() -> None:

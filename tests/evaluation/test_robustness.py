@@ -14,9 +14,7 @@ from marl_pricing import market
 from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import validate
 from marl_pricing.config.trials import Trials, trial_worlds
-from marl_pricing.evaluation import robustness as rb
-from marl_pricing.evaluation import robustness_figures, robustness_report
-from marl_pricing.evaluation.robustness import Tried
+from marl_pricing.evaluation.robustness import Tried, figures, play, report, summary
 from tests.doors.compose import composed
 
 SMALL = ["traffic.sessions_per_epoch=40", "++traffic.bank.size=256", "market.episode_length=12"]
@@ -96,12 +94,12 @@ def test_trials_that_cannot_be_are_refused(field: str, value: list) -> None:
 def tried() -> tuple[list[Tried], pd.DataFrame]:
     worlds = some_worlds(FEW, "traffic=analytic", "traffic.agent_share=0.2")[1]
     runs = [a_run("dear", worlds, 2.2), a_run("cheap", worlds, 1.7, against="dear")]
-    return runs, pd.concat([rb.try_run(run, 6, 11) for run in runs], ignore_index=True)
+    return runs, pd.concat([play.try_run(run, 6, 11) for run in runs], ignore_index=True)
 
 
 def test_every_world_seed_and_episode_has_a_row(tried) -> None:
     _, table = tried
-    assert list(table.columns) == list(rb.COLUMNS)
+    assert list(table.columns) == list(play.COLUMNS)
     assert len(table) == 2 * 5 * 2 * 6 and not table.isna().any().any()
     assert table["fill_rate"].between(0, 1).all()
     means = table.groupby(["run", "world"])["price"].mean()
@@ -118,16 +116,16 @@ def test_two_seeds_of_one_policy_meet_different_shoppers_and_two_runs_the_same(t
     own = table[(table["run"] == "dear") & (table["world"] == "as trained")]
     one, other = (own[own["seed"] == seed]["profit"].to_numpy() for seed in (0, 1))
     assert not np.allclose(one, other)
-    again = rb.try_run(replace(runs[0], name="again"), 3, 11)
+    again = play.try_run(replace(runs[0], name="again"), 3, 11)
     few = again[(again["world"] == "as trained") & (again["seed"] == 1)]["profit"].to_numpy()
     np.testing.assert_array_equal(few, other[:3])
 
 
 def test_measures_are_what_they_say(tried) -> None:
     _, table = tried
-    summary = rb.summarise(table, {"dear": None, "cheap": "dear"})
-    assert list(summary.columns) == list(rb.SUMMARY_COLUMNS)
-    found = summary.set_index(["run", "measure"])
+    frame = summary.summarise(table, {"dear": None, "cheap": "dear"})
+    assert list(frame.columns) == list(summary.SUMMARY_COLUMNS)
+    found = frame.set_index(["run", "measure"])
     for run in ("dear", "cheap"):
         own = table[table["run"] == run]
         means = own.groupby("world")["profit"].mean()
@@ -143,41 +141,37 @@ def test_measures_are_what_they_say(tried) -> None:
     assert found.loc[("cheap", "worst_gain"), "value"] == pytest.approx(difference)
     price = 1 - found.loc[("cheap", "nominal"), "value"] / found.loc[("dear", "nominal"), "value"]
     assert found.loc[("cheap", "price_of_robustness"), "value"] == pytest.approx(price)
-    assert (summary["low"].isna() | (summary["low"] <= summary["value"])).all()
+    assert (frame["low"].isna() | (frame["low"] <= frame["value"])).all()
 
 
 def test_runs_of_different_seeds_are_not_compared(tried) -> None:
     _, table = tried
     fewer = table[(table["run"] == "dear") | (table["seed"] == 0)]
     with pytest.raises(ValueError, match="run 'cheap' and 'dear': have different seeds or worlds"):
-        rb.summarise(fewer, {"dear": None, "cheap": "dear"})
+        summary.summarise(fewer, {"dear": None, "cheap": "dear"})
 
 
 def test_no_episodes_no_policies_no_play(tried) -> None:
     runs, _ = tried
     with pytest.raises(ValueError, match="episodes=0"):
-        rb.try_run(runs[0], 0, 1)
+        play.try_run(runs[0], 0, 1)
     with pytest.raises(ValueError, match="has no learned policies"):
-        rb.try_run(replace(runs[0], policies=[]), 1, 1)
+        play.try_run(replace(runs[0], policies=[]), 1, 1)
     with pytest.raises(ValueError, match="of different names"):
-        robustness_report.robustness([runs[0], runs[0]], Path("nowhere"), episodes=1, seed=0)
+        report.evaluate_robustness([runs[0], runs[0]], Path("nowhere"), episodes=1, seed=0)
 
 
 def test_the_page_holds_tables_and_figures(tried, tmp_path: Path) -> None:
     runs, _ = tried
-    path = robustness_report.robustness(runs, tmp_path / "out", episodes=3, seed=11, progress=False)
+    path = report.evaluate_robustness(runs, tmp_path / "out", episodes=3, seed=11, progress=False)
     page = path.read_text()
     names = {file.stem for file in (tmp_path / "out" / "figures").glob("*.png")}
-    assert (
-        names
-        == {"gains", "share_curves", "matrix", "fill_rate", "coi", "price"}
-        == set(robustness_figures.CAPTIONS) | names
-    )
-    assert page.count("<img ") == 6 and "http://" not in page and "https://" not in page
+    assert names == {"gains", "share_curves", "matrix", "fill_rate", "coi", "price"} == set(figures.CAPTIONS) | names
+    assert page.count("<figure>") == 6 and "http://" not in page and "https://" not in page
     assert len(page) < 3_000_000 and "cheap" in page and "Every world" in page
-    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert set(summary["measure"]) <= set(rb.MEASURES)
+    frame = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert set(frame["measure"]) <= set(summary.MEASURES)
     assert pd.read_parquet(tmp_path / "out" / "robustness.parquet").shape[0] == 2 * 5 * 2 * 3
-    sentences = robustness_report.sentences(runs, summary.fillna({"against": "", "world": ""}), {
+    sentences = report.sentences(runs, frame.fillna({"against": "", "world": ""}), {
         "cheap": {"worst_gain": 1.0, "worst_share_gain": 1.0, "cvar_gain": 1.0}})  # fmt: skip
     assert sentences[0].startswith("dear earns ") and sentences[1].startswith("cheap ")

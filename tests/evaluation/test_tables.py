@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_file(record, tmp_path):
 
 
 def test_sellers_with_names_are_named() -> None:
-    from marl_pricing.evaluation.texts import seller_line
+    from marl_pricing.evaluation.report.texts import seller_line
 
     assert seller_line(["National", "Private"]) == "; seller 0 is National, seller 1 is Private"
     assert seller_line([]) == ""

@@ -146,11 +146,35 @@ def test_observation_shows_stock_with_what_is_due_now() -> None:
     assert (after.local[:, way] == 0).all()
 
 
-def test_layout_names_every_entry() -> None:
-    features = ("own_price", "rival_price", "all_rival_prices", "stock", "on_order", "demand", "events", "time",
-                "shock", "cash")  # fmt: skip
+def test_observation_shows_what_comes_when() -> None:
+    """Two products, three epochs of lead time: orders of epochs 0 and 1 come in two and in one more epoch."""
+    levels = [0.0, 1.0, 2.0, 3.0, 4.0]
     own = make(
-        num_sellers=3, num_products=2, features=list(features),
+        num_products=2, features=["stock", "on_order", "pipeline"],
+        inventory={"rule": "chosen", "initial_stock": 0.0, "lead_time": 3, "order_levels": levels},
+    )  # fmt: skip
+    shape, params = own
+    state, _ = market.reset(jax.random.key(0), shape, params)
+    for order in ([[1, 2], [0, 0]], [[3, 4], [0, 1]]):
+        action = Action(jnp.zeros((2, 2), int), jnp.array(order))
+        state, seen, _ = market.step(jax.random.key(0), shape, state, action, params)
+    names = layout(shape)
+    wanted = {"that come in 1 epoch": ([1, 2], [0, 0]), "that come in 2 epochs": ([3, 4], [0, 1]),
+              "units on the way": ([4, 6], [0, 1]), "stock": ([0, 0], [0, 0])}  # fmt: skip
+    for name, units in wanted.items():
+        columns = [next(i for i, n in enumerate(names) if name in n and f"product {k}" in n) for k in range(2)]
+        np.testing.assert_allclose(seen.local[:, columns], np.array(units) / 4.0, rtol=1e-6)
+    # With a lead time of one epoch nothing is on the way that is not due now.
+    alone = make(features=["stock", "pipeline"], inventory=THRESHOLD | {"lead_time": 1})
+    assert layout(alone.shape) == ["stock (share of the largest position)"]
+    assert market.reset(jax.random.key(0), *alone)[1].local.shape == (2, 1)
+
+
+def test_layout_names_every_entry() -> None:
+    features = ("own_price", "rival_price", "all_rival_prices", "stock", "on_order", "pipeline", "demand", "events",
+                "time", "shock", "cash")  # fmt: skip
+    own = make(
+        num_sellers=3, num_products=2, features=list(features), inventory=THRESHOLD | {"lead_time": 3},
         shocks={"probability": 0.1, "duration": 2, "scale": 2.0}, bankruptcy={"initial_cash": 5.0, "cash_limit": 0.0},
         level={"persistence": 0.5, "volatility": 0.3},
     )  # fmt: skip

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from marl_pricing.config import ConfigError
-from marl_pricing.config.study import read_study
+from marl_pricing.config.study import STUDY, is_study, open_study, plan_study
 from marl_pricing.learning import parallel, runs
-from marl_pricing.studies import study
+from marl_pricing.studies import study, together
 from tests.doors.compose import settings
 from tests.learning.helpers import QUICK
 
@@ -36,8 +36,9 @@ def small(*overrides: str) -> dict:
 
 
 def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> None:
-    own, found = read_study(settings("experiment=robustness_study"))
-    by_name = {run.name: settings for run, settings in zip(own.runs, found, strict=True)}
+    plan = plan_study(settings("experiment=robustness_study"))
+    found = plan.settings
+    by_name = {run.name: settings for run, settings in zip(plan.runs, found, strict=True)}
     assert len(found) == 8
     for name, one in by_name.items():
         assert one.name == name
@@ -51,17 +52,25 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
 def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert study.start_study(small(TWO), whole, PROVENANCE)
+    assert study.start_study(plan_study(small(TWO)), whole, PROVENANCE)
     shutil.copytree(whole, broken)
     for name in ("robust", "evaluation"):  # as a stop in the middle leaves it
         shutil.rmtree(broken / name)
     calls: list[str] = []
-    real = study.train_run
-    monkeypatch.setattr(study, "train_run", lambda *given: False)
-    assert not study.continue_study(broken)  # Ctrl-C in the second run
+    real = together.train
+    plan = open_study(broken)
+    monkeypatch.setattr(together, "train", lambda *given, **more: (None, False))
+    assert not study.continue_study(plan, broken)  # Ctrl-C in the second run
     assert not (broken / "evaluation").exists()
-    monkeypatch.setattr(study, "train_run", lambda *given: calls.append(given[1].name) or real(*given))
-    assert study.continue_study(broken)
+    with pytest.raises(runs.RunError, match=r"robust: is not trained to its end; go on with: python train.py resume="):
+        study.evaluate_study(plan, broken)
+
+    def told(program, members, *given, **more):
+        calls.extend(member.folder.name for member in members)
+        return real(program, members, *given, **more)
+
+    monkeypatch.setattr(together, "train", told)
+    assert study.continue_study(plan, broken)
     assert calls == ["robust"]  # what was trained is not trained again
     for name in ("plain", "robust"):
         pd.testing.assert_frame_equal(*(pd.read_csv(f / name / runs.METRICS) for f in (whole, broken)))
@@ -71,7 +80,7 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
     gains = one[one["measure"] == "worst_gain"]
     assert gains["run"].tolist() == ["robust"] and gains["against"].tolist() == ["plain"] and gains["seeds"].item() == 2
     with pytest.raises(runs.RunError, match=r"is not empty; continue a study with resume="):
-        study.start_study(small(TWO), whole, PROVENANCE)
+        study.start_study(plan, whole, PROVENANCE)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +96,29 @@ def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkey
         ("study.evaluation=weather", "study.evaluation='weather'"),
         ("study.trials.agent_shares=[2]", "study.trials.agent_shares"),
         ("run.distributed=true", "run.distributed=True: accepted is false in a study"),
+        ("study.evaluation=sweep", "study.sweep=None: accepted is a field and its values with study.evaluation=sweep"),
+        (
+            "+study.sweep={field:market.reward.omega,values:[0]}",
+            "study.sweep='market.reward.omega': accepted is nothing",
+        ),
     ],
 )
-def test_studies_that_cannot_be_are_refused_before_anything_is_written(
-    tmp_path: Path, override: str, told: str
-) -> None:
+def test_studies_that_cannot_be_are_refused_before_anything_is_written(override: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        study.start_study(small(override), tmp_path / "study", PROVENANCE)
+        plan_study(small(override))
     assert told in str(caught.value)
+
+
+def test_a_run_whose_lists_do_not_fit_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    more = "study.runs=[{name:two},{name:three,change:{market:{num_sellers:3}}}]"
+    plan = plan_study(small(more, "market.reward.unit_cost=[1.0,1.1]"))
+    with pytest.raises(ConfigError, match=r"study run three: market\.reward\.unit_cost=\[1.0, 1.1\]: accepted is"):
+        study.start_study(plan, tmp_path / "study", PROVENANCE)
     assert not (tmp_path / "study").exists()
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
-    (tmp_path / study.STUDY).write_text("name: x\n")
-    assert study.is_study(tmp_path) and not study.is_study(tmp_path / "other")
+    (tmp_path / STUDY).write_text("name: x\n")
+    assert is_study(tmp_path) and not is_study(tmp_path / "other")
     with pytest.raises(ConfigError, match=r"study\.yaml: is no study"):
-        study.continue_study(tmp_path)
+        open_study(tmp_path)

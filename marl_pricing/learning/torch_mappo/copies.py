@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium import spaces as kinds
 from pettingzoo import ParallelEnv
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Game:
+class Spaces:
     """What an environment asks of its players.
 
     Attributes:
@@ -58,7 +58,7 @@ class Game:
         return masks
 
 
-def read_game(env: ParallelEnv) -> Game:
+def read_spaces(env: ParallelEnv) -> Spaces:
     """What an environment asks of its players, who all have to be asked the same.
 
     Raises:
@@ -66,11 +66,11 @@ def read_game(env: ParallelEnv) -> Game:
     """
     agents = tuple(env.possible_agents)
     seen, acts = env.observation_space(agents[0]), env.action_space(agents[0])
-    if not isinstance(seen, spaces.Box):
+    if not isinstance(seen, kinds.Box):
         raise ValueError(f"observation_space({agents[0]!r})={seen}: accepted is a Box")
-    if isinstance(acts, spaces.Discrete):
+    if isinstance(acts, kinds.Discrete):
         sizes, starts = (int(acts.n),), (int(acts.start),)
-    elif isinstance(acts, spaces.MultiDiscrete) and acts.nvec.ndim == 1:
+    elif isinstance(acts, kinds.MultiDiscrete) and acts.nvec.ndim == 1:
         sizes, starts = tuple(acts.nvec.tolist()), tuple(acts.start.tolist())
     else:
         raise ValueError(f"action_space({agents[0]!r})={acts}: accepted is Discrete, or MultiDiscrete in one dimension")
@@ -87,7 +87,7 @@ def read_game(env: ParallelEnv) -> Game:
         state_size, own_state = np.asarray(env.state()).size, True
     except NotImplementedError:
         state_size, own_state = len(agents) * local_size, False
-    return Game(agents, local_size, state_size, own_state, sizes, starts, isinstance(acts, spaces.Discrete))
+    return Spaces(agents, local_size, state_size, own_state, sizes, starts, isinstance(acts, kinds.Discrete))
 
 
 @dataclass(frozen=True)
@@ -106,39 +106,39 @@ class Copies:
     """E environments side by side; one that is over begins anew.
 
     Attributes:
-        game: what they ask of their players.
+        spaces: what they ask of their players.
         local [E, S, O], state [E, G], masks [E, S, 1, n] a head: what players see now.
         first: [E] bool, the coming step begins an episode.
-        acting: [E, S] bool, who is still in the game.
+        acting: [E, S] bool, who is still in the spaces.
     """
 
     def __init__(self, make_env: Callable[[], ParallelEnv], number: int, seed: int) -> None:
         self._envs = [make_env() for _ in range(number)]
-        self.game = read_game(self._envs[0])
+        self.spaces = read_spaces(self._envs[0])
         seen = [self._look(env, *env.reset(seed=seed + place)) for place, env in enumerate(self._envs)]
         self._take(seen)
         self.first = np.ones(number, bool)
 
     def _look(self, env: ParallelEnv, observations: Mapping, infos: Mapping) -> tuple[Array, Array, list[Array]]:
-        local = self.game.observations(observations)
-        state = np.asarray(env.state(), np.float32).reshape(-1) if self.game.own_state else local.reshape(-1)
-        return local, state, self.game.masks(infos)
+        local = self.spaces.observations(observations)
+        state = np.asarray(env.state(), np.float32).reshape(-1) if self.spaces.own_state else local.reshape(-1)
+        return local, state, self.spaces.masks(infos)
 
     def _take(self, seen: Sequence[tuple[Array, Array, list[Array]]]) -> None:
         self.local = np.stack([local for local, _, _ in seen])
         self.state = np.stack([state for _, state, _ in seen])
         self.masks = [np.stack(own) for own in zip(*(masks for _, _, masks in seen), strict=True)]
-        self.acting = np.array([[agent in env.agents for agent in self.game.agents] for env in self._envs])
+        self.acting = np.array([[agent in env.agents for agent in self.spaces.agents] for env in self._envs])
 
     def step(self, indices: Array) -> Step:
         """One step of every environment; choices [E, S, heads]."""
-        game, shape = self.game, self.acting.shape
+        spaces, shape = self.spaces, self.acting.shape
         reward, terminated, done = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
         after, now, over = [], [], np.zeros(len(self._envs), bool)
         for place, env in enumerate(self._envs):
-            actions = {agent: game.action(indices[place, game.agents.index(agent)]) for agent in env.agents}
+            actions = {agent: spaces.action(indices[place, spaces.agents.index(agent)]) for agent in env.agents}
             observations, rewards, ended, cut, infos = env.step(actions)
-            for number, agent in enumerate(game.agents):
+            for number, agent in enumerate(spaces.agents):
                 reward[place, number] = rewards.get(agent, 0.0)
                 terminated[place, number] = ended.get(agent, False)
                 done[place, number] = ended.get(agent, False) or cut.get(agent, False)

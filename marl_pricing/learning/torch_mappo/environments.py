@@ -21,21 +21,21 @@ from marl_pricing.learning.networks import actor_spec, critic_spec
 from marl_pricing.learning.rollout import RolloutState, Segment
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo import convert, losses
-from marl_pricing.learning.torch_mappo.copies import Copies, Game
+from marl_pricing.learning.torch_mappo.copies import Copies, Spaces
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.learning.torch_mappo.networks import Networks
 from marl_pricing.market import MarketShape, Observation, Outcome
 
 
 def _choose(
-    actor: Networks, game: Game, local: Any, masks: list[Any], memory: Tensor, generator: torch.Generator | None
+    actor: Networks, spaces: Spaces, local: Any, masks: list[Any], memory: Tensor, generator: torch.Generator | None
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """(chosen index of each head [E, S, 1], log probability [E, S], memory [E, S, M]); drawn, or the most probable."""
     where = memory.device
     with torch.no_grad():
         logits, memory = actor.step(torch.as_tensor(local, device=where), memory)
         own = [torch.as_tensor(mask, device=where) for mask in masks]
-        heads = losses.split_heads(logits, 1, game.head_sizes, own)
+        heads = losses.split_heads(logits, 1, spaces.head_sizes, own)
         if generator is None:
             indices = [head.argmax(-1) for head in heads]
         else:
@@ -51,12 +51,12 @@ def _choose(
 class EnvPolicy:
     """What was learned, for the agents of one environment."""
 
-    game: Game
+    spaces: Spaces
     actor: Networks
 
     def start(self) -> Tensor:
         """Memories [1, S, M] at the start of an episode."""
-        return torch.zeros(1, len(self.game.agents), self.actor.spec.memory, device=convert.device())
+        return torch.zeros(1, len(self.spaces.agents), self.actor.spec.memory, device=convert.device())
 
     def act(
         self, observations: Mapping[str, Any], memory: Tensor, infos: Mapping[str, Any] | None = None
@@ -66,13 +66,13 @@ class EnvPolicy:
         Args:
             infos: those that came with the observations, where the environment forbids choices (`action_mask`).
         """
-        local = self.game.observations(observations)[None]
-        masks = [mask[None] for mask in self.game.masks(infos or {})]
-        indices, _, memory = _choose(self.actor, self.game, local, masks, memory, None)
+        local = self.spaces.observations(observations)[None]
+        masks = [mask[None] for mask in self.spaces.masks(infos or {})]
+        indices, _, memory = _choose(self.actor, self.spaces, local, masks, memory, None)
         chosen = torch.cat(indices, -1)[0].cpu().numpy()
         actions = {
-            agent: self.game.action(chosen[number])
-            for number, agent in enumerate(self.game.agents)
+            agent: self.spaces.action(chosen[number])
+            for number, agent in enumerate(self.spaces.agents)
             if agent in observations
         }
         return actions, memory
@@ -111,7 +111,7 @@ class _Segments:
             for name in ("local", "state", "masks", "first", "acting"):
                 table[name].append(getattr(copies, name))
             indices, log_prob, self._memory = _choose(
-                self._actor, copies.game, copies.local, copies.masks, self._memory, self._generator
+                self._actor, copies.spaces, copies.local, copies.masks, self._memory, self._generator
             )
             chosen = [index.cpu().numpy() for index in indices]
             step = copies.step(np.concatenate(chosen, -1))
@@ -162,14 +162,14 @@ def train_on_env(make_env: Callable[[], ParallelEnv], settings: LearnerSettings,
         if value != accepted:
             raise ValueError(f"learner.{name}={value!r}: accepted is {accepted!r} in train_on_env")
     copies = Copies(make_env, settings.num_envs, settings.seed)
-    game, number = copies.game, len(copies.game.agents)
+    spaces, number = copies.spaces, len(copies.spaces.agents)
     learner = Learner(
         settings,
         cast(MarketShape, None),  # targets and losses ask nothing of a market
-        actor_spec(settings, number, game.local_size, sum(game.head_sizes)),
-        critic_spec(settings, number, game.local_size, game.state_size),
+        actor_spec(settings, number, spaces.local_size, sum(spaces.head_sizes)),
+        critic_spec(settings, number, spaces.local_size, spaces.state_size),
     )
-    twin = TorchLearner(settings, learner.actor, learner.critic, 1, game.head_sizes)
+    twin = TorchLearner(settings, learner.actor, learner.critic, 1, spaces.head_sizes)
     segments = _Segments(copies, twin.actor, learner.critic.start(settings.num_envs), settings.seed)
     state = TrainState(
         learnable=mappo.init_learnable(learner, *jax.random.split(jax.random.key(settings.seed))),
@@ -207,4 +207,4 @@ def train_on_env(make_env: Callable[[], ParallelEnv], settings: LearnerSettings,
             history.append({"update": update, "episodes": len(returns), "return": mean} | measures)
             bar.update(task, completed=update, description=f"return {mean:,.1f} an agent")
     copies.close()
-    return EnvTraining(EnvPolicy(game, twin.actor), twin.dump(), history)
+    return EnvTraining(EnvPolicy(spaces, twin.actor), twin.dump(), history)

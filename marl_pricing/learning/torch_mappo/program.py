@@ -26,11 +26,11 @@ Measures = dict[str, Any]
 class TorchProgram(Program):
     """Takes the place of `parallel.Program`, on one device; states, and so checkpoints, are the same.
 
-    Seeds are trained one after the other.
+    Seeds and runs are trained one after the other.
     """
 
-    def __init__(self, learner: Learner) -> None:
-        super().__init__(replace(learner, settings=learner.settings.model_copy(update={"devices": 1})))
+    def __init__(self, learner: Learner, num_runs: int = 1) -> None:
+        super().__init__(replace(learner, settings=learner.settings.model_copy(update={"devices": 1})), num_runs)
         own, shape = self.learner.settings, self.learner.shape
         self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
         index = jnp.arange(own.num_envs)
@@ -43,7 +43,7 @@ class TorchProgram(Program):
 
         self._prepare = jax.jit(prepare)
         # One program each: as single operations, every shape of leaf would be compiled by itself.
-        self._split = jax.jit(lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(own.num_seeds)])
+        self._split = jax.jit(lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(self._width)])
         self._stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
 
     def train(self, state: TrainState, params: MarketParams, num_updates: int) -> tuple[TrainState, Measures]:

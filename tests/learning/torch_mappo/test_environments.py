@@ -112,7 +112,7 @@ def test_our_own_market_is_learnt_through_its_environment() -> None:
 
 def test_copies_keep_apart_what_the_players_see() -> None:
     copies = Copies(Stalls, 2, seed=3)
-    assert (copies.game.local_size, copies.game.state_size, copies.game.own_state) == (2, 4, False)
+    assert (copies.spaces.local_size, copies.spaces.state_size, copies.spaces.own_state) == (2, 4, False)
     for time in range(4):
         assert (copies.first == (time == 0)).all()
         assert copies.acting[:, 1].all() == (time < 3)

@@ -17,7 +17,7 @@ from marl_pricing.learning import mappo, runs, training
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.torch_mappo import learner as torch_learner
 from marl_pricing.learning.torch_mappo.program import TorchProgram
-from marl_pricing.learning.training import Schedule
+from marl_pricing.learning.training import Member, Schedule
 from tests.doors.compose import composed
 from tests.learning.helpers import learner_of, market_of
 from tests.learning.torch_mappo.twins import apart
@@ -97,7 +97,7 @@ def run_in(folder: Path, market: Any, *, resume: bool = False, stop_after: int |
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training.Monitor, "report", then_stop)
-        return training.train(program, market.params, folder, Schedule(2, 2), resume=resume, quiet=True)
+        return training.train(program, [Member(folder, market.params)], Schedule(2, 2), resume=resume, quiet=True)
 
 
 def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""summary.json: what the report says, for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.runs import RunToEvaluate
+from marl_pricing.evaluation.summary import records
+
+FORMAT = 1
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as JSON has them; what is not known is null."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _rows(frame: pd.DataFrame, without: Sequence[str] = ()) -> list[dict[str, Any]]:
+    kept = frame.drop(columns=list(without))
+    return [{name: _plain(value) for name, value in row.items()} for row in records(kept)]
+
+
+def to_json(
+    runs: Sequence[RunToEvaluate],
+    sentences: Sequence[str],
+    summary: pd.DataFrame,
+    benchmarks: Mapping[str, Benchmarks],
+    table: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    episodes: int,
+    seed: int,
+    command: str,
+) -> str:
+    """One object: `format`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
+
+    A run has `versions`, `command`, `omega`, `withheld` (why indices are), `benchmarks` (rows) and `measures`: by
+    policy, measure and seller, the columns of the summary.
+    """
+    by_run = {}
+    for run in runs:
+        measures: dict[str, Any] = {}
+        for row in _rows(summary[summary["run"] == run.name], ["run"]):
+            keys = [str(row.pop(name)) for name in ("policy", "measure", "seller")]
+            measures.setdefault(keys[0], {}).setdefault(keys[1], {})[keys[2]] = row
+        by_run[run.name] = {
+            "versions": dict(run.versions),
+            "command": run.command,
+            "omega": np.asarray(run.params.reward.omega, np.float64).round(6).tolist(),
+            "withheld": benchmarks[run.name].reason,
+            "benchmarks": _rows(table[table["run"] == run.name], ["run"]),
+            "measures": measures,
+        }
+    everything = {
+        "format": FORMAT,
+        "sentences": list(sentences),
+        "episodes": episodes,
+        "seed": seed,
+        "command": command,
+        "runs": by_run,
+        "comparisons": _rows(comparisons),
+    }
+    return json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

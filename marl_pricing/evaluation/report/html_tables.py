@@ -1,0 +1,300 @@
+"""The report's tables as HTML: they sort, and what is withheld says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.metrics import INDICES, SUBJECTS
+from marl_pricing.evaluation.report import texts
+from marl_pricing.evaluation.runs import LEARNED
+from marl_pricing.evaluation.summary import records
+from marl_pricing.presentation import page
+
+HEADLINE = (
+    "profit", "profit_gain", "relative_price_deviation", "price_mean", "consumer_surplus", "fill_rate",
+    "stockout_share",
+)  # fmt: skip
+
+
+def _cell(row: Mapping[str, Any], notes: list[str]) -> str:
+    measure, note = str(row["measure"]), str(row["note"])
+    mark = ""
+    if note:
+        if note not in notes:
+            notes.append(note)
+        mark = f"<sup>{notes.index(note) + 1}</sup>"
+    if np.isnan(row["value"]):
+        return f"<td data-measure='{measure}' data-value=''>withheld{mark}</td>"
+    ends = ""
+    if not np.isnan(row["low"]):
+        low, high = (texts.number(measure, row[end]).removesuffix("\u00a0%") for end in ("low", "high"))
+        ends = f"<span class=interval>{low} … {high}</span>"
+    value = float(row["value"])
+    return f"<td data-measure='{measure}' data-value='{value!r}'>{texts.number(measure, value)}{mark}{ends}</td>"
+
+
+def _head(first: Sequence[str], measures: Sequence[str]) -> str:
+    cells = [f"<th class=text scope=col><button>{name}</button></th>" for name in first]
+    for measure in measures:
+        label, unit = texts.measure_label(measure)
+        cells.append(f"<th scope=col><button>{escape(label)}<span class=unit>{escape(unit)}</span></button></th>")
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def summary_table(summary: pd.DataFrame, measures: Sequence[str], *, by_seller: bool = False) -> str:
+    """Rows (policy, run[, seller]), a column a measure, and the notes below."""
+    rows = summary[summary["seller"].ne("all") if by_seller else summary["seller"].eq("all")]
+    notes: list[str] = []
+    lines: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
+    for row in records(rows[rows["measure"].isin(measures)]):
+        lines.setdefault((row["run"], row["policy"], row["seller"]), {})[row["measure"]] = row
+    body = []
+    for (run, policy, seller), by_measure in lines.items():
+        cells = "".join(
+            _cell(by_measure[measure], notes) if measure in by_measure else "<td data-value=''></td>"
+            for measure in measures
+        )
+        kind = " class=learned" if policy.startswith(LEARNED) else ""
+        names = f"<th scope=row>{escape(policy)}</th><td class=text>{escape(run)}</td>"
+        if by_seller:
+            names += f"<td class=text data-value='{seller}'>seller {seller}</td>"
+        identity = f"data-run='{escape(run)}' data-policy='{escape(policy)}' data-seller='{seller}'"
+        body.append(f"<tr{kind} {identity}>{names}{cells}</tr>")
+    first = ["policy", "run", *(["seller"] if by_seller else [])]
+    below = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        f"<div class=scroll tabindex=0><table class=sortable>{_head(first, measures)}<tbody>{''.join(body)}</tbody>"
+        f"</table></div>{f'<ol class=note>{below}</ol>' if below else ''}"
+    )
+
+
+def subject_tables(summary: pd.DataFrame) -> str:
+    """A table a subject, all measures that this summary has."""
+    known = set(summary[summary["value"].notna()]["measure"])
+    parts = []
+    for subject, names in SUBJECTS.items():
+        shown: list[str] = []
+        for name in names:
+            indices = [index for index, base in INDICES.items() if base == name]
+            shown += [own for own in (name, *indices) if own in known]
+        parts.append(f"<h3>{escape(subject[0].upper() + subject[1:])}</h3>")
+        parts.append(
+            summary_table(summary, shown) if shown else "<p class=note>Nothing of this is known in these markets.</p>"
+        )
+    withheld = summary[summary["value"].isna() & summary["seller"].eq("all")]
+    reasons = withheld[~withheld["measure"].isin(known)].drop_duplicates(["run", "measure"])
+    listed = "".join(
+        f"<li>{escape(texts.measure_label(row['measure'])[0])} in {escape(row['run'])}: {escape(row['note'])}</li>"
+        for row in records(reasons)
+    )
+    if listed:
+        parts.append(f"<h3>Withheld</h3><ul class=note>{listed}</ul>")
+    return "".join(parts)
+
+
+def seed_table(summary: pd.DataFrame) -> str:
+    """Mean and interquartile mean of the headline measures side by side, where there are seeds."""
+    rows = summary[summary["measure"].isin(HEADLINE) & summary["seller"].eq("all") & summary["iqm"].notna()]
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    for row in records(rows):
+        name = row["measure"]
+        interval = f"{texts.number(name, row['iqm_low'])} … {texts.number(name, row['iqm_high'])}"
+        cells = [(texts.number(name, row[column]), row[column]) for column in ("value", "iqm")]
+        errors = [(texts.number(name, row[column]), row[column]) for column in ("deviation", "episode_error")]
+        names = [(text, None) for text in (texts.measure_label(name)[0], row["run"], row["policy"])]
+        lines.append([*names, *cells, (interval, None), *errors])
+    heads = [("measure", ""), ("run", ""), ("policy", ""), ("mean", ""), ("interquartile mean", ""),
+             ("its 95 % interval", "bootstrap over seeds"), ("spread", "standard deviation between seeds"),
+             ("episode error", "of the mean, from finitely many episodes")]  # fmt: skip
+    return page.table(heads, lines)
+
+
+def comparison_table(rows: pd.DataFrame) -> str:
+    """Paired differences of the headline measures."""
+    shown = rows[rows["measure"].isin(HEADLINE) & rows["difference"].notna()]
+    if shown.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    for row in records(shown):
+        name = row["measure"]
+        cells: list[tuple[str, float | None]] = [(f"{row['run']} less {row['against']}", None)]
+        cells += [(texts.measure_label(name)[0], None), (texts.number(name, row["difference"]), row["difference"])]
+        known = not np.isnan(row["low"])
+        cells.append((f"{texts.number(name, row['low'])} … {texts.number(name, row['high'])}" if known else "", None))
+        varies = np.isfinite(row["effect"])
+        cells.append((f"{row['effect']:.2f}" if varies else "", row["effect"] if varies else float("inf")))
+        cells.append((f"{row['above']:.2f}", row["above"]))
+        ends = f"{row['above_low']:.2f} … {row['above_high']:.2f}" if np.isfinite(row["above_low"]) else ""
+        lines.append([*cells, (ends, None)])
+    units, count = rows["units"].iloc[0], int(rows["count"].iloc[0])
+    heads = [("runs", ""), ("measure", ""), ("difference", "mean of pairs"), ("95 % interval", "bootstrap"),
+             ("effect size", "d_z: difference over its spread"), ("probability above", "of improvement"),
+             ("95 % interval", "stratified bootstrap")]  # fmt: skip
+    return (
+        "<h3>Runs compared</h3>"
+        + page.table(heads, lines)
+        + f"<p class=note>{escape(str(rows['policy'].iloc[0]))}; the "
+        f"same shoppers come to both runs of a pair; {_counted(count, units)} in pairs. An effect is left empty where "
+        "the differences do not vary.</p>"
+    )
+
+
+def benchmark_table(rows: pd.DataFrame) -> str:
+    """What the figures are measured against."""
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    for row in records(rows):
+        cells: list[tuple[str, float | None]] = [(row["benchmark"], None), (row["run"], None), (row["seller"], None)]
+        for name in ("price", "profit", "consumer_surplus", "welfare"):
+            known = np.isfinite(row[name])
+            cells.append((texts.number("profit", row[name]) if known else "", row[name] if known else float("inf")))
+        lines.append([*cells, (row["note"], None)])
+    heads = [("benchmark", ""), ("run", ""), ("seller", ""), ("price", "money per unit"), ("profit", "money per epoch"),
+             ("consumer surplus", "money per epoch"), ("welfare", "money per epoch"), ("note", "")]  # fmt: skip
+    return "<h3>Benchmarks</h3>" + page.table(heads, lines)
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count > 1 else f"{count} {kind.removesuffix('s')}"
+
+
+def interval_note(summary: pd.DataFrame) -> str:
+    """What the small figures of a summary are."""
+    rows = summary[summary["measure"].eq("profit") & summary["seller"].eq("all")]
+    by_kind: dict[str, list[str]] = {}
+    for row in records(rows):
+        policies = by_kind.setdefault(_counted(row["count"], row["resampled"]), [])
+        if row["policy"] not in policies:
+            policies.append(row["policy"])
+    of = "; ".join(f"{kind} of {', '.join(policies)}" for kind, policies in by_kind.items())
+    few = (
+        "An interval over few seeds is too narrow: read it as the range that these seeds span. "
+        if rows["resampled"].eq("seeds").any()
+        else ""
+    )
+    return (
+        f"Small figures are 95 % percentile-bootstrap intervals; resampled are {of}. {few}"
+        "Press a column's head to sort."
+    )
+
+
+def guest_table(rows: pd.DataFrame) -> str:
+    """Table of what each rule gains in a learned seller's seat."""
+    if rows.empty:
+        return ""
+    body = []
+    for row in records(rows[rows["seller"].eq("all")]):
+        cells = "".join(
+            f"<td data-value='{row[name]!r}'>{texts.number('profit', row[name])}</td>" for name in ("guest", "learned")
+        )
+        ends = ""
+        if not np.isnan(row["low"]):
+            low, high = (texts.number("profit", row[end]) for end in ("low", "high"))
+            ends = f"<span class=interval>{low} … {high}</span>"
+        gain = f"<td data-value='{row['gain']!r}'>{texts.number('profit', row['gain'])}{ends}</td>"
+        body.append(f"<tr><th scope=row>{escape(row['rule'])}</th>{cells}{gain}</tr>")
+    heads = ("rule in the seat", "the rule earns", "the learned seller earns", "gain from deviating")
+    classes = (" class=text", "", "", "")
+    head = "".join(f"<th{own} scope=col><button>{text}</button></th>" for own, text in zip(classes, heads, strict=True))
+    resampled = _counted(int(rows["count"].iloc[0]), rows["resampled"].iloc[0])
+    return (
+        "<h3>Does deviating pay?</h3><div class=scroll tabindex=0><table class=sortable><thead><tr>"
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><p class=note>Each rule sits in one learned "
+        "seller's seat while the others stay as they learned to be; the same shoppers come. Raw reward, money per "
+        f"epoch, mean over the seats; by seat in guests.csv. Intervals resample {resampled}."
+        "</p>"
+    )
+
+
+def _gain(row: Mapping[str, Any]) -> tuple[list[tuple[str, float | None]], str]:
+    """A gain and its interval as cells, and what the interval resamples."""
+    known = not np.isnan(row["low"])
+    ends = f"{texts.number('profit', row['low'])} … {texts.number('profit', row['high'])}" if known else ""
+    return [(texts.number("profit", row["gain"]), row["gain"]), (ends, None)], _counted(
+        int(row["count"]), row["resampled"]
+    )
+
+
+def deviation_table(rows: pd.DataFrame) -> str:
+    """What forced deviations bring, and how rivals answer, mean over the deviators."""
+    own = rows[rows["seller"].eq("all")] if len(rows) else rows
+    if own.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    resampled = ""
+    for row in records(own):
+        gain, resampled = _gain(row)
+        length = int(row["epochs"])
+        back = "" if np.isnan(row["recovery"]) else f"{row['recovery']:.1f}"
+        lines.append(
+            [
+                (f"{row['move']}, {length} epoch{'s' if length > 1 else ''}", None),
+                (texts.number("price_mean", row["size"]), row["size"]),
+                (texts.number("price_mean", row["depth"]), row["depth"]),
+                (texts.number("price_mean", row["height"]), row["height"]),
+                (back, row["recovery"]),
+                (f"{100 * row['recovered']:.0f}\u00a0%", row["recovered"]),
+                *gain,
+                (f"{100 * row['pays']:.0f}\u00a0%", row["pays"]),
+            ]
+        )
+    heads = [("move", ""), ("change of price", "money"), ("rivals fall by", "money, at most"),
+             ("rivals rise by", "money, at most"), ("back after", "epochs"), ("back at all", "share of seeds"),
+             ("gain", "money, discounted"), ("95 % interval", "bootstrap"), ("pays", "share of seeds")]  # fmt: skip
+    return (
+        f"<h3>Forced deviations</h3>{page.table(heads, lines)}<p class=note>One seller is made to move its price in "
+        "the middle of the episodes, then is free again; what follows is compared with the same episodes undisturbed. "
+        "Memories live through it. Rivals fall and rise as far as their mean price does after the move, which chance "
+        "does a little by itself. Mean over the deviators; by seed in deviations.csv. "
+        f"Intervals resample {resampled}.</p>"
+    )
+
+
+def best_response_table(rows: pd.DataFrame) -> str:
+    """What the best response that was trained gains, and NashConv."""
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    resampled = ""
+    for row in records(rows):
+        gain, resampled = _gain(row)
+        who = f"seller {row['seller']}" if row["seller"].isdigit() else row["seller"]
+        earned = (texts.number("profit", row["learned"]), row["learned"])
+        discounted = (texts.number("profit", row["discounted"]), row["discounted"])
+        lines.append([(who, None), (row["objective"], None), earned, *gain, discounted])
+    heads = [("who responds", ""), ("objective", ""), ("the learned seller earns", "per epoch"), ("gain", "per epoch"),
+             ("95 % interval", "bootstrap"), ("gain", "discounted")]  # fmt: skip
+    return (
+        f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat a new seller learns against the "
+        f"others as they are, for {int(rows['updates'].iloc[0])} updates. What it gains is a lower bound of what a "
+        "best response gains. NashConv is the sum of the gains above 0 (Lanctot et al. 2017): 0 at an equilibrium. "
+        f"Intervals resample {resampled}.</p>"
+    )
+
+
+def stock_table(rows: pd.DataFrame) -> str:
+    """What replenishment costs at best."""
+    if rows.empty:
+        return ""
+    lines: list[list[tuple[str, float | None]]] = []
+    for row in records(rows):
+        cells: list[tuple[str, float | None]] = [(str(row["benchmark"]).replace("_", " "), None)]
+        cells += [
+            ("", np.inf) if pd.isna(row[name]) else (str(row[name]), row[name]) for name in ("level", "cap", "point")
+        ]
+        known = not np.isnan(row["cost"])
+        lines.append([*cells, (f"{row['cost']:.4f}", row["cost"]) if known else ("", np.inf), (row["note"], None)])
+    heads = [("rule", ""), ("order up to", "units"), ("largest order", "units"), ("order below", "units"),
+             ("cost", "money per epoch"), ("note", "")]  # fmt: skip
+    return (
+        f"<h3>Benchmarks of stock</h3>{page.table(heads, lines)}<p class=note>Exact: the optimum by value iteration, "
+        "the best rule of each kind by search. Costs are holding, stockout penalty and lost margin.</p>"
+    )

@@ -1,0 +1,199 @@
+"""Figures as people read them, and the sentences of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.measured import Measured
+from marl_pricing.evaluation.metrics import MEASURES
+from marl_pricing.evaluation.runs import LEARNED, main_policy
+from marl_pricing.evaluation.summary import pick, records
+from marl_pricing.market import MarketParams, MarketShape
+
+_INDICES = {"profit_gain": "profit gain Δ", "relative_price_deviation": "price deviation RPD"}
+
+
+def number(measure: str, value: float) -> str:
+    """A value with as many digits as help."""
+    if measure in MEASURES and MEASURES[measure].percent:
+        return f"{100 * value:.1f}\u00a0%"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def measure_label(measure: str) -> tuple[str, str]:
+    """Name and unit of a measure."""
+    if measure in _INDICES:
+        return _INDICES[measure], "0 Nash, 1 joint"
+    return MEASURES[measure].label, MEASURES[measure].unit
+
+
+def explanation(measure: str) -> str:
+    """One sentence on what is measured."""
+    if measure == "profit_gain":
+        return "(profit − Nash) / (joint − Nash), one-shot benchmarks; of one seller against its own"
+    if measure == "relative_price_deviation":
+        return "(mean price − Nash) / (joint − Nash), one-shot benchmarks"
+    return MEASURES[measure].explanation
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    text = number(row["measure"], row["value"])
+    if np.isnan(row["low"]):
+        return text
+    return f"{text} (95\u00a0% interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
+
+
+def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str], comparable: bool) -> str:
+    if len(runs) == 1:
+        row = pick(summary, runs[0], shown[runs[0]], "profit")
+        return f"In {runs[0]}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
+    rows = sorted((pick(summary, run, shown[run], "profit") for run in runs), key=lambda row: -row["value"])
+    best, worst = rows[0], rows[-1]
+    if not comparable:
+        return (
+            f"In {len(runs)} runs of different markets, which are not to be compared directly, sellers together earn "
+            f"between {number('profit', worst['value'])} ({worst['policy']} of {worst['run']}) and "
+            f"{number('profit', best['value'])} money per epoch ({best['policy']} of {best['run']})"
+        )
+    return (
+        f"Of {len(runs)} runs, {best['policy']} of {best['run']} earns most, {_interval(best)} money per epoch for all "
+        f"sellers together, and {worst['policy']} of {worst['run']} least, {_interval(worst)}"
+    )
+
+
+def _apart(comparisons: pd.DataFrame, best: str, worst: str) -> str:
+    """What the best run earns more than the worst when the same shoppers come; empty where they were not compared."""
+    profits = comparisons[comparisons["measure"].eq("profit")]
+    for row in records(profits):
+        if {row["run"], row["against"]} != {best, worst} or np.isnan(row["low"]):
+            continue
+        turned = row["run"] == worst
+        ends = sorted((-row["low"], -row["high"])) if turned else [row["low"], row["high"]]
+        above = 1.0 - row["above"] if turned else row["above"]
+        one = {"seeds": "a seed", "episodes": "an episode"}[row["units"]]
+        return (
+            f": with the same shoppers {number('profit', abs(row['difference']))} more (95\u00a0% interval "
+            f"{number('profit', ends[0])} to {number('profit', ends[1])}), and {one} of {best} "
+            f"earns more than one of {worst} with probability {above:.2f}"
+        )
+    return ""
+
+
+def _gain(summary: pd.DataFrame, run: str, policy: str, benchmarks: Benchmarks) -> str:
+    row = pick(summary, run, policy, "profit_gain")
+    if np.isnan(row["value"]):
+        return f"; the profit gain is withheld ({benchmarks.reason})"
+    return f"; from Nash (0) to joint profit (1) that is {number('profit_gain', row['value'])} ({benchmarks.label})"
+
+
+def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
+    own = summary[summary["run"].eq(run) & summary["measure"].eq("profit") & summary["seller"].eq("all")]
+    rules = own[~own["policy"].str.startswith(LEARNED)]
+    if rules.empty:
+        return "No rule was played to compare with."
+    best = max(records(rules), key=lambda row: row["value"])
+    where = f"In {run}, the" if summary["run"].nunique() > 1 else "The"
+    text = f"{where} most profitable rule is {best['policy']} with {number('profit', best['value'])}"
+    mine = pick(summary, run, policy, "profit")["value"]
+    if policy == best["policy"]:
+        return f"{text}."
+    if best["value"] <= 0:
+        return f"{text}, against {number('profit', mine)} of {policy}."
+    share = mine / best["value"] - 1
+    if abs(share) < 0.005:
+        return f"{text}; {policy} earns the same to within half a percent."
+    return f"{text}; {policy} earns {abs(share) * 100:.0f}\u00a0% {'more' if share > 0 else 'less'}."
+
+
+def _service_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
+    price = pick(summary, run, policy, "price_mean")
+    fill, out = pick(summary, run, policy, "fill_rate"), pick(summary, run, policy, "stockout_share")
+    text = f"Under {policy} in {run} the mean price is {number('price_mean', price['value'])} money"
+    surplus = pick(summary, run, policy, "consumer_surplus")["value"]
+    if not np.isnan(surplus):
+        text += f", shoppers keep a surplus of {number('consumer_surplus', surplus)} money per epoch"
+    if not np.isnan(fill["value"]):
+        text += (
+            f", {number('fill_rate', fill['value'])} of the units wanted are sold, and offers run out in "
+            f"{number('stockout_share', out['value'])} of epochs"
+        )
+    return f"{text}."
+
+
+def headline(
+    summary: pd.DataFrame,
+    benchmarks: Mapping[str, Benchmarks],
+    comparisons: pd.DataFrame | None = None,
+    *,
+    comparable: bool = True,
+) -> list[str]:
+    """Three sentences: what is earned, how rules compare, what shoppers find.
+
+    Of several runs the last two are about the one that earns most.
+
+    Args:
+        comparisons: rows of `summary.compare`.
+        comparable: whether runs differ in omega at most.
+    """
+    runs = list(dict.fromkeys(summary["run"]))
+    shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
+    best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
+    first = _profit_sentence(summary, runs, shown, comparable)
+    if len(runs) > 1 and comparable and comparisons is not None:
+        worst = min(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
+        first += _apart(comparisons, best, worst)
+    if len(runs) == 1:
+        first += _gain(summary, best, shown[best], benchmarks[best])
+    return [
+        f"{first}.",
+        _rule_sentence(summary, best, shown[best]),
+        _service_sentence(summary, best, shown[best]),
+    ]
+
+
+def counts_line(measured: Measured) -> str:
+    """How many seeds, episodes and epochs the figures are made of."""
+    found = []
+    for run in dict.fromkeys(run for run, _ in measured.groups):
+        sizes = {
+            policy: next(iter(measured.parts((own, policy)).values())).top.shape[:2]
+            for own, policy in measured.groups
+            if own == run
+        }
+        main = main_policy(list(sizes))
+        seeds, episodes = sizes[main]
+        length = measured.markets[run][0].episode_length
+        counts = ((seeds, "training seed"), (episodes, "episode"), (length, "epoch"))
+        sizes_told = " × ".join(f"{count} {what}{'s' if count > 1 else ''}" for count, what in counts)
+        found.append(f"{run}: {sizes_told} of {main}")
+    return "; ".join(found)
+
+
+def seller_line(names: Sequence[str]) -> str:
+    """Who the sellers are, to append to a line; nothing where they have no names."""
+    return "".join(f"{', ' if number else '; '}seller {number} is {name}" for number, name in enumerate(names))
+
+
+def market_line(shape: MarketShape, params: MarketParams) -> str:
+    """One line on what market it is."""
+    omega = np.unique(np.round(np.asarray(params.reward.omega, np.float64), 4))
+    goods = "one product each" if shape.num_products == 1 else f"{shape.num_products} products each"
+    stock = "unlimited stock" if shape.inventory.unlimited else f"limited stock ({shape.inventory.rule} orders)"
+    agents = ""
+    if shape.demand.num_classes > 1:
+        moves = {"static": "", "drift": ", drifting", "burst": ", in bursts"}[shape.traffic.process]
+        agents = f", {100 * float(params.traffic.agent_share):.3g} % of them agents'{moves}"
+    return (
+        f"{shape.num_sellers} seller{'s' if shape.num_sellers > 1 else ''}, {goods}; {shape.demand.model} demand, "
+        f"{shape.traffic.sessions} sessions an epoch ({shape.traffic.model}){agents}; {stock}; "
+        f"{shape.episode_length} epochs an episode; omega {', '.join(f'{value:g}' for value in omega)}"
+    )

@@ -1,0 +1,101 @@
+"""Runs whose programs are the same, trained as one: one compilation, their seeds side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from marl_pricing import config
+from marl_pricing.config import Experiment
+from marl_pricing.learning import runs
+from marl_pricing.learning.training import Member, Schedule, train
+from marl_pricing.studies.single import program_of
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A run that is not trained to its end.
+
+    Attributes:
+        update: at which it stands.
+    """
+
+    folder: Path
+    experiment: Experiment
+    update: int
+
+    @property
+    def program(self) -> Hashable:
+        """Equal for runs that one program can go on with: the same learner at the same update, and numbers alike."""
+        leaves, structure = jax.tree.flatten(self.experiment.market.params)
+        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+        return self.experiment.learner, self.experiment.settings.run, structure, shapes, self.update
+
+
+def standing(folder: Path) -> int:
+    """The update that a run folder stands at; 0 where there is none."""
+    if not runs.is_run(folder):
+        return 0
+    with runs.Checkpoints(folder) as checkpoints:
+        return max(checkpoints.updates, default=0)
+
+
+def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], provenance: Mapping[str, Any]) -> bool:
+    """Train runs to their ends; those that are trained already are left as they are.
+
+    Runs are grouped by their programs. Each leaves the folder that it would leave alone, and so goes on, after a stop
+    at any moment, from its own checkpoint; a kill between the checkpoints of two runs only parts them into two groups.
+
+    Args:
+        provenance: of runs that have no folder yet.
+
+    Returns:
+        Whether all came to their ends; False where they were interrupted and saved.
+
+    Raises:
+        ConfigError, RunError: for devices or folders that cannot be used.
+    """
+    groups: dict[Hashable, list[_Waiting]] = {}
+    done = trained = 0
+    for own, folder in zip(experiments, folders, strict=True):
+        update = standing(folder)
+        if update == own.settings.learner.num_updates:
+            done, trained = done + update, trained + 1
+            continue
+        waiting = _Waiting(folder, own, update)
+        groups.setdefault(waiting.program, []).append(waiting)
+    total = sum(own.settings.learner.num_updates for own in experiments)
+    print(f"{len(experiments)} runs, of which {trained} trained; the others in {len(groups)} program(s)", flush=True)
+    for group in groups.values():
+        if not _train_group(group, provenance, (done, total)):
+            return False
+        done += sum(own.experiment.settings.learner.num_updates for own in group)
+    return True
+
+
+def _train_group(group: Sequence[_Waiting], provenance: Mapping[str, Any], whole: tuple[int, int]) -> bool:
+    first = group[0].experiment
+    program = program_of(first.learner, len(group))
+    for own in group:
+        if not runs.is_run(own.folder):
+            runs.create(own.folder, config.to_yaml(own.experiment.settings), provenance)
+    learner = first.settings.learner
+    print(
+        f"{', '.join(own.folder.name for own in group)}: {learner.num_seeds} seed(s) each, {learner.num_envs} "
+        f"environments on {program.mesh.size} device(s)",
+        flush=True,
+    )
+    run = first.settings.run
+    _, complete = train(
+        program,
+        [Member(own.folder, own.experiment.market.params) for own in group],
+        Schedule(run.report_every, run.checkpoint_every),
+        resume=True,
+        tensorboard=run.tensorboard,
+        whole=whole,
+    )
+    return complete

@@ -1,0 +1,153 @@
+"""The whole evaluation of two runs, and its page in a real browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from marl_pricing.evaluation import RunToEvaluate, evaluate
+from marl_pricing.evaluation.tables import TableError
+from marl_pricing.policies import constant
+from tests.evaluation import browser
+from tests.evaluation.conftest import duopoly
+
+CHOSEN = {"rule": "chosen", "initial_stock": 8.0, "lead_time": 2, "order_levels": [0.0, 2.0, 4.0, 6.0, 8.0]}
+
+
+def training() -> pd.DataFrame:
+    rows = [(update, seed) for update in (1, 2, 3) for seed in (0, 1, 2)]
+    columns = {"update": [row[0] for row in rows], "seed": [row[1] for row in rows]}
+    for seller in (0, 1):
+        columns |= {
+            f"return_raw/seller_{seller}": np.arange(9.0),
+            f"price_mean/seller_{seller}": 1.5 + np.arange(9) / 90,
+        }
+    return pd.DataFrame(columns)
+
+
+def run(name: str, omega: float, prices: tuple[float, ...], seeds: int = 3) -> RunToEvaluate:
+    """What constant sellers would look like, had somebody trained them: one price a seed."""
+    reward = {"unit_cost": 1.0, "stockout_penalty": 0.5, "holding_cost": 0.02, "omega": omega}
+    made = duopoly(random_orders=True, inventory=CHOSEN, reward=reward)
+    learned = [constant(made.shape, made.params, [price] * 2) for price in prices[:seeds]]
+    return RunToEvaluate(
+        name, made.shape, made.params, {"greedy": learned}, training=training(), config_text="market: <small>",
+        versions={"jax": "0"}, command="python train.py", sellers=("North", "South"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = [run("selfish", 1.0, (1.45, 1.5, 1.55)), run("together & <friendly>", 0.0, (1.7, 1.8, 1.9))]
+    out = tmp_path_factory.mktemp("evaluation")
+    command = "python evaluate.py run=a run=b"
+    return evaluate(runs, out, episodes=4, seed=3, rules=("constant_nash", "random"), progress=False, command=command)
+
+
+_LOOK = """
+const plots = [...document.querySelectorAll(".js-plotly-plot")];
+const images = [...document.images];
+const wide = document.documentElement.scrollWidth;
+const table = document.querySelector("table.sortable");
+const button = table.tHead.rows[0].cells[2].querySelector("button");
+const column = () => [...table.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value));
+button.focus();
+const focused = document.activeElement === button;
+button.click(); const down = column(); button.click(); const up = column();
+const zoom = document.querySelector("button.zoom"); zoom.click();
+const dialog = document.querySelector("dialog[open]");
+const zoomed = dialog !== null && dialog.querySelector("img").src.startsWith("data:image/png");
+if (dialog) dialog.close();
+const before = plots[0]._fullLayout.xaxis.range.slice();
+await Plotly.relayout(plots[0], {"xaxis.range": [2, 5]});
+return {plots: plots.length, drawn: plots.every(plot => plot.querySelector(".main-svg")),
+  images: images.length, loaded: images.every(image => image.naturalWidth > 0), overflow: wide > innerWidth,
+  focused, down, up, zoomed, ranges: [before, plots[0]._fullLayout.xaxis.range.slice()],
+  outside: [...document.querySelectorAll("[src],link[href]")].map(e => e.src || e.href)
+    .filter(place => /^(https?:)?\\/\\//.test(place)),
+  page: getComputedStyle(document.body).backgroundColor, injected: document.querySelector("friendly,small") !== null};
+"""
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_page_works_in_a_browser(report: Path, width: int, dark: bool) -> None:
+    told = browser.ask(report, _LOOK, width, dark)
+    found = told["found"]
+    assert told["faults"] == [] and "fault" not in found, told
+    assert found["images"] >= 14 and found["loaded"] and found["plots"] >= 4 and found["drawn"]
+    assert found["outside"] == [] and not found["injected"]
+    assert not found["overflow"]
+    assert (
+        found["focused"] and found["down"] == sorted(found["down"], reverse=True) and found["up"] == sorted(found["up"])
+    )
+    assert found["zoomed"] and found["ranges"][0] != found["ranges"][1] == [2, 5]
+    assert (found["page"] == "rgb(255, 255, 255)") != dark
+
+
+def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
+    html = report.read_text("utf-8")
+    assert len(html.encode()) < 8_000_000
+    summary = json.loads((report.parent / "summary.json").read_text("utf-8"))
+    assert summary["sentences"][0].startswith("Of 2 runs, learned (greedy) of ") and len(summary["sentences"]) == 3
+    found = summary["runs"]["selfish"]["measures"]["learned (greedy)"]["profit"]["all"]
+    frame = pd.read_csv(report.parent / "summary.csv")
+    row = frame[frame["run"].eq("selfish") & frame["policy"].eq("learned (greedy)") & frame["seller"].eq("all")]
+    assert found["value"] == pytest.approx(row.set_index("measure").loc["profit", "value"])
+    assert found["count"] == 3 and found["resampled"] == "seeds"
+    best = max(
+        summary["runs"],
+        key=lambda name: summary["runs"][name]["measures"]["learned (greedy)"]["profit"]["all"]["value"],
+    )
+    assert f"of {best} earns most" in summary["sentences"][0]
+    difference = next(row for row in summary["comparisons"] if row["measure"] == "profit")
+    assert f"{abs(difference['difference']):.3f}" in summary["sentences"][0]
+    assert summary["command"] == "python evaluate.py run=a run=b" and "python evaluate.py run=a run=b" in html
+
+
+def test_every_figure_is_a_file_too(report: Path) -> None:
+    names = {path.stem for path in (report.parent / "figures" / "selfish").glob("*.svg")}
+    assert names >= {"learning_curves", "total_profit", "profit_by_seller", "prices_over_time", "stock_over_time",
+                     "service_frontier", "policy_map"}  # fmt: skip
+    together = {path.stem for path in (report.parent / "figures" / "all").glob("*.png")}
+    assert together == {"total_profit_by_run", "surplus_by_run"}
+    for name in ("summary", "episodes", "benchmarks", "comparisons", "guests"):
+        columns = json.loads((report.parent / "columns.json").read_text())[name]
+        seen = list(pd.read_csv(report.parent / f"{name}.csv").columns)
+        assert set(columns) - {"<measure>", "<measure>_weight"} <= set(seen)
+
+
+def test_what_cannot_be_evaluated_is_named(tmp_path: Path) -> None:
+    own = run("one", 1.0, (1.5,), seeds=1)
+    for wrong, told in (
+        ({"episodes": 0}, "episodes=0: accepted is a whole number of at least 1"),
+        ({"rules": ("nope",)}, "rules='nope': accepted is constant_nash"),
+        ({"runs": [own, own]}, "the name 'one' comes twice"),
+        ({"runs": []}, "accepted is at least one run"),
+        ({"measures": ("beauty",)}, "measures='beauty': accepted is profit_gain"),
+        ({"measures": ("profit", "agent_loss")}, "measures='agent_loss': run 'one' has none: demand comes without"),
+    ):
+        settings = {"runs": [own], "episodes": 1, "rules": ("random",)} | wrong
+        with pytest.raises(ValueError, match=told):
+            evaluate(settings.pop("runs"), tmp_path, seed=0, progress=False, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_index_that_is_asked_for_without_its_benchmark_is_refused(tmp_path: Path) -> None:
+    made = duopoly(num_sellers=1)
+    own = RunToEvaluate("alone", made.shape, made.params, {"greedy": [constant(made.shape, made.params, [1.8])]})
+    told = r"measures='profit_gain': run 'alone' has none: withheld: joint-profit profit .* is \+0.0% from Nash profit"
+    with pytest.raises(ValueError, match=told):
+        evaluate([own], tmp_path, episodes=1, seed=0, rules=(), progress=False, measures=("profit_gain",))
+
+
+def test_a_number_that_is_missing_stops_the_report(tmp_path: Path) -> None:
+    own = run("one", 1.0, (1.5,), seeds=1)
+    broken = own.params.replace(reward=own.params.reward.replace(holding_cost=np.full(2, np.nan, np.float32)))
+    wrong = RunToEvaluate("one", own.shape, broken, own.policies)
+    with pytest.raises(TableError, match="table offers: column 'profit' is NaN"):
+        evaluate([wrong], tmp_path, episodes=1, seed=0, rules=(), guests=False, progress=False)
+    assert not (tmp_path / "report.html").exists()
