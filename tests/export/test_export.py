@@ -251,7 +251,7 @@ def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Pat
         broken.write_bytes(file.read_bytes()[:100])
         with pytest.raises(PolicyError, match=rf"broken\{file.suffix}: is no policy file"):
             load_policy(broken)
-    with pytest.raises(PolicyError, match="nowhere.npz: there is no such file"):
+    with pytest.raises(PolicyError, match=r"nowhere.npz: there is no such file"):
         load_policy(tmp_path / "nowhere.npz")
     with pytest.raises(PolicyError, match=r"accepted are files ending in .pt2, .onnx, .npz"):
         load_policy(files["flax"].with_name("policy_card.md"))
