@@ -28,6 +28,7 @@ GROUPS = {
     "(not in the default table)",
     "blocks": "rows of a gradient block (not in the default table)",
     "tabular_q": "tabular Q-learning on one core, beside a NumPy loop (not in the default table)",
+    "torch": "whole updates of the torch learner beside the flax one's (not in the default table)",
 }
 DEFAULT = ("market", "traffic", "training", "env", "cell")
 
@@ -40,6 +41,11 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
     from benchmarks import market, pettingzoo_env, robust, tabular_q, traffic, training
 
+    def torch_rows(repeats: int) -> list[dict[str, Any]]:
+        from benchmarks import torch_learner  # the other groups do without torch
+
+        return torch_learner.rows(repeats)
+
     functions = {
         "market": market.rows,
         "traffic": traffic.rows,
@@ -50,6 +56,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         "cell": lambda repeats: training.cell_rows(3 * repeats),
         "blocks": training.block_rows,
         "tabular_q": tabular_q.rows,
+        "torch": torch_rows,
     }
     rows = functions[group](repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

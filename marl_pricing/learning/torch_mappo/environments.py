@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -13,78 +17,38 @@ import numpy as np
 import torch
 from pettingzoo import ParallelEnv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from marl_pricing.learning import mappo, normalisation
 from marl_pricing.learning.mappo import Learnable, Learner, TrainState
 from marl_pricing.learning.networks import actor_spec, critic_spec
 from marl_pricing.learning.rollout import RolloutState, Segment
+from marl_pricing.learning.runs import METRICS, TENSORBOARD, Table
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.learning.torch_mappo import convert, losses
-from marl_pricing.learning.torch_mappo.copies import Copies, Spaces
+from marl_pricing.learning.torch_mappo import convert
+from marl_pricing.learning.torch_mappo.copies import Copies
+from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, choose
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.learning.torch_mappo.networks import Networks
+from marl_pricing.learning.training import finish_first
 from marl_pricing.market import MarketShape, Observation, Outcome
-
-
-def _choose(
-    actor: Networks, spaces: Spaces, local: Any, masks: list[Any], memory: Tensor, generator: torch.Generator | None
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """(chosen index of each head [E, S, 1], log probability [E, S], memory [E, S, M]); drawn, or the most probable."""
-    where = memory.device
-    with torch.no_grad():
-        logits, memory = actor.step(torch.as_tensor(local, device=where), memory)
-        own = [torch.as_tensor(mask, device=where) for mask in masks]
-        heads = losses.split_heads(logits, 1, spaces.head_sizes, own)
-        if generator is None:
-            indices = [head.argmax(-1) for head in heads]
-        else:
-            indices = [
-                torch.multinomial(head.exp().flatten(0, -2).cpu(), 1, generator=generator).view(head.shape[:-1])
-                for head in heads
-            ]
-        indices = [index.to(where) for index in indices]
-        return indices, losses.log_prob(heads, indices), memory
-
-
-@dataclass(frozen=True)
-class EnvPolicy:
-    """What was learned, for the agents of one environment."""
-
-    spaces: Spaces
-    actor: Networks
-
-    def start(self) -> Tensor:
-        """Memories [1, S, M] at the start of an episode."""
-        return torch.zeros(1, len(self.spaces.agents), self.actor.spec.memory, device=convert.device())
-
-    def act(
-        self, observations: Mapping[str, Any], memory: Tensor, infos: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], Tensor]:
-        """The most probable action of every agent that observes something, and the memories after it.
-
-        Args:
-            infos: those that came with the observations, where the environment forbids choices (`action_mask`).
-        """
-        local = self.spaces.observations(observations)[None]
-        masks = [mask[None] for mask in self.spaces.masks(infos or {})]
-        indices, _, memory = _choose(self.actor, self.spaces, local, masks, memory, None)
-        chosen = torch.cat(indices, -1)[0].cpu().numpy()
-        actions = {
-            agent: self.spaces.action(chosen[number])
-            for number, agent in enumerate(self.spaces.agents)
-            if agent in observations
-        }
-        return actions, memory
 
 
 @dataclass(frozen=True)
 class EnvTraining:
-    """A training on an environment: its policy, its networks and optimisers, and measures of every update."""
+    """A training on an environment.
+
+    Attributes:
+        policy: what was learned.  learnable: its networks and optimisers, as the flax learner has them.
+        history: measures of every update.
+        complete: it came to the end of its updates and was not interrupted.
+    """
 
     policy: EnvPolicy
     learnable: Learnable
     history: list[dict[str, float]]
+    complete: bool
 
 
 class _Segments:
@@ -110,7 +74,7 @@ class _Segments:
             self._memory[torch.as_tensor(copies.first)] = 0.0
             for name in ("local", "state", "masks", "first", "acting"):
                 table[name].append(getattr(copies, name))
-            indices, log_prob, self._memory = _choose(
+            indices, log_prob, self._memory = choose(
                 self._actor, copies.spaces, copies.local, copies.masks, self._memory, self._generator
             )
             chosen = [index.cpu().numpy() for index in indices]
@@ -139,7 +103,39 @@ class _Segments:
         return segment, masks, ended
 
 
-def train_on_env(make_env: Callable[[], ParallelEnv], settings: LearnerSettings, *, quiet: bool = False) -> EnvTraining:
+class _Journal:
+    """metrics.csv and TensorBoard of a training, an entry an update. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        if (folder / METRICS).exists():
+            raise ValueError(f"folder={str(folder)!r}: holds a training already; accepted is a new or empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._table, self._writer = Table(folder / METRICS), SummaryWriter(str(folder / TENSORBOARD))
+
+    def __enter__(self) -> _Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, row: dict[str, float], rate: float) -> None:
+        """Write the measures of an update; the speed, which is not the same twice, to TensorBoard only."""
+        self._table.append([row])
+        for name, value in row.items():
+            if name != "update":
+                group = "return/raw" if name == "return" else f"learning/{name}"
+                self._writer.add_scalar(group, value, int(row["update"]))
+        self._writer.add_scalar("speed/environment_steps_per_second", rate, int(row["update"]))
+        self._writer.flush()
+
+
+def train_on_env(
+    make_env: Callable[[], ParallelEnv],
+    settings: LearnerSettings,
+    *,
+    folder: Path | str | None = None,
+    quiet: bool = False,
+) -> EnvTraining:
     """Train on copies of an environment, which are stepped in Python, one after the other.
 
     Targets, advantages, losses and schedules are those of the market's learner. The critic sees the environment's
@@ -150,6 +146,7 @@ def train_on_env(make_env: Callable[[], ParallelEnv], settings: LearnerSettings,
         make_env: makes one of `settings.num_envs` copies; all agents with the same Box and the same Discrete or
             MultiDiscrete space.
         settings: of the learner, with `algorithm="torch_mappo"` and one seed.
+        folder: new; gets metrics.csv and TensorBoard files.
         quiet: no progress bar.
 
     Raises:
@@ -190,21 +187,32 @@ def train_on_env(make_env: Callable[[], ParallelEnv], settings: LearnerSettings,
 
     history: list[dict[str, float]] = []
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), disable=quiet) as bar:
-        task = bar.add_task("", total=settings.num_updates)
+    with ExitStack() as stack:
+        stack.callback(copies.close)
+        journal = None if folder is None else stack.enter_context(_Journal(Path(folder)))
+        # Signals are the main thread's business: elsewhere nothing is caught.
+        main = threading.current_thread() is threading.main_thread()
+        interrupted: Any = stack.enter_context(finish_first()) if main else False
+        bar = stack.enter_context(Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), disable=quiet))
+        task = bar.add_task("compiling", total=settings.num_updates)
         for update in range(1, settings.num_updates + 1):
+            began = time.perf_counter()
             networks = Learnable(convert.dump(twin.actor), convert.dump(twin.critic), None, None)
             state = state.replace(learnable=networks, rollout=segments.state())
             segment, masks, returns = segments.play(settings.num_steps)
-            batch, state, measures, epochs, (bonus, rate) = prepare(state, segment)
+            batch, state, measures, epochs, (bonus, step_size) = prepare(state, segment)
             segments.critic_memory = state.rollout.critic_memory
             if settings.value_normalisation == "popart":  # has rescaled the critic's last layer
                 convert.load(twin.critic, state.learnable.critic)
             handed = convert.to_torch_batch(batch, learner.critic.central, masks)
-            learnt = twin.learn(handed, convert.to_torch(epochs), float(bonus), float(rate))
-            measures = {name: float(value) for name, value in measures.items()} | learnt
+            learnt = twin.learn(handed, convert.to_torch(epochs), float(bonus), float(step_size))
             mean = float(np.mean(returns)) if returns else float("nan")
-            history.append({"update": update, "episodes": len(returns), "return": mean} | measures)
-            bar.update(task, completed=update, description=f"return {mean:,.1f} an agent")
-    copies.close()
-    return EnvTraining(EnvPolicy(spaces, twin.actor), twin.dump(), history)
+            row = {"update": update, "episodes": len(returns), "return": mean}
+            history.append(row | {name: float(value) for name, value in measures.items()} | learnt)
+            rate = settings.steps_per_update / (time.perf_counter() - began)
+            if journal is not None:
+                journal.add(history[-1], rate)
+            bar.update(task, completed=update, description=f"return {mean:,.1f} an agent, {rate:,.0f} steps/s")
+            if interrupted:
+                break
+    return EnvTraining(EnvPolicy(spaces, twin.actor), twin.dump(), history, len(history) == settings.num_updates)

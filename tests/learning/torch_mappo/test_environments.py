@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
@@ -13,8 +17,10 @@ from marl_pricing.environments import PricingEnv
 from marl_pricing.equilibrium import static
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo.copies import Copies
-from marl_pricing.learning.torch_mappo.environments import EnvPolicy, train_on_env
+from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, load_env_policy
+from marl_pricing.learning.torch_mappo.environments import train_on_env
 from tests.markets import one_shot
+from tests.processes import ROOT
 
 SMALL: dict[str, Any] = {
     "algorithm": "torch_mappo", "num_envs": 8, "num_steps": 16, "num_epochs": 4, "num_minibatches": 2,
@@ -108,6 +114,46 @@ def test_our_own_market_is_learnt_through_its_environment() -> None:
         played.add(tuple(actions[agent] for agent in env.possible_agents))
         seen, _, _, _, infos = env.step(actions)
     assert played <= {tuple(row) for row in static.grid_equilibria(*own).tolist()}
+
+
+def test_the_example_of_another_market_ends_next_to_the_nash_price(capsys: pytest.CaptureFixture) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "other_market.py"))
+    step = example["PRICES"][1] - example["PRICES"][0]
+    for price in example["main"](num_updates=40).values():
+        assert abs(price - example["NASH"]) < step
+    assert "(Nash 1.4729)" in capsys.readouterr().out
+
+
+def test_a_training_keeps_a_journal_and_its_policy_a_file(tmp_path: Path) -> None:
+    settings = LearnerSettings(**(SMALL | {"num_updates": 3}))
+    got = train_on_env(Stalls, settings, folder=tmp_path / "run", quiet=True)
+    assert got.complete
+    table = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert table.to_dict("records") == got.history
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    with pytest.raises(ValueError, match=r"folder='.*run': holds a training already; accepted is a new or empty fo"):
+        train_on_env(Stalls, settings, folder=tmp_path / "run", quiet=True)
+    again = load_env_policy(got.policy.save(tmp_path / "stalls.pt"))
+    for seed in range(5):
+        assert episode_return(Stalls(), again, seed) == episode_return(Stalls(), got.policy, seed)
+    (tmp_path / "broken.pt").write_bytes((tmp_path / "stalls.pt").read_bytes()[:500])
+    for name, message in (("broken.pt", "is no policy of train_on_env"), ("nowhere.pt", "there is no such file")):
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            load_env_policy(tmp_path / name)
+
+
+def test_ctrl_c_finishes_the_update_and_hands_over_what_was_learnt() -> None:
+    class Tiring(Stalls):
+        def step(self, actions: dict[str, Any]):
+            steps.append(1)
+            if len(steps) == SMALL["num_envs"] * (SMALL["num_steps"] + 3):  # in the second update
+                signal.raise_signal(signal.SIGINT)
+            return super().step(actions)
+
+    steps: list[int] = []
+    got = train_on_env(Tiring, LearnerSettings(**(SMALL | {"num_updates": 9})), quiet=True)
+    assert (len(got.history), got.complete) == (2, False)
+    assert set(episode_return(Stalls(), got.policy, 0)) == {"left", "right"}
 
 
 def test_copies_keep_apart_what_the_players_see() -> None:

@@ -1,0 +1,97 @@
+"""What was learned on a PettingZoo environment: a policy that plays there, and its file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.torch_mappo import convert, losses
+from marl_pricing.learning.torch_mappo.copies import Spaces
+from marl_pricing.learning.torch_mappo.networks import Networks
+from marl_pricing.presentation.files import write_atomically
+
+_FORMAT = "marl_pricing environment policy 1"
+
+
+def choose(
+    actor: Networks, spaces: Spaces, local: Any, masks: list[Any], memory: Tensor, generator: torch.Generator | None
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """(chosen index of each head [E, S, 1], log probability [E, S], memory [E, S, M]); drawn, or the most probable."""
+    where = memory.device
+    with torch.no_grad():
+        logits, memory = actor.step(torch.as_tensor(local, device=where), memory)
+        own = [torch.as_tensor(mask, device=where) for mask in masks]
+        heads = losses.split_heads(logits, 1, spaces.head_sizes, own)
+        if generator is None:
+            indices = [head.argmax(-1) for head in heads]
+        else:
+            indices = [
+                torch.multinomial(head.exp().flatten(0, -2).cpu(), 1, generator=generator).view(head.shape[:-1])
+                for head in heads
+            ]
+        indices = [index.to(where) for index in indices]
+        return indices, losses.log_prob(heads, indices), memory
+
+
+@dataclass(frozen=True)
+class EnvPolicy:
+    """What was learned, for the agents of one environment."""
+
+    spaces: Spaces
+    actor: Networks
+
+    def start(self) -> Tensor:
+        """Memories [1, S, M] at the start of an episode."""
+        return torch.zeros(1, len(self.spaces.agents), self.actor.spec.memory, device=convert.device())
+
+    def act(
+        self, observations: Mapping[str, Any], memory: Tensor, infos: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], Tensor]:
+        """The most probable action of every agent that observes something, and the memories after it.
+
+        Args:
+            infos: those that came with the observations, where the environment forbids choices (`action_mask`).
+        """
+        local = self.spaces.observations(observations)[None]
+        masks = [mask[None] for mask in self.spaces.masks(infos or {})]
+        indices, _, memory = choose(self.actor, self.spaces, local, masks, memory, None)
+        chosen = torch.cat(indices, -1)[0].cpu().numpy()
+        actions = {
+            agent: self.spaces.action(chosen[number])
+            for number, agent in enumerate(self.spaces.agents)
+            if agent in observations
+        }
+        return actions, memory
+
+    def save(self, path: Path | str) -> Path:
+        """Write the policy to a file that `load_env_policy` reads."""
+        buffer = io.BytesIO()
+        told = {"format": _FORMAT, "spaces": asdict(self.spaces), "network": asdict(self.actor.spec)}
+        torch.save(told | {"weights": {name: own.cpu() for name, own in self.actor.state_dict().items()}}, buffer)
+        return write_atomically(Path(path), buffer.getvalue())
+
+
+def load_env_policy(path: Path | str) -> EnvPolicy:
+    """Read a policy that was learned on an environment.
+
+    Raises:
+        ValueError: for a file that is not there or is none, naming it.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such file")
+    try:
+        told = torch.load(path, map_location=convert.device(), weights_only=True)
+        if told["format"] != _FORMAT:
+            raise KeyError("format")
+        actor = Networks(NetworkSpec(**told["network"])).to(convert.device())
+        actor.load_state_dict(told["weights"])
+        return EnvPolicy(Spaces(**told["spaces"]), actor)
+    except Exception as error:  # a broken file may fail anywhere within
+        raise ValueError(f"{path}: is no policy of train_on_env ({type(error).__name__})") from None
