@@ -18,7 +18,8 @@ Settings:
   format=flax            the arrays of the flax learner, for NumPy
   checkpoint=latest      or best
   seed=0                 which of the run's seeds
-  out=null               the file; null: export/torch/policy.pt2 (or onnx, flax) in the run's folder"""
+  out=null               the file; null: export/torch/policy.pt2 (or onnx, flax) in the run's folder
+  evaluation=null        folder of an evaluation, for the card's figures; null: in the run's folder, if there is one"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

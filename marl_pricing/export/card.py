@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from marl_pricing.config import ExperimentSettings
+from marl_pricing.evaluation.machine_summary import FORMAT
 from marl_pricing.evaluation.report import texts
-from marl_pricing.evaluation.summary import records
 
 _POLICY = "learned (greedy)"
 
 
-def card(about: dict[str, Any], settings: ExperimentSettings, file: str, summary: Path) -> str:
+def card(about: dict[str, Any], settings: ExperimentSettings, file: str, evaluation: dict[str, Any] | str) -> str:
     """The page.
 
     Args:
-        file: name of the policy file.  summary: where the run's evaluation left its figures, if there is one.
+        file: name of the policy file.  evaluation: see `read_evaluation`.
     """
     parts = [
         f"# {about['name']}: a pricing policy\n",
@@ -28,7 +27,7 @@ def card(about: dict[str, Any], settings: ExperimentSettings, file: str, summary
         "not on anybody's live shoppers.\n",
         _section("Market", _market(about, settings)),
         _section("Training", _training(about, settings)),
-        _section("Evaluation", [*_evaluation(about, summary)]),
+        _section("Evaluation", _evaluation(evaluation)),
         _section("Use", _use(about)),
         _section("Limits", _limits(about, settings)),
         _section("Provenance", _provenance(about)),
@@ -70,31 +69,58 @@ def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     ]
 
 
-def _evaluation(about: dict[str, Any], path: Path) -> list[str]:
-    nothing = ["Not evaluated. `python evaluate.py run=<the run's folder>`, then export again, puts figures here."]
+def read_evaluation(folder: Path, about: dict[str, Any]) -> dict[str, Any] | str:
+    """What an evaluation says of a run: its part of summary.json, with the episodes; or why that cannot be used.
+
+    A run is known by its command, revision and update: names may be shared, and folders moved.
+
+    Args:
+        folder: an evaluation's.  about: the description of the policy.
+    """
+    path, provenance = folder / "summary.json", about["provenance"]
     if not path.is_file():
-        return nothing
-    summary = pd.read_csv(path)
-    own = summary[
-        summary["run"].eq(about["name"]) & summary["policy"].eq(_POLICY) & summary["seller"].astype(str).eq("all")
-    ]
-    if own.empty:
-        return nothing
+        return f"{path}: there is no such file"
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        if whole["format"] != FORMAT:
+            return f"{path}: format={whole['format']!r}: accepted is {FORMAT}"
+        key = (provenance["command"], provenance["revision"], str(provenance["update"]))
+        for run in whole["runs"].values():
+            if (run["command"], run["versions"]["revision"], run["versions"]["update"]) == key:
+                return {"episodes": whole["episodes"], "measures": run["measures"][_POLICY]}
+        told = "; ".join(f"{name} at update {run['versions']['update']}" for name, run in whole["runs"].items())
+        return f"{path}: is of {told}, not of this run at update {provenance['update']}"
+    except (KeyError, TypeError, ValueError) as error:
+        return f"{path}: is broken ({type(error).__name__}: {error})"
+
+
+def _evaluation(found: dict[str, Any] | str) -> list[str]:
+    if isinstance(found, str):
+        return [
+            f"None yet ({found}). `python evaluate.py run=<the run's folder>`, then export again, puts figures here."
+        ]
     lines = [
-        "Held-out episodes of every training seed together (`evaluation/summary.csv`), greedy actions, all sellers "
-        "under this policy.",
+        f"{found['episodes']} held-out episodes of every training seed, greedy actions, all sellers under this policy; "
+        "intervals over the training seeds where there are several.",
         "",
         "| measure | value | 95 % interval | unit | note |",
         "|---|---|---|---|---|",
     ]
-    for row in records(own):
-        label, unit = texts.measure_label(row["measure"])
+    for measure, by_seller in found["measures"].items():
+        row = by_seller.get("all")
+        if row is None:
+            continue
+        label, unit = texts.measure_label(measure)
         value, low, high = (
-            "–" if pd.isna(row[key]) else texts.number(row["measure"], row[key]) for key in ("value", "low", "high")
+            "–" if row[key] is None else texts.number(measure, row[key]) for key in ("value", "low", "high")
         )
-        note = "" if pd.isna(row["note"]) else row["note"]
-        lines.append(f"| {label} | {value} | {low} to {high} | {unit} | {note} |")
+        interval = "–" if row["low"] is None else f"{low} to {high}"
+        lines.append(f"| {label} | {value} | {interval} | {unit} | {row['note'] or ''} |")
     return lines
+
+
+def _type(told: dict[str, Any]) -> str:
+    return f"{told['type']} [{', '.join(map(str, told['shape']))}]"
 
 
 def _use(about: dict[str, Any]) -> list[str]:
@@ -102,13 +128,13 @@ def _use(about: dict[str, Any]) -> list[str]:
         "Inputs, a row a request:",
         "",
         *(
-            f"- `{name}` {told['type']} {told['shape']}" + (f": {told['meaning']}" if "meaning" in told else "")
+            f"- `{name}` {_type(told)}" + (f": {told['meaning']}" if "meaning" in told else "")
             for name, told in about["inputs"].items()
         ),
         "",
         "Outputs:",
         "",
-        *(f"- `{name}` {told['type']} {told['shape']}: {told['meaning']}" for name, told in about["outputs"].items()),
+        *(f"- `{name}` {_type(told)}: {told['meaning']}" for name, told in about["outputs"].items()),
         "",
         f"Prices: {about['prices']['meaning']}. What stands in `observation`, as shown = (raw − offset) / scale:",
         "",

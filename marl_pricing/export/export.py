@@ -13,7 +13,7 @@ import numpy as np
 from marl_pricing import market
 from marl_pricing.config.errors import ConfigError, Settings, refuse
 from marl_pricing.export import numpy_policy
-from marl_pricing.export.card import card
+from marl_pricing.export.card import card, read_evaluation
 from marl_pricing.export.description import describe
 from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, SUFFIXES, load_policy
@@ -25,13 +25,17 @@ _PACKAGES = {"torch": ("torch",), "onnx": ("torch", "onnx", "onnxscript", "onnxr
 
 
 class ExportSettings(Settings):
-    """What to export, and whereto; `out: null` is a file in `export/<format>` of the run's folder."""
+    """What to export, and whereto; `out: null` is a file in `export/<format>` of the run's folder.
+
+    `evaluation` is the folder of an evaluation, whose figures go into the card; null: that in the run's folder, if any.
+    """
 
     run: str
     format: Literal["torch", "onnx", "flax"]
     checkpoint: Literal["latest", "best"] = "latest"
     seed: int = 0
     out: str | None = None
+    evaluation: str | None = None
 
 
 def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
@@ -55,6 +59,9 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     if not 0 <= settings.seed < count:
         raise refuse("seed", settings.seed, f"0 to {count - 1}, the run's seeds")
     about = describe(run, settings.seed, settings.checkpoint)
+    evaluation = read_evaluation(Path(settings.evaluation or folder / "evaluation"), about)
+    if settings.evaluation and isinstance(evaluation, str):
+        raise refuse("evaluation", settings.evaluation, f"an evaluation of this run; {evaluation}")
     parameters = jax.tree.map(lambda leaf: np.asarray(leaf[settings.seed]), run.actors)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, _content(settings.format, about, parameters))
@@ -65,7 +72,7 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     beside = write_atomically(
         out.with_name(f"{out.stem}_example.py"), example(settings.format, about, out.name, ENTRY, raw.tolist())
     )
-    page = card(about, run.settings, out.name, folder / "evaluation" / "summary.csv")
+    page = card(about, run.settings, out.name, evaluation)
     return out, beside, write_atomically(out.with_name(f"{out.stem}_card.md"), page)
 
 

@@ -166,26 +166,52 @@ def test_a_file_says_what_it_is(folders) -> None:
         raw = [[entry["offset"][seller] for entry in about["observation"]] for seller in (0, 1)]
         np.testing.assert_allclose(policy.show(raw, [0, 1]), 0.0, atol=1e-6)
         card = (folder / "export" / "flax" / "policy_card.md").read_text()
-        for words in ("## Market", "## Training", "Not evaluated", "## Limits", "own price of the last epoch", "abc"):
+        for words in ("## Market", "## Training", "None yet", "## Limits", "own price of the last epoch", "abc"):
             assert words in card
 
 
-def test_an_evaluations_figures_stand_in_the_card(folders, tmp_path: Path) -> None:
+def evaluation_of(folder: Path, **changed: Any) -> dict[str, Any]:
+    """A summary.json of the run in a folder, as `evaluation/machine_summary.py` writes it."""
+    provenance = runs.read_provenance(folder)
+
+    def row(value: float | None, note: str = "") -> dict[str, Any]:
+        ends = {"value": value, "low": value and 0.5 * value, "high": value and 2.0 * value}
+        return ends | {"unit": "money per epoch", "resampled": "seeds", "count": 2, "note": note}
+
+    versions = {"revision": provenance["revision"], "update": "7"} | changed
+    greedy = {
+        "profit": {"all": row(12.5), "0": row(6.0)},
+        "profit_gain": {"all": row(None, "withheld: no benchmark")},
+    }
+    measures = {"learned (greedy)": greedy, "learned (sampled)": {"profit": {"all": row(9.99)}}}
+    own = {"versions": versions, "command": provenance["command"], "measures": measures}
+    return {"format": 1, "episodes": 64, "runs": {"test (again)": own}}
+
+
+def test_an_evaluations_figures_stand_in_the_card(folders, tmp_path: Path, capsys) -> None:
     folder = folders["gru, shared"]
-    place = folder / "evaluation" / "summary.csv"
-    place.parent.mkdir()
-    place.write_text(
-        "run,policy,measure,seller,value,low,high,unit,resampled,count,note\n"
-        "test,learned (greedy),profit,all,12.5,11.25,13.75,money per epoch,seeds,2,\n"
-        "test,learned (greedy),profit,0,6.0,5.0,7.0,money per epoch,seeds,2,\n"
-        "test,learned (sampled),profit,all,9.99,9.0,10.0,money per epoch,seeds,2,\n"
-        "test,learned (greedy),profit_gain,all,,,,share,seeds,2,withheld: no benchmark\n"
-    )
-    assert main([f"run={folder}", "format=flax", f"out={tmp_path / 'p.npz'}"]) == 0
+    place = folder / "evaluation"
+    place.mkdir()
+    wanted = (f"run={folder}", "format=flax", f"out={tmp_path / 'p.npz'}")
+    (place / "summary.json").write_text(json.dumps(evaluation_of(folder)))
+    assert main(wanted) == 0
     card = (tmp_path / "p_card.md").read_text()
-    assert "| 12.50 | 11.25 to 13.75 |" in card
-    assert "withheld: no benchmark" in card
-    assert "9.99" not in card and "Not evaluated" not in card
+    assert "| profit | 12.50 | 6.250 to 25.00 |" in card and "64 held-out episodes" in card
+    assert "| – | – | 0 Nash, 1 joint | withheld: no benchmark |" in card
+    assert "9.99" not in card and "None yet" not in card
+    # figures of another checkpoint or another run are not this policy's
+    for changed in ({"update": "6"}, {"revision": "def"}):
+        (place / "summary.json").write_text(json.dumps(evaluation_of(folder, **changed)))
+        assert main(wanted) == 0
+        card = (tmp_path / "p_card.md").read_text()
+        assert "None yet" in card and "not of this run at update 7" in card and "12.50" not in card
+        with pytest.raises(SystemExit):
+            main([*wanted, f"evaluation={place}"])
+        assert "accepted is an evaluation of this run; " in capsys.readouterr().err
+    (place / "summary.json").write_text("{")
+    with pytest.raises(SystemExit):
+        main([*wanted, f"evaluation={place}"])
+    assert "summary.json: is broken (JSONDecodeError" in capsys.readouterr().err
 
 
 def said(capsys: pytest.CaptureFixture, *arguments: str) -> str:
