@@ -13,6 +13,7 @@ from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo import convert, losses
 from marl_pricing.learning.torch_mappo.batch import TorchBatch
 from marl_pricing.learning.torch_mappo.networks import Networks
+from marl_pricing.learning.torch_mappo.recurrent import Part, sequences
 
 Sums = dict[str, Tensor]
 
@@ -41,7 +42,7 @@ class TorchLearner:
         self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
         compiled = torch.compile if settings.compile else lambda function: function
-        self._actor_loss, self._critic_loss = compiled(self.actor_loss), compiled(self.critic_loss)
+        self._parts, self._terms = compiled(self.parts), compiled(self.terms)
         self._optimisers = {
             networks: [make_optimiser(settings, network.parameters()) for network in networks]
             for networks in (self.actor, self.critic)
@@ -63,44 +64,54 @@ class TorchLearner:
             convert.dump_adam(self._optimisers[self.critic], self.critic),
         )
 
-    def actor_loss(self, batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
-        """Sum over live steps of the clipped surrogate less the entropy bonus, and sums of diagnostics."""
-        logits, _ = self.actor.sequence(batch.local, batch.actor_memory, batch.first)
-        heads = losses.split_heads(logits, self.num_products, self.head_sizes, batch.masks)
-        new = losses.log_prob(heads, batch.indices)
-        loss, sums = losses.policy_loss(new, batch.log_prob, batch.advantage, batch.live, self.settings.clip_ratio)
-        entropy = (losses.entropy(heads) * batch.live).sum()
-        return loss - entropy_coefficient * entropy, {**sums, "entropy": entropy.detach()}
-
-    def critic_loss(self, batch: TorchBatch) -> tuple[Tensor, Sums]:
-        """Sum over live steps of the value loss."""
-        value, _ = self.critic.sequence(batch.seen, batch.critic_memory, batch.first)
-        loss = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, self.settings.value_clip)
-        return self.settings.value_coefficient * loss, {"value_loss": loss.detach()}
-
     def gradients(self, batch: TorchBatch, entropy_coefficient: float) -> Sums:
         """Leave the losses' gradients in the weights' `grad`; returns sums of diagnostics.
 
         The losses are sums, so a batch in blocks (`rows_per_block`) has the gradient of the whole.
         """
         sums: Sums = {}
-        for networks, loss_of in (
-            (self.actor, lambda block: self._actor_loss(block, entropy_coefficient)),
-            (self.critic, self._critic_loss),
-        ):
+        both = (self.actor, self.critic)
+        for networks in both:
             networks.zero_grad()
-            for block in self._blocks(batch, networks.spec):
-                loss, own = loss_of(block)
-                loss.backward()
-                sums |= {name: sums[name] + value if name in sums else value for name, value in own.items()}
+        for block in self._blocks(batch):
+            loss, own = self.losses(block, entropy_coefficient)
+            loss.backward()
+            sums |= {name: sums[name] + value if name in sums else value for name, value in own.items()}
+        for networks in both:
             for weight in networks.parameters():
                 if weight.grad is None:  # an LSTM's bias_hh
                     weight.grad = torch.zeros_like(weight)
         return sums
 
-    def _blocks(self, batch: TorchBatch, spec: NetworkSpec) -> Iterator[TorchBatch]:
-        num_envs = batch.first.shape[1]
-        rows_per_env = 1 if spec.stacked or spec.central else spec.num_sellers
+    def losses(self, batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
+        """Sum of both networks' losses over live steps, and sums of diagnostics.
+
+        They have no weight in common, so the sum's gradient is that of each; and they go through time together.
+        """
+        parts = self._parts(batch)
+        memories = sequences(parts)
+        return self._terms(memories, batch, entropy_coefficient)
+
+    def parts(self, batch: TorchBatch) -> list[Part]:
+        """What goes through time: of the actor's networks, then of the critic's."""
+        actor = self.actor.parts(batch.local, batch.actor_memory, batch.first)
+        return actor + self.critic.parts(batch.seen, batch.critic_memory, batch.first)
+
+    def terms(self, memories: Sequence[Tensor], batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
+        """`losses` from the memories [T, B, M] of the actor's networks, then of the critic's."""
+        own, count = self.settings, len(self.actor.networks)
+        logits, value = self.actor.read(memories[:count]), self.critic.read(memories[count:])
+        heads = losses.split_heads(logits, self.num_products, self.head_sizes, batch.masks)
+        new = losses.log_prob(heads, batch.indices)
+        policy, sums = losses.policy_loss(new, batch.log_prob, batch.advantage, batch.live, own.clip_ratio)
+        entropy = (losses.entropy(heads) * batch.live).sum()
+        error = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, own.value_clip)
+        total = policy - entropy_coefficient * entropy + own.value_coefficient * error
+        return total, {**sums, "entropy": entropy.detach(), "value_loss": error.detach()}
+
+    def _blocks(self, batch: TorchBatch) -> Iterator[TorchBatch]:
+        num_envs, specs = batch.first.shape[1], (self.actor.spec, self.critic.spec)
+        rows_per_env = max(1 if spec.stacked or spec.central else spec.num_sellers for spec in specs)
         count = num_blocks(num_envs, rows_per_env, self.settings.rows_per_block)
         if count == 1:
             yield batch

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from marl_pricing.learning.networks import NetworkSpec
-from marl_pricing.learning.torch_mappo.recurrent import Cell
+from marl_pricing.learning.torch_mappo.recurrent import Cell, Part
 
 
 class RecurrentNetwork(nn.Module):
@@ -32,11 +32,6 @@ class RecurrentNetwork(nn.Module):
         memory = self.cell.step(F.relu(self.embed(inputs)), memory)
         return self.read(memory), memory
 
-    def sequence(self, inputs: Tensor, memory: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """A segment. inputs [T, B, D], memory [B, M], first [T, B] → (outputs [T, B, A], memories [T, B, M])."""
-        memories = self.cell.sequence(F.relu(self.embed(inputs)), memory, first)
-        return self.read(memories), memories
-
 
 class Networks(nn.Module):
     """One network of the learner, actor or critic, for all sellers: `networks` holds one, or one a seller.
@@ -58,43 +53,54 @@ class Networks(nn.Module):
 
     def step(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """One epoch: inputs [E, S, O], or [E, G] for a central critic; memory [E, S or 1, M] → (outputs, memory)."""
-        outputs, memories = self.sequence(inputs[None], memory, None)
-        return outputs[0], memories[0]
+        rows = self._rows(inputs[None], memory)
+        after = [network.step(own[0], before) for network, (own, before) in zip(self, rows, strict=True)]
+        return self._join([own[None] for own, _ in after])[0], self.memories([own[None] for _, own in after])[0]
 
-    def sequence(self, inputs: Tensor, memory: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A segment.
+    def parts(self, inputs: Tensor, memory: Tensor, first: Tensor) -> list[Part]:
+        """What goes through time: of each network its cell, inputs [T, B, H], memory [B, M], first [T, B].
 
         Args:
             inputs: [T, E, S, O], or [T, E, G] for a central critic.  memory: [E, S or 1, M] before the segment.
-            first: [T, E] bool, step t begins an episode; None for a single step whose memory is already right.
-
-        Returns:
-            (outputs [T, E, S, A], memories [T, E, S or 1, M] after each step).
+            first: [T, E] bool, step t begins an episode.
         """
-        spec, (num_steps, num_envs) = self.spec, inputs.shape[:2]
+        if not self.spec.stacked and not self.spec.central:
+            first = first.repeat_interleave(self.spec.num_sellers, 1)
+        rows = self._rows(inputs, memory)
+        return [
+            (network.cell, F.relu(network.embed(own)), before, first)
+            for network, (own, before) in zip(self, rows, strict=True)
+        ]
+
+    def read(self, memories: Sequence[Tensor]) -> Tensor:
+        """Outputs [T, E, S, A] from each network's memories [T, B, M]."""
+        return self._join([network.read(own) for network, own in zip(self, memories, strict=True)])
+
+    def memories(self, memories: Sequence[Tensor]) -> Tensor:
+        """Each network's memories [T, B, M] as one [T, E, S or 1, M]."""
+        if self.spec.stacked:
+            return torch.stack(list(memories), 2)
+        (own,) = memories
+        return own.unflatten(1, (-1, 1 if self.spec.central else self.spec.num_sellers))
+
+    def _rows(self, inputs: Tensor, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """(inputs [T, B, D], memory [B, M]) of each network."""
+        spec = self.spec
         if spec.stacked:
-            parts = [
-                _run(network, inputs if spec.central else inputs[:, :, seller], memory[:, seller], first)
-                for seller, network in enumerate(self)
+            return [
+                (inputs if spec.central else inputs[:, :, seller], memory[:, seller])
+                for seller in range(spec.num_sellers)
             ]
-            return torch.stack([output for output, _ in parts], 2), torch.stack([after for _, after in parts], 2)
-        (network,) = self
         if spec.central:
-            outputs, memories = _run(network, inputs, memory[:, 0], first)
-            return outputs[..., None], memories[:, :, None]
+            return [(inputs, memory[:, 0])]
         if spec.num_sellers > 1:  # one network serves several sellers: it is told whose turn it is
             number = torch.eye(spec.num_sellers, dtype=inputs.dtype, device=inputs.device)
             inputs = torch.cat([inputs, number.expand(*inputs.shape[:-1], -1)], -1)
-        rows = num_envs * spec.num_sellers
-        begins = None if first is None else first.repeat_interleave(spec.num_sellers, 1)
-        wide, memory = inputs.reshape(num_steps, rows, -1), memory.reshape(rows, -1)
-        outputs, memories = _run(network, wide, memory, begins)
-        shape = (num_steps, num_envs, spec.num_sellers, -1)
-        return outputs.view(shape), memories.view(shape)
+        return [(inputs.flatten(1, 2), memory.flatten(0, 1))]
 
-
-def _run(network: RecurrentNetwork, inputs: Tensor, memory: Tensor, first: Tensor | None) -> tuple[Tensor, Tensor]:
-    if first is not None:
-        return network.sequence(inputs, memory, first)
-    outputs, memory = network.step(inputs[0], memory)
-    return outputs[None], memory[None]
+    def _join(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Outputs [T, B, A] of each network as one [T, E, S, A]."""
+        if self.spec.stacked:
+            return torch.stack(list(outputs), 2)
+        (own,) = outputs
+        return own[..., None] if self.spec.central else own.unflatten(1, (-1, self.spec.num_sellers))

@@ -13,7 +13,7 @@ import torch
 from marl_pricing.learning.mappo import Learner
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.networks import Networks
-from marl_pricing.learning.torch_mappo.recurrent import Cell
+from marl_pricing.learning.torch_mappo.recurrent import Cell, sequences
 from tests.learning.helpers import learner_of, market_of
 from tests.learning.torch_mappo.twins import apart, learnable, random_networks, twin_of
 
@@ -79,7 +79,8 @@ def test_a_network_says_in_torch_what_it_says_in_flax(learner: Learner) -> None:
         expected = spec.sequence(parameters, jnp.asarray(inputs), jnp.asarray(memory), jnp.asarray(first))
         with torch.no_grad():
             own = [torch.from_numpy(x) for x in (inputs, memory, first)]
-            got = networks.sequence(*own)
+            after = sequences(networks.parts(*own))
+            got = networks.read(after), networks.memories(after)
             single = networks.step(own[0][0], own[1])
         for a, b in zip((*expected, *spec.step(parameters, inputs[0], memory)), (*got, *single), strict=True):
             np.testing.assert_allclose(a, b.numpy(), rtol=1e-5, atol=1e-5)

@@ -13,7 +13,7 @@ import torch
 from marl_pricing.learning import mappo, rollout
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo import convert
-from marl_pricing.learning.torch_mappo.recurrent import GruSequence, gru_step
+from marl_pricing.learning.torch_mappo.recurrent import GruSequences, gru_step
 from tests.learning.helpers import INDEX, QUICK, TINY
 from tests.learning.test_replay import loud, rich
 from tests.learning.test_robust import INTERVAL, a_market
@@ -111,19 +111,23 @@ def test_a_batch_is_handed_over_in_the_same_memory_and_learnt_in_blocks(segments
 
 
 def test_the_grus_gradient_is_the_right_one() -> None:
+    """Two networks of different inputs and rows, a segment of more steps than one block, episodes that begin within."""
     torch.manual_seed(0)
-    shapes = ((6, 3, 12), (12, 4), (4,), (3, 4))
-    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    first = torch.zeros(6, 3, dtype=torch.bool)
-    first[0, 1] = first[2, 0] = first[2, 1] = first[4, 2] = True
-    assert torch.autograd.gradcheck(lambda *own: GruSequence.apply(*own, first), given)
-    gates_in, weight, bias, hidden = given
-    expected = []
-    for gate_in, begins in zip(gates_in, first, strict=True):
-        hidden = hidden.masked_fill(begins[:, None], 0.0)
-        hidden = gru_step(gate_in, hidden @ weight.t(), bias, hidden)
-        expected.append(hidden)
-    torch.testing.assert_close(GruSequence.apply(*given, first), torch.stack(expected))
+    given, firsts = [], []
+    for in_size, rows in ((5, 3), (2, 1)):
+        shapes = ((18, rows, in_size), (6, in_size), (6,), (6, 2), (2,), (rows, 2))
+        given += [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+        firsts.append(torch.rand(18, rows) < 0.15)
+        assert firsts[-1].any()
+    assert torch.autograd.gradcheck(lambda *own: GruSequences.apply(tuple(firsts), *own), given)
+    for number, hiddens in enumerate(GruSequences.apply(tuple(firsts), *given)):
+        inputs, weight_ih, bias_ih, weight_hh, bias_hh, hidden = given[6 * number : 6 * number + 6]
+        expected = []
+        for x, begins in zip(inputs, firsts[number], strict=True):
+            hidden = hidden.masked_fill(begins[:, None], 0.0)
+            hidden = gru_step(x @ weight_ih.t() + bias_ih, hidden @ weight_hh.t(), bias_hh, hidden)
+            expected.append(hidden)
+        torch.testing.assert_close(hiddens, torch.stack(expected))
 
 
 @pytest.mark.slow
