@@ -50,7 +50,7 @@ def make_mesh(count: int) -> Mesh:
     return jax.make_mesh((count,), ("env",), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
 
 
-def _specs() -> TrainState:
+def state_specs() -> TrainState:
     """Which parts of a state [seeds, ...] are split: the environments, along their axis."""
     return TrainState(learnable=P(), statistics=P(), rollout=P(None, "env"), seed=P(), update=P())  # type: ignore[arg-type]
 
@@ -98,12 +98,12 @@ class Program:
         self._num_seeds = learner.settings.num_seeds
         self._width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
-        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=_specs()))
+        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=state_specs()))
 
         @partial(jax.jit, static_argnums=2, donate_argnums=0, compiler_options=_compiler_options())
         def train(state: TrainState, params: MarketParams, num_updates: int):
             local = partial(self._local_train, num_updates)
-            return sharded(local, in_specs=(_specs(), P()), out_specs=(_specs(), P()))(state, params)
+            return sharded(local, in_specs=(state_specs(), P()), out_specs=(state_specs(), P()))(state, params)
 
         self._train = train
 
@@ -184,7 +184,7 @@ class Program:
         shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self._width,), jnp.int32), params)
         shardings = jax.tree.map(
             lambda spec, part: jax.tree.map(lambda _: NamedSharding(self.mesh, spec), part),
-            _specs(),
+            state_specs(),
             shapes,
             is_leaf=lambda x: isinstance(x, P),
         )

@@ -67,10 +67,6 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
                 f"learner.num_envs={self.num_envs!r}: accepted is a multiple of learner.devices × "
                 f"learner.num_minibatches = {self.devices} × {self.num_minibatches}"
             )
-        if self.algorithm == "torch_mappo" and self.devices not in (1, "auto"):
-            raise ValueError(
-                f"learner.devices={self.devices!r}: accepted is 1 or 'auto' with learner.algorithm=torch_mappo"
-            )
         if self.algorithm == "mappo" and self.compile:
             raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")
         return self

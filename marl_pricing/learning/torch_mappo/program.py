@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
-from marl_pricing.learning.mappo import Learnable, Learner, TrainState
+from marl_pricing.learning.mappo import Batch, Learnable, Learner, TrainState
 from marl_pricing.learning.networks import head_sizes
-from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.parallel import Program, state_specs
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.market import MarketParams
@@ -24,27 +26,47 @@ Measures = dict[str, Any]
 
 
 class TorchProgram(Program):
-    """Takes the place of `parallel.Program`, on one device; states, and so checkpoints, are the same.
+    """Takes the place of `parallel.Program`: environments are played on its mesh, torch learns on the first device.
 
-    Seeds and runs are trained one after the other.
+    States, and so checkpoints, are the same. Seeds and runs are trained one after the other.
     """
 
     def __init__(self, learner: Learner, num_runs: int = 1) -> None:
-        super().__init__(replace(learner, settings=learner.settings.model_copy(update={"devices": 1})), num_runs)
+        super().__init__(learner, num_runs)
         own, shape = self.learner.settings, self.learner.shape
         self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
-        index = jnp.arange(own.num_envs)
+        # Of one seed: which parts of a state and of a batch are split over the mesh.
+        states = TrainState(learnable=P(), statistics=P(), rollout=P("env"), seed=P(), update=P())  # type: ignore[arg-type]
+        steps = dict.fromkeys(("segment", "value", "target", "advantage", "live"), P(None, "env"))
+        batches = Batch(**steps, actor_memory=P("env"), critic_memory=P("env"))  # type: ignore[arg-type]
+        sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
 
+        @partial(sharded, in_specs=(states, P()), out_specs=(batches, states, P(), P(None, None, "env")))
         def prepare(state: TrainState, params: MarketParams):
-            batch, after, measures = mappo.prepare(self.learner, state, params, index)
+            index = self._env_index()
+            total = partial(jax.lax.psum, axis_name="env")
+            batch, after, measures = mappo.prepare(self.learner, state, params, index, total)
+            seen = batch.segment.replace(following=None, outcome=None, done=None, candidates=None, restarted=None)
+            batch = batch.replace(segment=seen)  # the losses ask for no more
             epochs = jax.vmap(lambda epoch: mappo.epoch_index(self.learner, state, index, epoch))
-            after = after.replace(update=after.update + 1)
-            return batch, after, measures, epochs(jnp.arange(own.num_epochs))
+            # Each device's own numbers become those of all environments, side by side.
+            numbers = epochs(jnp.arange(own.num_epochs)) + index[0]
+            return batch, after.replace(update=after.update + 1), measures, numbers
 
         self._prepare = jax.jit(prepare)
+        self._everywhere = NamedSharding(self.mesh, P())
+        self._one_state, self._all_states = (
+            jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), own_specs, is_leaf=lambda x: isinstance(x, P))
+            for own_specs in (states, state_specs())
+        )
         # One program each: as single operations, every shape of leaf would be compiled by itself.
-        self._split = jax.jit(lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(self._width)])
-        self._stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+        self._split = jax.jit(
+            lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(self._width)],
+            out_shardings=[(self._one_state, self._everywhere)] * self._width,
+        )
+        self._stack = jax.jit(
+            lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), out_shardings=self._all_states
+        )
 
     def train(self, state: TrainState, params: MarketParams, num_updates: int) -> tuple[TrainState, Measures]:
         """Several updates of every seed; see `Program.train`."""
@@ -52,10 +74,17 @@ class TorchProgram(Program):
 
     def compiled(self, state: TrainState, params: MarketParams, num_updates: int) -> Callable:
         """The same, with the program of the segment compiled beforehand."""
-        one_state, one_params = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (_without_optimisers(state), params)
+        split = jax.eval_shape(self._split, (state, params))[0]
+        shardings = (self._one_state, self._everywhere)
+        one_state, one_params = (
+            jax.tree.map(
+                lambda at, part: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), part),
+                sharding,
+                tree,
+            )
+            for sharding, tree in zip(shardings, split, strict=True)
         )
-        prepare = self._prepare.lower(one_state, one_params).compile()
+        prepare = self._prepare.lower(_without_optimisers(one_state), one_params).compile()
         return lambda state, params: self._train_with(prepare, state, params, num_updates)
 
     def _train_with(self, prepare: Callable, state: TrainState, params: MarketParams, num_updates: int):
@@ -83,8 +112,8 @@ class TorchProgram(Program):
             )
             table.append({name: np.asarray(value, np.float32) for name, value in host.items()})
             networks = Learnable(convert.dump(learner.actor), convert.dump(learner.critic), None, None)
-            state = state.replace(learnable=networks)
-        state = state.replace(learnable=learner.dump())
+            state = state.replace(learnable=jax.device_put(networks, self._everywhere))
+        state = state.replace(learnable=jax.device_put(learner.dump(), self._everywhere))
         return state, {name: np.stack([row[name] for row in table]) for name in table[0]}
 
 

@@ -119,7 +119,6 @@ def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["learner=torch_mappo", "learner.devices=2"], "learner.devices=2: accepted is 1 or 'auto' with"),
         (["learner=torch_mappo", "run.distributed=true"], "run.distributed=True: accepted is false with learner.algo"),
         (["learner.algorithm=torch"], "learner.algorithm='torch': accepted is 'mappo' or 'torch_mappo'"),
         (["+learner.compile=true"], "learner.compile=True: accepted is false with learner.algorithm=mappo"),
