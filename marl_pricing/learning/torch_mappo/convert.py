@@ -93,13 +93,13 @@ def dump(networks: Networks) -> Parameters:
     return parameters_of([dict(network.named_parameters()) for network in networks], networks.spec.stacked)
 
 
-def load_adam(optimisers: list[torch.optim.Optimizer], networks: Networks, state: optax.OptState) -> None:
-    """Write the state of optax's clipping and Adam (see `mappo`) into one `torch.optim.Adam` a network."""
+def load_adam(optimiser: torch.optim.Optimizer, networks: Networks, state: optax.OptState) -> None:
+    """Write the state of optax's clipping and Adam (see `mappo`) into what `torch.optim.Adam` keeps of the networks."""
     _, adam = state
     stacked = networks.spec.stacked
     counts = np.asarray(adam.count).reshape(-1)
     moments = (weights_of(adam.mu, stacked), weights_of(adam.nu, stacked))
-    for optimiser, network, count, first, second in zip(optimisers, networks, counts, *moments, strict=True):
+    for network, count, first, second in zip(networks, counts, *moments, strict=True):
         for name, weight in network.named_parameters():
             optimiser.state[weight] = {
                 "step": torch.tensor(float(count), device=weight.device),
@@ -108,20 +108,17 @@ def load_adam(optimisers: list[torch.optim.Optimizer], networks: Networks, state
             }
 
 
-def dump_adam(optimisers: list[torch.optim.Optimizer], networks: Networks) -> optax.OptState:
-    """The state of one `torch.optim.Adam` a network as optax's; the inverse of `load_adam`."""
+def dump_adam(optimiser: torch.optim.Optimizer, networks: Networks) -> optax.OptState:
+    """What `torch.optim.Adam` keeps of the networks as optax's state; the inverse of `load_adam`."""
     stacked = networks.spec.stacked
 
     def moments(kind: str) -> Parameters:
         own = [
-            {name: optimiser.state[weight][kind] for name, weight in network.named_parameters()}
-            for optimiser, network in zip(optimisers, networks, strict=True)
+            {name: optimiser.state[weight][kind] for name, weight in network.named_parameters()} for network in networks
         ]
         return parameters_of(own, stacked)
 
-    steps = [
-        int(optimiser.state[network.out.bias]["step"]) for optimiser, network in zip(optimisers, networks, strict=True)
-    ]
+    steps = [int(optimiser.state[network.out.bias]["step"]) for network in networks]
     count = jnp.asarray(steps if stacked else steps[0], jnp.int32)
     return optax.EmptyState(), optax.ScaleByAdamState(count, moments("exp_avg"), moments("exp_avg_sq"))
 

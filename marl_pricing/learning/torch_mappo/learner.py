@@ -19,7 +19,7 @@ Sums = dict[str, Tensor]
 
 
 def make_optimiser(settings: LearnerSettings, weights: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """Adam for one network; its step size is set anew in every update."""
+    """Adam, whose step size is set anew in every update."""
     return torch.optim.Adam(weights, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True)
 
 
@@ -43,25 +43,23 @@ class TorchLearner:
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
         compiled = torch.compile if settings.compile else lambda function: function
         self._parts, self._terms = compiled(self.parts), compiled(self.terms)
-        self._optimisers = {
-            networks: [make_optimiser(settings, network.parameters()) for network in networks]
-            for networks in (self.actor, self.critic)
-        }
+        # One for all networks: Adam asks nothing of one weight about another, and a call costs as much as its work.
+        self._optimiser = make_optimiser(settings, [*self.actor.parameters(), *self.critic.parameters()])
 
     def load(self, learnable: Learnable) -> None:
         """Take over parameters and optimiser states of the flax learner."""
         convert.load(self.actor, learnable.actor)
         convert.load(self.critic, learnable.critic)
-        convert.load_adam(self._optimisers[self.actor], self.actor, learnable.actor_optimiser)
-        convert.load_adam(self._optimisers[self.critic], self.critic, learnable.critic_optimiser)
+        convert.load_adam(self._optimiser, self.actor, learnable.actor_optimiser)
+        convert.load_adam(self._optimiser, self.critic, learnable.critic_optimiser)
 
     def dump(self) -> Learnable:
         """Parameters and optimiser states as the flax learner has them."""
         return Learnable(
             convert.dump(self.actor),
             convert.dump(self.critic),
-            convert.dump_adam(self._optimisers[self.actor], self.actor),
-            convert.dump_adam(self._optimisers[self.critic], self.critic),
+            convert.dump_adam(self._optimiser, self.actor),
+            convert.dump_adam(self._optimiser, self.critic),
         )
 
     def gradients(self, batch: TorchBatch, entropy_coefficient: float) -> Sums:
@@ -128,13 +126,14 @@ class TorchLearner:
         for name, networks in (("actor", self.actor), ("critic", self.critic)):
             # A mean over live steps: each seller's own where it has its own network, as if it trained alone.
             counts = live.clamp_min(1.0) if networks.spec.stacked else count[None]
-            squares = []
-            for network, optimiser, own in zip(networks, self._optimisers[networks], counts, strict=True):
-                squares.append(_clip(list(network.parameters()), own, self.settings.max_grad_norm))
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                optimiser.step()
+            squares = [
+                _clip(list(network.parameters()), own, self.settings.max_grad_norm)
+                for network, own in zip(networks, counts, strict=True)
+            ]
             sums[f"{name}_gradient_norm"] = torch.stack(squares).sum().sqrt() * count
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self._optimiser.step()
         return sums
 
     def learn(self, batch: TorchBatch, epochs: Tensor, entropy_coefficient: float, rate: float) -> dict[str, float]:

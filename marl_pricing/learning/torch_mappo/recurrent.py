@@ -8,7 +8,7 @@ backward loop carries the state gradient only, and each weight gradient is one m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,58 @@ def lstm_sequence(gates_in: Tensor, weight_hh: Tensor, memory: Tensor, first: Te
     return torch.stack(kept)
 
 
+class _Step(NamedTuple):
+    """Views of one step's rows."""
+
+    products: tuple[Tensor, ...]  # of each network [B, 3H]: where the product with the hidden state is added to
+    sigmoids: Tensor  # [R, 2H] r, z
+    reset: Tensor  # [R, H]
+    inner: Tensor  # [R, H] U_n h + b
+    update: Tensor  # [R, H]
+    new: Tensor  # [R, H]
+    after: Tensor  # [R, H] the hidden state after the step
+
+
+class _Room:
+    """Where `GruSequences` works, with views of every step, for segments of T steps of networks with `sizes` rows.
+
+    Attributes:
+        gates: [T, R, 3H] r, z, U_n h + b.  news: [T, R, H] n.
+        hiddens: [T + 1, R, H] before each step, and after the last.
+        grads: [block, R, 4, H] see `GruSequences.backward`.
+    """
+
+    def __init__(self, num_steps: int, sizes: tuple[int, ...], like: Tensor) -> None:
+        (num_rows, size), self.sizes = like.shape, sizes
+        self.gates = like.new_empty(num_steps, num_rows, 3 * size)
+        self.news = like.new_empty(num_steps, num_rows, size)
+        self.hiddens = like.new_empty(num_steps + 1, num_rows, size)
+        self.grads = like.new_empty(min(_BLOCK, num_steps), num_rows, 4, size)
+        columns = (self.gates[..., : 2 * size], *self.gates.split(size, -1), self.news, self.hiddens[1:])
+        both, reset, update, inner, new, after = (column.unbind(0) for column in columns)
+        products = zip(*(part.unbind(0) for part in self.gates.split(sizes, 1)), strict=True)
+        self.steps = list(map(_Step, products, both, reset, inner, update, new, after))
+        self.before = [(own, own.split(sizes)) for own in self.hiddens[:-1].unbind(0)]
+        to_hidden = self.grads.flatten(2)[..., : 3 * size].split(sizes, 1)
+        self.gradients = list(
+            zip(self.grads.unbind(0), zip(*(part.unbind(0) for part in to_hidden), strict=True), strict=True)
+        )
+
+
+_idle: dict[tuple, list[_Room]] = {}
+
+
+class _Loan:
+    """A room for one segment; it is free again when autograd has let go of the segment, whether it went back or not."""
+
+    def __init__(self, num_steps: int, sizes: tuple[int, ...], like: Tensor) -> None:
+        self._idle = _idle.setdefault((num_steps, sizes, like.shape, like.dtype, like.device), [])
+        self.room = self._idle.pop() if self._idle else _Room(num_steps, sizes, like)
+
+    def __del__(self) -> None:
+        self._idle.append(self.room)
+
+
 @torch.compiler.disable
 def gru_sequences(parts: Sequence[Part]) -> list[Tensor]:
     """Several GRUs of one width, over segments of one length, in one loop through time: see `sequences`."""
@@ -119,84 +171,81 @@ class GruSequences(torch.autograd.Function):
 
     On a CPU a step costs as much in calls as in arithmetic, so there are as few as can be: the rows of all networks
     share every operation but the matrix product, what a step adds to is laid out beforehand and changed in place, and
-    views of every step are made at once. Passes over a segment go by blocks of steps that the cache holds.
+    views of every step are made once and kept. Passes over a segment go by blocks of steps that the cache holds.
     """
 
     @staticmethod
     def forward(ctx: Any, firsts: tuple[Tensor, ...], *given: Tensor) -> tuple[Tensor, ...]:
         """`given`: inputs, weight_ih, bias_ih, weight_hh, bias_hh, hidden of one network after another."""
         networks = [given[place : place + 6] for place in range(0, len(given), 6)]
-        sizes = [first.shape[1] for first in firsts]
         hidden, first = torch.cat([own[5] for own in networks]), torch.cat(firsts, 1)
-        num_steps, (num_rows, size) = first.shape[0], hidden.shape
-        # [T, R, 3H]: r, z and what the reset gate is multiplied with, U_n h + b, which starts with its bias.
-        gates = hidden.new_empty(num_steps, num_rows, 3 * size)
-        news, hiddens = (hidden.new_empty(num_steps, num_rows, size) for _ in range(2))
-        kernels, before = [own[3].t() for own in networks], []
+        loan = _Loan(first.shape[0], tuple(own.shape[1] for own in firsts), hidden)
+        room, size, kernels = loan.room, hidden.shape[-1], [own[3].t() for own in networks]
         begins = first.any(1).tolist()
-        for steps in _blocks(num_steps):
-            block, places = gates[steps], (gates[steps].split(sizes, 1), news[steps].split(sizes, 1))
+        room.hiddens[0] = hidden
+        masked = []
+        for steps in _blocks(first.shape[0]):
+            places = (room.gates[steps].split(room.sizes, 1), room.news[steps].split(room.sizes, 1))
             for (inputs, weight, bias, _, inner_bias, _), own, new in zip(networks, *places, strict=True):
                 gates_in = torch.addmm(bias, inputs[steps].flatten(0, 1), weight.t()).view_as(own)
                 own[..., : 2 * size] = gates_in[..., : 2 * size]
                 own[..., 2 * size :] = inner_bias
                 new.copy_(gates_in[..., 2 * size :])
-            products = list(zip(*(part.unbind(0) for part in places[0]), strict=True))
-            sigmoids, inner = block[..., : 2 * size].unbind(0), block[..., 2 * size :].unbind(0)
-            reset, update = block[..., :size].unbind(0), block[..., size : 2 * size].unbind(0)
-            for t, (new, after) in enumerate(zip(news[steps].unbind(0), hiddens[steps].unbind(0), strict=True)):
-                if begins[steps.start + t]:
-                    hidden = hidden.masked_fill(first[steps.start + t, :, None], 0.0)
-                before.append(hidden)
-                for product, part, kernel in zip(products[t], hidden.split(sizes), kernels, strict=True):
+            for t in range(steps.start, steps.stop):
+                before, parts = room.before[t]
+                if begins[t]:
+                    before = before.masked_fill(first[t, :, None], 0.0)
+                    masked.append((t, before))
+                    parts = before.split(room.sizes)
+                products, sigmoids, reset, inner, update, new, after = room.steps[t]
+                for product, part, kernel in zip(products, parts, kernels, strict=True):
                     product.addmm_(part, kernel)
-                sigmoids[t].sigmoid_()
-                new.addcmul_(reset[t], inner[t]).tanh_()
-                hidden = torch.lerp(new, hidden, update[t], out=after)
-        kept = (tensor for own in networks for tensor in (own[0], own[1], own[3]))
-        ctx.save_for_backward(first, gates, news, torch.stack(before), *kept)
-        ctx.sizes = sizes
-        return tuple(own.contiguous() for own in hiddens.split(sizes, 1))
+                sigmoids.sigmoid_()
+                new.addcmul_(reset, inner).tanh_()
+                torch.lerp(new, before, update, out=after)
+        hiddens = tuple(own.clone() for own in room.hiddens[1:].split(room.sizes, 1))
+        for t, before in masked:  # now that it has been said, what came before a step is what the step began from
+            room.hiddens[t] = before
+        ctx.save_for_backward(first, *(tensor for own in networks for tensor in (own[0], own[1], own[3])))
+        ctx.loan = loan
+        return hiddens
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        first, gates, news, before, *kept = ctx.saved_tensors
+        first, *kept = ctx.saved_tensors
         networks = [kept[place : place + 3] for place in range(0, len(kept), 3)]
-        (num_steps, num_rows, size), sizes = news.shape, ctx.sizes
+        room = ctx.loan.room
+        sizes, (num_steps, _, size) = room.sizes, room.news.shape
         grad_hiddens, begins = torch.cat(grads, 1).unbind(0), first.any(1).tolist()
         # Weights in the order of `grad` below.
         kernels = [torch.cat([weight[2 * size :], weight[: 2 * size]]) for _, _, weight in networks]
         grad_inputs = [inputs.new_empty(inputs.shape) for inputs, _, _ in networks]
         of_in, of_hidden = ([torch.zeros_like(own[place]) for own in networks] for place in (1, 2))
         sums = [weight.new_zeros(4 * size) for _, _, weight in networks]
-        state = torch.zeros_like(before[0])
+        state = torch.zeros_like(room.hiddens[0])
         states = state.split(sizes)
         for steps in reversed(_blocks(num_steps)):
-            own, new = gates[steps], news[steps]
-            # [T, R, 4, H]: what the state's gradient is multiplied with to give that of U_n h + b, r, z, n. The first
-            # three go to the hidden state, the last three to the inputs.
-            grad = new.new_empty(len(new), num_rows, 4, size)
-            update, less = own[..., size : 2 * size], 1.0 - own[..., : 2 * size]
+            own, new, before = room.gates[steps], room.news[steps], room.hiddens[steps]
+            # What the state's gradient is multiplied with to give that of U_n h + b, r, z, n. The first three go to the
+            # hidden state, the last three to the inputs.
+            grad = room.grads[: len(new)]
+            less = 1.0 - own[..., : 2 * size]
             of_new = torch.addcmul(less[..., size:], less[..., size:] * new, new, value=-1.0, out=grad[:, :, 3])
             torch.mul(of_new, own[..., :size], out=grad[:, :, 0])
             less.mul_(own[..., : 2 * size])  # the sigmoids' own gradients
             torch.mul(of_new, own[..., 2 * size :], out=grad[:, :, 1]).mul_(less[..., :size])
-            torch.mul(before[steps] - new, less[..., size:], out=grad[:, :, 2])
-            flat = grad.flatten(2)
-            products = list(zip(*(part.unbind(0) for part in flat[..., : 3 * size].split(sizes, 1)), strict=True))
-            parts = list(zip(grad.unbind(0), update.unbind(0), products, strict=True))
-            for t, (of_gates, keep, product) in reversed(list(enumerate(parts, steps.start))):
+            torch.mul(before - new, less[..., size:], out=grad[:, :, 2])
+            for t in range(steps.stop - 1, steps.start - 1, -1):
+                of_gates, products = room.gradients[t - steps.start]
                 state.add_(grad_hiddens[t])
                 of_gates.mul_(state.unsqueeze(1))
-                state.mul_(keep)
-                for own_state, gradient, kernel in zip(states, product, kernels, strict=True):
+                state.mul_(room.steps[t].update)
+                for own_state, gradient, kernel in zip(states, products, kernels, strict=True):
                     own_state.addmm_(gradient, kernel)
                 if begins[t]:
                     state.masked_fill_(first[t, :, None], 0.0)
-            for number, (rows, hidden) in enumerate(
-                zip(flat.split(sizes, 1), before[steps].split(sizes, 1), strict=True)
-            ):
-                inputs, weight, _ = networks[number]
+            parts = zip(networks, grad.flatten(2).split(sizes, 1), before.split(sizes, 1), strict=True)
+            for number, ((inputs, weight, _), rows, hidden) in enumerate(parts):
                 rows = rows.flatten(0, 1)
                 torch.mm(rows[:, size:], weight, out=grad_inputs[number][steps].flatten(0, 1))
                 of_in[number].addmm_(rows[:, size:].t(), inputs[steps].flatten(0, 1))
