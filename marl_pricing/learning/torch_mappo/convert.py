@@ -38,12 +38,16 @@ _PLACES = (
 def to_torch(array: Array) -> Tensor:
     """A JAX array as a tensor: the same memory where torch can reach it (CPU, CUDA), a copy on the CPU elsewhere.
 
-    An array that is split over devices is first gathered on the first of them. A shared tensor must not be written to:
-    JAX takes its arrays to be constant.
+    An array that is split over devices is gathered, on the host or on the first of them. A shared tensor must not be
+    written to: JAX takes its arrays to be constant.
     """
-    if len(array.devices()) > 1:
-        array = array.addressable_data(0) if array.is_fully_replicated else jax.device_put(array, jax.devices()[0])
-    (device,) = array.devices()
+    device = min(array.devices(), key=lambda own: own.id)
+    if array.is_fully_replicated:
+        array = array.addressable_data(0)
+    elif device.platform == "cpu":
+        return torch.from_numpy(np.array(array))
+    else:
+        array = jax.device_put(array, device)
     if device.platform == "cpu" or (device.platform in ("gpu", "cuda", "rocm") and torch.cuda.is_available()):
         return torch.from_dlpack(array)
     return torch.from_numpy(np.array(array))
