@@ -22,10 +22,12 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
-def python(code: str, blocked: set[str], *arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own, in a folder."""
+def python(
+    code: str, blocked: set[str], *arguments: str, folder: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, in a folder, with more environment variables."""
     whole = _BLOCKER.format(blocked=blocked) + textwrap.dedent(code)
     return subprocess.run(
         [sys.executable, "-c", whole, *arguments], capture_output=True, text=True, timeout=240, cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,33 @@ def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) ->
     assert metrics[0] == metrics[1]
     assert metrics[0].count(b"\n") == 1 + 6 * 2
     assert list((tmp_path / "whole" / runs.TENSORBOARD).iterdir())
+
+
+def test_four_devices_learn_what_one_does() -> None:
+    code = """
+        import jax, numpy as np
+        from tests.learning.helpers import learner_of, market_of
+        from marl_pricing.learning.torch_mappo.program import TorchProgram
+        assert jax.device_count() == 4
+        own, ends = market_of("stock"), []
+        for devices in (1, 4):
+            program = TorchProgram(learner_of(own, algorithm="torch_mappo", devices=devices, num_envs=16, num_seeds=2))
+            params = program.stack(own.params)
+            state = program.init(params)
+            step = program.compiled(state, params, 2)
+            before = jax.device_get(state.learnable.actor)
+            state, _ = step(state, params)
+            state, measures = step(state, params)
+            ends.append(jax.device_get((state.learnable, measures["return_raw"], state.rollout.actor_memory)))
+        moved = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before, ends[0][0].actor))))
+        apart = max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, ends)))
+        assert moved > 1e-3 and apart < 2e-5, (moved, apart)
+        print("same")
+    """
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    done = python(code, set(), XLA_FLAGS=flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "same" in done.stdout
 
 
 @pytest.mark.parametrize(
