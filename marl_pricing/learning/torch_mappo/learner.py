@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,12 +25,26 @@ def make_optimiser(settings: LearnerSettings, weights: Iterable[Tensor]) -> torc
     return torch.optim.Adam(weights, lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True)
 
 
+def _compiler(device: torch.device) -> Callable:
+    """`torch.compile`, refused before anything is trained where it could not work.
+
+    Raises:
+        ValueError: on a CPU without a C++ compiler.
+    """
+    if device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ValueError("learner.compile=True: accepted is false where there is no C++ compiler (g++, or CXX)")
+    return torch.compile
+
+
 class TorchLearner:
     """Networks and optimisers of one seed.
 
     Attributes:
         settings: of the learner.  actor, critic: the networks.
         num_products, head_sizes: the actor's heads, see `losses.split_heads`.
+
+    Raises:
+        ValueError: for `compile` without a compiler.
     """
 
     def __init__(
@@ -41,7 +57,7 @@ class TorchLearner:
     ) -> None:
         self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
-        compiled = torch.compile if settings.compile else lambda function: function
+        compiled = _compiler(convert.device()) if settings.compile else lambda function: function
         self._parts, self._terms = compiled(self.parts), compiled(self.terms)
         # One for all networks: Adam asks nothing of one weight about another, and a call costs as much as its work.
         self._optimiser = make_optimiser(settings, [*self.actor.parameters(), *self.critic.parameters()])
@@ -68,11 +84,12 @@ class TorchLearner:
         The losses are sums, so a batch in blocks (`rows_per_block`) has the gradient of the whole.
         """
         sums: Sums = {}
+        bonus = torch.tensor(entropy_coefficient)  # as a number, each new one would be compiled anew
         both = (self.actor, self.critic)
         for networks in both:
             networks.zero_grad()
         for block in self._blocks(batch):
-            loss, own = self.losses(block, entropy_coefficient)
+            loss, own = self.losses(block, bonus)
             loss.backward()
             sums |= {name: sums[name] + value if name in sums else value for name, value in own.items()}
         for networks in both:
@@ -81,7 +98,7 @@ class TorchLearner:
                     weight.grad = torch.zeros_like(weight)
         return sums
 
-    def losses(self, batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
+    def losses(self, batch: TorchBatch, entropy_coefficient: Tensor) -> tuple[Tensor, Sums]:
         """Sum of both networks' losses over live steps, and sums of diagnostics.
 
         They have no weight in common, so the sum's gradient is that of each; and they go through time together.
@@ -95,7 +112,7 @@ class TorchLearner:
         actor = self.actor.parts(batch.local, batch.actor_memory, batch.first)
         return actor + self.critic.parts(batch.seen, batch.critic_memory, batch.first)
 
-    def terms(self, memories: Sequence[Tensor], batch: TorchBatch, entropy_coefficient: float) -> tuple[Tensor, Sums]:
+    def terms(self, memories: Sequence[Tensor], batch: TorchBatch, entropy_coefficient: Tensor) -> tuple[Tensor, Sums]:
         """`losses` from the memories [T, B, M] of the actor's networks, then of the critic's."""
         own, count = self.settings, len(self.actor.networks)
         logits, value = self.actor.read(memories[:count]), self.critic.read(memories[count:])

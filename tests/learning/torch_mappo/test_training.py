@@ -19,6 +19,7 @@ from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.torch_mappo import learner as torch_learner
 from marl_pricing.learning.torch_mappo.program import TorchProgram
 from marl_pricing.learning.training import Member, Schedule
+from marl_pricing.studies.single import program_of, train_run
 from tests.doors.compose import composed
 from tests.learning.helpers import learner_of, market_of
 from tests.learning.torch_mappo.twins import apart
@@ -159,10 +160,15 @@ def test_what_the_torch_learner_cannot_do_is_refused(overrides: list[str], messa
     assert "\n" not in str(caught.value)
 
 
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "nowhere")
+    experiment = composed("learner=torch_mappo", "learner.compile=true")
+    with pytest.raises(ConfigError, match=r"learner.compile=True: accepted is false where there is no C\+\+ compiler"):
+        program_of(experiment.learner)
+
+
 def test_a_run_of_the_torch_learner_is_trained_named_and_loaded_without_torch(tmp_path: Path) -> None:
     """Training needs torch and says so; what was trained is played without it."""
-    from marl_pricing.studies.single import train_run
-
     settings = composed(
         "learner=torch_mappo", "learner.num_envs=4", "learner.num_steps=4", "learner.hidden_size=8",
         "learner.num_updates=1", "learner.num_epochs=1", "market.episode_length=5", "traffic=analytic",
