@@ -78,9 +78,7 @@ def program_of(learner: Learner, num_runs: int = 1) -> Program:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ConfigError(
-            "learner.algorithm='torch_mappo': torch is not installed: pip install 'marl-pricing[torch]'"
-        ) from None
+        raise ConfigError(f"learner.algorithm='torch_mappo': {error}") from None
 
 
 @dataclass(frozen=True)

@@ -2,3 +2,10 @@
 
 Nothing here is imported unless it is asked for: the rest of the package works without torch.
 """
+
+try:
+    import torch as _  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ModuleNotFoundError("torch is not installed: pip install 'marl-pricing[torch]'", name="torch") from None

@@ -188,11 +188,16 @@ def test_a_run_of_the_torch_learner_is_trained_named_and_loaded_without_torch(tm
             train_run(run.settings, Path(sys.argv[1] + "_again"), {})
         except config.ConfigError as error:
             print(error)
+        try:
+            import marl_pricing.learning.torch_mappo.environments
+        except ModuleNotFoundError as error:
+            print(error)
     """
     done = python(code, {"torch"}, str(folder))
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.splitlines()[-2:] == [
+    assert done.stdout.splitlines()[-3:] == [
         "learned (greedy) False",
         "learner.algorithm='torch_mappo': torch is not installed: pip install 'marl-pricing[torch]'",
+        "torch is not installed: pip install 'marl-pricing[torch]'",
     ]
     assert not Path(f"{folder}_again").exists()
