@@ -57,14 +57,19 @@ def rows(repeats: int = 5, cases: Sequence[tuple[str, int, int]] = CASES) -> lis
         for name, (program, given) in kinds.items():
             settings = LearnerSettings(num_envs=num_envs, hidden_size=hidden, **given)
             updates[name], seconds[name] = _stepper(program(make_learner(settings, *own)), own.params)
+        # In pairs: a third program between them would leave its own threads and memory to the others.
         times: dict[str, list[float]] = {name: [] for name in kinds}
-        for _ in range(repeats):
-            for name, update in updates.items():
-                begin = time.perf_counter()
-                update()
-                times[name].append(time.perf_counter() - begin)
-        for name in kinds:
-            share = median(flax / mine for flax, mine in zip(times["flax"], times[name], strict=True))
+        shares = {"flax": 1.0}
+        for name in ("torch", "torch compiled"):
+            pair = []
+            for _ in range(repeats):
+                for own_name in ("flax", name):
+                    begin = time.perf_counter()
+                    updates[own_name]()
+                    times[own_name].append(time.perf_counter() - begin)
+                pair.append(times["flax"][-1] / times[name][-1])
+            shares[name] = median(pair)
+        for name, share in shares.items():
             table.append(
                 {
                     "name": f"{name}: {market}, {num_envs} environments, hidden {hidden}",
