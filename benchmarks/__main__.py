@@ -29,6 +29,7 @@ GROUPS = {
     "blocks": "rows of a gradient block (not in the default table)",
     "tabular_q": "tabular Q-learning on one core, beside a NumPy loop (not in the default table)",
     "torch": "whole updates of the torch learner beside the flax one's (not in the default table)",
+    "torch_compiled": "the same with torch.compile (not in the default table)",
 }
 DEFAULT = ("market", "traffic", "training", "env", "cell")
 
@@ -44,7 +45,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
     def torch_rows(repeats: int) -> list[dict[str, Any]]:
         from benchmarks import torch_learner  # the other groups do without torch
 
-        return torch_learner.rows(repeats)
+        return torch_learner.rows(repeats, compiled=group == "torch_compiled")
 
     functions = {
         "market": market.rows,
@@ -57,6 +58,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         "blocks": training.block_rows,
         "tabular_q": tabular_q.rows,
         "torch": torch_rows,
+        "torch_compiled": torch_rows,
     }
     rows = functions[group](repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

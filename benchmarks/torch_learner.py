@@ -21,7 +21,6 @@ BLOCK = Schedule().report_every  # updates in one call of the training loop
 # (market, environments, hidden); the first is what `train.py` trains.
 CASES = (
     ("default market", 64, 64),
-    ("default market", 64, 128),
     ("no sessions", 64, 64),
     ("no sessions", 256, 64),
     ("no sessions", 64, 128),
@@ -42,34 +41,31 @@ def _stepper(program: Program, params: Any) -> tuple[Callable[[], None], float]:
     return update, time.perf_counter() - begin
 
 
-def rows(repeats: int = 5, cases: Sequence[tuple[str, int, int]] = CASES) -> list[dict[str, Any]]:
+def rows(
+    repeats: int = 5, cases: Sequence[tuple[str, int, int]] = CASES, *, compiled: bool = False
+) -> list[dict[str, Any]]:
     """Seller steps a second: 128 steps, 4 epochs, 4 minibatches, 3 sellers, GRU, float32, as `train.py` runs them."""
     markets = {"default market": default_market(), "no sessions": stock_market(3, random_orders=True, rule="threshold")}
     table = []
     for market, num_envs, hidden in cases:
         own = markets[market]
+        name = "torch compiled" if compiled else "torch"
         kinds: dict[str, tuple[type[Program], dict[str, Any]]] = {
             "flax": (Program, {}),
-            "torch": (TorchProgram, {"algorithm": "torch_mappo"}),
-            "torch compiled": (TorchProgram, {"algorithm": "torch_mappo", "compile": True}),
+            name: (TorchProgram, {"algorithm": "torch_mappo", "compile": compiled}),
         }
         updates, seconds = {}, {}
         for name, (program, given) in kinds.items():
             settings = LearnerSettings(num_envs=num_envs, hidden_size=hidden, **given)
             updates[name], seconds[name] = _stepper(program(make_learner(settings, *own)), own.params)
-        # In pairs: a third program between them would leave its own threads and memory to the others.
         times: dict[str, list[float]] = {name: [] for name in kinds}
-        shares = {"flax": 1.0}
-        for name in ("torch", "torch compiled"):
-            pair = []
-            for _ in range(repeats):
-                for own_name in ("flax", name):
-                    begin = time.perf_counter()
-                    updates[own_name]()
-                    times[own_name].append(time.perf_counter() - begin)
-                pair.append(times["flax"][-1] / times[name][-1])
-            shares[name] = median(pair)
-        for name, share in shares.items():
+        for _ in range(repeats):
+            for name, update in updates.items():
+                begin = time.perf_counter()
+                update()
+                times[name].append(time.perf_counter() - begin)
+        for name in kinds:
+            share = median(flax / mine for flax, mine in zip(times["flax"], times[name], strict=True))
             table.append(
                 {
                     "name": f"{name}: {market}, {num_envs} environments, hidden {hidden}",
