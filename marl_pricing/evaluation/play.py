@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -128,3 +130,46 @@ def play(key: Array, shape: MarketShape, params: MarketParams, policy: Policy, n
         raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
     record = _play(key, shape, params, policy.act, policy.parameters, policy.start(), num_episodes)
     return jax.tree.map(np.asarray, record)
+
+
+def seeds_of(name: str, policies: Sequence[Policy], num_episodes: int, seed: int) -> tuple[Array, Any]:
+    """(keys [R], parameters [R, ...]) of R training seeds' policies of one kind, for `play_seeds`.
+
+    Args:
+        name: of the run, for messages.
+        seed: of the shoppers; the k-th training seed of every run meets the k-th set of them.
+
+    Raises:
+        ValueError: for less than one episode, or no policies.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
+    if not policies:
+        raise ValueError(f"run {name!r}: has no learned policies")
+    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(policy.parameters for policy in policies))
+    return jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(policies))), parameters
+
+
+def whole(record: Record, params: MarketParams) -> Record:
+    """Keep everything that happened."""
+    return record
+
+
+@partial(jax.jit, static_argnames=("shape", "act", "num_episodes", "keep"))
+def play_seeds(
+    keys: Array,
+    shape: MarketShape,
+    params: MarketParams,
+    act: Any,
+    parameters: Any,
+    memory: Any,
+    num_episodes: int,
+    keep: Callable[[Record, MarketParams], Any] = whole,
+) -> Any:
+    """What `keep` makes of each seed's episodes [R, ...], one seed after the other so that memory stays that of one."""
+
+    def one(own: tuple[Array, Any]) -> Any:
+        key, seed_parameters = own
+        return keep(play_episodes(key, shape, params, act, seed_parameters, memory, num_episodes), params)
+
+    return jax.lax.map(one, (keys, parameters))

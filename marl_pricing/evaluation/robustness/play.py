@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.play import Record, play_episodes
-from marl_pricing.market import MarketParams, MarketShape, Policy
+from marl_pricing.evaluation.play import Record, play_seeds, seeds_of
+from marl_pricing.market import MarketParams, Policy
 from marl_pricing.robust import World
 
 Array = jax.Array
@@ -65,19 +63,6 @@ def _sums(record: Record, params: MarketParams) -> dict[str, Array]:
     }
 
 
-@partial(jax.jit, static_argnames=("shape", "act", "num_episodes"))
-def _play_seeds(
-    keys: Array, shape: MarketShape, params: MarketParams, act: Any, parameters: Any, memory: Any, num_episodes: int
-) -> dict[str, Array]:
-    """Sums [R, E] of R seeds' policies, one seed after the other so that memory stays that of one."""
-
-    def one(own: tuple[Array, Any]) -> dict[str, Array]:
-        key, seed_parameters = own
-        return _sums(play_episodes(key, shape, params, act, seed_parameters, memory, num_episodes), params)
-
-    return jax.lax.map(one, (keys, parameters))
-
-
 def try_run(run: Tried, episodes: int, seed: int, step: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
     """Play a run's policies in all its worlds.
 
@@ -92,17 +77,11 @@ def try_run(run: Tried, episodes: int, seed: int, step: Callable[[str], None] = 
     Raises:
         ValueError: for less than one episode, or no policies.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes={episodes!r}: accepted is a whole number of at least 1")
-    if not run.policies:
-        raise ValueError(f"run {run.name!r}: has no learned policies")
-    first = run.policies[0]
-    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(policy.parameters for policy in run.policies))
-    count = len(run.policies)
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(count))
+    keys, parameters = seeds_of(run.name, run.policies, episodes, seed)
+    first, count = run.policies[0], len(run.policies)
     frames = []
     for world in run.worlds:
-        sums = _play_seeds(keys, world.shape, world.params, first.act, parameters, first.start(), episodes)
+        sums = play_seeds(keys, world.shape, world.params, first.act, parameters, first.start(), episodes, _sums)
         own = {name: np.asarray(values, np.float64).ravel() for name, values in sums.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
             frames.append(
