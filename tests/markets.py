@@ -44,3 +44,16 @@ def one_shot(num_sellers: int = 2, quality: Any = 2.0, cost: Any = 1.0, omega: A
 def within(sample_mean: Any, expected: Any, standard_error: Any, errors: float = 4.0) -> bool:
     """Whether a Monte Carlo mean is within so many standard errors of what is expected."""
     return bool(np.all(np.abs(np.asarray(sample_mean) - expected) <= errors * np.asarray(standard_error) + 1e-12))
+
+
+def duopoly(random_orders: bool = False, **changes) -> Market:
+    """A logit duopoly with unlimited stock and expected demand; keyword arguments replace its settings."""
+    settings = {
+        "num_sellers": 2,
+        "episode_length": 12,
+        "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
+        "prices": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
+        "inventory": {"rule": "unlimited"},
+        "reward": {"unit_cost": 1.0},
+    }
+    return market_from(settings | changes, {"sessions_per_epoch": 10, "random_orders": random_orders})

@@ -2,20 +2,8 @@
 
 import pytest
 
-from marl_pricing.config.market import Market, market_from
-
-
-def duopoly(random_orders: bool = False, **changes) -> Market:
-    """A logit duopoly with unlimited stock and expected demand; keyword arguments replace its settings."""
-    settings = {
-        "num_sellers": 2,
-        "episode_length": 12,
-        "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
-        "prices": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
-        "inventory": {"rule": "unlimited"},
-        "reward": {"unit_cost": 1.0},
-    }
-    return market_from(settings | changes, {"sessions_per_epoch": 10, "random_orders": random_orders})
+from marl_pricing.config.market import Market
+from tests.markets import duopoly
 
 
 @pytest.fixture

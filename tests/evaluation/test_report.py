@@ -13,7 +13,7 @@ from marl_pricing.evaluation import RunToEvaluate, evaluate
 from marl_pricing.evaluation.tables import TableError
 from marl_pricing.policies import constant
 from tests.evaluation import browser
-from tests.evaluation.conftest import duopoly
+from tests.markets import duopoly
 
 CHOSEN = {"rule": "chosen", "initial_stock": 8.0, "lead_time": 2, "order_levels": [0.0, 2.0, 4.0, 6.0, 8.0]}
 

@@ -2,22 +2,10 @@
 
 import pytest
 
-from marl_pricing.config.market import Market, market_from
+from tests.markets import duopoly
 
 
 @pytest.fixture
 def make_market():
-    """A logit duopoly with unlimited stock and expected demand; keyword arguments replace its settings."""
-
-    def make(**changes) -> Market:
-        settings = {
-            "num_sellers": 2,
-            "episode_length": 12,
-            "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
-            "prices": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
-            "inventory": {"rule": "unlimited"},
-            "reward": {"unit_cost": 1.0},
-        }
-        return market_from(settings | changes, {"sessions_per_epoch": 10, "random_orders": False})
-
-    return make
+    """See `duopoly`."""
+    return duopoly
