@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.torch_mappo.linear import linear
 from marl_pricing.learning.torch_mappo.recurrent import Cell, Part
 
 
@@ -25,11 +25,16 @@ class RecurrentNetwork(nn.Module):
 
     def read(self, memory: Tensor) -> Tensor:
         """Output [..., A] from memories [..., M]."""
-        return self.out(F.relu(self.head(memory[..., : self.hidden_size])))
+        hidden = linear(memory[..., : self.hidden_size], self.head.weight, self.head.bias, relu=True)
+        return linear(hidden, self.out.weight, self.out.bias)
+
+    def begin(self, inputs: Tensor) -> Tensor:
+        """What goes into the cell [..., H], from inputs [..., D]."""
+        return linear(inputs, self.embed.weight, self.embed.bias, relu=True)
 
     def step(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """One epoch. inputs [B, D], memory [B, M] → (output [B, A], memory [B, M])."""
-        memory = self.cell.step(F.relu(self.embed(inputs)), memory)
+        memory = self.cell.step(self.begin(inputs), memory)
         return self.read(memory), memory
 
 
@@ -68,8 +73,7 @@ class Networks(nn.Module):
             first = first.repeat_interleave(self.spec.num_sellers, 1)
         rows = self._rows(inputs, memory)
         return [
-            (network.cell, F.relu(network.embed(own)), before, first)
-            for network, (own, before) in zip(self, rows, strict=True)
+            (network.cell, network.begin(own), before, first) for network, (own, before) in zip(self, rows, strict=True)
         ]
 
     def read(self, memories: Sequence[Tensor]) -> Tensor:
