@@ -12,8 +12,9 @@ import torch
 
 from marl_pricing.learning import mappo, rollout
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.learning.torch_mappo import convert
-from marl_pricing.learning.torch_mappo.recurrent import GruSequences, gru_step
+from marl_pricing.learning.torch_mappo import convert, gru
+from marl_pricing.learning.torch_mappo.gru import GruSequences
+from marl_pricing.learning.torch_mappo.recurrent import gru_step
 from tests.learning.helpers import INDEX, QUICK, TINY
 from tests.learning.test_replay import loud, rich
 from tests.learning.test_robust import INTERVAL, a_market
@@ -110,9 +111,13 @@ def test_a_batch_is_handed_over_in_the_same_memory_and_learnt_in_blocks(segments
     assert apart(gradients, same) < 1e-5
 
 
-def test_the_grus_gradient_is_the_right_one() -> None:
-    """Two networks of different inputs and rows, a segment of more steps than one block, episodes that begin within."""
+@pytest.mark.parametrize("steps", [18, 7])
+def test_the_grus_gradient_is_the_right_one(monkeypatch, steps: int) -> None:
+    """Two networks of different inputs and rows, a segment in one block or in three, episodes that begin within."""
     torch.manual_seed(0)
+    monkeypatch.setattr(gru, "_idle", {})
+    monkeypatch.setattr(gru, "_BLOCK", steps * 4 * 2)
+    monkeypatch.setattr(gru, "_LEAST", 1)
     given, firsts = [], []
     for in_size, rows in ((5, 3), (2, 1)):
         shapes = ((18, rows, in_size), (6, in_size), (6,), (6, 2), (2,), (rows, 2))
