@@ -6,9 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -45,25 +42,10 @@ def _help() -> str:
 
 def _settings(arguments: Sequence[str]):
     from marl_pricing.calibration.settings import CalibrationSettings
-    from marl_pricing.config.errors import ConfigError, validate
+    from marl_pricing.config.command_line import read_command_line
+    from marl_pricing.config.errors import validate
 
-    for argument in arguments:
-        if "=" not in argument:
-            raise ConfigError(f"{argument}: accepted are settings as field=value; --help lists them")
-    try:
-        given = OmegaConf.from_dotlist(list(arguments))
-        if "settings" in given:
-            path = given.pop("settings")
-            data = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(path), given), resolve=True)
-        else:
-            data = OmegaConf.to_container(given, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from None
-    except (OSError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
-        raise ConfigError(f"settings={path!r}: cannot be read, {reason}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"settings={path!r}: accepted are lines `field: value`")
+    data = read_command_line(arguments)
     # Numbers that name a seller or a category are texts.
     for name in ("category", "data", "out", "mapping"):
         if data.get(name) is not None:
@@ -71,7 +53,7 @@ def _settings(arguments: Sequence[str]):
     for name in ("sellers", "leave_out"):
         if isinstance(data.get(name), list):
             data[name] = [str(value) for value in data[name]]
-    return validate(CalibrationSettings, {str(name): value for name, value in data.items()})
+    return validate(CalibrationSettings, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from marl_pricing.doors import say_errors
 _USAGE = """Export a trained policy: one self-describing file, an example that loads it, a model card.
 
 usage: python -m marl_pricing.export run=FOLDER format=torch|onnx|flax [field=value …]
+       python -m marl_pricing.export settings=FILE.yaml [field=value …]     a file of settings
 
 Settings:
   run=FOLDER             of a training
@@ -29,16 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_USAGE)
         return 0
     with say_errors():
-        from marl_pricing.config.errors import ConfigError, validate
+        from marl_pricing.config.command_line import read_command_line
+        from marl_pricing.config.errors import validate
         from marl_pricing.export.export import ExportSettings, export
 
-        data: dict[str, object] = {}
-        for argument in given:
-            name, equals, value = argument.partition("=")
-            if not equals:
-                raise ConfigError(f"{argument}: accepted are settings as field=value; --help lists them")
-            whole = name == "seed" and value.lstrip("-").isdigit()
-            data[name] = int(value) if whole else None if value == "null" else value
+        data = read_command_line(given)
+        for name in ("run", "out", "evaluation"):
+            if data.get(name) is not None:
+                data[name] = str(data[name])  # a folder may have a number for a name
         written = export(validate(ExportSettings, data))
         for kind, path in zip(("policy", "example", "card"), written, strict=True):
             print(f"{kind}: {path}")

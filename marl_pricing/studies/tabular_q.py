@@ -14,15 +14,13 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import pandas as pd
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy import stats
 
 from marl_pricing.config import ConfigError, Market, market_from
+from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import Settings, refuse, validate
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.policies import q_learning, q_sessions
@@ -91,28 +89,10 @@ def read_settings(arguments: Sequence[str]) -> TabularQSettings:
     Raises:
         ConfigError: naming each field that is wrong, its value and what is accepted.
     """
-    for argument in arguments:
-        if "=" not in argument:
-            raise ConfigError(f"{argument}: accepted are settings as field=value; --help lists them")
-    base, path = OmegaConf.create({"market": MARKET, "traffic": TRAFFIC}), ""
-    try:
-        given = OmegaConf.from_dotlist(list(arguments))
-        if "settings" in given:
-            path = str(given.pop("settings"))
-            own = OmegaConf.load(path)
-            if not OmegaConf.is_dict(own):
-                raise ConfigError(f"settings={path!r}: accepted are lines `field: value`")
-            base.update(own)
-        data = OmegaConf.to_container(OmegaConf.merge(base, given), resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from None
-    except (OSError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not YAML"
-        raise ConfigError(f"settings={path!r}: cannot be read, {reason}") from None
-    assert isinstance(data, dict)
+    data = read_command_line(arguments, {"market": MARKET, "traffic": TRAFFIC})
     if data.get("out") is not None:
         data["out"] = str(data["out"])  # a folder may have a number for a name
-    return validate(TabularQSettings, {str(name): value for name, value in data.items()})
+    return validate(TabularQSettings, data)
 
 
 @dataclass(frozen=True)
