@@ -1,4 +1,4 @@
-"""What the two doors, train.py and evaluate.py, share."""
+"""What the doors share: train.py, evaluate.py and the commands of the package."""
 
 from __future__ import annotations
 
@@ -30,17 +30,29 @@ def revision() -> str:
 
 
 @contextmanager
-def say_errors() -> Iterator[None]:
-    """A fault of the user's becomes lines on stderr and exit status 2; a fault of ours keeps its traceback."""
+def say_errors(*faults: type[Exception]) -> Iterator[None]:
+    """A fault of the user's becomes lines on stderr and exit status 2; a fault of ours keeps its traceback.
+
+    Args:
+        faults: errors that are the user's too, beside settings, run folders and files that cannot be had.
+    """
     from marl_pricing.config import ConfigError
     from marl_pricing.learning.runs import RunError
 
+    theirs: tuple[type[Exception], ...] = (ConfigError, RunError, *faults)
     try:
         yield
-    except (ConfigError, RunError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except theirs as error:
+        lines = str(error).splitlines()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        lines = [f"{error.filename}: {error.strerror}"]
+    else:
+        return
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def run_hydra(main: Callable[[], None]) -> None:

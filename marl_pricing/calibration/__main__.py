@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from marl_pricing.doors import say_errors
+
 _USAGE = """Calibrate a market from sales data.
 
 usage: python -m marl_pricing.calibration data=FILE out=FOLDER [field=value …]
@@ -57,7 +59,7 @@ def _settings(arguments: Sequence[str]):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Calibrate; 2 and a line a fault on standard error where it cannot be done."""
+    """Calibrate; exit status 2 and a line a fault on standard error where it cannot be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_help())
@@ -72,11 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from marl_pricing.calibration.calibrate import STEPS, calibrate
     from marl_pricing.calibration.page import sentences
     from marl_pricing.calibration.reading import CalibrationError
-    from marl_pricing.config.errors import ConfigError
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
+    with say_errors(CalibrationError):
         own = _settings(given)
         with warnings.catch_warnings(), Progress(*columns, console=console, transient=True) as bar:
             warnings.simplefilter("ignore")
@@ -86,13 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 bar.update(task, description=name, completed=STEPS.index(name))
 
             found = calibrate(own, ["python", "-m", "marl_pricing.calibration", *given], step)
-    except (CalibrationError, ConfigError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
     for sentence in sentences(found):
         print(sentence)
     if found.no_backtest:

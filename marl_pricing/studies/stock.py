@@ -10,11 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import refuse
+from marl_pricing.doors import say_errors
 from marl_pricing.evaluation.stock_benchmarks import NoStockBenchmarkError
 from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
-from marl_pricing.learning.runs import RunError
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.single import load_run
 
@@ -44,10 +43,10 @@ def _load(folder: Path, checkpoint: str) -> StockRun:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 2 and a line on standard error where it cannot be made."""
+    """Print the table; exit status 2 and a line on standard error where it cannot be made."""
     given = _parser().parse_args(arguments)
     columns = (TextColumn("playing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    try:
+    with say_errors(NoStockBenchmarkError):
         for name, least in (("episodes", 2), ("epochs", 10), ("seed", 0)):
             if getattr(given, name) < least:
                 raise refuse(f"--{name}", getattr(given, name), f"a whole number of at least {least}")
@@ -64,13 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seed=given.seed,
                 tell=lambda: bar.advance(task),
             )
-    except (ConfigError, RunError, NoStockBenchmarkError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    print(table.to_string(index=False, float_format="{:.4f}".format, na_rep=""))
-    if given.out is not None:
-        write_atomically(given.out, table.to_csv(index=False))
+        print(table.to_string(index=False, float_format="{:.4f}".format, na_rep=""))
+        if given.out is not None:
+            write_atomically(given.out, table.to_csv(index=False))
     return 0
 
 

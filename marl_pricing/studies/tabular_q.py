@@ -22,6 +22,7 @@ from scipy import stats
 from marl_pricing.config import ConfigError, Market, market_from
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import Settings, refuse, validate
+from marl_pricing.doors import say_errors
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
 from marl_pricing.policies import q_learning, q_sessions
 from marl_pricing.policies.tabular_q import QLearningSettings
@@ -222,7 +223,7 @@ def _expected_periods(own: TabularQSettings, num_sellers: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry the study out; 2 and a line a fault on standard error where it cannot be done."""
+    """Carry the study out; exit status 2 and a line a fault on standard error where it cannot be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(help_text())
@@ -235,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         TextColumn("ETA"),
         TimeRemainingColumn(),
     )
-    try:
+    with say_errors():
         own = read_settings(given)
         if Path(own.out).is_file():
             raise refuse("out", own.out, "a folder")
@@ -256,13 +257,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             found = find(own, market, tell)
         write(Path(own.out), own, found, ["python", "-m", "marl_pricing.studies.tabular_q", *given])
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
     for sentence in sentences(found):
         print(sentence)
     print(f"tables and figures: {own.out}")

@@ -76,7 +76,9 @@ def test_wrong_input_is_told_in_a_line(
         "file": written(tmp_path / "sales.csv", table), "fixed": written(tmp_path / "f.csv", fixed_prices(table)),
         "out": tmp_path / "out",
     }  # fmt: skip
-    assert main([argument.format(**places) for argument in arguments]) == 2
+    with pytest.raises(SystemExit) as caught:
+        main([argument.format(**places) for argument in arguments])
+    assert caught.value.code == 2
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
     assert any(told in line for line in lines), captured.err

@@ -44,6 +44,8 @@ def test_a_run_folder_becomes_a_row(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_cannot_be_compared_is_a_line_and_status_two(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert stock.main(arguments) == 2
+    with pytest.raises(SystemExit) as caught:
+        stock.main(arguments)
+    assert caught.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and told in said and said.count("\n") == 1

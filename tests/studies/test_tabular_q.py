@@ -80,7 +80,9 @@ def test_wrong_input_is_told_in_a_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     places = {"out": tmp_path / "out", "file": tmp_path / "file"}
-    assert main([argument.format(**places) for argument in arguments] or ["seed=1"]) == 2
+    with pytest.raises(SystemExit) as caught:
+        main([argument.format(**places) for argument in arguments] or ["seed=1"])
+    assert caught.value.code == 2
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
     assert any(told in line for line in lines), captured.err
