@@ -34,10 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from marl_pricing.config.errors import validate
         from marl_pricing.export.export import ExportSettings, export
 
-        data = read_command_line(given)
-        for name in ("run", "out", "evaluation"):
-            if data.get(name) is not None:
-                data[name] = str(data[name])  # a folder may have a number for a name
+        data = read_command_line(given, texts=("run", "out", "evaluation"))
         written = export(validate(ExportSettings, data))
         for kind, path in zip(("policy", "example", "card"), written, strict=True):
             print(f"{kind}: {path}")

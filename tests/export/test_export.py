@@ -231,6 +231,7 @@ def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, c
     )
     assert "the run has no checkpoint yet" in said(capsys, f"run={empty}", "format=flax")
     assert "nowhere: there is no such folder" in said(capsys, "run=nowhere", "format=flax")
+    assert "error: 007: there is no such folder" in said(capsys, "run=007", "format=flax")
     assert "format='tflite': accepted is 'torch', 'onnx' or 'flax'" in said(capsys, run, "format=tflite")
     assert "seed=2: accepted is 0 to 1, the run's seeds" in said(capsys, run, "format=flax", "seed=2")
     assert "accepted is a file that ends in .npz with format=flax" in said(
