@@ -110,6 +110,11 @@ def play_episodes(
 _play = jax.jit(play_episodes, static_argnames=("shape", "act", "num_episodes"))
 
 
+def _check(num_episodes: int) -> None:
+    if num_episodes < 1:
+        raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
+
+
 def play(key: Array, shape: MarketShape, params: MarketParams, policy: Policy, num_episodes: int) -> Record:
     """Play whole episodes, each from its reset to its end.
 
@@ -126,8 +131,7 @@ def play(key: Array, shape: MarketShape, params: MarketParams, policy: Policy, n
     Raises:
         ValueError: for less than one episode.
     """
-    if num_episodes < 1:
-        raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
+    _check(num_episodes)
     record = _play(key, shape, params, policy.act, policy.parameters, policy.start(), num_episodes)
     return jax.tree.map(np.asarray, record)
 
@@ -142,8 +146,7 @@ def seeds_of(name: str, policies: Sequence[Policy], num_episodes: int, seed: int
     Raises:
         ValueError: for less than one episode, or no policies.
     """
-    if num_episodes < 1:
-        raise ValueError(f"episodes={num_episodes!r}: accepted is a whole number of at least 1")
+    _check(num_episodes)
     if not policies:
         raise ValueError(f"run {name!r}: has no learned policies")
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(policy.parameters for policy in policies))

@@ -30,7 +30,11 @@ def times(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: boo
     """rows [B, D], weight [A, D], bias [A] → [B, A]; without a gradient."""
     if _ONEDNN and rows.device.type == "cpu" and rows.dtype == torch.float32:
         return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "relu" if relu else "none", [], "")
-    out = F.linear(rows, weight, bias)
+    return _plain(rows, weight, bias, relu)
+
+
+def _plain(inputs: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    out = F.linear(inputs, weight, bias)
     return F.relu(out) if relu else out
 
 
@@ -40,8 +44,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) 
         out = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), weight, bias, relu)
         assert isinstance(out, Tensor)
         return out.view(*inputs.shape[:-1], -1)
-    out = F.linear(inputs, weight, bias)
-    return F.relu(out) if relu else out
+    return _plain(inputs, weight, bias, relu)
 
 
 class _Linear(torch.autograd.Function):
