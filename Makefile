@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
 DEMO := runs/demo_$(STAMP)
 
-.PHONY: demo test lint bench tensorboard clean
+.PHONY: demo test verify lint bench tensorboard clean
 
 # Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, evaluates both,
 # prints the path of the report.
@@ -15,9 +15,14 @@ demo: $(INSTALLED)
 	$(BIN)/python train.py experiment=grocery $(MARKET) name=cooperative market.reward.omega=0 run.folder=$(DEMO)/cooperative
 	$(BIN)/python evaluate.py run=$(DEMO)/competitive run=$(DEMO)/cooperative out=$(DEMO)/evaluation
 
-# The whole suite: style, types, tests.
+# Style, types, and every test but the long verifications.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+# The long verifications: they train, or simulate for statistics.
+verify: $(INSTALLED)
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
