@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marl_pricing.laws import SetName
 from marl_pricing.market import MarketParams, Variants
-from marl_pricing.robust.sets import SetName
 
 Array = jax.Array
 Mode = Literal["per_seller", "nature", "algorithm_1", "fixed_world"]

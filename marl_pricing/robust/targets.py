@@ -12,8 +12,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from marl_pricing.laws import worst_law
 from marl_pricing.robust.ambiguity import Ambiguity
-from marl_pricing.robust.sets import worst_law
 
 Array = jax.Array
 
