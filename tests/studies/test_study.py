@@ -49,6 +49,7 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
     assert len(budgets) == 1
 
 
+@pytest.mark.slow
 def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
     whole, broken = tmp_path / "whole", tmp_path / "broken"

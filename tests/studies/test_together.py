@@ -69,6 +69,7 @@ def test_a_run_among_others_is_the_run_alone_bit_for_bit(whole: Path, tmp_path: 
         assert (whole / own.name / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_runs_killed_between_two_checkpoints_go_on_to_the_same_end(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

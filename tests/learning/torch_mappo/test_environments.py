@@ -91,6 +91,7 @@ def episode_return(env: ParallelEnv, policy: EnvPolicy, seed: int) -> dict[str, 
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["shared", "per_seller"])
 def test_a_market_of_somebody_elses_is_learnt_to_its_optimum(sharing: str) -> None:
     """The coin has to be remembered, the mask obeyed, the early leaver let go: 4 · 1 + 4 · 0.5 and 3 · 1 + 3 · 1."""
@@ -102,6 +103,7 @@ def test_a_market_of_somebody_elses_is_learnt_to_its_optimum(sharing: str) -> No
         assert episode_return(Stalls(), got.policy, seed) == {"left": 6.0, "right": 6.0}
 
 
+@pytest.mark.slow
 def test_our_own_market_is_learnt_through_its_environment() -> None:
     own = one_shot(episode_length=8)
     settings = LearnerSettings(**(SMALL | {"num_updates": 25, "gamma": 0.0}))
@@ -116,6 +118,7 @@ def test_our_own_market_is_learnt_through_its_environment() -> None:
     assert played <= {tuple(row) for row in static.grid_equilibria(*own).tolist()}
 
 
+@pytest.mark.slow
 def test_the_example_of_another_market_ends_next_to_the_nash_price(capsys: pytest.CaptureFixture) -> None:
     example = runpy.run_path(str(ROOT / "examples" / "other_market.py"))
     step = example["PRICES"][1] - example["PRICES"][0]

@@ -36,6 +36,7 @@ def trained(kind: type[Program], market: Any, updates: int, **settings: Any):
     return start, jax.device_get(state), jax.device_get(measures)
 
 
+@pytest.mark.slow
 def test_twenty_updates_of_sgd_end_at_the_same_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both play their own segments; seeds are the same, so what they play is, as long as their networks are."""
 
@@ -118,6 +119,7 @@ def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) ->
     assert list((tmp_path / "whole" / runs.TENSORBOARD).iterdir())
 
 
+@pytest.mark.slow
 def test_four_devices_learn_what_one_does() -> None:
     code = """
         import jax, numpy as np
