@@ -94,6 +94,10 @@ def from_yaml(text: str, source: str) -> ExperimentSettings:
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: holds no settings")
+    visitors = data.get("traffic")
+    if isinstance(visitors, dict) and "hold_orders" not in visitors:
+        # A run from before orders could be held was trained in a market that did not hold them.
+        data = {**data, "traffic": {**visitors, "hold_orders": "none"}}
     try:
         return read_settings(data)
     except ConfigError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from marl_pricing import demand, market
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, refuse, validate
+from marl_pricing.config.holding import hold_orders
 from marl_pricing.config.market_settings import (
     AdjustPrices,
     LevelPrices,
@@ -431,6 +432,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
             reward=reward_params,
         ),
     )
+    bare = Market(*hold_orders(visitors, settings, *bare))
     if "supra_competitive" in reward_shape.penalties and settings.reward.anchor == "nash":
         try:
             anchor = static.nash(bare.shape, bare.params).prices

@@ -20,6 +20,7 @@ from marl_pricing.traffic.kernels import Kernel
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+HoldOrders = Literal["none", "sessions", "purchases"]
 
 
 class Process(Settings):
@@ -83,6 +84,9 @@ class Traffic(Settings):
 
     `mimicry`: probability that an agent's next event is drawn as a person's would be. Detectors know the kernels
     without it and without the perturbation.
+
+    `hold_orders`: expected orders at `hold_prices` are the same under every share of agents (see `config.holding`);
+    null holds purchases in a calibrated market and nothing in others.
     """
 
     model: Literal["analytic", "scripted", "chain", "bank"] = "analytic"
@@ -90,6 +94,8 @@ class Traffic(Settings):
     random_orders: bool = True
     order_law: Literal["poisson", "multinomial"] = "poisson"
     agent_share: Share = 0.0
+    hold_orders: HoldOrders | None = None
+    hold_prices: Positive | Annotated[list[Positive], Field(min_length=1)] | None = None
     process: Process = Process()
     kernels: str | None = None
     log: str | None = None
@@ -135,6 +141,14 @@ class Traffic(Settings):
                 raise ConfigError(f"traffic.{name}={value!r}: accepted is 0 with traffic.bank.source=log")
         if self.comparison > 0 and not walks:
             raise ConfigError(f"traffic.comparison={self.comparison!r}: accepted is 0 {only}")
+        if self.hold_orders in ("sessions", "purchases"):
+            held = f"traffic.hold_orders={self.hold_orders!r}: accepted is none"
+            if self.model == "scripted":
+                raise ConfigError(f"{held} {only}, whose expected orders have no closed form")
+            if self.comparison > 0:
+                raise ConfigError(f"{held} with traffic.comparison above 0, which lets prices move the units bought")
+            if self.hold_orders == "purchases" and self.order_law == "multinomial":
+                raise ConfigError(f"{held} or sessions with traffic.order_law=multinomial: a session takes one unit")
         if self.markup.strength > 0 and self.model == "analytic":
             raise ConfigError(f"traffic.markup.strength={self.markup.strength!r}: accepted is 0 {only}")
         if self.process.kind == "drift" and not self.process.low <= self.agent_share <= self.process.high:
@@ -304,12 +318,29 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
     return params, rate, float(events[0])
 
 
-def behaving_otherwise(own: Traffic, num_classes: int, **changes: Any) -> traffic.SessionParams:
-    """Sessions as `own` has them, but with another mimicry or perturbation; seen by the same detector."""
-    nominal = _sessions(own.model_dump_json(), num_classes)[0]
+def behaving_otherwise(
+    own: Traffic, nominal: traffic.TrafficParams, **changes: Any
+) -> tuple[traffic.SessionParams, jax.Array]:
+    """Sessions as `own` has them, but with another mimicry or perturbation; seen by the same detector.
+
+    Where orders are held (`hold_orders`), each class goes on to buy as often as it does nominally.
+
+    Returns:
+        (the sessions, their purchase rates [Y]).
+
+    Raises:
+        ConfigError: where orders are held and the changed sessions of a class never buy.
+    """
+    before = nominal.sessions
+    assert before is not None
     changed = Traffic.model_validate(own.model_dump() | changes)
-    other = _sessions(changed.model_dump_json(), num_classes)[0]
-    return nominal.replace(kernels=other.kernels, bank=other.bank)
+    other, rate, _ = _sessions(changed.model_dump_json(), before.kernels.shape[0])
+    sessions_now = before.replace(kernels=other.kernels, bank=other.bank)
+    if before.units is None and nominal.session_weight is None:
+        return sessions_now, rate
+    if not bool((rate > 0).all()):
+        raise ConfigError(f"traffic.hold_orders: accepted is none with {changes}, where a class never buys")
+    return sessions_now.replace(units=nominal.purchase_rate / rate), nominal.purchase_rate
 
 
 def _purchase_slots(params: traffic.SessionParams) -> int:

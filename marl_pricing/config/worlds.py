@@ -159,5 +159,5 @@ def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple
         return (float(np.log(value)),), f"demand x{value:g}", {"demand_scale": jnp.float32(value)}
     if factor == "lead_time":
         return (float(value),), f"orders {value:+g}", {"delay": jnp.int32(value)}
-    sessions = behaving_otherwise(visitors, built.shape.demand.num_classes, mimicry=value)
-    return (float(value),), f"mimicry {value:g}", {"sessions": sessions}
+    sessions, rate = behaving_otherwise(visitors, built.params.traffic, mimicry=value)
+    return (float(value),), f"mimicry {value:g}", {"sessions": sessions, "purchase_rate": rate}

@@ -48,7 +48,9 @@ def demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.A
     level = jnp.ones((shape.num_offers,), prices.dtype)
     conditions = Conditions(prices, level, everything, params.demand.scale)
     own = params.traffic
-    orders = expected_orders(shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.purchase_rate)
+    orders = expected_orders(
+        shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.session_orders(own.agent_share)
+    )
     return orders.sum(0)
 
 

@@ -57,10 +57,12 @@ def _refuse_unfit(shape: MarketShape, params: MarketParams) -> None:
 def demand_law(shape: MarketShape, params: MarketParams, price: float) -> np.ndarray:
     """Probabilities [D] of 0, 1, … units ordered in an epoch at a price."""
     found = Conditions(jnp.full((1,), price), jnp.ones((1,)), jnp.ones((1,), bool), params.demand.scale)
-    mean = float(expected_orders(shape.traffic, shape.demand, params.demand, found, params.traffic.agent_share).sum())
+    own = params.traffic
+    rate = own.session_orders(own.agent_share)
+    mean = float(expected_orders(shape.traffic, shape.demand, params.demand, found, own.agent_share, rate).sum())
     if shape.traffic.order_law == "poisson":
         return replenishment.poisson(mean)
-    sessions = shape.traffic.sessions * float(params.demand.scale)
+    sessions = shape.traffic.sessions * float(params.demand.scale * own.visits_factor(own.agent_share))
     fewer = int(np.floor(sessions))
     units = np.arange(fewer + 2)
     laws = (stats.binom.pmf(units, count, mean / sessions) for count in (fewer, fewer + 1))

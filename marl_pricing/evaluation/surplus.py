@@ -8,7 +8,7 @@ import numpy as np
 
 from marl_pricing.demand import logit_surplus
 from marl_pricing.market import MarketParams, MarketShape, Outcome
-from marl_pricing.traffic.analytic import class_shares
+from marl_pricing.traffic.params import class_shares
 
 Array = jax.Array
 
@@ -34,7 +34,7 @@ def _per_epoch(
     agent_share: Array,
 ) -> Array:
     by_class = logit_surplus(shape.demand, params.demand, prices, level, available)
-    share = class_shares(shape.demand.num_classes, agent_share) * params.traffic.purchase_rate
+    share = class_shares(shape.demand.num_classes, agent_share) * params.traffic.session_orders(agent_share)
     return shape.traffic.sessions * intensity * (share * by_class).sum()
 
 

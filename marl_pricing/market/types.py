@@ -99,6 +99,7 @@ class Variants(struct.PyTreeNode):
     delay: Array | None = None  # [] int32, epochs that orders come later; the pipeline has to be that long
     choice: LogitParams | PowerParams | LinearParams | None = None  # demand instead of the market's own
     sessions: SessionParams | None = None  # behaviour instead of the market's own
+    purchase_rate: Array | None = None  # [Y] of those sessions
 
 
 class MarketParams(struct.PyTreeNode):
@@ -186,6 +187,8 @@ def vary(params: MarketParams, variant: Variants) -> MarketParams:
         demand = demand.replace(choice=variant.choice)
     if variant.sessions is not None:
         traffic = traffic.replace(sessions=variant.sessions)
+    if variant.purchase_rate is not None:
+        traffic = traffic.replace(purchase_rate=variant.purchase_rate)
     if variant.delay is not None:
         inventory = inventory.replace(lead_time=inventory.lead_time + variant.delay)
     return params.replace(demand=demand, traffic=traffic, inventory=inventory)

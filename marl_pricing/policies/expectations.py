@@ -27,7 +27,7 @@ def expected_demand(shape: MarketShape, params: MarketParams, prices: Array, ava
     conditions = Conditions(prices, level, available, params.demand.scale)
     own = params.traffic
     return expected_orders(
-        shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.purchase_rate
+        shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.session_orders(own.agent_share)
     ).sum(0)
 
 

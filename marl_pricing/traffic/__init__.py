@@ -50,6 +50,6 @@ def simulate(
 ) -> Traffic:
     """One wave of sessions for each candidate share of agents [C]; see `Traffic` for the answer."""
     if shape.model == "analytic":
-        return analytic.simulate(key, shape, demand, demand_params, conditions, agent_shares)
+        return analytic.simulate(key, shape, params, demand, demand_params, conditions, agent_shares)
     model = scripted if shape.model == "scripted" else sessions
     return model.simulate(key, shape, params, demand, demand_params, conditions, agent_shares)

@@ -7,15 +7,8 @@ import jax.numpy as jnp
 
 from marl_pricing.demand import DemandParams, DemandShape, propensities
 from marl_pricing.traffic.draws import poisson
-from marl_pricing.traffic.params import Array, TrafficShape
+from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape, class_shares
 from marl_pricing.traffic.types import Conditions, Traffic
-
-
-def class_shares(num_classes: int, agent_share: Array) -> Array:
-    """[Y] shares of the sessions that are people's and agents'."""
-    if num_classes == 1:
-        return jnp.ones((1,))
-    return jnp.stack([1.0 - agent_share, agent_share])
 
 
 def expected_orders(
@@ -31,7 +24,7 @@ def expected_orders(
     It holds for sessions as well (see `sessions`), unless some agents compare.
 
     Args:
-        purchase_rate: [Y] purchases that a session comes to, `TrafficParams.purchase_rate`.
+        purchase_rate: [Y] units that a session comes to, `TrafficParams.session_orders`.
     """
     rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available)
     share = class_shares(demand.num_classes, agent_share)
@@ -45,18 +38,22 @@ def one_unit_orders(
     params: DemandParams,
     conditions: Conditions,
     agent_share: Array,
+    visits_factor: Array | float = 1.0,
 ) -> tuple[Array, Array]:
     """Orders of sessions that take one unit of one offer or nothing: multinomial, of a single offer binomial.
 
     Session m is an agent's where its first uniform is below α. It takes the offer in whose stretch of its class's
     choice probabilities its second one lies; nothing comes last. So one draw serves all candidates and all prices.
 
+    Args:
+        visits_factor: [] on the number of sessions.
+
     Returns:
-        (units ordered [Y, N], sessions that came []: M · intensity, rounded up or down at random).
+        (units ordered [Y, N], sessions that came []: M · intensity · factor, rounded up or down at random).
     """
     count = shape.num_sessions
     uniform = jax.random.uniform(key, (2, count + 1))
-    came = jnp.minimum(jnp.floor(shape.sessions * conditions.intensity + uniform[0, -1]), count)
+    came = jnp.minimum(jnp.floor(shape.sessions * conditions.intensity * visits_factor + uniform[0, -1]), count)
     kind, choice = uniform[:, :count]
     agent = kind < agent_share
     belongs = jnp.stack([~agent, agent]) if demand.num_classes > 1 else jnp.ones((1, count), bool)
@@ -69,6 +66,7 @@ def one_unit_orders(
 def simulate(
     key: Array,
     shape: TrafficShape,
+    own: TrafficParams,
     demand: DemandShape,
     params: DemandParams,
     conditions: Conditions,
@@ -85,11 +83,13 @@ def simulate(
     """
 
     def one(agent_share: Array) -> Traffic:
-        visits = shape.sessions * conditions.intensity
+        factor = own.visits_factor(agent_share)
+        visits = shape.sessions * conditions.intensity * factor
         if shape.order_law == "multinomial":
-            orders, visits = one_unit_orders(key, shape, demand, params, conditions, agent_share)
+            orders, visits = one_unit_orders(key, shape, demand, params, conditions, agent_share, factor)
         else:
-            orders = expected_orders(shape, demand, params, conditions, agent_share)
+            rate = own.session_orders(agent_share)
+            orders = expected_orders(shape, demand, params, conditions, agent_share, rate)
             orders = poisson(key, orders) if shape.random_orders else orders
         return Traffic(
             orders=orders,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
@@ -88,6 +89,7 @@ class SessionParams(struct.PyTreeNode):
     mean_scores: Array  # [2] mean f of people's and of agents' sessions
     comparison: Array  # [] share of agents that buy the cheapest comparable offer they saw
     bank: Rows | None  # [Y, B, ...]
+    units: Array | None = None  # [Y] units of a purchase event, where orders are held (`traffic.hold_orders`); else 1
 
 
 class MarkupParams(struct.PyTreeNode):
@@ -126,9 +128,29 @@ class TrafficParams(struct.PyTreeNode):
     """Traced half. A part that the model does not need is None."""
 
     agent_share: Array  # [] α, probability that a session is an agent's (at the start of an episode)
-    purchase_rate: Array  # [Y] purchases that a session of a class comes to; 1 for `analytic`
+    purchase_rate: Array  # [Y] units that a session of a class orders at a propensity of 1
     event_scale: Array  # [] weighted events of a person's session; 1 for `analytic`
     sessions: SessionParams | None = None
     markup: MarkupParams | None = None
     script: ScriptParams | None = None
     process: ProcessParams | None = None
+    session_weight: Array | None = None  # [Y] orders of a class's session over a held one's; by its mean fewer come
+
+    def visits_factor(self, agent_share: Array) -> Array:
+        """Factor [] on the number of sessions at a share of agents."""
+        if self.session_weight is None:
+            return jnp.ones(())
+        return 1.0 / (class_shares(self.session_weight.size, agent_share) * self.session_weight).sum()
+
+    def session_orders(self, agent_share: Array) -> Array:
+        """Units [Y] of a session of each class at a propensity of 1, times the factor on the number of sessions."""
+        if self.session_weight is None:
+            return self.purchase_rate
+        return self.purchase_rate * self.visits_factor(agent_share)
+
+
+def class_shares(num_classes: int, agent_share: Array) -> Array:
+    """[Y] shares of the sessions that are people's and agents'."""
+    if num_classes == 1:
+        return jnp.ones((1,))
+    return jnp.stack([1.0 - agent_share, agent_share])

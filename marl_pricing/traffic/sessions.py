@@ -129,7 +129,8 @@ def _visit(
     turned = (rows.item + luck.turn[:, None]).astype(jnp.int32)
     events = _count_by_offer(turned, rows.weight, limits)
     kind = (luck.kind[:, None] >= appeal.type_limits).sum(-1)
-    units = jnp.floor(appeal.inside[kind, classes] + luck.accept)
+    inside = appeal.inside if own.units is None else appeal.inside * own.units
+    units = jnp.floor(inside[kind, classes] + luck.accept)
     bought_at = (rows.purchase_item + luck.turn[:, None]).astype(jnp.int32)
     orders = _count_by_offer(bought_at, rows.purchases, limits)
     if shape.comparison:
@@ -182,8 +183,13 @@ def simulate(
     key_luck, key_walk = jax.random.split(key)
     luck = _luck(key_luck, count)
     appeal = _appeal(demand, demand_params, conditions)
-    came = jnp.floor(shape.sessions * conditions.intensity + luck.round)
-    there = jnp.arange(count) < came
+    came = shape.sessions * conditions.intensity
+    held = params.session_weight is not None
+    if held:  # the candidates differ by how many sessions come
+        came = came * jax.vmap(params.visits_factor)(agent_shares)[:, None]
+    came = jnp.floor(came + luck.round)
+    present = jnp.arange(count) < came
+    there = present.any(0) if held else present
     agent = luck.agent < agent_shares[:, None] if num_classes > 1 else jnp.zeros((agent_shares.size, count), bool)
     # One candidate needs one session a place; several need both classes' sessions in each.
     alone = agent_shares.size == 1
@@ -206,8 +212,9 @@ def simulate(
         world = _one_world(jax.tree.map(lambda x: x[0], visits), agent[:1], 1, conditions.prices, highest)
         worlds = jax.tree.map(lambda x: jnp.broadcast_to(x, (agent_shares.size, *x.shape[1:])), world)
     else:
-        worlds = _many_worlds(visits, agent, conditions.prices, highest)
-    return worlds.replace(visits=jnp.broadcast_to(jnp.minimum(came, count), agent_shares.shape))
+        worlds = _many_worlds(visits, agent, present if held else None, conditions.prices, highest)
+    came = jnp.minimum(came[:, 0] if held else came, count)
+    return worlds.replace(visits=jnp.broadcast_to(came, agent_shares.shape))
 
 
 def _one_world(visits: _Visits, agent: Array, num_classes: int, prices: Array, highest: Array | None) -> Traffic:
@@ -228,11 +235,14 @@ def _one_world(visits: _Visits, agent: Array, num_classes: int, prices: Array, h
     return jax.tree.map(lambda x: x[None], own)
 
 
-def _many_worlds(visits: _Visits, agent: Array, prices: Array, highest: Array | None) -> Traffic:
+def _many_worlds(visits: _Visits, agent: Array, present: Array | None, prices: Array, highest: Array | None) -> Traffic:
     """Traffic [C, ...] of places that hold a session of each class, visits [2, M, ...], agent [C, M].
 
     Sums over the people, and what changes where an agent came instead: one product of the candidates' choices with
     all that is summed.
+
+    Args:
+        present: [C, M] places where a session came; None where it is the same under all candidates.
     """
     people, agents = (jax.tree.map(lambda x, own=own: x[own], visits) for own in (0, 1))
     num_offers = prices.size
@@ -240,6 +250,10 @@ def _many_worlds(visits: _Visits, agent: Array, prices: Array, highest: Array | 
     def changes(human: Array, robot: Array) -> Array:
         """Sums [C, ...] of one quantity, human and robot [M, ...]."""
         width = human.reshape(len(human), -1)
+        if present is not None:
+            ours, theirs = ((present & own)[:, :, None] for own in (~agent, agent))
+            together = (ours * width + theirs * robot.reshape(width.shape)).sum(1)
+            return together.reshape(len(agent), *human.shape[1:])
         moved = (agent[:, :, None] * (robot.reshape(width.shape) - width)).sum(1)
         return (width.sum(0) + moved).reshape(len(agent), *human.shape[1:])
 
@@ -253,19 +267,19 @@ def _many_worlds(visits: _Visits, agent: Array, prices: Array, highest: Array | 
         if getattr(people, name) is None:
             return jnp.broadcast_to(prices, (len(agent), num_offers))
 
-        def one(came: Array) -> Array:
-            orders = jnp.where(came[:, None], agents.orders, people.orders)
+        def one(came: Array, there: Array) -> Array:
+            orders = jnp.where(came[:, None], agents.orders, people.orders) * there[:, None]
             factor = jnp.where(came, getattr(agents, name), getattr(people, name))
             return _price_per_unit(orders, factor, prices, highest)
 
-        return jax.vmap(one)(agent)
+        return jax.vmap(one)(agent, jnp.ones_like(agent) if present is None else present)
 
     return Traffic(
         orders=jnp.stack([human, robot], 1),
         events=events,
         price_paid=price("paid"),
         price_linked=price("linked"),
-        scores=jnp.where(agent, agents.score, people.score),
+        scores=jnp.where(agent, agents.score, people.score) * (1.0 if present is None else present),
         visits=jnp.zeros((len(agent),)),
         views=sums[:, -1],
     )

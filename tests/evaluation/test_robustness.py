@@ -14,6 +14,7 @@ from marl_pricing import market
 from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import validate
 from marl_pricing.config.trials import Trials, trial_worlds
+from marl_pricing.equilibrium import static
 from marl_pricing.evaluation.robustness import Tried, figures, play, report, summary
 from tests.doors.compose import composed
 
@@ -36,6 +37,24 @@ def a_run(name: str, worlds, price: float, seeds: int = 2, against: str | None =
     index = jnp.abs(worlds[0].params.prices.levels - price).argmin(-1)
     policy = market.Policy("always", index.reshape(worlds[0].shape.num_sellers, -1), lambda: (), always)
     return Tried(name, [policy] * seeds, worlds, against)
+
+
+@pytest.mark.parametrize("traffic", ["purchases", "sessions", "analytic"])
+def test_where_orders_are_held_worlds_of_agents_who_buy_less_tell_the_causes_apart(traffic: str) -> None:
+    trials = Trials(agent_shares=[0.0, 0.7], unheld_shares=[0.0, 0.7], processes=[], demand_scales=[], mimicry=[],
+                    perturbations=[], delays=[])  # fmt: skip
+    how = ["traffic=bank", f"traffic.hold_orders={traffic}"]
+    if traffic == "analytic":
+        how = ["traffic=analytic", "traffic.hold_orders=purchases"]
+    own, worlds = some_worlds(trials, *how, "traffic.hold_prices=1.5")
+    at = np.full(own.market.shape.num_offers, 1.5)
+    sold = {world.label: static.demand_at(world.shape, world.params, at).sum() for world in worlds}
+    _, free = some_worlds(trials, *how, "traffic.hold_orders=none")
+    expected = {world.label: static.demand_at(world.shape, world.params, at).sum() for world in free}
+    assert sold["agents 70 %"] == pytest.approx(sold["agents 0 %"], rel=1e-5)
+    for share in ("0 %", "70 %"):
+        assert sold[f"agents {share}, who buy less"] == pytest.approx(expected[f"agents {share}"], rel=1e-5)
+    assert not any("who buy less" in label for label in expected)
 
 
 def test_worlds_are_the_markets_that_they_are_called() -> None:

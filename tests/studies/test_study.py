@@ -21,7 +21,8 @@ TINY = [
     "learner.num_envs=4", "learner.num_steps=6", "learner.num_updates=2", "learner.num_minibatches=2",
     "learner.num_epochs=1", "learner.hidden_size=8", "learner.devices=1", "run.tensorboard=false",
     "run.checkpoint_every=1", "run.report_every=1", "study.episodes=2",
-    "study.trials.agent_shares=[0.0,0.8]", "study.trials.processes=[]", "study.trials.demand_scales=[]",
+    "study.trials.agent_shares=[0.0,0.8]", "study.trials.unheld_shares=[]",
+    "study.trials.processes=[]", "study.trials.demand_scales=[]",
     "study.trials.mimicry=[]", "study.trials.perturbations=[]", "study.trials.delays=[]",
 ]  # fmt: skip
 TWO = (
