@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from marl_pricing.equilibrium import one_shot
+from marl_pricing.equilibrium import grid, one_shot
 from marl_pricing.equilibrium.one_shot import CyclingError, NoEquilibriumError
 from marl_pricing.market import MarketParams, MarketShape
 
 Array = np.ndarray
 
 _SWEEPS = 200
-_LARGEST_GAME = 4_000_000
 _REMEMBERED = 64
 _KNOWN: dict[Hashable, Equilibrium] = {}
 
@@ -222,24 +220,13 @@ def grid_payoffs(shape: MarketShape, params: MarketParams) -> Array:
         ValueError: if the market has no grid, or the game has more than four million entries.
     """
     one_shot.refuse_unknown_orders(shape)
-    if shape.prices.map != "levels":
-        raise ValueError(f"market.prices.map={shape.prices.map!r}: a grid game needs 'levels'")
-    own = shape.prices.num_levels**shape.num_products
-    if own**shape.num_sellers > _LARGEST_GAME:
-        raise ValueError(
-            f"the game on this grid has {own**shape.num_sellers:,} entries; at most {_LARGEST_GAME:,} are enumerated"
-        )
     with jax.enable_x64(True):
         exact = one_shot.in_float64(params)
-        levels = np.asarray(exact.prices.levels)
-        actions = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
-        joint = np.indices((own,) * shape.num_sellers).reshape(shape.num_sellers, -1).T
-        choice = actions[joint].reshape(len(joint), shape.num_offers)
-        prices = jnp.asarray(levels[np.arange(shape.num_offers), choice])
+        prices = jnp.asarray(grid.joint_prices(shape, np.asarray(exact.prices.levels)))
         raw = jax.lax.map(lambda p: one_shot.profits(shape, exact, p), prices, batch_size=65_536)
         omega = exact.reward.omega
         shaped = omega * raw + (1.0 - omega) * raw.sum(-1, keepdims=True)
-        return np.asarray(shaped).reshape((own,) * shape.num_sellers + (shape.num_sellers,))
+        return grid.as_game(shape, np.asarray(shaped))
 
 
 def grid_equilibria(shape: MarketShape, params: MarketParams) -> Array:
@@ -251,11 +238,4 @@ def grid_equilibria(shape: MarketShape, params: MarketParams) -> Array:
     Raises:
         ValueError: as `grid_payoffs`.
     """
-    payoffs = grid_payoffs(shape, params)
-    stable = np.ones(payoffs.shape[:-1], bool)
-    for seller in range(shape.num_sellers):
-        own = payoffs[..., seller]
-        best = own.max(axis=seller, keepdims=True)
-        stable &= own >= best - 1e-12 * np.maximum(np.abs(best), 1.0)
-    actions = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
-    return actions[np.argwhere(stable)].reshape(-1, shape.num_offers)
+    return grid.pure_equilibria(shape, grid_payoffs(shape, params))

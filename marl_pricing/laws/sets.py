@@ -16,8 +16,8 @@ import jax.numpy as jnp
 Array = jax.Array
 SetName = Literal["interval", "contamination", "total_variation", "kl", "chi2", "wasserstein"]
 SETS: tuple[SetName, ...] = get_args(SetName)
-# Halvings of an interval in a one-dimensional dual: to the last bits of a float32.
-_HALVINGS = 40
+# Halvings of an interval in a one-dimensional dual: to the last bits of a float32, or of a float64.
+_HALVINGS, _HALVINGS_64 = 40, 64
 
 
 def _lowest(values: Array) -> Array:
@@ -62,7 +62,8 @@ def _bisect(low: Array, high: Array, is_low: Callable[[Array], Array]) -> tuple[
         left = is_low(middle)
         return jnp.where(left, middle, low), jnp.where(left, high, middle)
 
-    return jax.lax.fori_loop(0, _HALVINGS, halve, (low, high))
+    count = _HALVINGS_64 if low.dtype == jnp.float64 else _HALVINGS
+    return jax.lax.fori_loop(0, count, halve, (low, high))
 
 
 def kl(values: Array, weights: Array, radius: Array) -> Array:
@@ -174,3 +175,13 @@ def worst_law(name: SetName, values: Array, weights: Array, radius: Array, metri
 def worst_value(name: SetName, values: Array, weights: Array, radius: Array, metric: Array | None = None) -> Array:
     """The smallest expectation [...] within the set; arguments as in `worst_law`."""
     return (worst_law(name, values, weights, radius, metric) * values).sum(-1)
+
+
+def demand_distances(demand: Array) -> Array:
+    """Ground metric [..., K, K] over demand samples: Σ_j |D_kj − D_lj| over the worlds' mean total demand.
+
+    Args:
+        demand: [..., K, N] units.
+    """
+    apart = jnp.abs(demand[..., :, None, :] - demand[..., None, :, :]).sum(-1)
+    return apart / jnp.maximum(demand.sum(-1).mean(-1), 1e-6)[..., None, None]

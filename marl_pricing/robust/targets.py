@@ -12,20 +12,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.laws import worst_law
+from marl_pricing.laws import demand_distances, worst_law
 from marl_pricing.robust.ambiguity import Ambiguity
 
 Array = jax.Array
-
-
-def demand_distances(demand: Array) -> Array:
-    """Ground metric [..., K, K] over demand samples: Σ_j |D_kj − D_lj| over the worlds' mean total demand.
-
-    Args:
-        demand: [..., K, N] units.
-    """
-    apart = jnp.abs(demand[..., :, None, :] - demand[..., None, :, :]).sum(-1)
-    return apart / jnp.maximum(demand.sum(-1).mean(-1), 1e-6)[..., None, None]
 
 
 def robust_targets(

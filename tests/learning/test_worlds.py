@@ -14,8 +14,9 @@ from marl_pricing import market
 from marl_pricing.config import ConfigError, worlds
 from marl_pricing.config.market_settings import Calibration
 from marl_pricing.demand import propensities
+from marl_pricing.laws import demand_distances
 from marl_pricing.market import Variants
-from marl_pricing.robust.targets import demand_distances, robust_targets
+from marl_pricing.robust.targets import robust_targets
 from tests.doors.compose import composed
 from tests.learning.helpers import QUICK, started, update_of
 from tests.learning.test_robust import GRID

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from marl_pricing.laws import demand_distances
 from marl_pricing.robust import SETS, Ambiguity, worst_law, worst_value
-from marl_pricing.robust.targets import demand_distances
 
 KNOWN = json.loads((Path(__file__).parents[1] / "known_answers" / "robust_operators.json").read_text())
 EXPECTATION, CHAIN = KNOWN["expectation"], KNOWN["two_state_chain"]
