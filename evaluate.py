@@ -26,21 +26,24 @@ class EvaluationSettings(Settings):
     rules: list[str]
     guests: bool
     behaviour: bool
-    best_response: Annotated[int, Field(ge=0)]
+    best_response: Annotated[int, Field(ge=0)] | Literal["auto"]
     measures: list[str]
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
 
 
-def _load(folders: list[str], which: str, best_response: int) -> list:
+def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) -> list:
     """Runs as the evaluation takes them: market, learned policies of every seed, provenance."""
     import pandas as pd
 
+    from marl_pricing.evaluation.behaviour.responders import plan_responders
     from marl_pricing.evaluation.runs import RunToEvaluate
     from marl_pricing.learning.runs import METRICS
     from marl_pricing.studies.single import load_runs
 
+    loaded = load_runs([Path(folder) for folder in folders], which)
+    plans = [plan_responders(best_response, *run.experiment.market, run.settings.learner) for run in loaded]
     return [
         RunToEvaluate(
             name=run.name,
@@ -48,14 +51,16 @@ def _load(folders: list[str], which: str, best_response: int) -> list:
             params=run.experiment.market.params,
             policies={"greedy": run.policies(greedy=True), "sampled": run.policies(greedy=False)},
             discount=run.settings.learner.gamma,
-            responder=run.settings.learner.model_copy(update={"num_updates": best_response}) if best_response else None,
+            responder=plan.settings,
+            unanswered=plan.reason,
+            networks=run.networks,
             training=pd.read_csv(run.folder / METRICS),
             config_text=run.config_text,
             versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
             command=run.provenance["command"],
             sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
         )
-        for run in load_runs([Path(folder) for folder in folders], which)
+        for run, plan in zip(loaded, plans, strict=True)
     ]
 
 

@@ -81,9 +81,14 @@ def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Ar
 
 
 def play_episodes(
-    key: Array, shape: MarketShape, params: MarketParams, act: Any, parameters: Any, memory: Any, num_episodes: int
-) -> Record:
-    """Episodes of a policy given by its parts, to be part of a compiled program; see `play`."""
+    key: Array, shape: MarketShape, params: MarketParams, act: Any, parameters: Any, memory: Any, num_episodes: int,
+    first: Array | int = 0,
+) -> Record:  # fmt: skip
+    """Episodes of a policy given by its parts, to be part of a compiled program; see `play`.
+
+    Args:
+        first: number of the first of them, so that a long play can be made of short ones.
+    """
     key_market, key_policy = jax.random.split(key)
 
     def episode(number: Array) -> Record:
@@ -101,10 +106,10 @@ def play_episodes(
             return carry, _record(shape, params, outcome, live)
 
         gone = jnp.zeros((shape.num_sellers,), bool)
-        first = (state, observation, memory, gone)
-        return jax.lax.scan(epoch, first, jnp.arange(shape.episode_length))[1]
+        begin = (state, observation, memory, gone)
+        return jax.lax.scan(epoch, begin, jnp.arange(shape.episode_length))[1]
 
-    return jax.vmap(episode)(jnp.arange(num_episodes))
+    return jax.vmap(episode)(first + jnp.arange(num_episodes))
 
 
 _play = jax.jit(play_episodes, static_argnames=("shape", "act", "num_episodes"))

@@ -134,6 +134,9 @@ def count_steps(runs: Sequence[RunToEvaluate], wanted: Wanted) -> int:
         steps += len(rules) * sum(_has_guests(run) for run in runs)
     if wanted.behaviour:
         steps += behaviour.STEPS * sum(not _why_unexamined(run) for run in runs)
+    steps += sum(
+        behaviour.response_steps(run.responder.num_updates) for run in runs if run.responder is not None and run.greedy
+    )
     return steps
 
 
@@ -174,8 +177,13 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
             played.guests.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)")[list(guests.COLUMNS)])
         if wanted.behaviour:
             _examine(key, run, episodes, played, tell)
+        if run.unanswered:
+            played.left_out[run.name].append(run.unanswered)
         if run.responder is not None and run.greedy:
-            found = behaviour.best_responses(key, run.shape, run.params, run.greedy, run.responder, episodes)
+            found = behaviour.best_responses(
+                key, run.shape, run.params, run.greedy, run.responder, episodes, run.networks,
+                lambda what, name=run.name: tell(f"{name}: {what}"),  # type: ignore[misc]
+            )  # fmt: skip
             played.best_responses.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)"))
     if not played.offers:
         reasons = "; ".join(text for own in played.left_out.values() for text in own)

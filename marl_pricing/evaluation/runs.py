@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from marl_pricing.evaluation.metrics import INDICES, MEASURES
+from marl_pricing.learning.mappo import Networks
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES
@@ -24,6 +25,8 @@ class RunToEvaluate:
             and so on.
         discount: γ of the training, for gains over time.
         responder: settings under which a best response to each seller is trained; None trains none.
+        networks: [R, ...] of the training seeds, for best responses to start from; None: they start from new ones.
+        unanswered: why no best responses are trained, where they might be expected.
         training: metrics.csv of the run folder, one row an update and seed; None where there is no training to show.
         config_text, versions, command: for the report.
         sellers: names of the sellers; none where they have no others than their numbers.
@@ -35,6 +38,8 @@ class RunToEvaluate:
     policies: Mapping[str, Sequence[Policy]]
     discount: float = 0.99
     responder: LearnerSettings | None = None
+    networks: Networks | None = None
+    unanswered: str = ""
     training: pd.DataFrame | None = None
     config_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -47,7 +47,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "meaning": "order levels that are allowed now",
         }
     outputs["memory_after"] = {"type": "float32", "shape": [batch, spec.memory], "meaning": "for the next epoch"}
-    parameters = jax.tree.map(lambda leaf: np.asarray(leaf[seed]), run.actors)
+    parameters = jax.tree.map(lambda leaf: np.asarray(leaf[seed]), run.networks.actor)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -36,6 +36,14 @@ class Learnable(struct.PyTreeNode):
     critic_optimiser: optax.OptState
 
 
+class Networks(struct.PyTreeNode):
+    """What a training has learned, without its optimisers: enough to start another one from."""
+
+    actor: Parameters
+    critic: Parameters
+    statistics: ValueStatistics  # the units that the critic speaks in
+
+
 class TrainState(struct.PyTreeNode):
     """Everything that the next update depends on."""
 
@@ -114,7 +122,11 @@ def _network_wise(spec: NetworkSpec, function: Callable) -> Callable:
 
 def init_learnable(learner: Learner, actor_key: Array, critic_key: Array) -> Learnable:
     """Networks before the first update, with their optimisers' states."""
-    actor, critic = learner.actor.init(actor_key), learner.critic.init(critic_key)
+    return with_optimisers(learner, learner.actor.init(actor_key), learner.critic.init(critic_key))
+
+
+def with_optimisers(learner: Learner, actor: Parameters, critic: Parameters) -> Learnable:
+    """Networks with optimisers that have seen nothing."""
     optimiser = _optimiser(learner)
     return Learnable(
         actor,
@@ -124,21 +136,34 @@ def init_learnable(learner: Learner, actor_key: Array, critic_key: Array) -> Lea
     )
 
 
-def init(learner: Learner, seed: Array, params: MarketParams, env_index: Array) -> TrainState:
+def init(
+    learner: Learner, seed: Array, params: MarketParams, env_index: Array, networks: Networks | None = None
+) -> TrainState:
     """The state before the first update.
 
     Args:
         seed: [] int32.  env_index: [E] numbers of the environments to start.
+        networks: to start from; None draws new ones. The environments are the same either way.
     """
     actor_key, critic_key, env_key = jax.random.split(jax.random.key(seed), 3)
     keys = jax.vmap(partial(jax.random.fold_in, env_key))(env_index)
+    if networks is None:
+        learnable = init_learnable(learner, actor_key, critic_key)
+        statistics = normalisation.start(num_value_heads(learner))
+    else:
+        learnable, statistics = with_optimisers(learner, networks.actor, networks.critic), networks.statistics
     return TrainState(
-        learnable=init_learnable(learner, actor_key, critic_key),
-        statistics=normalisation.start(num_value_heads(learner)),
+        learnable=learnable,
+        statistics=statistics,
         rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic, learner.game),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
     )
+
+
+def networks_of(state: TrainState) -> Networks:
+    """What a state has learned."""
+    return Networks(state.learnable.actor, state.learnable.critic, state.statistics)
 
 
 def num_value_heads(learner: Learner) -> int:

@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
-from marl_pricing.learning.mappo import Learner, TrainState
+from marl_pricing.learning.mappo import Learner, Networks, TrainState
 from marl_pricing.market import MarketParams
 
 Array = jax.Array
@@ -99,6 +99,7 @@ class Program:
         self._width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=state_specs()))
+        self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=state_specs()))
 
         @partial(jax.jit, static_argnums=2, donate_argnums=0, compiler_options=_compiler_options())
         def train(state: TrainState, params: MarketParams, num_updates: int):
@@ -110,10 +111,10 @@ class Program:
     def _env_index(self) -> Array:
         return jax.lax.axis_index("env") * self._per_device + jnp.arange(self._per_device)
 
-    def _local_init(self, seeds: Array, params: MarketParams) -> TrainState:
+    def _local_init(self, seeds: Array, params: MarketParams, *networks: Networks) -> TrainState:
         index = self._env_index()
-        start = _each_seed(lambda seed, own: mappo.init(self.learner, seed, own, index), self._width)
-        return start(seeds, params)
+        start = _each_seed(lambda seed, own, *given: mappo.init(self.learner, seed, own, index, *given), self._width)
+        return start(seeds, params, *networks)
 
     def _local_train(self, num_updates: int, state: TrainState, params: MarketParams):
         index = self._env_index()
@@ -140,14 +141,32 @@ class Program:
 
         return jax.tree.map(every_seed, *markets)
 
-    def init(self, params: MarketParams) -> TrainState:
+    def init(self, params: MarketParams, networks: Networks | None = None) -> TrainState:
         """States before the first update [R × seeds, ...]; in each run seeds count up from the settings' seed.
 
         Args:
             params: [R × seeds, ...], see `stack`.
+            networks: [R × seeds, ...] to start from, with fresh optimisers; None draws new ones.
+
+        Raises:
+            ValueError: for networks of another shape, naming the first part that differs.
         """
         seeds = self.learner.settings.seed + jnp.arange(self._num_seeds, dtype=jnp.int32)
-        return self._init(jnp.tile(seeds, self.num_runs), params)
+        seeds = jnp.tile(seeds, self.num_runs)
+        if networks is None:
+            return self._init(seeds, params)
+        self._check(networks, params)
+        return self._init_from(seeds, params, networks)
+
+    def _check(self, networks: Networks, params: MarketParams) -> None:
+        wanted = mappo.networks_of(self.abstract_state(params))
+        there, here = (
+            {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+            for leaves in map(jax.tree_util.tree_leaves_with_path, (networks, wanted))
+        )
+        for name in sorted(there.keys() | here.keys()):
+            if there.get(name) != here.get(name):
+                raise ValueError(f"networks: {name} of shape {there.get(name)}: accepted is {here.get(name)}")
 
     def part(self, tree: Any, run: int) -> Any:
         """What belongs to one run [seeds, ...] of a state or of measures."""

@@ -14,7 +14,7 @@ from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
 from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
-from marl_pricing.learning.mappo import Learner
+from marl_pricing.learning.mappo import Learner, Networks, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.training import Member, Schedule, train
@@ -87,7 +87,7 @@ class LoadedRun:
 
     Attributes:
         name: as tables call it.
-        actors: parameters of every seed [R, ...].
+        networks: of every seed [R, ...].
         update: of the checkpoint.
     """
 
@@ -95,7 +95,7 @@ class LoadedRun:
     folder: Path
     settings: ExperimentSettings
     experiment: Experiment
-    actors: Any
+    networks: Networks
     config_text: str
     provenance: dict[str, Any]
     update: int
@@ -103,7 +103,7 @@ class LoadedRun:
     def policies(self, *, greedy: bool) -> list[Policy]:
         """One policy a training seed."""
         count = self.settings.learner.num_seeds
-        own = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], self.actors) for seed in range(count)]
+        own = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], self.networks.actor) for seed in range(count)]
         return [learned_policy(self.experiment.learner, parameters, greedy=greedy) for parameters in own]
 
 
@@ -125,8 +125,8 @@ def load_run(folder: Path, which: str) -> LoadedRun:
     with runs.Checkpoints(folder) as checkpoints:
         update = checkpoints.find(which)
         state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
-    actors = jax.device_get(state.learnable.actor)
-    return LoadedRun(settings.name, folder, settings, experiment, actors, text, runs.read_provenance(folder), update)
+    networks = jax.device_get(networks_of(state))
+    return LoadedRun(settings.name, folder, settings, experiment, networks, text, runs.read_provenance(folder), update)
 
 
 def load_runs(folders: Sequence[Path], which: str) -> list[LoadedRun]:

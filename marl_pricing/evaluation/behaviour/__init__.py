@@ -3,7 +3,7 @@
 `examine` runs the tests that need no training; `best_responses` trains. Figures stand in `figures` and `interactive`.
 """
 
-from marl_pricing.evaluation.behaviour.best_response import best_responses
+from marl_pricing.evaluation.behaviour.best_response import best_responses, response_steps
 from marl_pricing.evaluation.behaviour.deviation import Move, deviations
 from marl_pricing.evaluation.behaviour.exact import nash_conv, one_shot_gains, repeated_game
 from marl_pricing.evaluation.behaviour.examine import COLUMNS, SHORTEST, STEPS, Findings, examine
@@ -22,4 +22,5 @@ __all__ = [
     "nash_conv",
     "one_shot_gains",
     "repeated_game",
+    "response_steps",
 ]

@@ -259,7 +259,7 @@ def deviation_table(rows: pd.DataFrame) -> str:
 
 
 def best_response_table(rows: pd.DataFrame) -> str:
-    """What the best response that was trained gains, and NashConv."""
+    """What the best response that was found gains, and NashConv."""
     if rows.empty:
         return ""
     lines: list[list[tuple[str, float | None]]] = []
@@ -268,15 +268,24 @@ def best_response_table(rows: pd.DataFrame) -> str:
         gain, resampled = _gain(row)
         who = f"seller {row['seller']}" if row["seller"].isdigit() else row["seller"]
         earned = (texts.number("profit", row["learned"]), row["learned"])
-        discounted = (texts.number("profit", row["discounted"]), row["discounted"])
-        lines.append([(who, None), (row["objective"], None), earned, *gain, discounted])
+        share = (texts.percent(row["share"]), row["share"])
+        ends = texts.percent_interval(row["share_low"], row["share_high"])
+        kinds = [(texts.number("profit", row[kind]) if np.isfinite(row[kind]) else "", row[kind])
+                 for kind in ("trained", "constant", "rule")]  # fmt: skip
+        lines.append(
+            [(who, None), (row["objective"], None), earned, *gain, share, (ends, None), (row["response"], None), *kinds]
+        )
     heads = [("who responds", ""), ("objective", ""), ("the learned seller earns", "per epoch"), ("gain", "per epoch"),
-             ("95 % interval", "bootstrap"), ("gain", "discounted")]  # fmt: skip
+             ("95 % interval", "bootstrap"), ("gain", "of what it earns"), ("95 % interval", "bootstrap"),
+             ("best response", "seeds"), ("trained", "gain per epoch"), ("constant", "gain per epoch"),
+             ("rule", "gain per epoch")]  # fmt: skip
     return (
-        f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat a new seller learns against the "
-        f"others as they are, for {int(rows['updates'].iloc[0])} updates. What it gains is a lower bound of what a "
-        "best response gains. NashConv is the sum of the gains above 0 (Lanctot et al. 2017): 0 at an equilibrium. "
-        f"Intervals resample {resampled}.</p>"
+        f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat, against the others as they are, "
+        f"are tried: a seller that goes on learning from the host's own network for {int(rows['updates'].iloc[0])} "
+        "updates, the best constant prices, a fitted rule where there is one. The best is chosen under some shoppers, "
+        "where it has to beat the seller itself by two standard errors, and its gain is told under others. What it "
+        "gains is a lower bound of what a best response gains. NashConv is the sum of the gains (Lanctot et al. 2017): "
+        f"0 at an equilibrium. Intervals resample {resampled}.</p>"
     )
 
 

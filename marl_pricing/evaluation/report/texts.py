@@ -160,6 +160,47 @@ def headline(
     ]
 
 
+def percent(share: float) -> str:
+    """A share to a tenth of a percent; empty where there is none."""
+    return f"{100 * share + 0.0:.1f}\u00a0%".replace("-0.0", "0.0") if np.isfinite(share) else ""
+
+
+def percent_interval(low: float, high: float) -> str:
+    """Ends of an interval of shares; empty where there is none."""
+    return f"{percent(low)} … {percent(high)}" if np.isfinite(low) else ""
+
+
+_CLOSE, _SURELY_CLOSE = 0.01, 0.02  # of what a seller earns: its gain, and the upper end of the gain's interval
+
+
+def equilibrium_sentence(rows: pd.DataFrame) -> str:
+    """Whether the learned sellers are an equilibrium of what they were trained for, up to how much.
+
+    Args:
+        rows: of `behaviour.best_response.COLUMNS`, of one run.
+    """
+    own = rows[rows["objective"].eq(rows["objective"].iloc[0]) & rows["seller"].str.isdigit()]
+    run = rows["run"].iloc[0]
+    if own["share"].isna().any():
+        return f"In {run} some seller earns nothing, so that no gain of a best response is a share of what it earns."
+    reward = "profit" if own["objective"].iloc[0] == "raw" else "reward"
+    most = max(records(own), key=lambda row: row["share"])
+    ends = percent_interval(most["share_low"], most["share_high"])
+    gains = f"{percent(most['share'])} of its {reward}" + (f" (95 % interval {ends})" if ends else "")
+    highest = max((high for high in own["share_high"] if np.isfinite(high)), default=0.0)
+    if most["share"] <= _CLOSE and highest <= _SURELY_CLOSE:
+        if most["share"] <= 0:
+            return f"In {run} no response that was tried gains anything in any seat: an equilibrium as far as was searched."
+        return (
+            f"In {run} an equilibrium was found up to {percent(most['share'])}: of all responses that were tried the "
+            f"best is seller {most['seller']}'s, which gains {gains}."
+        )
+    return (
+        f"In {run} no equilibrium was found: against the others as they are, seller {most['seller']} gains {gains} by "
+        f"the best response that was tried ({most['response']})."
+    )
+
+
 def counts_line(measured: Measured) -> str:
     """How many seeds, episodes and epochs the figures are made of."""
     found = []
