@@ -1,9 +1,9 @@
 """What the best response to the learned sellers gains, and NashConv.
 
 In each seat several responses are tried against the others as they are: sellers trained from the host's own network
-(`responders`), prices held constant, a fitted rule (`challengers`). Which one is best is decided under some shoppers and
-what it gains is told under others, so that the best of many is not taken for better than it is. The seller itself is
-one of those tried: a gain is 0 at least, but for chance. It is a lower bound of the best response's gain.
+(`responders`), constant prices (`constants`). Which one is best is decided under some shoppers and what it gains is
+told under others, so that the best of many is not taken for better than it is. The seller itself is one of those tried:
+a gain is 0 at least, but for chance. It is a lower bound of the best response's gain.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _seats(places: Sequence[Place]) -> list[tuple[int, int]]:
 
 
 def _choose(tried: Sequence[_Tried], base: Array) -> Array:
-    """The kind of each place's best response [W]: number in `tried`, or −1 where none surely beats the seller itself."""
+    """The kind of each place's best response [W]: number in `tried`; −1 where none surely beats the seller itself."""
     means = np.stack([own.gains.mean(-1) for own in tried])
     errors = np.stack([own.gains.std(-1, ddof=1) / np.sqrt(own.gains.shape[-1]) for own in tried])
     best = means.argmax(0)
@@ -202,10 +202,10 @@ def _row(name: str, gain: Array, discounted: Array, earned: Array) -> dict:
     """Of arrays [R, E]."""
     units, kind = units_of(gain)
     mean, low, high = (float(x[0]) for x in mean_interval(units[:, None]))
-    share = (np.nan, np.nan, np.nan)
+    share = [np.nan] * 3
     if (earned.mean(-1) > 0).all():
         told = statistics.estimate(Parts(gain[None], earned[None]))
-        share = tuple(float(x[0]) for x in (told.value, told.low, told.high))
+        share = [float(x[0]) for x in (told.value, told.low, told.high)]
     return {
         "seller": name,
         "gain": mean,

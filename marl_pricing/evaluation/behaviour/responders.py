@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.learning.mappo import Learner, Networks, make_learner, networks_of
+from marl_pricing.learning.mappo import Learner, Networks, TrainState, make_learner, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import Holder, SeatParams, seat_game, seat_params
 from marl_pricing.learning.settings import LearnerSettings
@@ -133,24 +133,22 @@ def _program(learner: Learner) -> Program:
     return Program(learner)
 
 
-def _starts(
-    networks: Networks, fresh: Networks | None, places: Sequence[Place], objectives: Sequence[Objective]
-) -> Networks:
-    """The host's networks [W, ...]; a new critic where it was trained for another reward than the responder's."""
+def _start(program: Program, params: MarketParams, networks: Networks | None, places: Sequence[Place]) -> TrainState:
+    """States with the host's networks; a new critic where it was trained for another reward than the responder's."""
+    if networks is None:
+        return program.init(params)
     seeds = jnp.array([place.seed for place in places])
     host = jax.tree.map(lambda leaf: jnp.asarray(leaf)[seeds], networks)
-    if fresh is None:
-        return host
-    other = jnp.array([place.objective != objectives[0] for place in places])
+    other = jnp.array([place.objective != places[0].objective for place in places])
+    if not other.any():
+        return program.init(params, host)
+    fresh = networks_of(program.init(params))
 
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(other.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
 
-    return Networks(
-        host.actor,
-        jax.tree.map(choose, fresh.critic, host.critic),
-        jax.tree.map(choose, fresh.statistics, host.statistics),
-    )
+    critic, statistics = jax.tree.map(choose, (fresh.critic, fresh.statistics), (host.critic, host.statistics))
+    return program.init(params, Networks(host.actor, critic, statistics))
 
 
 def train_responders(
@@ -182,10 +180,7 @@ def train_responders(
     learner = make_learner(own, shape, each[0], game=seat_game([host]))
     program = _program(learner)
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *each)
-    objectives = objectives_of(params)
-    state = program.init(stacked) if networks is None or len(objectives) > 1 else None
-    if networks is not None:
-        state = program.init(stacked, _starts(networks, state and networks_of(state), places, objectives))
+    state = _start(program, stacked, networks, places)
     block, updates = _block(own.num_updates), snapshots_of(own.num_updates)
     actors, done = [], 0
     for update in updates:

@@ -190,7 +190,9 @@ def equilibrium_sentence(rows: pd.DataFrame) -> str:
     highest = max((high for high in own["share_high"] if np.isfinite(high)), default=0.0)
     if most["share"] <= _CLOSE and highest <= _SURELY_CLOSE:
         if most["share"] <= 0:
-            return f"In {run} no response that was tried gains anything in any seat: an equilibrium as far as was searched."
+            return (
+                f"In {run} no response that was tried gains anything in any seat: an equilibrium, as far as is known."
+            )
         return (
             f"In {run} an equilibrium was found up to {percent(most['share'])}: of all responses that were tried the "
             f"best is seller {most['seller']}'s, which gains {gains}."

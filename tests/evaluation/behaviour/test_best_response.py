@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marl_pricing.config import market_from
 from marl_pricing.equilibrium import static
-from marl_pricing.evaluation.behaviour.best_response import (
-    NASH_CONV,
-    SeatGame,
-    SeatParams,
-    best_responses,
-    objectives_of,
-)
+from marl_pricing.evaluation.behaviour.best_response import NASH_CONV, best_responses
 from marl_pricing.evaluation.behaviour.exact import nash_conv, one_shot_gains, price_table, repeated_game
-from marl_pricing.learning.mappo import make_learner
+from marl_pricing.evaluation.behaviour.responders import (
+    UPDATES,
+    objectives_of,
+    plan_responders,
+    responder_settings,
+    snapshots_of,
+)
+from marl_pricing.evaluation.play import play
+from marl_pricing.learning.mappo import make_learner, networks_of
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.market import Action
-from marl_pricing.policies import constant
-from marl_pricing.robust import Ambiguity
+from marl_pricing.policies import RULES, constant, seat
 from tests.evaluation.behaviour.rules import HIGH, LOW, make_duopoly, rule, trigger
 from tests.markets import one_shot
 
@@ -98,47 +100,143 @@ def test_who_has_more_state_than_last_prices_is_refused(duopoly) -> None:
         price_table(*wide, constant(*wide, [1.5] * 3))
 
 
-def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -> None:
-    """A constant rival makes a bandit of the market: the best of eleven prices, on r' at omega 0.5 and on own money."""
-    own = one_shot(
-        2, omega=0.5, quality=[2.0, 2.2], episode_length=8,
+def bandit(omega: float = 0.5):
+    """Constant rivals make a bandit of it: the best of eleven prices."""
+    return one_shot(
+        2, omega=omega, quality=[2.0, 2.2], episode_length=8,
         prices={"map": "levels", "low": 1.2, "high": 2.2, "num_price_levels": 11},
     )  # fmt: skip
+
+
+def respond(own, hosts, settings=BUDGET, episodes=1, networks=None):
+    return best_responses(jax.random.key(0), *own, hosts, settings, episodes, networks)
+
+
+def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -> None:
+    """On r' at omega 0.5 and on own money; what was trained and the best constant find the same."""
+    own = bandit()
     prices = [2.0, 2.1]
-    host = constant(*own, prices)
-    found = best_responses(jax.random.key(0), *own, [host], BUDGET, 1, progress=False)
+    found = respond(own, [constant(*own, prices)])
     profile = np.array([index(price) for price in prices])
     for objective, market in (("shaped", own), ("raw", selfish(own))):
-        exact = one_shot_gains(static.grid_payoffs(*market), profile)
+        payoffs = static.grid_payoffs(*market)
+        exact = one_shot_gains(payoffs, profile)
         rows = found[found["objective"].eq(objective)].set_index("seller")
         assert exact.min() > 0.02
-        np.testing.assert_allclose(rows.loc[["0", "1"], "gain"], exact, rtol=1e-3)
-        np.testing.assert_allclose(rows.loc[["0", "1"], "discounted"], exact, rtol=1e-3)  # gamma 0: the first epoch's
+        for column in ("gain", "trained", "constant", "discounted"):  # gamma 0: the first epoch's
+            np.testing.assert_allclose(rows.loc[["0", "1"], column], exact, rtol=1e-3)
         assert rows.loc[NASH_CONV, "gain"] == pytest.approx(nash_conv(exact), rel=1e-3)
+        earned = payoffs[tuple(profile)]
+        np.testing.assert_allclose(rows.loc[["0", "1"], "share"], exact / earned, rtol=1e-3)
+        assert rows.loc[NASH_CONV, "share"] == pytest.approx(nash_conv(exact) / earned.sum(), rel=1e-3)
 
 
-def test_the_frozen_policy_plays_and_remembers_and_only_the_learner_has_acted(duopoly) -> None:
-    """The clock of the frozen seller counts its own decisions: from one segment to the next, and from each reset."""
-    host = rule(duopoly.shape, ("constant", "clock"))
-    game = SeatGame(host.start, host.act)
-    params = SeatParams(**vars(duopoly.params), host=host.parameters, learns=jnp.array([True, False]))
-    action = Action(jnp.full((2, 1), 3, jnp.int32))
+def nash_prices(own) -> np.ndarray:
+    grid = np.asarray(own.params.prices.levels, np.float64)
+    return grid[np.arange(2), static.grid_equilibria(*own)[0]]
 
-    @jax.jit
-    def episode(key):
-        def epoch(state, time):
-            state, _, outcome = game.step(jax.random.fold_in(key, time), duopoly.shape, state, action, params)
-            return state, outcome
 
-        return jax.lax.scan(epoch, game.reset(key, duopoly.shape, params)[0], jnp.arange(7))[1]
+NOT_TRAINED = BUDGET.model_copy(update={"learning_rate": 1e-30, "learning_rate_end": 0.0, "num_updates": 2})
 
-    for seed in (0, 1):
-        outcome = episode(jax.random.key(seed))
-        np.testing.assert_allclose(outcome.prices[:, 0], 1.5, atol=1e-6)
-        np.testing.assert_allclose(outcome.prices[:, 1], 1.3 + 0.1 * (np.arange(7) % 5), atol=1e-6)
-        np.testing.assert_array_equal(outcome.acted, [[True, False]] * 7)
-    with pytest.raises(ValueError, match="ambiguity: its candidate worlds are the market's"):
-        make_learner(BUDGET, *duopoly, Ambiguity("kl", "per_seller", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game)
+
+def test_nothing_is_gained_at_the_grids_nash_prices() -> None:
+    own = bandit(omega=1.0)
+    found = respond(own, [constant(*own, nash_prices(own))]).set_index("seller")
+    assert found["gain"].tolist() == [0.0, 0.0, 0.0]
+    assert found.loc[["0", "1"], "response"].tolist() == ["itself", "itself"]
+    assert (found.loc[["0", "1"], ["trained", "constant"]] < 1e-6).all(axis=None)
+
+
+def test_chance_is_not_taken_for_a_gain() -> None:
+    """Shoppers are drawn: of many responses under few of them some look better than Nash prices, which they are not."""
+    own = market_from(
+        {
+            "num_sellers": 2, "episode_length": 8, "inventory": {"rule": "unlimited"}, "reward": {"unit_cost": 1.0},
+            "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
+            "prices": {"map": "levels", "low": 1.3, "high": 1.6, "num_price_levels": 31},
+        },
+        {"sessions_per_epoch": 20},
+    )  # fmt: skip
+    host = constant(*own, nash_prices(own))
+    found = respond(own, [host] * 4, NOT_TRAINED, episodes=64).set_index("seller")
+    assert (found["share"] > -0.002).all() and (found["share_high"] < 0.005).all(), found
+    # Under the shoppers by which it is chosen, the best constant looks better than it is.
+    assert (found.loc[["0", "1"], "constant"] < 0.002 * found.loc[["0", "1"], "learned"]).all()
+
+
+def test_a_responder_that_learns_nothing_leaves_the_gain_of_the_best_constant() -> None:
+    own = bandit(omega=1.0)
+    prices = [2.0, 2.1]
+    found = respond(own, [constant(*own, prices)], NOT_TRAINED).set_index("seller")
+    exact = one_shot_gains(static.grid_payoffs(*own), np.array([index(price) for price in prices]))
+    np.testing.assert_allclose(found.loc[["0", "1"], "gain"], exact, rtol=1e-3)
+    assert found.loc[["0", "1"], "response"].tolist() == ["constant", "constant"]
+    assert (found["gain"] >= -0.002 * found["learned"]).all()
+
+
+def test_who_plays_at_random_loses_at_least_what_the_best_constant_gains() -> None:
+    own = bandit(omega=1.0)
+    host = RULES["random"](*own)
+    found = respond(own, [host] * 2, NOT_TRAINED, episodes=32).set_index("seller")
+    for seller in (0, 1):
+        gains = []
+        for price in np.asarray(own.params.prices.levels)[seller]:
+            guest = seat(host, constant(*own, np.full(2, price)), seller, 2)
+            changes = [
+                play(jax.random.fold_in(jax.random.key(0), seed), *own, guest, 32).reward_raw[..., seller].mean()
+                - play(jax.random.fold_in(jax.random.key(0), seed), *own, host, 32).reward_raw[..., seller].mean()
+                for seed in range(2)
+            ]
+            gains.append(np.mean(changes))
+        assert max(gains) > 0.01
+        assert found.loc[str(seller), "gain"] >= 0.98 * max(gains)
+
+
+def trained_pair(own, updates: int):
+    """Two seeds that were trained a little, their networks and settings."""
+    settings = BUDGET.model_copy(update={"num_updates": updates, "num_seeds": 2, "learning_rate": 0.01})
+    learner = make_learner(settings, *own)
+    program = Program(learner)
+    stacked = program.stack(own.params)
+    state, _ = program.train(program.init(stacked), stacked, updates)
+    networks = jax.device_get(networks_of(state))
+    actors = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], networks.actor) for seed in range(2)]
+    return networks, [learned_policy(learner, actor, greedy=True) for actor in actors], settings
+
+
+def test_responders_begin_as_the_seller_in_whose_seat_they_sit() -> None:
+    """A step size of almost nothing leaves the host itself, seed by seed; another start would play otherwise."""
+    own = bandit(omega=1.0)
+    networks, learned, settings = trained_pair(own, 3)
+    still = responder_settings(settings, 2).model_copy(update={"learning_rate": 1e-30, "learning_rate_end": 0.0})
+    found = respond(own, learned, still, episodes=4, networks=networks).set_index("seller")
+    assert found.loc[["0", "1"], "trained"].tolist() == [0.0, 0.0]
+    fresh = respond(own, learned, still, episodes=4).set_index("seller")
+    assert np.abs(fresh.loc[["0", "1"], "trained"]).max() > 1e-4
+    going_on = respond(own, learned, responder_settings(settings, 20), episodes=4, networks=networks).set_index(
+        "seller"
+    )
+    assert (going_on.loc[["0", "1"], "trained"] > 0).all()
+
+
+def test_snapshots_are_spread_over_any_budget() -> None:
+    assert snapshots_of(20) == [5, 10, 15, 20]
+    assert snapshots_of(1) == [1]
+    assert snapshots_of(3) == [1, 2, 3]
+    for updates in (7, 97, 150):
+        found = snapshots_of(updates)
+        assert found[-1] == updates and len(found) <= 5 and np.diff([0, *found]).min() >= 1
+
+
+def test_responders_are_trained_by_default_where_they_are_few() -> None:
+    own = bandit()
+    settings = BUDGET.model_copy(update={"num_seeds": 3})
+    assert plan_responders(0, *own, settings) == (None, "")
+    assert plan_responders("auto", *own, settings).settings.num_updates == UPDATES
+    asked = plan_responders(7, *own, settings.model_copy(update={"num_seeds": 50})).settings
+    assert asked.num_updates == 7 and asked.gamma == settings.gamma and asked.hidden_size == settings.hidden_size
+    many = plan_responders("auto", *own, settings.model_copy(update={"num_seeds": 50}))
+    assert many.settings is None and "responders × offers are 400, more than 100" in many.reason
 
 
 def test_selfish_sellers_respond_with_their_own_money_only(duopoly) -> None:
@@ -149,9 +247,9 @@ def test_selfish_sellers_respond_with_their_own_money_only(duopoly) -> None:
 def test_what_cannot_be_responded_to_is_refused(duopoly) -> None:
     pair = [constant(*duopoly, [1.5, 1.5]), trigger(duopoly.shape)]
     with pytest.raises(ValueError, match="learned: accepted are policies of one kind"):
-        best_responses(jax.random.key(0), *duopoly, pair, BUDGET, 1, progress=False)
+        best_responses(jax.random.key(0), *duopoly, pair, BUDGET, 1)
     with pytest.raises(ValueError, match="episodes=0"):
-        best_responses(jax.random.key(0), *duopoly, pair[:1], BUDGET, 0, progress=False)
+        best_responses(jax.random.key(0), *duopoly, pair[:1], BUDGET, 0)
     free = one_shot(2, prices={"map": "adjust", "low": 1.0, "high": 2.0})
     with pytest.raises(ValueError, match=r"market\.prices\.map='adjust': accepted are 'levels' and 'scale'"):
-        best_responses(jax.random.key(0), *free, [constant(*free, [1.5, 1.5])], BUDGET, 1, progress=False)
+        best_responses(jax.random.key(0), *free, [constant(*free, [1.5, 1.5])], BUDGET, 1)
