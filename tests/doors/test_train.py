@@ -171,8 +171,10 @@ def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
 
 def test_evaluate_writes_a_report(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "evaluation"
-    done = call("evaluate.py", f"run={whole}", f"out={out}", "episodes=4", "rules=[constant_nash,random]")
+    done = call("evaluate.py", f"run={whole}", f"out={out}", "episodes=4", "rules=[constant_nash,random]",
+                "best_response=2")  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "trained" in (out / "best_responses.csv").read_text().splitlines()[0]
     assert f"report: {out / 'report.html'}" in done.stdout
     assert (out / "offers.parquet").exists()
     assert "learned (greedy)" in (out / "summary.csv").read_text()

@@ -11,6 +11,7 @@ import pytest
 
 from marl_pricing.evaluation import RunToEvaluate, evaluate
 from marl_pricing.evaluation.tables import TableError
+from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.policies import constant
 from tests.evaluation import browser
 from tests.markets import duopoly
@@ -29,20 +30,30 @@ def training() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def run(name: str, omega: float, prices: tuple[float, ...], seeds: int = 3) -> RunToEvaluate:
+RESPONDER = LearnerSettings(
+    num_envs=4, num_steps=4, num_updates=1, num_epochs=1, num_minibatches=1, hidden_size=4, devices=1
+)  # fmt: skip
+
+
+def run(
+    name: str, omega: float, prices: tuple[float, ...], seeds: int = 3, responder: LearnerSettings | None = None
+) -> RunToEvaluate:
     """What constant sellers would look like, had somebody trained them: one price a seed."""
     reward = {"unit_cost": 1.0, "stockout_penalty": 0.5, "holding_cost": 0.02, "omega": omega}
     made = duopoly(random_orders=True, inventory=CHOSEN, reward=reward)
     learned = [constant(made.shape, made.params, [price] * 2) for price in prices[:seeds]]
     return RunToEvaluate(
         name, made.shape, made.params, {"greedy": learned}, training=training(), config_text="market: <small>",
-        versions={"jax": "0"}, command="python train.py", sellers=("North", "South"),
+        versions={"jax": "0"}, command="python train.py", sellers=("North", "South"), responder=responder,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = [run("selfish", 1.0, (1.45, 1.5, 1.55)), run("together & <friendly>", 0.0, (1.7, 1.8, 1.9))]
+    runs = [
+        run("selfish", 1.0, (1.45, 1.5, 1.55), responder=RESPONDER),
+        run("together & <friendly>", 0.0, (1.7, 1.8, 1.9)),
+    ]
     out = tmp_path_factory.mktemp("evaluation")
     command = "python evaluate.py run=a run=b"
     return evaluate(runs, out, episodes=4, seed=3, rules=("constant_nash", "random"), progress=False, command=command)
@@ -92,7 +103,12 @@ def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
     html = report.read_text("utf-8")
     assert len(html.encode()) < 8_000_000
     summary = json.loads((report.parent / "summary.json").read_text("utf-8"))
-    assert summary["sentences"][0].startswith("Of 2 runs, learned (greedy) of ") and len(summary["sentences"]) == 3
+    assert summary["sentences"][0].startswith("Of 2 runs, learned (greedy) of ") and len(summary["sentences"]) == 4
+    responses = pd.read_csv(report.parent / "best_responses.csv")
+    assert responses["run"].eq("selfish").all() and responses["seller"].tolist() == ["0", "1", "NashConv"]
+    most = responses[responses["seller"].ne("NashConv")]["share"].max()
+    assert f"{100 * most:.1f}\u00a0%" in summary["sentences"][3] and "equilibrium" in summary["sentences"][3]
+    assert html.count("<h3>Best responses</h3>") == 1
     found = summary["runs"]["selfish"]["measures"]["learned (greedy)"]["profit"]["all"]
     frame = pd.read_csv(report.parent / "summary.csv")
     row = frame[frame["run"].eq("selfish") & frame["policy"].eq("learned (greedy)") & frame["seller"].eq("all")]
@@ -114,7 +130,7 @@ def test_every_figure_is_a_file_too(report: Path) -> None:
                      "service_frontier", "policy_map"}  # fmt: skip
     together = {path.stem for path in (report.parent / "figures" / "all").glob("*.png")}
     assert together == {"total_profit_by_run", "surplus_by_run"}
-    for name in ("summary", "episodes", "benchmarks", "comparisons", "guests"):
+    for name in ("summary", "episodes", "benchmarks", "comparisons", "guests", "best_responses"):
         columns = json.loads((report.parent / "columns.json").read_text())[name]
         seen = list(pd.read_csv(report.parent / f"{name}.csv").columns)
         assert set(columns) - {"<measure>", "<measure>_weight"} <= set(seen)

@@ -38,7 +38,7 @@ def test_a_state_has_the_networks_given_fresh_optimisers_and_the_same_environmen
 
 
 def test_without_a_step_it_plays_as_its_source_and_no_probability_has_moved(source) -> None:
-    program, params, _, networks = source
+    _, params, _, networks = source
     still = Program(learner_of(market_of("stock"), num_seeds=2, **STILL))
     state, measures = still.train(still.init(params, networks), params, 1)
     assert np.asarray(measures["clipped"]).max() == 0.0

@@ -184,11 +184,13 @@ def equilibrium_sentence(rows: pd.DataFrame) -> str:
     if own["share"].isna().any():
         return f"In {run} some seller earns nothing, so that no gain of a best response is a share of what it earns."
     reward = "profit" if own["objective"].iloc[0] == "raw" else "reward"
-    most = max(records(own), key=lambda row: row["share"])
+    # Of one episode there is no interval.
+    far = np.fmax(own["share"] / _CLOSE, own["share_high"].fillna(-np.inf) / _SURELY_CLOSE)
+    close = bool((far <= 1.0).all())
+    most = records(own)[int((own["share"] if close else far).to_numpy().argmax())]
     ends = percent_interval(most["share_low"], most["share_high"])
     gains = f"{percent(most['share'])} of its {reward}" + (f" (95 % interval {ends})" if ends else "")
-    highest = max((high for high in own["share_high"] if np.isfinite(high)), default=0.0)
-    if most["share"] <= _CLOSE and highest <= _SURELY_CLOSE:
+    if close:
         if most["share"] <= 0:
             return (
                 f"In {run} no response that was tried gains anything in any seat: an equilibrium, as far as is known."

@@ -1,0 +1,48 @@
+"""Sentences that the report makes of its tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from marl_pricing.evaluation.report.texts import equilibrium_sentence
+
+
+def rows(*shares: tuple[float, float, float], objective: str = "raw") -> pd.DataFrame:
+    """One row a seller: its gain as a share, and the ends of its interval; then NashConv, which counts for nothing."""
+    names = ("share", "share_low", "share_high")
+    sellers = [
+        {"seller": str(number), "response": "constant"} | dict(zip(names, own, strict=True))
+        for number, own in enumerate(shares)
+    ]
+    last = {"seller": "NashConv", "response": "", "share": 9.0, "share_low": 9.0, "share_high": 9.0}
+    return pd.DataFrame([*sellers, last]).assign(run="one", objective=objective)
+
+
+def test_an_equilibrium_is_said_to_be_found_where_no_gain_and_no_interval_is_large() -> None:
+    assert equilibrium_sentence(rows((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))) == (
+        "In one no response that was tried gains anything in any seat: an equilibrium, as far as is known."
+    )
+    close = equilibrium_sentence(rows((0.004, 0.001, 0.008), (0.002, 0.0, 0.019)))
+    assert close.startswith("In one an equilibrium was found up to 0.4\u00a0%") and "seller 0's" in close
+    assert "(95 % interval 0.1\u00a0% … 0.8\u00a0%)" in close
+    for far in ((0.027, 0.018, 0.036), (0.008, 0.001, 0.021)):
+        told = equilibrium_sentence(rows((0.0, 0.0, 0.0), far))
+        assert told.startswith("In one no equilibrium was found") and "seller 1 gains" in told and "constant" in told
+
+
+def test_the_seller_that_is_named_is_the_one_that_may_gain_most() -> None:
+    told = equilibrium_sentence(rows((0.009, 0.0, 0.018), (0.008, -0.01, 0.03)))
+    assert told.startswith("In one no equilibrium was found") and "seller 1 gains 0.8" in told
+
+
+def test_a_share_of_nothing_is_not_told() -> None:
+    nothing = (np.nan, np.nan, np.nan)
+    assert "earns nothing" in equilibrium_sentence(rows(nothing, (0.0, 0.0, 0.0)))
+    alone = equilibrium_sentence(rows((0.001, np.nan, np.nan)))  # one episode: no interval
+    assert "interval" not in alone and "up to 0.1\u00a0%" in alone
+
+
+def test_what_sellers_were_trained_for_decides() -> None:
+    both = pd.concat([rows((0.0, 0.0, 0.0), objective="shaped"), rows((0.3, 0.2, 0.4))], ignore_index=True)
+    assert "as far as is known" in equilibrium_sentence(both)
