@@ -187,7 +187,7 @@ def equilibrium_sentence(rows: pd.DataFrame) -> str:
     # Of one episode there is no interval.
     far = np.fmax(own["share"] / _CLOSE, own["share_high"].fillna(-np.inf) / _SURELY_CLOSE)
     close = bool((far <= 1.0).all())
-    most = records(own)[int((own["share"] if close else far).to_numpy().argmax())]
+    most = records(own)[int(np.asarray(own["share"] if close else far).argmax())]
     ends = percent_interval(most["share_low"], most["share_high"])
     gains = f"{percent(most['share'])} of its {reward}" + (f" (95 % interval {ends})" if ends else "")
     if close:
