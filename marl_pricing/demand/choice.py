@@ -57,37 +57,53 @@ def _nested(utility: Array, outside: Array, nesting: Array) -> Array:
     return jnp.exp(within - inclusive[:, None]) * inside[:, None]
 
 
-def power(prices: Array, level: Array, available: Array, theta: Array, params: PowerParams) -> Array:
+def power(
+    prices: Array, level: Array, available: Array, theta: Array, params: PowerParams, listed: Array | None = None
+) -> Array:
     """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
 
     q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y · c_yj), where c is 1 or, with
     `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η. Another
-    offer's price counts between half and twice its reference.
+    offer's price counts between half and twice its reference; one that is not listed counts as twice.
 
-    Args and return as in `logit`.
+    Args and return as in `logit`; `listed` as in `propensities`.
     """
     relative = prices / (theta[:, None] * params.reference_price)
     rate = params.base[:, None] * params.popularity * level * relative ** params.elasticity[:, None]
     if params.cross_elasticity is not None and prices.size > 1:
         # Beyond a factor of two the data say nothing, and without an end a seller would price one product out of the
         # market for ever to sell its others.
-        logs = jnp.clip(jnp.log(prices / params.reference_price), -_FAR, _FAR)
+        logs = jnp.clip(jnp.log(_shown(prices, listed) / params.reference_price), -_FAR, _FAR)
         others = (logs.sum() - logs) / (prices.size - 1)
         rate = rate * jnp.exp(params.cross_elasticity[:, None] * others)
     return jnp.where(available, jnp.minimum(rate, params.cap), 0.0)
 
 
+def _shown(prices: Array, listed: Array | None) -> Array:
+    """Prices [N] as the demand for other offers feels them: nobody can have an offer that is not listed."""
+    return prices if listed is None else jnp.where(listed, prices, jnp.inf)
+
+
 def linear(
-    prices: Array, level: Array, available: Array, theta: Array, params: LinearParams, num_sellers: int
+    prices: Array,
+    level: Array,
+    available: Array,
+    theta: Array,
+    params: LinearParams,
+    num_sellers: int,
+    *,
+    listed: Array | None = None,
 ) -> Array:
     """Linear demand, with the rivals' mean price where it matters (Singh and Vives 1984).
 
     q_yj = ℓ_j · max(0, θ intercept_yj − slope_yj p_j + cross_yj · mean price of the other sellers' offers).
 
     A rival's price counts up to its choke price, at which nobody buys from it any more: beyond that a rise sends nobody
-    over (without this, sellers that cooperate would raise one price for ever to sell the others' products).
+    over (without this, sellers that cooperate would raise one price for ever to sell the others' products). An offer
+    that is not listed counts as one at that price: the virtual price of a good that cannot be had (Neary and Roberts
+    1980).
 
-    Args and return as in `logit`; `num_sellers` S splits the offers into sellers.
+    Args and return as in `logit`; `num_sellers` S splits the offers into sellers, `listed` as in `propensities`.
     """
     num_offers = prices.size
     own_offers = num_offers // num_sellers
@@ -100,10 +116,9 @@ def linear(
     intercept = theta[:, None] * params.intercept
     # Nobody buys above this even where all rivals are as dear.
     ceiling = intercept / jnp.maximum(params.slope - params.cross_slope, 1e-9)
-    choke = (intercept + params.cross_slope * rival_mean(jnp.minimum(prices, ceiling))) / jnp.maximum(
-        params.slope, 1e-9
-    )
-    rival = rival_mean(jnp.minimum(prices, choke))
+    shown = _shown(prices, listed)
+    choke = (intercept + params.cross_slope * rival_mean(jnp.minimum(shown, ceiling))) / jnp.maximum(params.slope, 1e-9)
+    rival = rival_mean(jnp.minimum(shown, choke))
     rate = intercept - params.slope * prices + params.cross_slope * rival
     return jnp.where(available, level * jnp.maximum(rate, 0.0), 0.0)
 
@@ -122,7 +137,14 @@ def type_nodes(shape: DemandShape, params: DemandParams) -> tuple[Array, np.ndar
 
 
 def class_propensities(
-    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array, theta: Array
+    shape: DemandShape,
+    params: DemandParams,
+    prices: Array,
+    level: Array,
+    available: Array,
+    theta: Array,
+    *,
+    listed: Array | None = None,
 ) -> Array:
     """Propensities [Y, N] of sessions of latent type `theta` [Y]."""
     choice = params.choice
@@ -131,26 +153,42 @@ def class_propensities(
     if isinstance(choice, LogitParams):
         return logit(prices, level, available, theta, choice)
     if isinstance(choice, PowerParams):
-        return power(prices, level, available, theta, choice)
-    return linear(prices, level, available, theta, choice, shape.num_sellers)
+        return power(prices, level, available, theta, choice, listed)
+    return linear(prices, level, available, theta, choice, shape.num_sellers, listed=listed)
 
 
 def propensities_by_type(
-    shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array
+    shape: DemandShape,
+    params: DemandParams,
+    prices: Array,
+    level: Array,
+    available: Array,
+    listed: Array | None = None,
 ) -> tuple[Array, np.ndarray]:
     """([G, Y, N] propensities of each latent type, [G] how common it is); args as in `propensities`."""
     if shape.num_types == 1:
         theta = jnp.ones_like(params.type_spread)
-        return class_propensities(shape, params, prices, level, available, theta)[None], np.ones(1, np.float32)
+        one = class_propensities(shape, params, prices, level, available, theta, listed=listed)
+        return one[None], np.ones(1, np.float32)
     theta, weight = type_nodes(shape, params)
-    return jax.vmap(lambda t: class_propensities(shape, params, prices, level, available, t))(theta), weight
+    each = jax.vmap(lambda own: class_propensities(shape, params, prices, level, available, own, listed=listed))
+    return each(theta), weight
 
 
-def propensities(shape: DemandShape, params: DemandParams, prices: Array, level: Array, available: Array) -> Array:
+def propensities(
+    shape: DemandShape,
+    params: DemandParams,
+    prices: Array,
+    level: Array,
+    available: Array,
+    listed: Array | None = None,
+) -> Array:
     """Expected propensities [Y, N] over the law of the latent type.
 
     Args:
-        prices: [N] money.  level: [N] latent demand level, mean 1.  available: [N] bool.
+        prices: [N] money.  level: [N] latent demand level, mean 1.  available: [N] bool, offers that can be bought.
+        listed: [N] bool, offers whose price shoppers see, all that are available among them: one that is sold out
+            still shows its price, one whose seller has left the market does not. None: all.
     """
-    by_type, weight = propensities_by_type(shape, params, prices, level, available)
+    by_type, weight = propensities_by_type(shape, params, prices, level, available, listed)
     return by_type[0] if shape.num_types == 1 else jnp.tensordot(weight, by_type, axes=1)

@@ -43,16 +43,22 @@ def season_factor(epoch: Array, season: SeasonParams) -> Array:
     return jnp.exp((season.cosine * jnp.cos(angle) + season.sine * jnp.sin(angle)).sum(-1))
 
 
-def advance_shock(key: Array, remaining: Array, params: DemandParams) -> tuple[Array, Array]:
-    """Start a shock if none is running, then use up one epoch of it.
+def shock_factor(remaining: Array, params: DemandParams) -> Array:
+    """Factor [] on the demand of an epoch in which a shock still lasts `remaining` epochs, this one included."""
+    return jnp.where(remaining > 0, params.shock_scale, 1.0)
+
+
+def advance_shock(key: Array, remaining: Array, params: DemandParams) -> Array:
+    """Use up one epoch of a shock and, if none is running then, start one with `shock_probability`.
+
+    It is decided before the epoch that it moves, so that who prices that epoch can know of it.
 
     Args:
-        remaining: [] int32, epochs that the running shock still lasts (0: none is running).
+        remaining: [] int32, epochs that the shock lasts from the present epoch on, which it includes (0: none runs).
 
     Returns:
-        (factor [] on this epoch's demand, remaining [] int32 after this epoch).
+        [] int32, the same of the next epoch.
     """
-    starts = (remaining == 0) & jax.random.bernoulli(key, params.shock_probability)
-    running = jnp.where(starts, params.shock_duration, remaining)
-    factor = jnp.where(running > 0, params.shock_scale, 1.0)
-    return factor, jnp.maximum(running - 1, 0)
+    left = jnp.maximum(remaining - 1, 0)
+    starts = (left == 0) & jax.random.bernoulli(key, params.shock_probability)
+    return jnp.where(starts, params.shock_duration, left)

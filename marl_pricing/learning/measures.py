@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marl_pricing.learning.rollout import Segment
 from marl_pricing.market import MarketParams, MarketShape
@@ -14,6 +15,19 @@ from marl_pricing.market import MarketParams, MarketShape
 Array = jax.Array
 
 PRICE_BINS = 32
+
+
+def price_bins(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """The bins in which prices are counted: one scale in money for all offers, whatever their own grids.
+
+    The middles are spread evenly from the lowest to the highest price that any offer may post.
+
+    Returns:
+        (middles [B], edges [B + 1]), money; of one price only, bins as narrow as floats allow.
+    """
+    step = max((high - low) / (PRICE_BINS - 1), 1e-6 * max(abs(low), 1.0))
+    middles = low + step * np.arange(PRICE_BINS)
+    return middles, np.append(middles, middles[-1] + step) - 0.5 * step
 
 
 def segment_measures(
@@ -24,9 +38,9 @@ def segment_measures(
     `return_raw`, `return_shaped` [S] are the mean reward per epoch times the episode length; `price_mean` [S] money;
     `price_spread` [] standard deviation of the posted prices; `fill_rate` [S] units sold over units demanded;
     `stockout_rate` [S] share of offers and epochs with unmet demand; `stock_mean` [S] units on hand (absent where stock
-    is unlimited); `suspicion` [] mean score of the sessions and `look_to_book` [] views per unit ordered (absent
-    without sessions); `active` [] share of sellers in the market; `price_counts` [S, 32] offers and epochs by price,
-    between the lowest and the highest that may be posted.
+    is unlimited); `suspicion` [] mean score of the sessions, over epochs that had any, and `look_to_book` [] views per
+    unit ordered (absent without sessions); `active` [] share of sellers in the market; `price_counts` [S, 32] offers
+    and epochs by price, in the bins of `price_bins` between the lowest and the highest that any offer may post.
     """
     outcome = segment.outcome
     by_seller = (shape.num_sellers, shape.num_products)
@@ -42,9 +56,10 @@ def segment_measures(
     mean_price = offers(outcome.prices) / live
     overall = offers(outcome.prices).sum() / all_live
     spread = jnp.sqrt(jnp.maximum(offers((outcome.prices - overall) ** 2).sum() / all_live, 0.0))
-    width = jnp.maximum(params.prices.high - params.prices.low, 1e-6)
-    position = jnp.clip((outcome.prices - params.prices.low) / width * PRICE_BINS, 0, PRICE_BINS - 1)
-    bins = position.astype(jnp.int32)[..., None] == jnp.arange(PRICE_BINS)
+    low, high = params.prices.low.min(), params.prices.high.max()
+    position = (outcome.prices - low) / jnp.maximum(high - low, 1e-6) * (PRICE_BINS - 1)
+    nearest = jnp.clip(jnp.round(position), 0, PRICE_BINS - 1).astype(jnp.int32)
+    bins = nearest[..., None] == jnp.arange(PRICE_BINS)
     counts = total((bins * weight[..., None]).sum((0, 1)))
     measures = {
         "return_raw": shape.episode_length * total(outcome.reward.sum((0, 1))) / num_steps,
@@ -57,7 +72,9 @@ def segment_measures(
         "price_counts": counts.reshape(*by_seller, PRICE_BINS).sum(1),
     }
     if shape.traffic.walks_sessions:
-        measures["suspicion"] = total(outcome.suspicion.sum()) / num_steps
+        visited = outcome.visits > 0
+        scores = total(jnp.where(visited, outcome.suspicion, 0.0).sum())
+        measures["suspicion"] = scores / jnp.maximum(total(visited.sum()), 1)
         measures["look_to_book"] = total(outcome.views.sum()) / jnp.maximum(total(outcome.demand.sum()), 1.0)
     if not shape.inventory.unlimited:
         measures["stock_mean"] = offers(outcome.stock) / live

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from marl_pricing.learning.measures import PRICE_BINS
+from marl_pricing.learning.measures import price_bins
 from marl_pricing.learning.runs import METRICS, TENSORBOARD, TIMING, Table
 
 Measures = dict[str, np.ndarray]
@@ -56,7 +56,7 @@ class Journal:
 
     Args:
         start: updates that were done before.
-        price_range: lowest and highest price that may be posted, money.
+        price_range: lowest and highest price that any offer may post, money.
         worlds: names of a robust critic's candidate worlds.
     """
 
@@ -143,13 +143,11 @@ class Journal:
         )
 
     def _histogram(self, tag: str, counts: np.ndarray, update: int) -> None:
-        low, high = self._price_range
-        edges = np.linspace(low, high, PRICE_BINS + 1)
-        middle = 0.5 * (edges[1:] + edges[:-1])
+        middle, edges = price_bins(*self._price_range)
         self._writer.add_histogram_raw(
             tag,
-            min=float(low),
-            max=float(high),
+            min=float(edges[0]),
+            max=float(edges[-1]),
             num=int(counts.sum()),
             sum=float((counts * middle).sum()),
             sum_squares=float((counts * middle**2).sum()),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from marl_pricing.learning.measures import price_bins
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
@@ -11,8 +13,8 @@ def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_ran
     """Mean price of each seller over updates, and the present distribution of its prices.
 
     Args:
-        history: (update, mean price [S], counts by price bin [S, B]) of every report so far.
-        price_range: lowest and highest price, money.
+        history: (update, mean price [S], counts [S, B] in the bins of `measures.price_bins`) of every report so far.
+        price_range: lowest and highest price that any offer may post, money.
 
     Returns:
         [H, W, 3] uint8.
@@ -26,7 +28,7 @@ def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_ran
     updates = [update for update, _, _ in history]
     means = np.array([mean for _, mean, _ in history])
     counts = history[-1][2]
-    edges = np.linspace(*price_range, counts.shape[1] + 1)
+    edges = price_bins(*price_range)[1]
     for seller in range(means.shape[1]):
         colour = COLOURS[seller % len(COLOURS)]
         paths.plot(updates, means[:, seller], color=colour, label=f"seller {seller}", marker="o", markersize=2)

@@ -37,6 +37,8 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
     """
     num_offers = shape.num_offers
     key_price, key_level = jax.random.split(key)
+    none_running = jnp.zeros((), jnp.int32)
+    key_shock = jax.random.fold_in(key_level, 1)
     limited = not shape.inventory.unlimited
     nothing = jnp.zeros(()) if shape.traffic.walks_sessions else None
     state = MarketState(
@@ -47,11 +49,14 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
         trend=jnp.zeros((num_offers,)) if shape.traffic.walks_sessions else None,
         suspicion=nothing,
         share_estimate=nothing,
+        visited_epochs=jnp.zeros((), jnp.int32) if shape.traffic.walks_sessions else None,
         agent_share=params.traffic.agent_share if shape.traffic.process != "static" else None,
         stock=params.inventory.initial_stock if limited else None,
         pipeline=jnp.zeros((num_offers, shape.inventory.max_lead_time)) if limited else None,
         log_level=demand_level.draw_log_level(key_level, params.demand) if shape.demand.moving_level else None,
-        shock_remaining=jnp.zeros((), jnp.int32) if shape.demand.shocks else None,
+        shock_remaining=demand_level.advance_shock(key_shock, none_running, params.demand)
+        if shape.demand.shocks
+        else None,
         cash=params.reward.initial_cash if shape.bankruptcy else None,
         active=jnp.ones((shape.num_sellers,), bool) if shape.bankruptcy else None,
         quiet_epochs=jnp.zeros((), jnp.int32) if shape.collapse_patience else None,
@@ -62,7 +67,7 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
 def step(
     key: Array, shape: MarketShape, state: MarketState, action: Action, params: MarketParams
 ) -> tuple[MarketState, Observation, Outcome]:
-    """One epoch, in the order of DESIGN section 2.
+    """One epoch, in the order of DESIGN section 2; what comes at random with the next one is drawn at its end.
 
     Args:
         action: prices [S, P] and, where sellers choose orders, order levels [S, P].
@@ -89,9 +94,13 @@ def step_candidates(
     key_shock, key_level, key_traffic, key_share = jax.random.split(key, 4)
     stock, pipeline, arrivals = _receive(shape, state)
     posted = prices.post(shape.prices, params.prices, state.prices, action.price.reshape(-1))
+    in_market = _repeat_products(shape, _active(shape, state))
+    if shape.bankruptcy:  # who has left posts no prices: the last ones stay in the books, and nobody reads them
+        posted = jnp.where(in_market, posted, state.prices)
     shock, shock_remaining = jnp.ones(()), state.shock_remaining
     if state.shock_remaining is not None:
-        shock, shock_remaining = demand_level.advance_shock(key_shock, state.shock_remaining, params.demand)
+        shock = demand_level.shock_factor(state.shock_remaining, params.demand)
+        shock_remaining = demand_level.advance_shock(key_shock, state.shock_remaining, params.demand)
     level, log_level = jnp.ones((shape.num_offers,)), state.log_level
     if state.log_level is not None:
         level = demand_level.level_factor(state.log_level, params.demand)
@@ -100,8 +109,8 @@ def step_candidates(
         level = level * demand_level.noise_factor(jax.random.fold_in(key_level, 1), params.demand)
     if params.demand.season is not None:
         level = level * demand_level.season_factor(state.epoch, params.demand.season)
-    in_market = _repeat_products(shape, _active(shape, state))
-    conditions = Conditions(posted, level, in_market, shock * params.demand.scale)
+    listed = in_market if shape.bankruptcy else None
+    conditions = Conditions(posted, level, in_market, shock * params.demand.scale, listed)
     chosen = None if action.order is None else action.order.reshape(-1)
     share = state.agent_share
     if share is not None:
@@ -302,19 +311,22 @@ _MEMORY = 0.1
 
 
 def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict[str, Array]:
-    """What sellers keep of an epoch's sessions for the next observation."""
-    if before.suspicion is None or before.share_estimate is None:
+    """What sellers keep of an epoch's sessions for the next observation. An epoch that nobody visits tells nothing."""
+    if before.suspicion is None or before.share_estimate is None or before.visited_epochs is None:
         return {}
     estimate = visits.mean_score
     if params.traffic.sessions is not None:
         estimate = detection.estimate_share(estimate, params.traffic.sessions.mean_scores, bounded=False)
-    # The first epochs are a plain mean; later ones forget.
-    rate = jnp.maximum(1.0 / (before.epoch + 1.0), _MEMORY)
-    seen = before.events.sum() > 0
+    visited = visits.visits > 0
+    # The first epochs that had visitors are a plain mean; later ones forget.
+    rate = jnp.maximum(1.0 / (before.visited_epochs + 1.0), _MEMORY)
+    share = before.share_estimate + rate * (estimate - before.share_estimate)
+    seen = (before.events.sum() > 0) & (visits.events.sum() > 0)
     return {
         "trend": jnp.where(seen, proxy_share(visits.events) - proxy_share(before.events), 0.0),
-        "suspicion": visits.mean_score,
-        "share_estimate": before.share_estimate + rate * (estimate - before.share_estimate),
+        "suspicion": jnp.where(visited, visits.mean_score, before.suspicion),
+        "share_estimate": jnp.where(visited, share, before.share_estimate),
+        "visited_epochs": before.visited_epochs + visited,
     }
 
 

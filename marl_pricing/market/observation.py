@@ -42,11 +42,19 @@ def proxy_share(events: Array) -> Array:
     return events / jnp.maximum(events.sum(), 1e-6)
 
 
-def rival_means(values: Array, num_sellers: int) -> Array:
-    """Mean [S, P] over the other sellers, product by product; zeros for a single seller."""
+def rival_means(values: Array, num_sellers: int, active: Array | None = None) -> Array:
+    """Mean [S, P] over the other sellers in the market, product by product; zeros where there is none.
+
+    Args:
+        values: [S, P].  active: [S] bool, still in the market; None: all.
+    """
     if num_sellers == 1:
         return jnp.zeros_like(values)
-    return (values.sum(0) - values) / (num_sellers - 1)
+    if active is None:
+        return (values.sum(0) - values) / (num_sellers - 1)
+    present = active[:, None]
+    values = jnp.where(present, values, 0.0)
+    return (values.sum(0) - values) / jnp.maximum(active.sum() - present, 1)
 
 
 def rivals(values: Array, num_sellers: int) -> Array:
@@ -61,15 +69,23 @@ def on_hand(shape: MarketShape, state: MarketState) -> Array:
     return state.stock + state.pipeline[:, 0]
 
 
+def _shown_prices(params: MarketParams, state: MarketState, num_sellers: int) -> Array:
+    """Scaled prices [N] of the last epoch; 0 for offers whose seller has left."""
+    scaled = scaled_prices(params, state.prices)
+    if state.active is None:
+        return scaled
+    return jnp.where(jnp.repeat(state.active, scaled.size // num_sellers), scaled, 0.0)
+
+
 def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
     num_sellers = shape.num_sellers
     ones = jnp.ones((num_sellers, 1))
     if name == "own_price":
         return _sellers(scaled_prices(params, state.prices), shape)
     if name == "rival_price":
-        return rival_means(_sellers(scaled_prices(params, state.prices), shape), num_sellers)
+        return rival_means(_sellers(scaled_prices(params, state.prices), shape), num_sellers, state.active)
     if name == "all_rival_prices":
-        return rivals(_sellers(scaled_prices(params, state.prices), shape), num_sellers)
+        return rivals(_sellers(_shown_prices(params, state, num_sellers), shape), num_sellers)
     if name == "stock":
         return _sellers(on_hand(shape, state) / stock_scale(params), shape)
     if name == "on_order":
@@ -133,11 +149,11 @@ def layout(shape: MarketShape) -> list[str]:
         elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share"):
             names.append(
                 {
-                    "suspicion": "mean suspicion of the last epoch's sessions (0 to 1)",
+                    "suspicion": "mean suspicion of the sessions of the last epoch that had any (0 to 1)",
                     "share_estimate": "share of agents, estimated from the sessions so far (0 to 1)",
                     "agent_share": "share of agents of the coming epoch (0 to 1)",
                     "time": "epoch (share of the episode)",
-                    "shock": "shock (0 or 1)",
+                    "shock": "shock in the coming epoch (0 or 1)",
                     "cash": "cash above the limit (share of the first)",
                 }[feature]
             )
@@ -171,7 +187,7 @@ def observe(shape: MarketShape, params: MarketParams, state: MarketState) -> Obs
 
 def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
     """The whole market [G] for a central critic: prices, demand, stock, pipeline, latent level, shock, cash, time."""
-    parts = [scaled_prices(params, state.prices), state.demand / demand_scale(shape)]
+    parts = [_shown_prices(params, state, shape.num_sellers), state.demand / demand_scale(shape)]
     if state.stock is not None and state.pipeline is not None:
         parts.append(on_hand(shape, state) / stock_scale(params))
         parts.append((state.pipeline[:, 1:] / stock_scale(params)[:, None]).reshape(-1))

@@ -117,17 +117,18 @@ class MarketState(struct.PyTreeNode):
     """All that the next epoch depends on. A part that the shape switches off is None and costs nothing."""
 
     epoch: Array  # [] int32, t
-    prices: Array  # [N] money, of the last epoch
+    prices: Array  # [N] money, of the last epoch; of a seller that has left, those that it left with
     demand: Array  # [N] units ordered in the last epoch
     events: Array  # [N] demand proxy of the last epoch
     trend: Array | None  # [N] change of the share of the demand proxy
-    suspicion: Array | None  # [] mean score of the last epoch's sessions
+    suspicion: Array | None  # [] mean score of the sessions of the last epoch that had any
     share_estimate: Array | None  # [] running mean of those scores, read as a share of agents
+    visited_epochs: Array | None  # [] int32, epochs so far that had sessions
     agent_share: Array | None  # [] share of agents of the coming epoch, where it moves
     stock: Array | None  # [N] units on hand, before the arrivals of epoch t
     pipeline: Array | None  # [N, L] units that join at the start of epoch t, t + 1, …
     log_level: Array | None  # [N] latent demand level
-    shock_remaining: Array | None  # [] int32, epochs that the running shock still lasts
+    shock_remaining: Array | None  # [] int32, epochs that the running shock still lasts, the coming one included
     cash: Array | None  # [S] money
     active: Array | None  # [S] bool, still in the market
     quiet_epochs: Array | None  # [] int32, epochs without any demand so far
@@ -166,7 +167,7 @@ class Outcome(struct.PyTreeNode):
     price_linked: Array  # [N] money per unit, had agents' recon and purchase sessions been linked
     visits: Array  # [] sessions that came
     views: Array  # [] product views
-    suspicion: Array  # [] mean score of the sessions
+    suspicion: Array  # [] mean score of the sessions; 0 where visits are 0, and then it says nothing
     agent_share: Array  # [] share of agents that the sessions were drawn with
     level: Array  # [N] latent level of demand, season and noise in it
     intensity: Array  # [] factor on the number of sessions

@@ -21,10 +21,11 @@ def expected_demand(shape: MarketShape, params: MarketParams, prices: Array, ava
         prices: [N] money.
         available: [N] bool, offers whose seller is in the market; None for all.
     """
+    listed = available
     if available is None:
         available = jnp.ones((shape.num_offers,), bool)
     level = jnp.ones((shape.num_offers,), prices.dtype)
-    conditions = Conditions(prices, level, available, params.demand.scale)
+    conditions = Conditions(prices, level, available, params.demand.scale, listed)
     own = params.traffic
     return expected_orders(
         shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.session_orders(own.agent_share)
@@ -41,8 +42,8 @@ def need_expectations(shape: MarketShape, rule: str) -> None:
         raise RuleError(f"{rule}: expected orders of traffic.model=scripted have no closed form")
 
 
-def in_market(shape: MarketShape, state: MarketState) -> Array:
-    """Offers [N] whose seller has not left the market."""
+def in_market(shape: MarketShape, state: MarketState) -> Array | None:
+    """Offers [N] bool whose seller has not left the market; None where nobody can."""
     if state.active is None:
-        return jnp.ones((shape.num_offers,), bool)
+        return None
     return jnp.repeat(state.active, shape.num_products, total_repeat_length=shape.num_offers)

@@ -26,7 +26,7 @@ def expected_orders(
     Args:
         purchase_rate: [Y] units that a session comes to, `TrafficParams.session_orders`.
     """
-    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available)
+    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
     share = class_shares(demand.num_classes, agent_share)
     return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
 
@@ -58,7 +58,7 @@ def one_unit_orders(
     agent = kind < agent_share
     belongs = jnp.stack([~agent, agent]) if demand.num_classes > 1 else jnp.ones((1, count), bool)
     there = belongs & (jnp.arange(count) < came)
-    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available)
+    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
     up_to = (choice < jnp.cumsum(rate, -1)[:, :, None]) & there[:, None]
     return jnp.diff(up_to.sum(-1).astype(jnp.float32), axis=-1, prepend=0.0), came
 

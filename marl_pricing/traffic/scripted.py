@@ -78,9 +78,14 @@ def simulate(
     assert script is not None and markup is not None
     places, num_offers = shape.num_sessions, demand.num_offers
     keys = jax.random.split(key, 6)
-    rate = propensities(demand, demand_params, conditions.prices, conditions.level, conditions.available)
+    rate = propensities(
+        demand, demand_params, conditions.prices, conditions.level, conditions.available, conditions.listed
+    )
     came = jnp.floor(shape.sessions * conditions.intensity + jax.random.uniform(keys[5]))
     came = jnp.minimum(came, places)
+    # Sessions look at products at random, and see nothing of those whose seller has left.
+    listed = jnp.ones((num_offers,)) if conditions.listed is None else conditions.listed.astype(jnp.float32)
+    came = jnp.where(listed.any(), came, 0.0)
     people = _people(keys[0], script, params, conditions, rate[0], places)
     agents = _agents(keys[1:5], script, params, conditions, rate[-1], places // 2)
 
@@ -90,18 +95,18 @@ def simulate(
         identities = jnp.where(num_agents > 0, jnp.maximum(jnp.floor(num_agents / 2), 1.0), 0.0)
         person = jnp.arange(places) < came - num_agents
         agent = jnp.arange(places // 2) < identities
-        viewed = people["viewed"] * person[:, None]
+        viewed = people["viewed"] * listed[people["product"]] * person[:, None]
         bought = people["bought"] * person[:, None]
         human = _add(num_offers, people["product"], bought)
-        clean = agents["clean"] * agent
+        clean = agents["clean"] * listed[agents["product"]] * agent
         bought_clean = agents["bought"] * agent
         by_agents = _add(num_offers, agents["product"], bought_clean)
         recon = agents["views"] * agent
         own_views = _add(num_offers, people["product"], viewed) + _add(num_offers, agents["product"], clean)
-        carts = _add(num_offers, people["product"], people["carted"] * person[:, None])
+        carts = _add(num_offers, people["product"], people["carted"] * person[:, None]) * listed
         flagged = (agents["views"] >= _FLAGGED_FROM) & agent
         counted = jnp.where(script.exclude_detected > 0, jnp.where(flagged, 0.0, recon), recon).sum()
-        seen = own_views + _scatter_views(keys[4], counted, num_offers)
+        seen = own_views + _scatter_views(keys[4], counted, num_offers) * listed
         orders = jnp.stack([human, by_agents])[: demand.num_classes]
         paid = _add(num_offers, people["product"], bought * people["paid"])
         units = orders.sum(0)
@@ -118,7 +123,7 @@ def simulate(
             price_linked=per_unit(agents["linked"]),
             scores=flagged.astype(jnp.float32),
             visits=person.sum() + identities + clean.sum(),
-            views=viewed.sum() + recon.sum() + clean.sum(),
+            views=viewed.sum() + recon.sum() * listed.mean() + clean.sum(),
         )
 
     return jax.vmap(world)(agent_shares)

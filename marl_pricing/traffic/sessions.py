@@ -61,11 +61,15 @@ class _Appeal(NamedTuple):
 
 
 def _appeal(demand: DemandShape, params: DemandParams, conditions: Conditions) -> _Appeal:
-    by_type, weight = propensities_by_type(demand, params, conditions.prices, conditions.level, conditions.available)
+    by_type, weight = propensities_by_type(
+        demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed
+    )
     mean = jnp.tensordot(jnp.asarray(weight), by_type, axes=1)
     total = mean.sum(-1, keepdims=True)
-    # Where nobody would buy anything, people still look around at what there is.
-    there = conditions.available / jnp.maximum(conditions.available.sum(), 1)
+    # Where nobody would buy anything, people still look around at what there is, be it sold out.
+    listed = jnp.ones_like(conditions.available) if conditions.listed is None else conditions.listed
+    shown = jnp.where(conditions.available.any(), conditions.available, listed)
+    there = shown / jnp.maximum(shown.sum(), 1)
     share = jnp.where(total > 0, mean / jnp.maximum(total, 1e-30), there)
     limits = jnp.round(jnp.cumsum(share, -1)[:, :-1] * _GRID).astype(jnp.int32)
     return _Appeal(limits, by_type.sum(-1), jnp.cumsum(jnp.asarray(weight))[:-1])
@@ -188,6 +192,8 @@ def simulate(
     if held:  # the candidates differ by how many sessions come
         came = came * jax.vmap(params.visits_factor)(agent_shares)[:, None]
     came = jnp.floor(came + luck.round)
+    if conditions.listed is not None:  # nobody visits a market that every seller has left
+        came = jnp.where(conditions.listed.any(), came, 0.0)
     present = jnp.arange(count) < came
     there = present.any(0) if held else present
     agent = luck.agent < agent_shares[:, None] if num_classes > 1 else jnp.zeros((agent_shares.size, count), bool)

@@ -16,6 +16,7 @@ class Conditions(struct.PyTreeNode):
     level: Array  # [N] latent demand level, mean 1
     available: Array  # [N] bool, offers that can be bought
     intensity: Array  # [] factor on the number of sessions (shock × demand scale × share of the epoch)
+    listed: Array | None = None  # [N] bool, offers whose seller is in the market, sold out or not; None: all
 
 
 class Traffic(struct.PyTreeNode):

@@ -65,8 +65,8 @@ def shocked(probability: float, duration: int, steps: int, num: int) -> np.ndarr
 
     def path(key):
         def step(remaining, key):
-            factor, remaining = level.advance_shock(key, remaining, params)
-            return remaining, factor
+            remaining = level.advance_shock(key, remaining, params)
+            return remaining, level.shock_factor(remaining, params)
 
         return jax.lax.scan(step, jnp.zeros((), jnp.int32), jax.random.split(key, steps))[1]
 

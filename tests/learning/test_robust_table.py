@@ -1,4 +1,4 @@
-"""The learner's robust targets against exact values: one seller, stock of at most 9, two levels of demand, 20 states.
+"""The learner's robust targets against exact values: one seller, stock up to 9, busy times of two epochs, 30 states.
 
 Worlds share their random numbers, so that the worst case is taken outcome by outcome:
 V(s) = E_u[ worst over the set of r_k(s, u) + γ V(s'_k(s, u)) ]. The expectation is summed exactly here, over all places
@@ -59,7 +59,7 @@ class TableCritic:
 
     def _value(self, table: jax.Array, seen: jax.Array) -> jax.Array:
         stock, busy = jnp.round(seen[..., 2] * (REORDER + QUANTITY)), jnp.round(seen[..., 3] * 2.0)
-        return table[(2 * stock + busy).astype(jnp.int32)][..., None, None]
+        return table[(3 * stock + busy).astype(jnp.int32)][..., None, None]
 
     def step(self, table: jax.Array, seen: jax.Array, memory: jax.Array):
         return self._value(table, seen), memory
@@ -70,7 +70,7 @@ class TableCritic:
 
 def states_of(segment: rollout.Segment) -> np.ndarray:
     seen = np.asarray(segment.observation.state)
-    return (2 * np.round(seen[..., 2] * 10) + np.round(seen[..., 3] * 2)).astype(int)
+    return (3 * np.round(seen[..., 2] * 10) + np.round(seen[..., 3] * 2)).astype(int)
 
 
 def counts(rates: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,13 +88,14 @@ def propensity(price: float, scale: float) -> float:
 
 
 def exact_values(set_name: str, radius: float) -> np.ndarray:
-    """Robust values [20] of the policy that takes either price with even chance."""
+    """Robust values [30] of the policy that takes either price with even chance; 3 · stock + busy epochs left."""
     parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for stock, busy, price, starts in product(range(MOST + 1), (0, 1), PRICES, (0, 1)):
-        chance = 0.5 * (1.0 if busy else (STARTS if starts else 1.0 - STARTS))
-        if busy and starts:
+    for stock, busy, price, starts in product(range(MOST + 1), (0, 1, 2), PRICES, (0, 1)):
+        # The next busy time is drawn at the end of the last quiet or busy epoch, before anybody prices its first.
+        chance = 0.5 * (1.0 if busy == 2 else (STARTS if starts else 1.0 - STARTS))
+        if busy == 2 and starts:
             continue
-        size = SESSIONS * (FACTOR if busy or starts else 1.0)
+        size = SESSIONS * (FACTOR if busy else 1.0)
         people, agents = (
             counts([size * share * propensity(price, scale) for share in of_class])
             for of_class, scale in (([1 - a for a in SHARES], 0.5), (list(SHARES), 0.12))
@@ -105,18 +106,18 @@ def exact_values(set_name: str, radius: float) -> np.ndarray:
         left = stock - sales
         reward = (price - COST) * sales - PENALTY * (demand - sales) - HOLDING * left
         stocked = left + np.where(left < REORDER, QUANTITY, 0)
-        following = 2 * stocked + (0 if busy else starts)
+        following = 3 * stocked + (1 if busy == 2 else 2 * starts)
         kept = weight > 1e-9
-        parts.append((2 * stock + busy, weight[kept], reward[kept], following[kept]))
+        parts.append((3 * stock + busy, weight[kept], reward[kept], following[kept]))
     state = np.concatenate([np.full(len(part[1]), part[0]) for part in parts])
     weight, reward, following = (np.concatenate([part[n] for part in parts]) for n in (1, 2, 3))
     worlds = jnp.full((len(SHARES),), 1.0 / len(SHARES))
     worst = jax.jit(lambda values: worst_value(set_name, values, worlds, jnp.float32(radius)))
-    value = np.zeros(20)
-    total = np.bincount(state, weight, 20)
+    value = np.zeros(30)
+    total = np.bincount(state, weight, 30)
     for _ in range(120):
         each = np.asarray(worst(jnp.asarray(reward + GAMMA * value[following], jnp.float32)), np.float64)
-        value = np.bincount(state, weight * each, 20) / total
+        value = np.bincount(state, weight * each, 30) / total
     return value
 
 
@@ -150,18 +151,18 @@ def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: floa
         return after, segment, batch.target
 
     run = jax.jit(sweep, compiler_options=QUICK)
-    state, table, kept = begin, np.zeros(20), []
+    state, table, kept = begin, np.zeros(30), []
     for number in range(SWEEPS):
         state, segment, target = run(jax.random.key(100 + number), state, jnp.asarray(table, jnp.float32))
         where, said = states_of(segment).ravel(), np.asarray(target, np.float64).ravel()
-        visits = np.bincount(where, minlength=20)
-        mean = np.bincount(where, said, 20) / np.maximum(visits, 1)
+        visits = np.bincount(where, minlength=30)
+        mean = np.bincount(where, said, 30) / np.maximum(visits, 1)
         table = np.where(visits > 0, table + (1.0 if number < 10 else 0.3) * (mean - table), table)
         if number >= SWEEPS - KEPT:
             kept.append(table)
     exact = exact_values(set_name, radius)
     # An order always comes before an epoch's shoppers do, so that stock is never 0 then.
-    assert visits[:2].sum() == 0 and visits[2:].min() > 20
-    np.testing.assert_allclose(np.mean(kept, 0)[2:], exact[2:], rtol=0.01)
+    assert visits[:3].sum() == 0 and visits[3:].min() > 20
+    np.testing.assert_allclose(np.mean(kept, 0)[3:], exact[3:], rtol=0.01)
     # It is the worst case that they converged to: the plain values are far above.
     assert exact_values(set_name, 0.0).mean() > 1.05 * exact.mean()

@@ -52,6 +52,8 @@ def _sums(record: Record, params: MarketParams) -> dict[str, Array]:
     """Per episode [E]: what the columns are made of, float32 sums over epochs that ran."""
     live = record.live.any(-1).astype(jnp.float32)  # [E, T]
     ran = live[..., None]
+    offered = jnp.repeat(record.live.astype(jnp.float32), record.price.shape[-1] // record.live.shape[-1], axis=-1)
+    price = (record.price * offered).sum(-1) / jnp.maximum(offered.sum(-1), 1.0)
     margin = (record.price_paid - params.reward.unit_cost) * record.sales
     return {
         "reward": (record.reward_raw * record.live).sum((-1, -2)),
@@ -59,7 +61,7 @@ def _sums(record: Record, params: MarketParams) -> dict[str, Array]:
         "sales": (record.sales * ran).sum((-1, -2)),
         "demand": (record.demand * ran).sum((-1, -2)),
         "margin": (margin * ran).sum((-1, -2)),
-        "price": (record.price.mean(-1) * live).sum(-1),
+        "price": (price * live).sum(-1),
     }
 
 

@@ -1,0 +1,112 @@
+"""The histogram of prices and the strategy picture against the mean price, wherever offers have grids of their own."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from marl_pricing.learning.measures import PRICE_BINS, price_bins, segment_measures
+from marl_pricing.learning.monitor import Journal
+from marl_pricing.learning.strategy_figure import strategy_figure
+from tests.learning.helpers import learner_of, rolled, started
+from tests.markets import UNLIMITED, duopoly
+
+GRIDS = {
+    "one grid": {"low": 1.0, "high": 2.2},
+    "own grids": {"low": [1.0, 3.0], "high": [2.2, 5.4]},
+}
+
+
+def measured(grid: dict):
+    own = duopoly(prices={"map": "levels", "num_price_levels": 13} | grid, inventory=UNLIMITED)
+    learner = learner_of(own)
+    _, segment = rolled(learner, own, started(learner, own))
+    return own, segment, segment_measures(own.shape, own.params, segment, lambda x: x)
+
+
+@pytest.mark.parametrize("name", ["one grid", "own grids"])
+def test_the_mean_of_the_histogram_is_the_mean_price(name: str) -> None:
+    own, segment, got = measured(GRIDS[name])
+    low, high = float(np.min(own.params.prices.low)), float(np.max(own.params.prices.high))
+    middles, edges = price_bins(low, high)
+    half = 0.5 * (high - low) / (PRICE_BINS - 1)
+    np.testing.assert_allclose(edges[1:] - edges[:-1], 2 * half, rtol=1e-5)
+    counts = np.asarray(got["price_counts"])
+    mean = (counts * middles).sum(1) / counts.sum(1)
+    np.testing.assert_allclose(mean, got["price_mean"], atol=half)
+    prices = np.asarray(segment.outcome.prices)
+    for seller in range(2):
+        expected = np.histogram(prices[..., seller], edges)[0]
+        # A price in the middle between two bins may fall on either side.
+        assert np.abs(expected - counts[seller]).sum() <= 0.02 * prices[..., seller].size
+
+
+class Writer:
+    """Keeps what TensorBoard would be given."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, float] = {}
+        self.histograms: dict[str, dict] = {}
+        self.images: dict[str, np.ndarray] = {}
+
+    def add_scalar(self, tag, value, update) -> None:
+        self.scalars[tag] = value
+
+    def add_histogram_raw(self, tag, **parts) -> None:
+        self.histograms[tag] = parts
+
+    def add_image(self, tag, image, update, dataformats) -> None:
+        self.images[tag] = image
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_tensorboard_is_given_a_histogram_whose_mean_is_the_mean_price(tmp_path) -> None:
+    own, _, got = measured(GRIDS["own grids"])
+    low, high = float(np.min(own.params.prices.low)), float(np.max(own.params.prices.high))
+    journal = Journal(tmp_path, 1, 0, (low, high), tensorboard=False)
+    writer = Writer()
+    journal._writer = writer
+    measures = {name: np.asarray(value)[None, None] for name, value in got.items()}
+    journal.add(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0, 1.0)
+    half = 0.5 * (high - low) / (PRICE_BINS - 1)
+    for seller in range(2):
+        parts = writer.histograms[f"price/histogram/seller_{seller}"]
+        mean = parts["sum"] / parts["num"]
+        assert mean == pytest.approx(writer.scalars[f"price/mean/seller_{seller}"], abs=half)
+        assert sum(parts["bucket_counts"]) == parts["num"] and len(parts["bucket_limits"]) == PRICE_BINS
+        assert parts["sum_squares"] / parts["num"] - mean**2 >= 0
+        # The limits hold what is counted: the mean of the buckets' middles is the mean again.
+        middles = np.array(parts["bucket_limits"]) - half
+        again = (middles * parts["bucket_counts"]).sum() / parts["num"]
+        assert again == pytest.approx(mean, rel=1e-5)
+    assert writer.images["strategy"].ndim == 3
+
+
+def test_a_market_of_one_price_has_a_histogram_and_a_picture() -> None:
+    middles, edges = price_bins(1.5, 1.5)
+    assert (np.diff(edges) > 0).all() and middles[0] == 1.5
+    picture = strategy_figure([(1, np.array([1.5]), np.eye(1, PRICE_BINS) * 10)], (1.5, 1.5))
+    assert picture.dtype == np.uint8 and picture.std() > 0
+
+
+def test_the_strategy_picture_draws_each_seller_at_its_prices(monkeypatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(Axes, "stairs", lambda self, values, edges, **look: drawn.append((values, edges)))
+    own, _, got = measured(GRIDS["own grids"])
+    low, high = float(np.min(own.params.prices.low)), float(np.max(own.params.prices.high))
+    strategy_figure([(1, np.asarray(got["price_mean"]), np.asarray(got["price_counts"]))], (low, high))
+    for (share, edges), mean in zip(drawn, got["price_mean"], strict=True):
+        middles = 0.5 * (edges[1:] + edges[:-1])
+        assert (share * middles).sum() == pytest.approx(float(mean), abs=edges[1] - edges[0])
+
+
+def test_counts_of_two_devices_add_up() -> None:
+    own, segment, got = measured(GRIDS["own grids"])
+    twice = segment_measures(own.shape, own.params, segment, lambda tree: jax.tree.map(lambda x: 2 * x, tree))
+    np.testing.assert_array_equal(np.asarray(twice["price_counts"]), 2 * np.asarray(got["price_counts"]))
