@@ -263,7 +263,7 @@ def test_measures_are_plain_averages() -> None:
         counts = np.asarray(got["price_counts"])[seller]
         assert counts.sum() == mine.sum()
         grid = np.asarray(own.params.prices.levels[seller])
-        bins = np.clip((prices - grid[0]) / (grid[-1] - grid[0]) * 32, 0, 31).astype(int)
+        bins = np.round((prices - grid[0]) / (grid[-1] - grid[0]) * 31).astype(int)
         assert np.abs(np.bincount(bins, minlength=32) - counts).sum() <= 0.02 * mine.sum() + 8
     assert float(got["price_spread"]) == pytest.approx(outcome.prices[acted].std(), rel=1e-3)
     assert float(got["active"]) == pytest.approx(acted.mean(), rel=1e-5)
