@@ -58,6 +58,8 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     count = run.settings.learner.num_seeds
     if not 0 <= settings.seed < count:
         raise refuse("seed", settings.seed, f"0 to {count - 1}, the run's seeds")
+    if run.settings.learner.cell == "none":
+        raise refuse("learner.cell", "none", "gru or lstm in a run that is exported")
     about = describe(run, settings.seed, settings.checkpoint)
     evaluation = read_evaluation(Path(settings.evaluation or folder / "evaluation"), about)
     if settings.evaluation and isinstance(evaluation, str):

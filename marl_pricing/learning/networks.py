@@ -1,4 +1,4 @@
-"""Actor and critic: dense → recurrent cell → dense → output, one network or a stack of one per seller.
+"""Actor and critic: dense → recurrent cell (or a dense layer) → dense → output, one network or one per seller.
 
 Everything outside speaks of sellers: observations [..., E, S, O], memories [E, S, M]. How rows are laid out for the
 arithmetic (all sellers in one matrix, or a stack of networks) is known here only.
@@ -23,21 +23,25 @@ Parameters = Any
 
 
 class Cell(nnx.Module):
-    """Weights of a recurrent cell: orthogonal hidden kernels, one block a gate."""
+    """Weights of a recurrent cell: orthogonal hidden kernels, one block a gate; `none` has no hidden kernel."""
 
     def __init__(self, cell: str, in_size: int, hidden_size: int, *, rngs: nnx.Rngs) -> None:
-        num_gates = 3 if cell == "gru" else 4
+        num_gates = {"gru": 3, "lstm": 4, "none": 1}[cell]
         orthogonal, lecun = jax.nn.initializers.orthogonal(), jax.nn.initializers.lecun_normal()
-        # One block after the other: the program then holds one QR, which compiles faster than one a gate.
+        self.remembers = cell != "none"
         keys = jax.random.split(rngs.params(), num_gates)
-        blocks = jax.lax.map(lambda key: orthogonal(key, (hidden_size, hidden_size)), keys)
         self.kernel_in = nnx.Param(lecun(rngs.params(), (in_size, num_gates * hidden_size)))
-        self.kernel_hidden = nnx.Param(jnp.concatenate(list(blocks), axis=1))
         self.bias = nnx.Param(jnp.zeros((num_gates * hidden_size,)))
-        self.bias_hidden = nnx.Param(jnp.zeros((hidden_size,)))
+        if self.remembers:
+            # One block after the other: the program then holds one QR, which compiles faster than one a gate.
+            blocks = jax.lax.map(lambda key: orthogonal(key, (hidden_size, hidden_size)), keys)
+            self.kernel_hidden = nnx.Param(jnp.concatenate(list(blocks), axis=1))
+            self.bias_hidden = nnx.Param(jnp.zeros((hidden_size,)))
 
     def weights(self) -> CellParams:
         """The weights as the sequence functions take them."""
+        if not self.remembers:
+            return CellParams(self.kernel_in[...], None, self.bias[...], None)
         return CellParams(self.kernel_in[...], self.kernel_hidden[...], self.bias[...], self.bias_hidden[...])
 
 
@@ -76,7 +80,7 @@ class NetworkSpec:
     """One network of the learner, actor or critic, for all sellers.
 
     Attributes:
-        cell: `gru` or `lstm`.  in_size, hidden_size, out_size: D, H, A.
+        cell: `gru`, `lstm` or `none`.  in_size, hidden_size, out_size: D, H, A.
         out_gain: gain of the last layer's orthogonal start.
         num_sellers: S.  stacked: one set of parameters a seller.
         central: the input is the global state, the same for all sellers; an unstacked network then answers for all.

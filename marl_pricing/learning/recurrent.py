@@ -1,4 +1,4 @@
-"""Recurrent cells over whole sequences: GRU and LSTM, with the memory reset where an episode begins.
+"""Recurrent cells over whole sequences: GRU and LSTM, with the memory reset where an episode begins; or no memory.
 
 The GRU's gradient is written by hand. Differentiating a `lax.scan` sums the weight gradients step by step in its
 backward loop; here that loop carries the state gradient only, and each weight gradient is one matrix product over the
@@ -15,21 +15,22 @@ Array = jax.Array
 
 
 class CellParams(struct.PyTreeNode):
-    """Weights of a cell. F is 3H for a GRU (gates r, z, n) and 4H for an LSTM (gates i, f, g, o)."""
+    """Weights of a cell. F is 3H for a GRU (gates r, z, n), 4H for an LSTM (gates i, f, g, o), H without memory."""
 
     kernel_in: Array  # [D, F]
-    kernel_hidden: Array  # [H, F]
+    kernel_hidden: Array | None  # [H, F]; None without memory
     bias: Array  # [F]
-    bias_hidden: Array  # [H], inside the reset gate's product (GRU only)
+    bias_hidden: Array | None  # [H], inside the reset gate's product (GRU only); None without memory
 
 
 def memory_size(cell: str, hidden_size: int) -> int:
-    """Width of the memory: H for a GRU, 2H (hidden, then cell state) for an LSTM."""
-    return hidden_size if cell == "gru" else 2 * hidden_size
+    """Width of the memory: H for a GRU, 2H (hidden, then cell state) for an LSTM; H, which nobody reads, for `none`."""
+    return 2 * hidden_size if cell == "lstm" else hidden_size
 
 
 def _gates(params: CellParams, gate_in: Array, hidden: Array) -> tuple[Array, Array, Array, Array]:
     size = hidden.shape[-1]
+    assert params.kernel_hidden is not None and params.bias_hidden is not None
     gate_hidden = hidden @ params.kernel_hidden
     reset = jax.nn.sigmoid(gate_in[:, :size] + gate_hidden[:, :size])
     update = jax.nn.sigmoid(gate_in[:, size : 2 * size] + gate_hidden[:, size : 2 * size])
@@ -92,6 +93,7 @@ def _gru_backward(saved, grad_hiddens: Array):
     size = hidden.shape[-1]
     before = jnp.concatenate([hidden[None], hiddens[:-1]])
     before = jnp.where(first[..., None], 0.0, before)
+    assert params.kernel_hidden is not None
     kernel = params.kernel_hidden.T
 
     def step(grad: Array, at: tuple[Array, Array, Array, Array]) -> tuple[Array, Array]:
@@ -132,6 +134,7 @@ def lstm_step(params: CellParams, inputs: Array, memory: Array) -> Array:
         [B, 2H].
     """
     size = memory.shape[-1] // 2
+    assert params.kernel_hidden is not None
     hidden, cell = memory[:, :size], memory[:, size:]
     gates = inputs @ params.kernel_in + params.bias + hidden @ params.kernel_hidden
     enter, forget, new, out = jnp.split(gates, 4, axis=-1)
@@ -150,12 +153,28 @@ def lstm_sequence(params: CellParams, inputs: Array, memory: Array, first: Array
     return jax.lax.scan(step, memory, (inputs, first))[1]
 
 
+def forgetful(params: CellParams, inputs: Array) -> Array:
+    """The cell `none`: tanh(W x + b), one layer in the cell's place, for a network that remembers nothing.
+
+    Args:
+        inputs: [..., D].
+
+    Returns:
+        [..., H].
+    """
+    return jnp.tanh(inputs @ params.kernel_in + params.bias)
+
+
 def cell_step(cell: str, params: CellParams, inputs: Array, memory: Array) -> Array:
-    """One step of the named cell; see `gru_step` and `lstm_step`."""
+    """One step of the named cell; see `gru_step`, `lstm_step` and `forgetful`."""
+    if cell == "none":
+        return forgetful(params, inputs)
     return gru_step(params, inputs, memory) if cell == "gru" else lstm_step(params, inputs, memory)
 
 
 def cell_sequence(cell: str, params: CellParams, inputs: Array, memory: Array, first: Array) -> Array:
     """The named cell over a segment: memories [T, B, …] after each step."""
+    if cell == "none":
+        return forgetful(params, inputs)
     sequence = gru_sequence if cell == "gru" else lstm_sequence
     return sequence(params, inputs, memory, first)

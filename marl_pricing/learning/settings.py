@@ -28,7 +28,7 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     num_epochs: Count = 4
     num_minibatches: Count = 4
     # networks
-    cell: Literal["gru", "lstm"] = "gru"
+    cell: Literal["gru", "lstm", "none"] = "gru"
     hidden_size: Count = 64
     critic: Literal["central", "local"] = "central"
     sharing: Literal["shared", "per_seller"] = "shared"

@@ -242,6 +242,8 @@ def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, c
     assert "accepted are settings as field=value" in said(capsys, run, "flax")
     (tmp_path / "wanted.yaml").write_text(f"{run.replace('=', ': ')}\nformat: flax\nseed: 5\n")
     assert "seed=5: accepted is 0 to 1" in said(capsys, f"settings={tmp_path / 'wanted.yaml'}")
+    forgetful = make_run(tmp_path / "forgetful", "learner.cell=none")
+    assert "learner.cell='none': accepted is gru or lstm" in said(capsys, f"run={forgetful}", "format=flax")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "onnxscript is not installed: pip install 'marl-pricing[export]'" in said(capsys, run, "format=onnx")
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -23,7 +23,7 @@ T, B, D, H = 9, 3, 5, 4
 
 def case(cell: str, dtype=np.float32):
     rng = np.random.default_rng(0)
-    gates = (3 if cell == "gru" else 4) * H
+    gates = {"gru": 3, "lstm": 4, "none": 1}[cell] * H
     params = CellParams(
         *(jnp.asarray(rng.normal(0, 0.5, size), dtype) for size in ((D, gates), (H, gates), (gates,), (H,)))
     )
@@ -42,10 +42,18 @@ def plain(cell: str, params, inputs, memory, first):
     return jnp.stack(outs)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
 def test_a_sequence_is_its_steps_with_resets(cell: str) -> None:
     arguments = case(cell)
     np.testing.assert_allclose(cell_sequence(cell, *arguments), plain(cell, *arguments), rtol=1e-5, atol=1e-6)
+
+
+def test_without_memory_a_step_depends_on_nothing_before_it() -> None:
+    params, inputs, memory, first = case("none")
+    whole = cell_sequence("none", params, inputs, memory, first)
+    other = cell_sequence("none", params, inputs[::-1], memory + 1.0, ~first)[::-1]
+    np.testing.assert_array_equal(whole, other)
+    np.testing.assert_allclose(whole[3], np.tanh(inputs[3] @ params.kernel_in + params.bias), rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_by_hand_is_autodiffs() -> None:

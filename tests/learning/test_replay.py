@@ -54,6 +54,7 @@ def loud(learner, own) -> mappo.TrainState:
         ("lstm", "shared", "central", "popart"),
         ("lstm", "per_seller", "local", "popart"),
         ("gru", "shared", "local", "popart"),
+        ("none", "per_seller", "central", "running"),
     ],
 )
 def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(

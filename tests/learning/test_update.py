@@ -42,6 +42,7 @@ def learned_otherwise(one: Any, default: Any) -> bool:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "lstm": {"cell": "lstm"},
+    "no memory": {"cell": "none"},
     "local critic": {"critic": "local"},
     "a network a seller": {"sharing": "per_seller"},
     "a network a seller, local critics": {"sharing": "per_seller", "critic": "local"},

@@ -20,7 +20,7 @@ from marl_pricing.learning.torch_mappo.networks import Networks
 
 Array = jax.Array
 
-# Name of a weight in torch, its place in a flax network, whether it is transposed.
+# Name of a weight in torch, its place in a flax network, whether it is transposed. The cell `none` has no hidden ones.
 _PLACES = (
     ("embed.weight", ("embed", "kernel"), True),
     ("embed.bias", ("embed", "bias"), False),
@@ -72,13 +72,16 @@ def weights_of(parameters: Parameters, stacked: bool) -> list[dict[str, Tensor]]
         return own.t() if transposed else own
 
     count = parameters["out"]["bias"].shape[0] if stacked else 1
-    return [{place[0]: one(*place, number) for place in _PLACES} for number in range(count)]
+    own = [place for place in _PLACES if place[1][1] in parameters[place[1][0]]]
+    return [{place[0]: one(*place, number) for place in own} for number in range(count)]
 
 
 def parameters_of(weights: list[dict[str, Tensor]], stacked: bool) -> Parameters:
     """Weights by name, one dictionary a network, as a flax parameter tree; the inverse of `weights_of`."""
     tree: dict[str, dict[str, Array]] = {}
     for name, (layer, leaf), transposed in _PLACES:
+        if name not in weights[0]:
+            continue
         own = [network[name].t() if transposed else network[name] for network in weights]
         tree.setdefault(layer, {})[leaf] = to_jax(torch.stack(own) if stacked else own[0])
     return tree

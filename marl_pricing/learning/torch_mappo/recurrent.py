@@ -19,21 +19,24 @@ class Cell(nn.Module):
 
     A cell of torch has two biases for every gate, of which only their sum matters, except for a GRU's gate n. Here each
     gate has one, `bias_ih`; `bias_hh` [H] is gate n's second one, inside the reset gate's product (an LSTM has no use
-    for it and leaves it as it is).
+    for it and leaves it as it is). The cell `none` is one layer, `weight_ih` and `bias_ih`, and remembers nothing.
     """
 
     def __init__(self, cell: str, in_size: int, hidden_size: int) -> None:
         super().__init__()
-        width = (3 if cell == "gru" else 4) * hidden_size
+        width = {"gru": 3, "lstm": 4, "none": 1}[cell] * hidden_size
         self.cell = cell
         self.weight_ih = nn.Parameter(torch.zeros(width, in_size))
-        self.weight_hh = nn.Parameter(torch.zeros(width, hidden_size))
         self.bias_ih = nn.Parameter(torch.zeros(width))
-        self.bias_hh = nn.Parameter(torch.zeros(hidden_size))
+        if cell != "none":
+            self.weight_hh = nn.Parameter(torch.zeros(width, hidden_size))
+            self.bias_hh = nn.Parameter(torch.zeros(hidden_size))
 
     def step(self, inputs: Tensor, memory: Tensor) -> Tensor:
         """One epoch. inputs [B, D], memory [B, M] → memory [B, M]."""
         gates_in = F.linear(inputs, self.weight_ih, self.bias_ih)
+        if self.cell == "none":
+            return torch.tanh(gates_in)
         gates_hidden = F.linear(memory[:, : self.bias_hh.shape[0]], self.weight_hh)
         return cell_step(self.cell, gates_in, gates_hidden, self.bias_hh, memory)
 
@@ -53,6 +56,8 @@ def sequences(parts: Sequence[Part]) -> list[Tensor]:
     """
     if parts[0][0].cell == "gru":
         return gru_sequences(parts)
+    if parts[0][0].cell == "none":
+        return [torch.tanh(F.linear(inputs, cell.weight_ih, cell.bias_ih)) for cell, inputs, _, _ in parts]
     return [
         lstm_sequence(F.linear(inputs, cell.weight_ih, cell.bias_ih), cell.weight_hh, memory, first)
         for cell, inputs, memory, first in parts

@@ -66,7 +66,7 @@ def batch_of(learner: mappo.Learner, own: Any, segment: Any, networks: Any, memo
 
 @pytest.mark.parametrize("world", ["plain", "robust"])
 @pytest.mark.parametrize("critic", ["central", "local"])
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
 def test_loss_terms_and_gradients_are_the_flax_learners(segments, cell: str, critic: str, world: str) -> None:
     # Each seller's own networks in one half of the cases, the shared ones in the other.
     sharing = "shared" if (cell == "gru") == (critic == "central") else "per_seller"
