@@ -18,11 +18,10 @@ from tests.doors.compose import composed
 
 OMEGAS = (1.0, 0.5, 0.0)
 SEEDS = 8
-# Prices do not depend on anything that a network could remember: small ones learn it. 90 other seeds did, none failed.
-SMALL = [
-    "learner.num_updates=80", "learner.num_envs=16", "learner.num_epochs=2", "learner.num_minibatches=2",
-    "learner.hidden_size=16",
-]  # fmt: skip
+UNEQUAL = {
+    "costs": (1.0, 0.6, 0.35, "market.reward.unit_cost=[1.0,0.5]"),
+    "qualities": (1.0, 0.6, 0.35, "market.demand.quality=[2.0,2.5]"),
+}
 
 
 def trained(kind: type[Program], experiment: Experiment, omegas: Sequence[float], seeds: int) -> np.ndarray:
@@ -55,17 +54,37 @@ def assert_equilibria(experiment: Experiment, omegas: Sequence[float], chosen: n
     shape, params = experiment.market
     grid = np.asarray(params.prices.levels[0], np.float64)
     step = grid[1] - grid[0]
+    assert np.all(at_equilibrium(experiment, omegas, chosen)), [chosen[:, :, -1].tolist()]
+    for omega, prices in zip(omegas, chosen, strict=True):
+        own = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
+        exact = static.omega_equilibrium(shape, own).prices
+        for seed, episode in enumerate(prices):
+            assert np.abs(grid[episode] - exact).max() < step, (omega, seed)
+
+
+def at_equilibrium(experiment: Experiment, omegas: Sequence[float], chosen: np.ndarray) -> list[list[bool]]:
+    """By ω and seed: whether every epoch's levels are an equilibrium of the grid game."""
+    shape, params = experiment.market
+    found = []
     for omega, prices in zip(omegas, chosen, strict=True):
         own = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
         equilibria = {tuple(row) for row in static.grid_equilibria(shape, own).tolist()}
-        exact = static.omega_equilibrium(shape, own).prices
-        for seed, episode in enumerate(prices):
-            played = {tuple(row) for row in episode.tolist()}
-            assert played <= equilibria, (omega, seed, played, equilibria)
-            assert np.abs(grid[episode] - exact).max() < step, (omega, seed)
+        assert equilibria, omega
+        found.append([{tuple(row) for row in episode.tolist()} <= equilibria for episode in prices])
+    return found
 
 
 @pytest.mark.slow
 def test_greedy_prices_are_the_grid_equilibrium_next_to_the_exact_one_for_every_omega_and_seed() -> None:
-    experiment = composed("experiment=logit_duopoly", f"learner.num_seeds={SEEDS * len(OMEGAS)}", *SMALL)
+    experiment = composed("experiment=logit_duopoly", f"learner.num_seeds={SEEDS * len(OMEGAS)}")
     assert_equilibria(experiment, OMEGAS, trained(Program, experiment, OMEGAS, SEEDS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", UNEQUAL)
+def test_unequal_sellers_end_at_the_grid_equilibrium_in_23_of_24_seeds(kind: str) -> None:
+    """The next grid prices earn as little as 0.03 % less, so that one seed may settle beside it."""
+    *omegas, difference = UNEQUAL[kind]
+    experiment = composed("experiment=logit_duopoly", f"learner.num_seeds={SEEDS * len(omegas)}", difference)
+    played = trained(Program, experiment, omegas, SEEDS)
+    assert sum(map(sum, at_equilibrium(experiment, omegas, played))) >= 23
