@@ -37,6 +37,31 @@ def stock_market(num_sellers: int, *, random_orders: bool, rule: str) -> Market:
     )
 
 
+def session_market() -> Market:
+    """Three sellers of one product with stock and a moving level of demand, visited by people and agents of a bank.
+
+    Spelled out, so that times stay comparable whatever the market is that `train.py` trains by default.
+    """
+    return market_from(
+        {
+            "num_sellers": 3,
+            "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
+            "agent": {"scale": 0.1, "level_sensitivity": 0.0},
+            "level": {"persistence": 0.9, "volatility": 0.1},
+            "prices": {"map": "levels", "num_price_levels": 15, "low": 1.1, "high": 2.5},
+            "inventory": {
+                "rule": "threshold",
+                "initial_stock": 20.0,
+                "lead_time": 3,
+                "reorder_point": 14.0,
+                "order_quantity": 14.0,
+            },
+            "reward": {"unit_cost": 1.0, "stockout_penalty": 0.5, "holding_cost": 0.01},
+        },
+        {"model": "bank", "sessions_per_epoch": 60, "agent_share": 0.25},
+    )
+
+
 def random_actions(key: Array, shape: market.MarketShape, num: int) -> Array:
     """Uniform price levels [num, S, P], four cut from each 32-bit word."""
     size = num * shape.num_offers

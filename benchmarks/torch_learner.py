@@ -9,8 +9,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.market import stock_market
-from marl_pricing.config import default_market
+from benchmarks.market import session_market, stock_market
 from marl_pricing.learning.mappo import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
@@ -18,9 +17,9 @@ from marl_pricing.learning.torch_mappo.program import TorchProgram
 from marl_pricing.learning.training import Schedule
 
 BLOCK = Schedule().report_every  # updates in one call of the training loop
-# (market, environments, hidden); the first is what `train.py` trains.
+# (market, environments, hidden).
 CASES = (
-    ("default market", 64, 64),
+    ("bank sessions", 64, 64),
     ("no sessions", 64, 64),
     ("no sessions", 256, 64),
     ("no sessions", 64, 128),
@@ -45,7 +44,7 @@ def rows(
     repeats: int = 5, cases: Sequence[tuple[str, int, int]] = CASES, *, compiled: bool = False
 ) -> list[dict[str, Any]]:
     """Seller steps a second: 128 steps, 4 epochs, 4 minibatches, 3 sellers, GRU, float32, as `train.py` runs them."""
-    markets = {"default market": default_market(), "no sessions": stock_market(3, random_orders=True, rule="threshold")}
+    markets = {"bank sessions": session_market(), "no sessions": stock_market(3, random_orders=True, rule="threshold")}
     table = []
     for market, num_envs, hidden in cases:
         own = markets[market]

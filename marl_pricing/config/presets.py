@@ -13,20 +13,20 @@ _FACTORS = [0.9, 0.97, 1.0, 1.03, 1.1]
 
 
 def default_market() -> Market:
-    """Three sellers with stock, lead time and a moving level of demand, visited by people and agents."""
+    """Three sellers with stock that binds and a moving level of demand, visited by people and agents."""
     return market_from(
         {
             "num_sellers": 3,
             "demand": _LOGIT,
             "agent": _AGENT,
-            "level": _LEVEL,
-            "prices": {"map": "levels", "num_price_levels": 15, "low": 1.1, "high": 2.5},
+            "level": {"persistence": 0.9, "volatility": 0.25},
+            "prices": {"map": "levels", "num_price_levels": 29, "low": 1.1, "high": 2.5},
             "inventory": {
                 "rule": "threshold",
                 "initial_stock": 20.0,
-                "lead_time": 3,
-                "reorder_point": 14.0,
-                "order_quantity": 14.0,
+                "lead_time": 4,
+                "reorder_point": 12.0,
+                "order_quantity": 12.0,
             },
             "reward": {"unit_cost": 1.0, "stockout_penalty": 0.5, "holding_cost": 0.01},
         },

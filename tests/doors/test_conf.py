@@ -83,9 +83,9 @@ def test_sizes_can_be_overridden() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("learner.num_envs=63", "learner.num_envs=63: accepted is a multiple of learner.num_minibatches=4"),
+        ("learner.num_envs=63", "learner.num_envs=63: accepted is a multiple of learner.num_minibatches=2"),
         ("learner.gamma=1.0", "learner.gamma=1.0: accepted is a number below 1"),
-        ("learner.cell=rnn", "learner.cell='rnn': accepted is 'gru' or 'lstm'"),
+        ("learner.cell=rnn", "learner.cell='rnn': accepted is 'gru', 'lstm' or 'none'"),
         ("learner.devices=0", "learner.devices=0"),
         ("robust.set=ball", "robust.set='ball': accepted is 'none', 'interval'"),
         ("robust.radius=0.1", "robust.radius=0.1: accepted is 0 with robust.set=none"),
