@@ -59,6 +59,7 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
             versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
             command=run.provenance["command"],
             sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
+            ambiguity=run.experiment.learner.ambiguity,
         )
         for run, plan in zip(loaded, plans, strict=True)
     ]

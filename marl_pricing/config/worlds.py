@@ -16,6 +16,7 @@ from marl_pricing.config.robust import Robust, WorldFactor
 from marl_pricing.config.traffic import Traffic, behaving_otherwise
 from marl_pricing.market import Variants
 from marl_pricing.robust import Ambiguity
+from marl_pricing.traffic.contamination import shares_around
 
 _SEED = 0
 # A slope keeps its sign in every world that is drawn.
@@ -128,11 +129,8 @@ def build_ambiguity(
     if columns:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variants)
         built = built._replace(params=built.params.replace(variants=stacked))
-    labels = [
-        ", ".join(filter(None, [name, _share_label(share, relative) if "agent_share" in worlds else ""]))
-        for name in names
-        for share in shares
-    ]
+    named = _share_labels(shares, relative, built) if "agent_share" in worlds else [""]
+    labels = [", ".join(filter(None, [name, share])) for name in names for share in named]
     count = len(labels)
     return built, Ambiguity(
         set=own.set,
@@ -149,8 +147,13 @@ def build_ambiguity(
     )
 
 
-def _share_label(share: float, relative: bool) -> str:
-    return f"agents {share:+.3g}" if relative else f"agents {share:.3g}"
+def _share_labels(shares: tuple[float, ...], relative: bool, built: Market) -> list[str]:
+    if relative and built.shape.traffic.process != "static":  # they move with the nominal share
+        return [f"agents {share:+.3g}" for share in shares]
+    if relative:
+        own = shares_around(built.params.traffic.agent_share, jnp.asarray(shares, jnp.float32))
+        shares = tuple(np.asarray(own, np.float64).tolist())
+    return [f"agents {share:.3g}" for share in shares]
 
 
 def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple[tuple[float, ...], str, dict]:

@@ -14,6 +14,7 @@ from marl_pricing import market
 from marl_pricing.environments.spaces import need_known_information
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Outcome
 from marl_pricing.market.types import epoch_share
+from marl_pricing.traffic.contamination import shares_around
 
 Array = jax.Array
 
@@ -28,7 +29,7 @@ def _step(
     key: Array, shape: MarketShape, params: MarketParams, state: MarketState, price: Array, offsets: Array
 ) -> tuple[MarketState, Outcome, Array, Array]:
     """The epoch under the candidate share that is worst for the seller; (state, outcome, worst, rewards [C])."""
-    shares = jnp.clip(epoch_share(params, state) + offsets, 0.0, 1.0)
+    shares = shares_around(epoch_share(params, state), offsets)
     state, _, outcome = market.step_candidates(key, shape, state, Action(price), params, shares)
     rewards = outcome.reward[:, 0]
     worst = rewards.argmin()
@@ -49,7 +50,7 @@ class SingleSellerEnv(gymnasium.Env):
         """Wrap a market.
 
         Args:
-            offsets: [C] candidates, relative to the nominal share of agents; [0.0] for the nominal one only.
+            offsets: [C] candidates, evenly spaced, relative to the nominal share of agents; [0.0] for that one only.
 
         Raises:
             ValueError: for a market of several sellers, or one whose seller chooses orders.

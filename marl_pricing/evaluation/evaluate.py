@@ -16,6 +16,7 @@ from marl_pricing.evaluation import (
     frontier,
     machine_summary,
     measured,
+    robust_benchmarks,
     stock_benchmarks,
     summary,
     tables,
@@ -146,6 +147,10 @@ def evaluate(
     summary.refuse_withheld(found, measures)
     table = benchmark_table.benchmark_table(runs, benchmarks)
     stock = _stock(runs)
+    feared = _joined(
+        robust_benchmarks.COLUMNS,
+        [robust_benchmarks.robust_table(run, benchmarks[run.name].ignores, offers) for run in runs],
+    )
     comparisons, notes = _comparisons(runs, played)
     seats = _joined(guest_tables.COLUMNS, played.guests)
     responses = _joined(best_response.COLUMNS, played.best_responses)
@@ -159,6 +164,7 @@ def evaluate(
         "summary": (found, summary.COLUMNS),
         "episodes": (played.measured.table(), measured.COLUMNS),
         "benchmarks": (table, benchmark_table.COLUMNS),
+        "robust_equilibria": (feared, robust_benchmarks.COLUMNS),
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),
         "stock_benchmarks": (stock, {"run": "text"} | stock_benchmarks.COLUMNS),
         "guests": (seats, guest_tables.COLUMNS),
@@ -203,6 +209,7 @@ def evaluate(
             summary=found,
             measures=measures or html_tables.HEADLINE,
             benchmarks=table,
+            robust=feared,
             comparisons=comparisons,
             comparison=sections.all_pictures(out, runs, found, benchmarks, table),
             notes=[*([note] if note else []), *notes],

@@ -12,6 +12,7 @@ from marl_pricing.learning.mappo import Networks
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES
+from marl_pricing.robust import Ambiguity
 
 LEARNED = "learned"
 
@@ -30,6 +31,7 @@ class RunToEvaluate:
         training: metrics.csv of the run folder, one row an update and seed; None where there is no training to show.
         config_text, versions, command: for the report.
         sellers: names of the sellers; none where they have no others than their numbers.
+        ambiguity: what sellers feared in training; None for the plain learner.
     """
 
     name: str
@@ -45,6 +47,7 @@ class RunToEvaluate:
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     sellers: Sequence[str] = ()
+    ambiguity: Ambiguity | None = None
 
     @property
     def greedy(self) -> Sequence[Policy]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from marl_pricing.laws import SetName
 from marl_pricing.market import MarketParams, Variants
+from marl_pricing.traffic.contamination import shares_around
 
 Array = jax.Array
 Mode = Literal["per_seller", "nature", "algorithm_1", "fixed_world"]
@@ -27,7 +28,7 @@ class Ambiguity:
             shaped sum, nature by reward alone whose world then happens (`algorithm_1`), or nature once an episode
             (`fixed_world`).
         radius: of the set; for `interval`, how far the candidates lie from the nominal world.
-        shares: [C] candidates: offsets from the nominal share of agents if `relative`, else shares.
+        shares: [C] candidates: evenly spaced offsets from the nominal share of agents if `relative`, else shares.
         weights: [K] nominal probabilities of the worlds.
         anneal_updates: updates over which the radius grows from 0; 0 for the full radius from the start.
         others: [G] coordinates of each of the market's variants, beside its share of agents; one empty one where the
@@ -70,7 +71,7 @@ class Ambiguity:
                 return shares
             reach = self.radius_at(update)
             return jnp.clip(shares, nominal - reach, nominal + reach)
-        return jnp.clip(nominal + self.growth(update) * shares, 0.0, 1.0)
+        return shares_around(nominal, self.growth(update) * shares)
 
     def variants(self, params: MarketParams, update: Array) -> Variants:
         """The market's variants [G]; an interval that grows brings demand nearer to the market's own."""

@@ -34,6 +34,25 @@ def advance_share(key: Array, shape: TrafficShape, params: TrafficParams, share:
     return jnp.where(bursting == stays, own.high, params.agent_share)
 
 
+def shares_around(nominal: Array, offsets: Array) -> Array:
+    """Evenly spaced candidates from max(0, α₀ − ε) to min(1, α₀ + ε) (spec/phantom_methodology, ambiguity set).
+
+    Near 0 and 1 they come closer together; none comes twice.
+
+    Args:
+        nominal: [] α₀.  offsets: [C] evenly spaced from −ε to ε; one for the nominal share alone.
+
+    Returns:
+        [C] shares.
+    """
+    if offsets.size == 1:
+        return jnp.clip(nominal + offsets, 0.0, 1.0)
+    ends = jnp.clip(nominal + jnp.stack([offsets[0], offsets[-1]]), 0.0, 1.0)
+    within = (nominal + offsets[0] >= 0.0) & (nominal + offsets[-1] <= 1.0)
+    # Well inside, α₀ itself stays one of them to the bit.
+    return jnp.where(within, nominal + offsets, jnp.linspace(ends[0], ends[1], offsets.size))
+
+
 def mix(
     people: Sequence[Session], agents: Sequence[Session], share: float, seed: int = 0
 ) -> list[tuple[Session, bool]]:

@@ -102,3 +102,15 @@ def test_mixtures_have_the_wanted_share() -> None:
     ):
         with pytest.raises(ValueError, match=told):
             contamination.mix(*arguments)
+
+
+@pytest.mark.parametrize("nominal", [0.0, 0.05, 0.3, 0.95, 1.0])
+@pytest.mark.parametrize("radius", [0.1, 0.3, 1.0])
+def test_candidates_are_evenly_spaced_between_the_cut_ends_and_none_comes_twice(nominal: float, radius: float) -> None:
+    offsets = np.linspace(-radius, radius, 5)
+    got = np.asarray(contamination.shares_around(jnp.float32(nominal), jnp.asarray(offsets, jnp.float32)))
+    expected = np.linspace(max(0.0, nominal - radius), min(1.0, nominal + radius), 5)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert len(set(got.tolist())) == 5
+    alone = contamination.shares_around(jnp.float32(nominal), jnp.zeros(1))
+    np.testing.assert_array_equal(alone, np.float32([nominal]))

@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from marl_pricing.evaluation.metrics import INDICES, MEASURES
-from marl_pricing.evaluation.report import html_tables, interactive, texts
+from marl_pricing.evaluation.report import html_tables, interactive, robust_html, texts
 from marl_pricing.presentation import page
 
 # The page stays below 8 MB: pictures beyond this many characters are named instead of shown.
@@ -71,6 +71,7 @@ class Report:
         counts: how many seeds, episodes and epochs.
         summary: the frame of `summary.summarise`.  measures: those of its first table.
         benchmarks: the frame of `benchmark_table.benchmark_table`.
+        robust: the frame of `robust_benchmarks.robust_table`; empty where no run is robust.
         comparisons: rows of `summary.compare`; empty where runs are not compared.
         comparison: figures about all runs.
         notes: what to keep in mind when runs are compared.
@@ -85,6 +86,7 @@ class Report:
     summary: pd.DataFrame
     measures: Sequence[str]
     benchmarks: pd.DataFrame
+    robust: pd.DataFrame
     comparisons: pd.DataFrame
     comparison: Sequence[Picture]
     notes: Sequence[str]
@@ -178,6 +180,7 @@ def render(report: Report) -> str:
         "".join(f"<p class=note>{escape(note)}</p>" for note in report.notes),
         html_tables.comparison_table(report.comparisons),
         html_tables.benchmark_table(report.benchmarks),
+        robust_html.robust_table(report.robust),
         f"<details><summary>All measures</summary>{html_tables.subject_tables(summary)}</details>",
         f"<details><summary>By seller</summary>{sellers}</details>",
         f"<details><summary>Spread between seeds, interquartile means</summary>{seeds}</details>" if seeds else "",
