@@ -63,6 +63,6 @@ def robust_table(rows: pd.DataFrame) -> str:
         f"<h3>Robust equilibria</h3>{page.table(heads, lines)}<p class=note>One-shot game at the run's omega, exact: "
         "each seller maximises the worst expectation of its own profit over the worlds that it thinks possible. Its "
         "payoff has a kink where the worst world changes; on a grid whose next price lies beyond the kink neither a "
-        "cut nor a rise pays, so that many prices can be equilibria at once. Each of them, the highest too, holds without "
-        "any agreement: a price in this range is what fear alone supports. By run in robust_equilibria.csv.</p>"
+        "cut nor a rise pays, so that many prices can be equilibria at once. Each of them, the highest too, holds "
+        "without any agreement: a price in this range is what fear alone supports. By run in robust_equilibria.csv.</p>"
     )
