@@ -60,9 +60,11 @@ class Robust(Settings):
     worlds whose shares lie on a grid from `low` to `high`, all equally likely nominally. `worlds` says what differs
     between worlds: factors, each with its values, and every combination is a world. `metric` is the ground metric of
     `wasserstein`: how far the worlds' numbers are apart (`worlds`), how far their demand was (`demand`), or a matrix.
+    `accept` takes the worst of those worlds whose law of demand lies within `radius` of the nominal market's in the
+    Wasserstein distance of `order`, by `samples` drawn epochs (`config.acceptance`); null: sliced above three offers.
     """
 
-    set: Literal["none", "interval", "contamination", "total_variation", "kl", "chi2", "wasserstein"] = "none"
+    set: Literal["none", "interval", "contamination", "total_variation", "kl", "chi2", "wasserstein", "accept"] = "none"
     radius: Annotated[float, Field(ge=0)] = 0.0
     num_candidates: Annotated[int, Field(ge=1, le=_MOST)] = 5
     mode: Literal["per_seller", "nature", "algorithm_1", "fixed_world"] = "per_seller"
@@ -70,6 +72,9 @@ class Robust(Settings):
     low: Share = 0.0
     high: Share = 0.6
     metric: Literal["worlds", "demand"] | list[list[Annotated[float, Field(ge=0)]]] = "worlds"
+    order: Literal[1, 2] = 1
+    distance: Literal["exact", "sliced"] | None = None
+    samples: Annotated[int, Field(ge=16, le=4096)] = 512
     anneal_updates: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("worlds", mode="before")
@@ -112,7 +117,12 @@ class Robust(Settings):
             world.factor in _STRETCHED and world.values is None for world in self.worlds
         ):  # fmt: skip
             raise refuse("robust.num_candidates", self.num_candidates, "at least 2 with a radius above 0")
-        if self.mode == "algorithm_1" and self.set != "interval":
+        if self.set == "accept" and self.radius > 0:
+            if factors == ["lead_time"] or len(factors) > 1:
+                raise refuse("robust.worlds", factors, "one factor that moves demand with robust.set=accept")
+            if self.anneal_updates:
+                raise refuse("robust.anneal_updates", self.anneal_updates, "0 with robust.set=accept")
+        if self.mode == "algorithm_1" and self.set not in ("interval", "accept"):
             raise refuse("robust.mode", self.mode, f"another mode with robust.set={self.set}: it picks one candidate")
         if self.set != "interval" and self.low >= self.high:
             raise refuse("robust.low", self.low, f"below robust.high={self.high!r}")

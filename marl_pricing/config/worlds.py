@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import demand
+from marl_pricing.config.acceptance import distances
 from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
@@ -126,11 +127,29 @@ def build_ambiguity(
         others.append(tuple(number for place, _, _ in combination for number in place))
         names.append(", ".join(name for _, name, _ in combination))
         variants.append(Variants(**{key: value for _, _, change in combination for key, value in change.items()}))
+    apart: list[float] | None = None
+    if own.set == "accept":
+        if shape.traffic.process != "static":
+            raise refuse("robust.set", "accept", "another set where the share of agents moves (traffic.process)")
+        known = np.asarray(shares, np.float64) + (float(built.params.traffic.agent_share) if relative else 0.0)
+        measured = distances(own, shape, built.params, variants, known)
+        kept = np.flatnonzero(measured <= own.radius)
+        if not kept.size:
+            accepted = f"at least {measured.min():.4g}, the distance of the nearest candidate, with robust.set=accept"
+            raise refuse("robust.radius", own.radius, accepted)
+        apart = measured.reshape(-1)[kept].tolist()
+        if columns:
+            others, variants = [others[k] for k in kept], [variants[k] for k in kept]
+            names = [names[k] for k in kept]
+        else:
+            shares = tuple(shares[k] for k in kept)
     if columns:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variants)
         built = built._replace(params=built.params.replace(variants=stacked))
     named = _share_labels(shares, relative, built) if "agent_share" in worlds else [""]
     labels = [", ".join(filter(None, [name, share])) for name in names for share in named]
+    if apart is not None:
+        labels = [f"{label} (W{own.order} {value:.3g})" for label, value in zip(labels, apart, strict=True)]
     count = len(labels)
     return built, Ambiguity(
         set=own.set,

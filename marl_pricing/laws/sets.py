@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-SetName = Literal["interval", "contamination", "total_variation", "kl", "chi2", "wasserstein"]
+SetName = Literal["interval", "contamination", "total_variation", "kl", "chi2", "wasserstein", "accept"]
 SETS: tuple[SetName, ...] = get_args(SetName)
 # Halvings of an interval in a one-dimensional dual: to the last bits of a float32, or of a float64.
 _HALVINGS, _HALVINGS_64 = 40, 64
@@ -163,6 +163,7 @@ def worst_law(name: SetName, values: Array, weights: Array, radius: Array, metri
     else:
         functions = {
             "interval": interval,
+            "accept": interval,  # which candidates there are has been decided by their distances
             "contamination": contamination,
             "total_variation": total_variation,
             "kl": kl,
