@@ -32,7 +32,10 @@ class Run(Settings):
 
 
 class ExperimentSettings(Settings):
-    """All that a configuration file says."""
+    """All that a configuration file says.
+
+    `init_from` is the folder of a run whose networks this one starts from, with fresh optimisers.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
     market: MarketSettings
@@ -40,6 +43,7 @@ class ExperimentSettings(Settings):
     robust: Robust = Robust()
     learner: LearnerSettings
     run: Run = Run()
+    init_from: str | None = None
 
 
 class Experiment(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from marl_pricing.learning.mappo import TrainState
+from marl_pricing.learning.mappo import Networks, TrainState
 from marl_pricing.learning.monitor import Journal, Monitor
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.runs import METRICS, TIMING, Checkpoints, RunError, Table
@@ -33,10 +33,13 @@ class Member:
 
     Attributes:
         folder: an existing run folder.  params: its market's.
+        start: gives the networks [seeds, ...] that it starts from; None: from new ones. Members of a program all have
+            one, or none has.
     """
 
     folder: Path
     params: MarketParams
+    start: Callable[[], Networks] | None = None
 
 
 class Interrupted:
@@ -115,7 +118,7 @@ def train(
         block = block_length(own.num_updates, schedule.report_every)
         with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
             compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
-            state = program.init(stacked) if state is None else state
+            state = program.init(stacked, _networks(members)) if state is None else state
             step = compiling.result()
         if first_process:
             for member in members:
@@ -148,6 +151,15 @@ def train(
                         kept.save(done, program.part(state, number), score)
                     saved = done
     return state, done == own.num_updates
+
+
+def _networks(members: Sequence[Member]) -> Networks | None:
+    """What all runs start from [R × seeds, ...]; None for new networks."""
+    starts = [member.start for member in members if member.start is not None]
+    if not starts:
+        return None
+    assert len(starts) == len(members)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *(start() for start in starts))
 
 
 def _same_update(checkpoints: Sequence[Checkpoints], members: Sequence[Member]) -> int:

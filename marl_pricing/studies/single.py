@@ -19,6 +19,7 @@ from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.market import Policy
+from marl_pricing.studies.starting import check_start, spread
 
 
 def train_run(
@@ -38,9 +39,12 @@ def train_run(
         ConfigError, RunError: for settings or folders that cannot be used.
     """
     experiment = config.build(settings)
+    source = start_of(experiment) if provenance is not None else None
     program = program_of(experiment.learner)
     first = jax.process_index() == 0
     if provenance is not None and first:
+        if source is not None:
+            provenance = {**provenance, "init_from": source.told}
         runs.create(folder, config.to_yaml(settings), provenance)
     if share:
         multihost_utils.sync_global_devices("run folder")
@@ -53,12 +57,37 @@ def train_run(
         )
     _, complete = train(
         program,
-        [Member(folder, experiment.market.params)],
+        [member_of(folder, experiment)],
         Schedule(settings.run.report_every, settings.run.checkpoint_every),
         resume=provenance is None,
         tensorboard=settings.run.tensorboard,
     )
     return complete
+
+
+def start_of(experiment: Experiment) -> LoadedRun | None:
+    """The run that an experiment starts from; None where it starts with new networks.
+
+    Raises:
+        ConfigError, RunError: for a folder that cannot be used, or whose networks do not fit.
+    """
+    folder = experiment.settings.init_from
+    if folder is None:
+        return None
+    source = load_run(Path(folder), "latest")
+    check_start(folder, source.experiment, experiment)
+    return source
+
+
+def member_of(folder: Path, experiment: Experiment) -> Member:
+    """A run as a training takes it; what it starts from is read when it does."""
+
+    def start() -> Networks:
+        source = start_of(experiment)
+        assert source is not None
+        return spread(source.networks, experiment.settings.learner.num_seeds)
+
+    return Member(folder, experiment.market.params, None if experiment.settings.init_from is None else start)
 
 
 def program_of(learner: Learner, num_runs: int = 1) -> Program:
@@ -99,6 +128,11 @@ class LoadedRun:
     config_text: str
     provenance: dict[str, Any]
     update: int
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Where the networks come from, for provenance.json."""
+        return {"folder": str(self.folder), "update": self.update, "revision": self.provenance["revision"]}
 
     def policies(self, *, greedy: bool) -> list[Policy]:
         """One policy a training seed."""

@@ -12,8 +12,8 @@ import jax
 from marl_pricing import config
 from marl_pricing.config import Experiment
 from marl_pricing.learning import runs
-from marl_pricing.learning.training import Member, Schedule, train
-from marl_pricing.studies.single import program_of
+from marl_pricing.learning.training import Schedule, train
+from marl_pricing.studies.single import member_of, program_of, start_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class _Waiting:
         """Equal for runs that one program can go on with: the same learner at the same update, and numbers alike."""
         leaves, structure = jax.tree.flatten(self.experiment.market.params)
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
-        return self.experiment.learner, self.experiment.settings.run, structure, shapes, self.update
+        own = self.experiment.settings
+        return self.experiment.learner, own.run, own.init_from, structure, shapes, self.update
 
 
 def standing(folder: Path) -> int:
@@ -68,6 +69,8 @@ def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], p
             continue
         waiting = _Waiting(folder, own, update)
         groups.setdefault(waiting.program, []).append(waiting)
+    for waiting in (own for group in groups.values() for own in group if not own.update):
+        start_of(waiting.experiment)  # refused before anything is trained
     total = sum(own.settings.learner.num_updates for own in experiments)
     print(f"{len(experiments)} runs, of which {trained} trained; the others in {len(groups)} program(s)", flush=True)
     for group in groups.values():
@@ -92,7 +95,7 @@ def _train_group(group: Sequence[_Waiting], provenance: Mapping[str, Any], whole
     run = first.settings.run
     _, complete = train(
         program,
-        [Member(own.folder, own.experiment.market.params) for own in group],
+        [member_of(own.folder, own.experiment) for own in group],
         Schedule(run.report_every, run.checkpoint_every),
         resume=True,
         tensorboard=run.tensorboard,
