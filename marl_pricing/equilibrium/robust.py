@@ -185,7 +185,7 @@ class _Solver:
 
         return worst_case.highest_point(along, float(self.cost[offer]), float(self.high[offer]))
 
-    def best_prices(self, prices: Array, column: int) -> tuple[Array, float]:
+    def best_prices(self, prices: Array, column: int, near: bool = False) -> tuple[Array, float]:
         """Best prices of all of a seller's products at once (column S: of all sellers as one), and the payoff there."""
         width = self.shape.num_products
         everyone = column == self.shape.num_sellers
@@ -204,7 +204,7 @@ class _Solver:
             value, laws = self.payoffs(everything(point))
             return float(value[column]), laws[:, column]
 
-        point, value = worst_case.maximise(by_world, worst, prices[own], self.cost[own], self.high[own])
+        point, value = worst_case.maximise(by_world, worst, prices[own], self.cost[own], self.high[own], near)
         return everything(point), value
 
     def found(self, prices: Array, residual: float, columns: slice) -> RobustEquilibrium:
@@ -253,17 +253,9 @@ def equilibrium(
         _refuse_nature(worlds, shape, solver.game.omega)
         cost, high = solver.cost, solver.high
         prices = (cost + 0.02 * (high - cost)) if start == "low" else high.copy()
-        moved = np.inf
-        for _ in range(_SWEEPS):
-            before = prices.copy()
-            for offer in range(prices.size):
-                prices[offer], _ = solver.best_price(prices, offer)
-            if shape.num_products > 1:
-                for seller in range(shape.num_sellers):
-                    prices, _ = solver.best_prices(prices, seller)
-            moved = float(np.abs(prices - before).max())
-            if moved <= 1e-7 * float(high.max()):
-                break
+        # Sellers of several products settle near by first; then they look around as far as it takes.
+        for near in (True, False) if shape.num_products > 1 else (False,):
+            prices, moved = _settle(solver, prices, near)
         if np.any(prices >= cost + 0.999 * (high - cost)):
             raise NoEquilibriumError("robust equilibrium: a seller gains from ever higher prices")
         residual = solver.gain(prices)
@@ -274,6 +266,22 @@ def equilibrium(
                 f"and leave a gain of {residual:.3g} an epoch from deviating"
             )
         return solver.found(prices, residual, slice(0, shape.num_sellers))
+
+
+def _settle(solver: _Solver, prices: Array, near: bool) -> tuple[Array, float]:
+    """Best responses one after the other until none moves; (prices [N], how far they moved in the last round)."""
+    shape, moved = solver.shape, np.inf
+    for _ in range(_SWEEPS):
+        before = prices.copy()
+        for offer in range(prices.size):
+            prices[offer], _ = solver.best_price(prices, offer)
+        if shape.num_products > 1:
+            for seller in range(shape.num_sellers):
+                prices, _ = solver.best_prices(prices, seller, near)
+        moved = float(np.abs(prices - before).max())
+        if moved <= 1e-7 * float(solver.high.max()):
+            break
+    return prices, moved
 
 
 def nash(shape: MarketShape, worlds: Worlds, start: Literal["low", "high"] = "low") -> RobustEquilibrium:

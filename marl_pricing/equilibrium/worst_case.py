@@ -50,6 +50,7 @@ def maximise(
     at: Array,
     low: Array,
     high: Array,
+    near: bool = False,
 ) -> tuple[Array, float]:
     """The point of a box with the highest worst expectation, from many starts, and the expectation.
 
@@ -57,9 +58,10 @@ def maximise(
         by_world: point [n] → (values [K] in each world, their slopes [K, n]).
         worst: point [n] → (worst expectation, its law [K]).
         at: [n] a point to start from; never left for a worse one.
+        near: start from there only, for a first approach.
     """
     best, value = at, worst(at)[0]
-    for start in _starts(at, low, high):
+    for start in [at] if near else _starts(at, low, high):
         point, reached = _climb(by_world, worst, np.clip(start, low, high), low, high)
         if reached > value + 1e-13 * max(1.0, abs(value)):
             best, value = point, reached

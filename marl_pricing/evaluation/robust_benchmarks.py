@@ -118,13 +118,18 @@ def _certain(params: MarketParams) -> Worlds:
 
 
 def _off_grid(run: RunToEvaluate, worlds: Worlds, learned: _Learned | None, note: str) -> list[dict]:
+    shape, params = run.shape, run.params
     rows = []
-    for fear, thought in (("none", _certain(run.params)), ("worst", worlds)):
+    for fear in ("none", "worst"):
         row = _row(run, "any price", fear, note, learned)
         try:
-            ends = [robust.equilibrium(run.shape, thought, start=start) for start in ("low", "high")]
-            row |= {name: end.prices.mean() for name, end in zip(("low", "high"), ends, strict=True)}
-            row["joint"] = robust.joint_profit(run.shape, thought).prices.mean()
+            if fear == "none":
+                ends = [static.omega_equilibrium(shape, params).prices] * 2
+                joint = static.joint_profit(shape, params).prices
+            else:
+                ends = [robust.equilibrium(shape, worlds, start=start).prices for start in ("low", "high")]
+                joint = robust.joint_profit(shape, worlds).prices
+            row |= {"low": ends[0].mean(), "high": ends[1].mean(), "joint": joint.mean()}
         except NoEquilibriumError as error:
             row["note"] = f"{error}; {note}" if note else str(error)
         rows.append(row)
