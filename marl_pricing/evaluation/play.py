@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from marl_pricing import market
 from marl_pricing.evaluation import surplus
 from marl_pricing.market import MarketParams, MarketShape, Outcome, Policy
 from marl_pricing.market.reward import profit
+from marl_pricing.policies.episodes import run_episodes
 
 Array = jax.Array
 
@@ -89,27 +89,9 @@ def play_episodes(
     Args:
         first: number of the first of them, so that a long play can be made of short ones.
     """
-    key_market, key_policy = jax.random.split(key)
-
-    def episode(number: Array) -> Record:
-        own_market, own_policy = (jax.random.fold_in(k, number) for k in (key_market, key_policy))
-        state, observation = market.reset(jax.random.fold_in(own_market, 0), shape, params)
-
-        def epoch(carry: tuple, time: Array) -> tuple[tuple, Record]:
-            state, observation, memory, gone = carry
-            action, memory = act(parameters, jax.random.fold_in(own_policy, time), memory, observation, state, params)
-            state, observation, outcome = market.step(
-                jax.random.fold_in(own_market, time + 1), shape, state, action, params
-            )
-            live = outcome.acted & ~gone
-            carry = (state, observation, memory, gone | outcome.terminated)
-            return carry, _record(shape, params, outcome, live)
-
-        gone = jnp.zeros((shape.num_sellers,), bool)
-        begin = (state, observation, memory, gone)
-        return jax.lax.scan(epoch, begin, jnp.arange(shape.episode_length))[1]
-
-    return jax.vmap(episode)(first + jnp.arange(num_episodes))
+    keep = partial(_record, shape, params)
+    numbers = first + jnp.arange(num_episodes)
+    return run_episodes(key, shape, params, act, parameters, memory, numbers=numbers, keep=keep)
 
 
 _play = jax.jit(play_episodes, static_argnames=("shape", "act", "num_episodes"))

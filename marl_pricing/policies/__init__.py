@@ -11,9 +11,11 @@ from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies.base_stock import base_stock
 from marl_pricing.policies.constant import constant, constant_joint, constant_nash
 from marl_pricing.policies.expectations import RuleError
+from marl_pricing.policies.fitted import Response, fit_response, fitted_stock_price
 from marl_pricing.policies.myopic import myopic
 from marl_pricing.policies.random import random
 from marl_pricing.policies.seats import seat
+from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "constant_nash": constant_nash,
@@ -21,16 +23,22 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "random": random,
     "myopic": myopic,
     "base_stock": base_stock,
+    "fitted_stock_price": fitted_stock_price,
 }
 
 __all__ = [
     "RULES",
+    "Response",
     "RuleError",
+    "StockPriceParameters",
     "base_stock",
     "constant",
     "constant_joint",
     "constant_nash",
+    "fit_response",
+    "fitted_stock_price",
     "myopic",
     "random",
     "seat",
+    "stock_and_price",
 ]
