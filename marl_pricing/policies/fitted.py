@@ -33,7 +33,8 @@ _CANDIDATES, _EPISODES, _GENERATIONS = 32, 12, 6
 _FINALISTS = 8
 _ROWS = _CANDIDATES * _EPISODES
 _CHOSEN, HELD_OUT = _ROWS // _FINALISTS, _ROWS // 2  # episodes that choose among finalists, and that tell
-_ROUNDS = 2  # of best responses among sellers that all use the rule
+_ROUNDS = 3  # of best responses among sellers that all use the rule
+_TURNS = 6  # the same, where sellers are alike and one finds the answer for all
 _NEAR = 0.15  # of the box: how far around the present rule a further round looks
 _SLOWEST = 0.02  # least weight of the last epoch in the running demand
 _SAFETY = 3.0  # standard deviations of safety stock in the largest order-up-to level that is tried
@@ -264,24 +265,48 @@ def _start_points(shape: MarketShape, params: MarketParams) -> Array:
     return points.at[:, : shape.num_products].set(jnp.asarray(base, jnp.float32))
 
 
-@partial(jax.jit, static_argnames=("shape", "act"))
-def _settle(key: Array, shape: MarketShape, params: MarketParams, act: Any, memory: Any, start: Array) -> Array:
+def sellers_alike(shape: MarketShape, params: MarketParams) -> bool:
+    """Whether sellers could change places and nothing would change."""
+
+    def same(values: Any) -> bool:
+        """Of values whose last axis are offers or sellers."""
+        own = np.asarray(values)
+        by_seller = own.reshape(*own.shape[:-1], shape.num_sellers, -1)
+        return bool((by_seller == by_seller[..., :1, :]).all())
+
+    demand, stock, prices, money = params.demand, params.inventory, params.prices, params.reward
+    values = [own for own in jax.tree.leaves(demand.choice) if own.shape[-1:] == (shape.num_offers,)]
+    values += [demand.level_persistence, demand.level_volatility, demand.level_noise]
+    values += jax.tree.leaves(stock.replace(order_levels=None))
+    values += [prices.levels.T, prices.low, prices.high, prices.start_low, prices.start_high]
+    values += [own for own in jax.tree.leaves(money) if own.ndim]
+    return all(map(same, values))
+
+
+@partial(jax.jit, static_argnames=("shape", "act", "alike"))
+def _settle(
+    key: Array, shape: MarketShape, params: MarketParams, act: Any, memory: Any, start: Array, alike: bool
+) -> Array:
     """Points [S, D] after some rounds of best responses, seller after seller, each to the others' newest rules.
 
-    The first round looks everywhere, the others around the present rules.
+    Where sellers are `alike` the first one finds an answer, and all take it. The first round looks everywhere, the
+    others around the present rules.
     """
     num_sellers, dims = start.shape
+    in_a_round = 1 if alike else num_sellers
 
     def respond(points: Array, turn: Array) -> tuple[Array, None]:
-        seller = turn % num_sellers
+        seller = turn % in_a_round
         own_key, key_first = jax.random.split(jax.random.fold_in(key, turn))
         anywhere = first_generation(shape, key_first, _CANDIDATES)
         near = jnp.clip(points[seller] + _NEAR * jax.random.normal(key_first, (_CANDIDATES, dims)), 0.0, 1.0)
-        first = jnp.where(turn < num_sellers, anywhere, near).at[0].set(points[seller])
+        first = jnp.where(turn < in_a_round, anywhere, near).at[0].set(points[seller])
         game = _Game(rule_at(shape, params, points), memory, seller, jnp.ones(()))
-        return points.at[seller].set(_search(own_key, shape, params, act, game, first, tell=False)[0]), None
+        found = _search(own_key, shape, params, act, game, first, tell=False)[0]
+        return jnp.broadcast_to(found, points.shape) if alike else points.at[seller].set(found), None
 
-    return jax.lax.scan(respond, start, jnp.arange(_ROUNDS * num_sellers))[0]
+    turns = _TURNS if alike and num_sellers > 1 else _ROUNDS * num_sellers
+    return jax.lax.scan(respond, start, jnp.arange(turns))[0]
 
 
 def fitted_stock_price(shape: MarketShape, params: MarketParams) -> Policy:
@@ -292,5 +317,6 @@ def fitted_stock_price(shape: MarketShape, params: MarketParams) -> Policy:
     start = _start_points(shape, params)
     rule = stock_and_price(shape, rule_at(shape, params, start))
     seated = seat(rule, rule, 0, shape.num_sellers)
-    points = _settle(jax.random.key(0), shape, params, seated.act, seated.start(), start)
+    alike = sellers_alike(shape, params)
+    points = _settle(jax.random.key(0), shape, params, seated.act, seated.start(), start, alike)
     return stock_and_price(shape, rule_at(shape, params, points), NAME)

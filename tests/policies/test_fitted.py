@@ -11,9 +11,9 @@ from marl_pricing import market
 from marl_pricing.evaluation import play
 from marl_pricing.market.observation import on_hand
 from marl_pricing.policies import constant, fit_response, fitted_stock_price, seat, stock_and_price
-from marl_pricing.policies.fitted import HELD_OUT, coordinates, numbers_of, rule_at
+from marl_pricing.policies.fitted import HELD_OUT, coordinates, numbers_of, rule_at, sellers_alike
 from marl_pricing.policies.search import next_generation
-from tests.markets import LOGIT, duopoly, make
+from tests.markets import LOGIT, THRESHOLD, duopoly, make
 
 GRID = np.linspace(1.0, 2.2, 25)
 
@@ -189,3 +189,17 @@ def test_a_search_closes_in_on_the_highest_point() -> None:
         points = next_generation(jax.random.key(number + 1), points, values)
         assert points.min() >= 0.0 and points.max() <= 1.0
     assert best == sorted(best) and best[-1] > -2e-3
+
+
+def test_sellers_are_alike_where_none_of_their_numbers_differ() -> None:
+    assert sellers_alike(*duopoly()) and sellers_alike(*make(num_sellers=3, num_products=2, agent={"scale": 0.1}))
+    unlike: list[dict] = [
+        {"demand": LOGIT | {"quality": [2.0, 2.1]}},
+        {"reward": {"unit_cost": [1.0, 0.9]}},
+        {"reward": {"unit_cost": 1.0, "omega": [1.0, 0.5]}},
+        {"prices": {"map": "levels", "low": [1.0, 1.1], "high": 2.2, "num_price_levels": 5}},
+        {"level": {"persistence": 0.5, "volatility": [0.1, 0.2]}},
+        {"inventory": THRESHOLD | {"initial_stock": [12.0, 6.0]}},
+    ]
+    for changes in unlike:
+        assert not sellers_alike(*make(**changes)), changes
