@@ -231,6 +231,31 @@ def test_the_interval_of_grid_prices_is_as_wide_as_the_grid_is_coarse() -> None:
         assert not robust.between(own.shape, worlds(own), (np.full(2, 1.3), got.prices))
 
 
+def test_where_classes_buy_alike_at_all_equal_prices_the_interval_is_one_off_the_grid_too() -> None:
+    """Agents that only substitute more (one nest, their quality raised by what the nest takes) kink at equal prices.
+
+    Just below its rival a seller fears few agents, just above it many: equal prices p are an equilibrium where neither
+    world's slope tempts, from the Nash price with most agents to the one with fewest.
+    """
+    nesting = 0.6
+    alike = {"scale": 0.25, "nesting": nesting, "quality": 2.0 + 0.25 * nesting * np.log(2.0)}
+    own = game(2, agent=alike)
+    thought = worlds(own)
+
+    def nash_at(share: float) -> np.ndarray:
+        traffic = own.params.traffic.replace(agent_share=jnp.float32(share))
+        return static.nash(own.shape, own.params.replace(traffic=traffic)).prices
+
+    low, high = (robust.nash(own.shape, thought, start).prices for start in ("low", "high"))
+    np.testing.assert_allclose(low, nash_at(0.6), atol=2e-3)
+    np.testing.assert_allclose(high, nash_at(0.0), atol=2e-3)
+    assert high[0] - low[0] > 0.05
+    assert robust.between(own.shape, thought, (low, high))
+    assert not robust.between(own.shape, thought, (high, high + 0.1))
+    grid = symmetric(own.shape, robust.grid_equilibria(own.shape, thought))
+    assert low[0] - 0.025 <= grid[0] <= low[0] + 0.025 and high[0] - 0.025 <= grid[-1] <= high[0] + 0.025
+
+
 @pytest.mark.slow
 def test_sellers_of_several_products_change_all_of_them_at_once() -> None:
     own = game(2, num_products=2, reward={"unit_cost": [1.0, 0.8, 1.1, 0.7]})
