@@ -185,6 +185,7 @@ def evaluate(
                 pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown, tested),
                 fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],
+                notes=played.notes[run.name],
                 guests=seats[seats["run"] == run.name],
                 deviations=tests["deviation_summary"][tests["deviation_summary"]["run"] == run.name],
                 stock_benchmarks=stock[stock["run"] == run.name],

@@ -18,7 +18,7 @@ from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.play import Record, play
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate
 from marl_pricing.market import Policy
-from marl_pricing.policies import RULES, RuleError
+from marl_pricing.policies import RULES, RuleError, StockPriceParameters, in_words
 
 _PATIENCE = 5.0  # seconds without a progress bar
 Tell = Callable[[str], None]
@@ -31,6 +31,7 @@ class Played:
     Attributes:
         offers, sellers: tables, a part a run, policy and seed.
         left_out: by run, rules that could not be played and why.
+        notes: by run, what is to be said of rules: the numbers of those that were fitted.
         guests: rows of `guests.COLUMNS`.
         findings: by run, what the behaviour tests found.
         best_responses: rows of `behaviour.best_response.COLUMNS`.
@@ -40,6 +41,7 @@ class Played:
     offers: list[pd.DataFrame] = field(default_factory=list)
     sellers: list[pd.DataFrame] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     guests: list[pd.DataFrame] = field(default_factory=list)
     findings: dict[str, behaviour.Findings] = field(default_factory=dict)
     best_responses: list[pd.DataFrame] = field(default_factory=list)
@@ -162,6 +164,12 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
             known[own] = _play_rules(jax.random.fold_in(key, 0), run, wanted.rules, episodes, tell)
         records, rule_policies, left_out = known[own]
         played.left_out[run.name] = list(left_out)
+        played.notes[run.name] = [
+            f"{rule}: {in_words(run.shape, policy.parameters)} (slopes: money per largest position of stock, per whole "
+            "of demand more than expected, while a shock runs)"
+            for rule, policy in rule_policies.items()
+            if isinstance(policy.parameters, StockPriceParameters)
+        ]
         for rule, record in records.items():
             played.add(record, run, rule, 0)
         if wanted.guests and _has_guests(run):

@@ -11,7 +11,7 @@ from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies.base_stock import base_stock
 from marl_pricing.policies.constant import constant, constant_joint, constant_nash
 from marl_pricing.policies.expectations import RuleError
-from marl_pricing.policies.fitted import Response, fit_response, fitted_stock_price
+from marl_pricing.policies.fitted import Response, fit_response, fitted_stock_price, in_words
 from marl_pricing.policies.myopic import myopic
 from marl_pricing.policies.random import random
 from marl_pricing.policies.seats import seat
@@ -37,6 +37,7 @@ __all__ = [
     "constant_nash",
     "fit_response",
     "fitted_stock_price",
+    "in_words",
     "myopic",
     "random",
     "seat",

@@ -218,6 +218,17 @@ def numbers_of(shape: MarketShape, rule: StockPriceParameters, seller: int) -> d
     return found
 
 
+def in_words(shape: MarketShape, rule: StockPriceParameters) -> str:
+    """The rule's numbers in a line: those of every seller, once where they are the same."""
+    each = [
+        ", ".join(f"{name} {value:.3g}" for name, value in numbers_of(shape, rule, seller).items())
+        for seller in range(shape.num_sellers)
+    ]
+    if len(set(each)) == 1:
+        return each[0] if shape.num_sellers == 1 else f"every seller: {each[0]}"
+    return "; ".join(f"seller {seller}: {text}" for seller, text in enumerate(each))
+
+
 def fit_response(
     key: Array,
     shape: MarketShape,

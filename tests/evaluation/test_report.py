@@ -167,3 +167,14 @@ def test_a_number_that_is_missing_stops_the_report(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="table offers: column 'profit' is NaN"):
         evaluate([wrong], tmp_path, episodes=1, seed=0, rules=(), guests=False, progress=False)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_page_says_the_numbers_of_a_fitted_rule(tmp_path: Path) -> None:
+    own = duopoly()
+    learned = [constant(own.shape, own.params, [1.5] * 2)]
+    only = RunToEvaluate("a", own.shape, own.params, {"greedy": learned}, config_text="", versions={}, command="")
+    page = evaluate(
+        [only], tmp_path, episodes=1, seed=0, rules=("fitted_stock_price",), guests=False, behaviour=False,
+        progress=False,
+    )  # fmt: skip
+    assert "fitted_stock_price: every seller: base 1." in page.read_text()

@@ -10,7 +10,7 @@ import pytest
 from marl_pricing import market
 from marl_pricing.evaluation import play
 from marl_pricing.market.observation import on_hand
-from marl_pricing.policies import constant, fit_response, fitted_stock_price, seat, stock_and_price
+from marl_pricing.policies import constant, fit_response, fitted_stock_price, in_words, seat, stock_and_price
 from marl_pricing.policies.fitted import HELD_OUT, coordinates, numbers_of, rule_at, sellers_alike
 from marl_pricing.policies.search import next_generation
 from tests.markets import LOGIT, THRESHOLD, duopoly, make
@@ -203,3 +203,11 @@ def test_sellers_are_alike_where_none_of_their_numbers_differ() -> None:
     ]
     for changes in unlike:
         assert not sellers_alike(*make(**changes)), changes
+
+
+def test_the_numbers_are_said_once_where_all_sellers_have_the_same() -> None:
+    own = duopoly()
+    one = rule_at(own.shape, own.params, jnp.full((2, 1), 0.25))
+    assert in_words(own.shape, one) == "every seller: base 1.3"
+    two = rule_at(own.shape, own.params, jnp.array([[0.25], [0.5]]))
+    assert in_words(own.shape, two) == "seller 0: base 1.3; seller 1: base 1.6"

@@ -42,6 +42,7 @@ class RunSection:
         pictures: still figures.
         fragments: (title, caption, HTML) of those that can be pointed at.
         left_out: what could not be played or shown here, with the reason.
+        notes: what is to be said of rules.
         guests: rows of `guests.deviations`; empty where none were played.
         deviations: rows of `behaviour.deviation.SUMMARY_COLUMNS`; empty where none were forced.
         stock_benchmarks: the frame of `stock_benchmarks.benchmarks_of`; empty where the market has none.
@@ -53,6 +54,7 @@ class RunSection:
     pictures: Sequence[Picture]
     fragments: Sequence[tuple[str, str, str]]
     left_out: Sequence[str]
+    notes: Sequence[str]
     guests: pd.DataFrame
     deviations: pd.DataFrame
     best_responses: pd.DataFrame
@@ -122,6 +124,7 @@ def _run(section: RunSection, budget: _Budget) -> str:
         for title, caption, html in section.fragments
     )
     left_out = "".join(f"<li>left out: {escape(text)}</li>" for text in section.left_out)
+    left_out += "".join(f"<li>{escape(text)}</li>" for text in section.notes)
     return (
         f"<section><h2>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
         + (f"<ul class=note>{left_out}</ul>" if left_out else "")
