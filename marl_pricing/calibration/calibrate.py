@@ -46,7 +46,7 @@ def find(sales: Sales, own: CalibrationSettings, step: Callable[[str], None] = l
     tested: Backtest | None = None
     no_backtest = no_market = ""
     try:
-        tested = backtest(panel, own, fit)
+        tested = backtest(panel, own)
     except CalibrationError as error:
         no_backtest = str(error)
     step("market")

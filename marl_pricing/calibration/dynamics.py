@@ -1,10 +1,9 @@
-"""How demand moves beside its price: the season, and each offer's own level as a log AR(1), by statsmodels.
+"""How demand moves beside its price: the season, and each offer's own level as a log AR(1).
 
 The residual of log demand, price taken out, is taken for a constant of each offer, a season common to all, the level
 (AR(1): persistence ρ, volatility σ), noise that does not last (spread ν), and counting noise, which is what Poisson
 draws of the mean add to a logarithm, variance 1/units. ρ, σ and ν are common to all offers and maximise the sum of the
-offers' likelihoods (Kalman filter; a period without sales is missing, not zero). Each offer's constant is a diffuse
-state, so that short series do not bias the persistence (restricted likelihood; Harvey 1989, section 3.4).
+offers' restricted likelihoods (`levels`; a period without sales is missing, not zero).
 """
 
 from __future__ import annotations
@@ -15,13 +14,10 @@ import numpy as np
 import pandas as pd
 from linearmodels.panel import PanelOLS
 from linearmodels.panel.utility import AbsorbingEffectError
-from scipy import optimize, stats
-from statsmodels.tools.numdiff import approx_hess
-from statsmodels.tsa.statespace.structural import UnobservedComponents
+from scipy import stats
 
 from marl_pricing.calibration.elasticity import Estimate
-
-_HIGHEST = 0.995  # of the persistence; a random walk has no long-run mean to be calibrated to
+from marl_pricing.calibration.levels import Levels, highest, highest_without_level, standard_errors
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Dynamics:
     """How demand moves.
 
     Attributes:
-        persistence, volatility: ρ and σ of the log level.  noise: ν, spread of what does not last.
+        persistence, volatility: ρ and σ of the log level; 0 and 0 without one.  noise: ν, spread of what does not last.
         season_cosine, season_sine: [H] of the harmonics, at period 0 of the table.
         persistence_test: likelihood-ratio test of there being no level, but noise that does not last (two parameters
             fewer, one at its edge, so that p-values are too high).
@@ -48,7 +44,7 @@ class Dynamics:
         season_told_from_trend: there are at least two whole seasons.
         constants: per offer, its mean log demand beside price and season.
         constant_errors: per offer, standard error of that under the estimated level.
-        filtered: per offer, the level expected after the last period.
+        filtered: per offer, the level expected one period after the last.
         mean_factor: per offer, log of the mean of exp(residual less season): the constant of a market in which
             level and noise have mean 1.
         counting: per offer, variance of its counting noise.
@@ -104,75 +100,13 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
     return coefficients, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 
 
-def _inside(raw: np.ndarray) -> np.ndarray:
-    """(ρ, σ, ν) of three real numbers."""
-    return np.array([_HIGHEST * np.tanh(raw[0]), *np.exp(raw[1:])])
-
-
-def _outside(point: np.ndarray) -> np.ndarray:
-    """The real numbers behind (ρ, σ, ν)."""
-    return np.array([np.arctanh(np.clip(point[0] / _HIGHEST, -0.999, 0.999)), *np.log(np.maximum(point[1:], 1e-3))])
-
-
-class _Levels:
-    """The state-space models of all offers, and the sum of their likelihoods; parameters are (ρ, σ, ν)."""
-
-    def __init__(self, wide: pd.DataFrame, counting: pd.Series) -> None:
-        self.names, self.counting = list(wide.columns), counting
-        self.models = [
-            UnobservedComponents(wide[name].to_numpy(), level=True, irregular=True, autoregressive=1)
-            for name in self.names
-        ]
-
-    def parameters(self, name: str, point: np.ndarray) -> np.ndarray:
-        persistence, volatility, noise = point
-        return np.array([self.counting[name] + noise**2, volatility**2, persistence])
-
-    def minus_log_likelihood(self, point: np.ndarray) -> float:
-        return -sum(
-            float(model.loglike(self.parameters(name, point)))
-            for name, model in zip(self.names, self.models, strict=True)
-        )
-
-    def best(self, excess: float, near: np.ndarray | None) -> np.ndarray:
-        """(ρ, σ, ν) of the highest likelihood, from a start with a lasting level and one without, or from `near`."""
-        bounds = [(-3.0, 3.0), (-7.0, 3.0), (-7.0, 3.0)]
-        size = np.log(np.sqrt(excess))
-        starts = [np.array([1.5, size - 1.2, size - 0.4]), np.array([0.3, size - 0.3, size - 1.5])]
-        if near is not None:
-            starts = [_outside(near)]
-        found = [
-            optimize.minimize(
-                lambda raw: self.minus_log_likelihood(_inside(raw)),
-                np.clip(start, -6.9, 2.9),
-                method="L-BFGS-B",
-                bounds=bounds,
-                options={"ftol": 1e-9},
-            )
-            for start in starts
-        ]
-        return _inside(min(found, key=lambda own: own.fun).x)
-
-    def without_level(self, excess: float) -> float:
-        """The highest log likelihood with noise alone."""
-        found = optimize.minimize_scalar(
-            lambda raw: self.minus_log_likelihood(np.array([0.0, 1e-6, np.exp(raw)])),
-            bounds=(-7.0, 3.0),
-            method="bounded",
-        )
-        return -float(found.fun)
-
-
-def fit_dynamics(
-    table: pd.DataFrame, residual: np.ndarray, *, season: float, harmonics: int, near: Dynamics | None = None
-) -> Dynamics:
+def fit_dynamics(table: pd.DataFrame, residual: np.ndarray, *, season: float, harmonics: int) -> Dynamics:
     """Season, persistence and volatility.
 
     Args:
         table: of a panel: offer, period, units.
         residual: per row, log demand (or attraction) less the price's part.
         season: periods of a season.  harmonics: its pairs of terms; 0 for none.
-        near: dynamics of nearly the same data, to search from.
     """
     own = table[["offer", "period", "units"]].assign(residual=residual)
     first, last = int(own["period"].min()), int(own["period"].max())
@@ -182,19 +116,20 @@ def fit_dynamics(
     smooth = own["residual"].to_numpy() - season_terms(own["period"].to_numpy(), season, harmonics) @ coefficients
     wide = own.assign(smooth=smooth).pivot(index="period", columns="offer", values="smooth").reindex(range(span))
     counting = (1.0 / own["units"]).groupby(own["offer"]).mean()
-    levels = _Levels(wide, counting)
+    levels = Levels(wide, counting)
     excess = float(np.clip((wide.var() - counting).median(), 1e-4, None))
-    begin = None if near is None else np.array([near.persistence.value, near.volatility.value, near.noise.value])
-    point = levels.best(excess, begin)
-    errors = _errors(levels, point)
-    whole, noise_only = -levels.minus_log_likelihood(point), levels.without_level(excess)
-    counted_only = -levels.minus_log_likelihood(np.array([0.0, 1e-6, 1e-6]))
+    point, whole = highest(levels, excess)
+    errors = standard_errors(levels, point, whole)
+    noise_only, counted_only = (
+        highest_without_level(levels, excess)[1],
+        float(levels.log_likelihood(np.zeros((1, 3)))[0]),
+    )
     level_ratio, noise_ratio = max(2.0 * (whole - noise_only), 0.0), max(2.0 * (noise_only - counted_only), 0.0)
-    constants, constant_errors, filtered = _states(levels, point)
+    constants, constant_errors, filtered = levels.states(point)
     return Dynamics(
         persistence=Estimate(float(point[0]), errors[0]),
-        volatility=Estimate(float(point[1]), errors[1]),
-        noise=Estimate(float(point[2]), errors[2]),
+        volatility=Estimate(float(np.sqrt(point[1])), errors[1]),
+        noise=Estimate(float(np.sqrt(point[2])), errors[2]),
         season_cosine=coefficients[:harmonics],
         season_sine=coefficients[harmonics:],
         persistence_test=Test(level_ratio, 2, float(stats.chi2.sf(level_ratio, 2))),
@@ -208,27 +143,3 @@ def fit_dynamics(
         mean_factor=np.log(np.exp(wide).mean()),
         counting=counting,
     )
-
-
-def _errors(levels: _Levels, point: np.ndarray) -> list[float]:
-    """Standard errors from the curvature of the likelihood; infinite where it has none."""
-    raw = _outside(point)
-    hessian = approx_hess(raw, lambda own: levels.minus_log_likelihood(_inside(own)), epsilon=np.full(3, 0.03))
-    try:
-        variance = np.diag(np.linalg.inv(hessian))
-    except np.linalg.LinAlgError:
-        return [np.inf] * 3
-    # The search runs over other coordinates, in which the likelihood is nearer to a parabola (delta method).
-    slope = np.array([_HIGHEST * (1.0 - np.tanh(raw[0]) ** 2), *point[1:]])
-    return [float(own * np.sqrt(v)) if v > 0 else np.inf for own, v in zip(slope, variance, strict=True)]
-
-
-def _states(levels: _Levels, point: np.ndarray) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Per offer: its constant, the constant's error, and the level expected after the last period."""
-    constants, errors, last = {}, {}, {}
-    for name, model in zip(levels.names, levels.models, strict=True):
-        found = model.filter(levels.parameters(name, point))
-        constants[name] = float(found.filtered_state[0, -1])
-        errors[name] = float(np.sqrt(found.filtered_state_cov[0, 0, -1]))
-        last[name] = float(found.filtered_state[1, -1])
-    return pd.Series(constants), pd.Series(errors), pd.Series(last)

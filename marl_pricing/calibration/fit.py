@@ -101,11 +101,8 @@ def _controls(table: pd.DataFrame, own: CalibrationSettings) -> list[str]:
     return ["promotion"]
 
 
-def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) -> Fit:
+def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
     """Fit the form that the settings name.
-
-    Args:
-        near: a fit of nearly the same data, to search from.
 
     Raises:
         CalibrationError: where the slope is not identified.
@@ -166,7 +163,6 @@ def fit_demand(panel: Panel, own: CalibrationSettings, near: Fit | None = None) 
         log_demand - price_part - fit.promotion_part(panel.table),
         season=own.season,
         harmonics=own.harmonics if whole else 0,
-        near=near.dynamics if near else None,
     )
     return replace(fit, dynamics=moves)
 

@@ -77,11 +77,8 @@ def _score(cells: pd.DataFrame, name: str, what: str) -> tuple:
     )
 
 
-def backtest(panel: Panel, own: CalibrationSettings, near: Fit | None = None) -> Backtest:
+def backtest(panel: Panel, own: CalibrationSettings) -> Backtest:
     """Fit on all but the last periods, forecast these with the prices that were set, compare.
-
-    Args:
-        near: the fit of all periods, to search from.
 
     Raises:
         CalibrationError: where too little is left to fit on.
@@ -95,7 +92,7 @@ def backtest(panel: Panel, own: CalibrationSettings, near: Fit | None = None) ->
             f"holdout={own.holdout}: accepted is less than {most}, so that periods to fit on are left"
         )
     seen = before.groupby("offer")["period"].transform("nunique") >= 3
-    fit = fit_demand(Panel(before[seen].reset_index(drop=True), 0, 0, [], [], 0), own, near)
+    fit = fit_demand(Panel(before[seen].reset_index(drop=True), 0, 0, [], [], 0), own)
     known = table["offer"].isin(fit.reference.index)
     held = table[(table["period"] > last) & known].reset_index(drop=True)
     wide = table.pivot(index="period", columns="offer", values="units")

@@ -13,6 +13,7 @@ import yaml
 
 from marl_pricing.calibration.elasticity import Estimate
 from marl_pricing.calibration.fit import Fit, shares_at
+from marl_pricing.calibration.levels import HIGHEST
 from marl_pricing.calibration.reading import CalibrationError, names_of
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.config import market_from
@@ -180,7 +181,7 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
     price = fit.reference.loc[offers].to_numpy()
     people, agents, share = _demand(fit, offers, own)
     moves = fit.dynamics
-    persistence = float(np.clip(moves.persistence.value, 0.0, 0.99))
+    persistence = max(moves.persistence.value, 0.0)
     season, season_told = _season(fit)
     bare: dict[str, Any] = {
         "num_sellers": len(sellers),
@@ -238,8 +239,10 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
         f"{fit.size:,.0f} shoppers come a period, each for one unit at most; those who buy none of these offers buy "
         "elsewhere or nothing." if fit.form != "power" else "",
         season_told,
-        f"Persistence is estimated at {moves.persistence.value:.3f} and kept between 0 and 0.99."
-        if persistence != moves.persistence.value else "",
+        f"Persistence is estimated at {moves.persistence.value:.3f} and put to 0."
+        if moves.persistence.value < 0 else "",
+        f"Persistence is at its highest, {HIGHEST:g}: these sales do not tell the level from a random walk, which has "
+        "no long-run mean." if moves.persistence.value == HIGHEST else "",
         f"Agents are in no sales data: they react to prices {own.agent_sensitivity:g} times as strongly as people, buy "
         "the same at the mean prices, and do not follow the level of demand.",
         f"Stock comes {own.lead_time} periods after it is ordered; a missing unit costs "
