@@ -125,11 +125,11 @@ def _off_grid(run: RunToEvaluate, worlds: Worlds, learned: _Learned | None, note
         try:
             if fear == "none":
                 ends = [static.omega_equilibrium(shape, params).prices] * 2
-                joint = static.joint_profit(shape, params).prices
             else:
                 ends = [robust.equilibrium(shape, worlds, start=start).prices for start in ("low", "high")]
-                joint = robust.joint_profit(shape, worlds).prices
-            row |= {"low": ends[0].mean(), "high": ends[1].mean(), "joint": joint.mean()}
+            row |= {"low": ends[0].mean(), "high": ends[1].mean()}
+            joint = static.joint_profit(shape, params) if fear == "none" else robust.joint_profit(shape, worlds)
+            row["joint"] = joint.prices.mean()
         except NoEquilibriumError as error:
             row["note"] = f"{error}; {note}" if note else str(error)
         rows.append(row)

@@ -297,3 +297,15 @@ def test_wasserstein_may_measure_by_demand() -> None:
         equal = np.kron(np.eye(5), np.ones(5))
         found = linprog(np.tile(values, 5), [apart.reshape(-1)], [0.05], equal, WEIGHTS, [(0, None)] * 25)
         assert got[seller] == pytest.approx(found.fun, abs=1e-8)
+
+
+def test_joint_profit_where_distances_move_with_prices_is_above_all_others() -> None:
+    own = game(2)
+    thought = worlds(own, name="wasserstein", radius=0.05, weights=WEIGHTS)
+    got = robust.joint_profit(own.shape, thought)
+    random = np.random.default_rng(0)
+    others = np.concatenate(
+        [got.prices + scale * random.standard_normal((25, 2)) for scale in (1e-3, 1e-2, 0.1)]
+        + [np.linspace(1.6, 2.3, 36)[:, None] * np.ones(2)]
+    )
+    assert max(robust.worst_payoffs(own.shape, thought, point)[-1] for point in others) <= got.worst[0] + 1e-9
