@@ -1,7 +1,8 @@
 """`python -m benchmarks.default_market`: what the default market is worth to a learner.
 
-Learned sellers against the best constant price, in a seat of theirs and all together; and a network with memory in a
-seat among networks without. Everybody meets the same held-out shoppers; intervals are over training seeds, paired.
+Learned sellers against the best constant price, in a seat of theirs and all together, and against the stock-and-price
+rule that is fitted to their seat; and a network with memory in a seat among networks without. Policies that are
+compared meet the same held-out shoppers; intervals are over training seeds, paired.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from marl_pricing.learning.policy import learned_policy
 from marl_pricing.market import MarketParams, Policy
 from marl_pricing.policies import seat
 from marl_pricing.policies.constant import constant
+from marl_pricing.policies.fitted import fit_response
 
 CONF = Path(__file__).parents[1] / "conf"
 EPISODES, SHOPPERS = 16, 1_000_003
@@ -102,6 +104,16 @@ def all_together(own: Learned) -> tuple[np.ndarray, np.ndarray]:
     return own.play(own.policy(), own.actors).sum(1), max(same, key=np.mean)
 
 
+def fitted_in_a_seat(own: Learned) -> tuple[np.ndarray, np.ndarray]:
+    """(what a learned seller earns in the first seat, what the rule does that was fitted to that seed's sellers)."""
+    found = []
+    for seed in range(own.seeds):
+        actor = jax.tree.map(lambda leaf, seed=seed: leaf[seed], own.actors)
+        host = learned_policy(own.experiment.learner, actor, greedy=True)
+        found.append(fit_response(jax.random.key(SHOPPERS + seed), *own.experiment.market, host, 0))
+    return np.array([rule.host_rewards.mean() for rule in found]), np.array([rule.rewards.mean() for rule in found])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, play, print a line each."""
     parser = argparse.ArgumentParser("python -m benchmarks.default_market", description=__doc__)
@@ -121,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == "competitive":
             memory = own
             say(f"{name}, a learned seat above the best constant in it", *in_a_seat(own))
+            say(f"{name}, a learned seat above the rule fitted to it", *fitted_in_a_seat(own))
         say(f"{name}, all above the best constant of all", *all_together(own))
     blind = Learned(given.seeds, "experiment=competitive", "learner.cell=none")
     there = blind.play(blind.policy(), blind.actors)[:, 0]
