@@ -56,7 +56,7 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
             networks=run.networks,
             training=pd.read_csv(run.folder / METRICS),
             config_text=run.config_text,
-            versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": str(run.update)},
+            versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": run.update},
             command=run.provenance["command"],
             sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
             ambiguity=run.experiment.learner.ambiguity,

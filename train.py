@@ -23,8 +23,18 @@ def _start_devices(wanted: Any) -> None:
         jax.config.update("jax_num_cpu_devices", wanted if isinstance(wanted, int) and wanted > 0 else os.cpu_count())
 
 
-def _given(overrides: list[str]) -> list[str]:
-    return [own for own in overrides if not own.startswith("resume=")]
+_LENGTH = "learner.num_updates="
+
+
+def _refuse_beside(resume: str, accepted: str, allowed: tuple[str, ...]) -> bool:
+    """Refuse settings given beside resume; whether a length was given."""
+    given = [own for own in hydra.core.hydra_config.HydraConfig.get().overrides.task if not own.startswith("resume=")]
+    others = [own for own in given if not own.startswith(allowed)]
+    if others:
+        from marl_pricing.config import ConfigError
+
+        raise ConfigError(f"resume={resume!r}: accepted is {accepted} beside it, not {others[0]!r}")
+    return bool(given)
 
 
 def _run(config: DictConfig) -> int:
@@ -37,10 +47,12 @@ def _run(config: DictConfig) -> int:
     data = OmegaConf.to_container(config, resolve=True)
     assert isinstance(data, dict)
     resume = data.pop("resume")
+    longer = False
     if resume is not None:
-        others = _given(list(hydra.core.hydra_config.HydraConfig.get().overrides.task))
-        if others:
-            raise settings_of.ConfigError(f"resume={resume!r}: accepted is nothing beside it, not {others[0]!r}")
+        if is_study(Path(resume)):
+            _refuse_beside(resume, "nothing", ())
+        else:
+            longer = _refuse_beside(resume, "nothing, or learner.num_updates,", (_LENGTH,))
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
     provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
     if data["study"] is not None or (resume is not None and is_study(Path(resume))):
@@ -52,6 +64,8 @@ def _run(config: DictConfig) -> int:
     else:
         folder = Path(resume)
         settings = settings_of.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
+    if longer:  # refused before anything starts; done once devices are there
+        settings_of.lengthen(settings, data["learner"]["num_updates"])
     _start_devices(settings.learner.devices)
     distributed = settings.run.distributed
     if distributed and resume is None and settings.run.folder is None:
@@ -61,8 +75,10 @@ def _run(config: DictConfig) -> int:
     if distributed and not jax.distributed.is_initialized():
         jax.distributed.initialize()
 
-    from marl_pricing.studies.single import train_run
+    from marl_pricing.studies.single import lengthen_run, train_run
 
+    if longer:
+        settings = lengthen_run(folder, data["learner"]["num_updates"], provenance | {"revision": revision()})
     new = None if resume is not None else provenance | {"revision": revision()}
     complete = train_run(settings, folder, new, share=distributed)
     if jax.process_index() == 0:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
@@ -22,13 +22,23 @@ class Run(Settings):
 
     `folder: null` makes one under `runs/`, named after the experiment and the time. `distributed` starts
     `jax.distributed` first: the same command in every process of a TPU slice or cluster trains one learner.
+    `evaluate_every: null` evaluates twenty times, 0 never. `until: converged` ends at the first evaluation at which
+    the run has converged, with the learner's number of updates as a maximum.
     """
 
     folder: str | None = None
+    until: Literal["updates", "converged"] = "updates"
+    evaluate_every: Annotated[int, Field(ge=0)] | None = None
     report_every: Annotated[int, Field(ge=1)] = 3
     checkpoint_every: Annotated[int, Field(ge=1)] = 50
     tensorboard: bool = True
     distributed: bool = False
+
+    @model_validator(mode="after")
+    def _judged(self) -> Run:
+        if self.until == "converged" and self.evaluate_every == 0:
+            raise refuse("run.evaluate_every", 0, "at least 1, or null, with run.until=converged")
+        return self
 
 
 class ExperimentSettings(Settings):
@@ -52,6 +62,20 @@ class Experiment(NamedTuple):
     settings: ExperimentSettings
     market: Market
     learner: Learner
+
+
+def lengthen(settings: ExperimentSettings, num_updates: int) -> ExperimentSettings:
+    """The same run with more updates. Schedules end where they ended: what is added goes on at their last values.
+
+    Raises:
+        ConfigError: for no more updates than it has.
+    """
+    own = settings.learner
+    if not isinstance(num_updates, int) or num_updates <= own.num_updates:
+        accepted = f"more than {own.num_updates}, the updates that the run has: it can only be lengthened"
+        raise refuse("learner.num_updates", num_updates, accepted)
+    more = {"num_updates": num_updates, "schedule_updates": own.scheduled_updates}
+    return settings.model_copy(update={"learner": own.model_copy(update=more)})
 
 
 def read_settings(data: Mapping[str, Any]) -> ExperimentSettings:

@@ -76,7 +76,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "revision": run.provenance["revision"],
             "versions": run.provenance["versions"],
             "checkpoint": checkpoint,
-            "update": run.update,
+            "update": run.updates[seed],
             "seed": seed,
             "parameters_sha256": _digest(parameters),
         },

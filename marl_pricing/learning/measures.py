@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,6 +16,51 @@ from marl_pricing.market import MarketParams, MarketShape
 Array = jax.Array
 
 PRICE_BINS = 32
+PARAMETERS_FINITE = "parameters_finite"  # of an update: 1.0 where all networks and statistics are finite after it
+NOT_IN_TABLES = ("price_counts", PARAMETERS_FINITE)
+# What is said first of an update whose numbers are not finite.
+_LOSSES = ("policy_loss", "value_loss", "actor_gradient_norm", "critic_gradient_norm", "entropy", "kl")
+
+
+def all_finite(tree: Any) -> Array:
+    """1.0 [] where every number of a tree is finite, else 0.0."""
+    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(leaves).all().astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first update of a block with a number that is not finite.
+
+    Attributes:
+        place: of the update in the block, from 0.  seed: number of its seed.
+        what: the loss or measure, or the parameters, and the value, in words.
+    """
+
+    place: int
+    seed: int
+    what: str
+
+
+def first_fault(measures: Mapping[str, np.ndarray]) -> Fault | None:
+    """The first update after which training makes no sense any more; None where all numbers are finite.
+
+    Args:
+        measures: [seeds, updates, ...], with `PARAMETERS_FINITE`.
+    """
+    sound = np.asarray(measures[PARAMETERS_FINITE]) > 0
+    for value in measures.values():
+        sound = sound & np.isfinite(value).all(tuple(range(2, np.ndim(value))))
+    if sound.all():
+        return None
+    place = int((~sound).any(0).argmax())
+    seed = int((~sound[:, place]).argmax())
+    names = sorted(measures, key=lambda name: (_LOSSES.index(name) if name in _LOSSES else len(_LOSSES), name))
+    for name in names:
+        own = np.ravel(measures[name][seed, place])
+        if not np.isfinite(own).all():
+            return Fault(place, seed, f"{name} is {own[~np.isfinite(own)][0]}")
+    return Fault(place, seed, "parameters are not finite")
 
 
 def price_bins(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from marl_pricing.learning.measures import price_bins
-from marl_pricing.learning.runs import METRICS, TENSORBOARD, TIMING, Table
+from marl_pricing.learning.evaluations import MEASURES
+from marl_pricing.learning.measures import NOT_IN_TABLES, price_bins
+from marl_pricing.learning.runs import EVALUATION, METRICS, TENSORBOARD, TIMING, Table
 
 Measures = dict[str, np.ndarray]
 
@@ -32,6 +34,20 @@ _GROUPS = {
 }
 
 
+@dataclass(frozen=True)
+class Report:
+    """What is reported of a block.
+
+    Attributes:
+        update: at which it ended.  measures: [runs × seeds, updates, ...].
+        evaluated: rows of evaluation.csv, run by run; None where there was no evaluation.
+    """
+
+    update: int
+    measures: Measures
+    evaluated: Sequence[list[dict[str, Any]]] | None = None
+
+
 def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
     """Rows for metrics.csv out of measures [seeds, updates, ...]; sellers become columns `name/seller_i`."""
     num_seeds, num_updates = measures["learning_rate"].shape
@@ -40,7 +56,7 @@ def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
         for seed in range(num_seeds):
             row: dict[str, Any] = {"update": first_update + number, "seed": seed}
             for name in sorted(measures):
-                if name == "price_counts":
+                if name in NOT_IN_TABLES:
                     continue
                 value = measures[name][seed, number]
                 if value.ndim == 0:
@@ -51,8 +67,19 @@ def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
     return rows
 
 
+def means_over_seeds(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, float]]:
+    """(kind of play, `seller_i` or `mean`, measure, value) of the rows of one evaluation; what is empty is left out."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        for name in MEASURES:
+            if row[name] != "":
+                for seller in (f"seller_{row['seller']}", "mean"):
+                    found.setdefault((row["policy"], seller, name), []).append(float(row[name]))
+    return [(*key, float(np.mean(values))) for key, values in found.items()]
+
+
 class Journal:
-    """What is written of one run: metrics.csv, timing.csv, TensorBoard.
+    """What is written of one run: metrics.csv, evaluation.csv, timing.csv, TensorBoard.
 
     Args:
         start: updates that were done before.
@@ -71,6 +98,7 @@ class Journal:
         worlds: Sequence[str] = (),
     ) -> None:
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
+        self._evaluation = Table(folder / EVALUATION)
         self._num_updates, self._price_range = num_updates, price_range
         self._writer: Any = None
         if tensorboard:
@@ -100,9 +128,18 @@ class Journal:
         if self._writer is not None:
             self._write(update, measures, rate)
 
+    def add_evaluation(self, update: int, rows: list[dict[str, Any]]) -> None:
+        """Write the rows of an evaluation."""
+        self._evaluation.append(rows)
+        if self._writer is None:
+            return
+        for policy, seller, name, value in means_over_seeds(rows):
+            self._writer.add_scalar(f"{policy}/{name}/{seller}", value, update)
+        self._writer.flush()
+
     def _write(self, update: int, measures: Measures, rate: float) -> None:
         writer = self._writer
-        mean = {name: value[:, -1].mean(0) for name, value in measures.items() if name != "price_counts"}
+        mean = {name: value[:, -1].mean(0) for name, value in measures.items() if name not in NOT_IN_TABLES}
         for name, value in mean.items():
             group = "robust" if name.startswith("candidate_") else "learning"
             tag = _GROUPS.get(name, f"{group}/{name}")
@@ -197,6 +234,7 @@ class Monitor:
         self._start = start
         self._last = self._begin = time.perf_counter()
         self._printed = -np.inf
+        self._played: list[tuple[int, float]] = []  # update and greedy profit of a seller, of the last evaluations
 
     def _completed(self, update: int) -> int:
         """Updates of all runs, where those of this program stand at `update`."""
@@ -211,9 +249,10 @@ class Monitor:
         for journal in self._journals:
             journal.close()
 
-    def report(self, update: int, measures: Measures) -> None:
-        """Take in the measures [runs × seeds, updates, ...] of a block that ended with `update`."""
+    def report(self, report: Report) -> None:
+        """Take in what is to be said of a block."""
         now = time.perf_counter()
+        update, measures = report.update, report.measures
         width, num_updates = measures["learning_rate"].shape
         rate = width * num_updates * self._steps_per_update / (now - self._last)
         self._last = now
@@ -221,15 +260,32 @@ class Monitor:
         for number, journal in enumerate(self._journals):
             own = {name: value[number * seeds : (number + 1) * seeds] for name, value in measures.items()}
             journal.add(update, own, now - self._begin, rate / len(self._journals))
+            if report.evaluated is not None:
+                journal.add_evaluation(update, report.evaluated[number])
+        if report.evaluated is not None:
+            everyone = means_over_seeds([row for rows in report.evaluated for row in rows])
+            profit = next(own[-1] for own in everyone if own[:3] == ("greedy", "mean", "profit"))
+            self._played = [*self._played[-1:], (update, profit)]
         self._show(update, measures, rate, now)
 
+    def _greedy(self) -> str:
+        """What greedy play earns, and how that moves; nothing before the first evaluation."""
+        if not self._played:
+            return ""
+        update, profit = self._played[-1]
+        before, last = self._played[0]
+        if before == update or not last:
+            return f", greedy profit {profit:,.4g} an epoch"
+        rate = 10 * (profit - last) / abs(last) / (update - before)
+        return f", greedy profit {profit:,.4g} an epoch ({rate:+.1%} per 10 updates)"
+
     def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
-        outcome = f"return {measures['return_raw'][:, -1].mean():,.1f} a seller"
+        outcome = f"return {measures['return_raw'][:, -1].mean():,.1f} a seller{self._greedy()}"
         done = self._completed(update)
         self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
         if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):
             self._printed = now
             left = (self._total - done) * (now - self._begin) / max(done - self._completed(self._start), 1)
             self._console.print(
-                f"update {done}/{self._total}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}"
+                f"update {done}/{self._total}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}", soft_wrap=True
             )

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.mappo import Learner, Networks, TrainState
+from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.market import MarketParams
 
 Array = jax.Array
@@ -55,7 +56,7 @@ def state_specs() -> TrainState:
     return TrainState(learnable=P(), statistics=P(), rollout=P(None, "env"), seed=P(), update=P())  # type: ignore[arg-type]
 
 
-def _each_seed(function: Callable, num_seeds: int) -> Callable:
+def each_seed(function: Callable, num_seeds: int) -> Callable:
     """Map over the leading axis of seeds: one after the other on a CPU, where that is as fast, together elsewhere."""
     if num_seeds == 1:
 
@@ -69,7 +70,7 @@ def _each_seed(function: Callable, num_seeds: int) -> Callable:
     return jax.vmap(function)
 
 
-def _compiler_options() -> dict[str, int] | None:
+def compiler_options() -> dict[str, int] | None:
     """On a CPU the time goes into matrix products that are compiled already: LLVM's O1 runs as fast as its O3.
 
     It saves a fifth of the compile time (hidden 64 and 128, 64 and 256 environments). A level in XLA_FLAGS stands.
@@ -87,7 +88,7 @@ class Program:
     and parameters have one leading axis, the seeds of the first run, then those of the second, and so on.
 
     Attributes:
-        learner: what is trained.  mesh: where.  num_runs: R.
+        learner: what is trained.  mesh: where.  num_runs: R.  width: W = R × seeds.
     """
 
     def __init__(self, learner: Learner, num_runs: int = 1) -> None:
@@ -96,15 +97,16 @@ class Program:
         self.num_runs = num_runs
         self._per_device = learner.settings.num_envs // self.mesh.size
         self._num_seeds = learner.settings.num_seeds
-        self._width = num_runs * self._num_seeds
+        self.width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=state_specs()))
         self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=state_specs()))
 
-        @partial(jax.jit, static_argnums=2, donate_argnums=0, compiler_options=_compiler_options())
-        def train(state: TrainState, params: MarketParams, num_updates: int):
-            local = partial(self._local_train, num_updates)
-            return sharded(local, in_specs=(state_specs(), P()), out_specs=(state_specs(), P()))(state, params)
+        @partial(jax.jit, static_argnums=3, donate_argnums=0, compiler_options=compiler_options())
+        def train(state: TrainState, params: MarketParams, count: Array, block: int):
+            local = partial(self._local_train, block)
+            specs = (state_specs(), P(), P())
+            return sharded(local, in_specs=specs, out_specs=(state_specs(), P()))(state, params, count)
 
         self._train = train
 
@@ -113,20 +115,30 @@ class Program:
 
     def _local_init(self, seeds: Array, params: MarketParams, *networks: Networks) -> TrainState:
         index = self._env_index()
-        start = _each_seed(lambda seed, own, *given: mappo.init(self.learner, seed, own, index, *given), self._width)
+        start = each_seed(lambda seed, own, *given: mappo.init(self.learner, seed, own, index, *given), self.width)
         return start(seeds, params, *networks)
 
-    def _local_train(self, num_updates: int, state: TrainState, params: MarketParams):
+    def _local_train(self, block: int, state: TrainState, params: MarketParams, count: Array):
+        """`count` updates, at most `block`: a shorter block is no other program, its last rows stay empty."""
         index = self._env_index()
         total = partial(jax.lax.psum, axis_name="env")
 
         def one(state: TrainState, params: MarketParams):
-            def step(state: TrainState, _: None):
-                return mappo.update(self.learner, state, params, index, total)
+            def step(state: TrainState):
+                state, measures = mappo.update(self.learner, state, params, index, total)
+                return state, measures | {PARAMETERS_FINITE: all_finite((state.learnable, state.statistics))}
 
-            return jax.lax.scan(step, state, length=num_updates)
+            def go_on(number: Array, carry: tuple[TrainState, dict[str, Array]]):
+                state, table = carry
+                state, row = step(state)
+                put = partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
+                return state, jax.tree.map(put, table, row)
 
-        return _each_seed(one, self._width)(state, params)
+            row = jax.eval_shape(step, state)[1]
+            table = jax.tree.map(lambda x: jnp.zeros((block, *x.shape), x.dtype), row)
+            return jax.lax.fori_loop(0, count, go_on, (state, table))
+
+        return each_seed(one, self.width)(state, params)
 
     def stack(self, *markets: MarketParams) -> MarketParams:
         """Parameters for every seed of every run [R × seeds, ...]; or bring your own stack, a market a seed.
@@ -188,11 +200,17 @@ class Program:
         Returns:
             (state, measures [R × seeds, updates, ...]).
         """
-        return self._train(state, params, num_updates)
+        return self._train(state, params, jnp.int32(num_updates), num_updates)
 
-    def compiled(self, state: TrainState, params: MarketParams, num_updates: int):
-        """The compiled program, for benchmarks and profiles."""
-        return self._train.lower(state, params, num_updates).compile()
+    def compiled(self, state: TrainState, params: MarketParams, block: int) -> Callable:
+        """The compiled program of a block of updates.
+
+        Returns:
+            (state, params, count = block) → (state, measures [R × seeds, block, ...]), the state donated. Rows of
+            measures after the first `count` are empty.
+        """
+        program = self._train.lower(state, params, jnp.int32(block), block).compile()
+        return lambda state, params, count=block: program(state, params, jnp.int32(count))
 
     def abstract_state(self, params: MarketParams) -> TrainState:
         """Shapes, types and shardings of the state of all runs.
@@ -200,7 +218,7 @@ class Program:
         Args:
             params: [R × seeds, ...], see `stack`.
         """
-        shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self._width,), jnp.int32), params)
+        shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self.width,), jnp.int32), params)
         shardings = jax.tree.map(
             lambda spec, part: jax.tree.map(lambda _: NamedSharding(self.mesh, spec), part),
             state_specs(),

@@ -2,7 +2,9 @@
 
 config.yaml     the resolved configuration        provenance.json   versions, git revision, command
 metrics.csv     one row an update and seed        timing.csv        wall-clock figures (not reproducible)
-checkpoints/    latest and best                   tensorboard/      event files
+evaluation.csv  held-out play, one row an evaluation, seed, seller and kind of play
+checkpoints/    the last two states, and in each the networks that were best so far
+tensorboard/    event files
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 CONFIG, PROVENANCE, METRICS, TIMING = "config.yaml", "provenance.json", "metrics.csv", "timing.csv"
+EVALUATION = "evaluation.csv"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 
 
@@ -117,8 +120,18 @@ def _digest(tree: Any) -> str:
     return total.hexdigest()
 
 
+class DivergedError(RunError):
+    """A training whose numbers are no longer finite."""
+
+
+_STATE, _BEST = "state", "best"
+
+
 class Checkpoints:
-    """Latest and best training states of a run, each verified by a digest when read. Use as a context manager."""
+    """The last two training states of a run, each verified by a digest when read. Use as a context manager.
+
+    With a state lie the best networks of each seed up to it, where such are kept: both appear together.
+    """
 
     def __init__(self, folder: Path) -> None:
         # Imported here: it takes a second, and only those who save or load need it.
@@ -126,10 +139,7 @@ class Checkpoints:
 
         logging.getLogger("absl").setLevel(logging.ERROR)
         self._folder = folder / CHECKPOINTS
-        policies = training.preservation_policies
-        keep = policies.AnyPreservationPolicy(
-            [policies.LatestN(n=1), policies.BestN(n=1, get_metric_fn=lambda own: own["score"])]
-        )
+        keep = training.preservation_policies.LatestN(n=2)
         for kept in sorted(self._folder.glob("*/metrics")):
             if kept.parent.name.isdigit():  # Orbax reads them all when it opens the folder
                 self._read_metrics(int(kept.parent.name))
@@ -144,26 +154,29 @@ class Checkpoints:
         """Updates after which a state was kept, in order."""
         return sorted(checkpoint.step for checkpoint in self._orbax.checkpoints)
 
-    def save(self, update: int, state: Any, score: float) -> None:
+    def save(self, update: int, state: Any, best: Any = None) -> None:
         """Keep the state after an update. The folder shows it whole or not at all.
 
         Args:
-            score: what `best` goes by, the higher the better.
+            best: the best networks so far, a tree of arrays [seeds, ...]; None where none are kept.
         """
+        trees = {_STATE: state} | ({} if best is None else {_BEST: best})
+        digests = {"digest": _digest(state)} | ({} if best is None else {"best_digest": _digest(best)})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._orbax.save(update, state, metrics={"score": score, "digest": _digest(state)}, overwrite=True)
+            self._orbax.save_checkpointables(update, trees, metrics=digests, overwrite=True)
 
     def _read_metrics(self, update: int) -> dict[str, Any]:
         path = self._folder / str(update) / "metrics" / "metrics"
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))
-            return {"score": float(metrics["score"]), "digest": str(metrics["digest"])}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return {"digest": str(metrics["digest"]), "best_digest": metrics.get("best_digest")}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path}: the checkpoint is broken ({type(error).__name__}: {error})") from None
 
-    def find(self, which: str) -> int:
-        """The update of the `latest` or the `best` state.
+    @property
+    def latest(self) -> int:
+        """The update of the latest state.
 
         Raises:
             RunError: if there is none.
@@ -171,9 +184,15 @@ class Checkpoints:
         updates = self.updates
         if not updates:
             raise RunError(f"{self._folder}: the run has no checkpoint yet")
-        if which == "latest":
-            return updates[-1]
-        return max(updates, key=lambda update: (self._read_metrics(update)["score"], update))
+        return updates[-1]
+
+    def has_best(self, update: int) -> bool:
+        """Whether best networks lie with a state."""
+        return self._read_metrics(update)["best_digest"] is not None
+
+    def load_best(self, update: int, abstract: Any) -> Any:
+        """Read back the networks that were best up to a state; see `load`."""
+        return self._load(update, _BEST, "best_digest", abstract)
 
     def load(self, update: int, abstract: Any) -> Any:
         """Read a state back.
@@ -184,16 +203,20 @@ class Checkpoints:
         Raises:
             RunError: if files are missing or changed, or the state has another shape.
         """
+        return self._load(update, _STATE, "digest", abstract)
+
+    def _load(self, update: int, name: str, digest: str, abstract: Any) -> Any:
         path = self._folder / str(update)
-        expected = self._read_metrics(update).get("digest")
+        expected = self._read_metrics(update)[digest]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                there = _shapes(self._orbax.metadata(update).metadata)
+                there = _shapes(self._orbax.checkpointables_metadata(update).metadata[name])
                 if not there:
                     raise ValueError("its files cannot be read")
                 wanted = _shapes(abstract)
-                state = self._orbax.load(update, abstract) if there == wanted else None
+                same = there == wanted
+                state = self._orbax.load_checkpointables(update, {name: abstract})[name] if same else None
         except Exception as error:
             why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise RunError(f"{path}: the checkpoint is broken or cut short ({why})") from None

@@ -48,6 +48,7 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     learning_rate: Positive = 5e-4
     learning_rate_end: NonNegative = 5e-5
     schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule_updates: Count | None = None  # updates over which rate and entropy bonus move; None for all of them
     max_grad_norm: Positive = 0.5
     adam_epsilon: Positive = 1e-5
     # where it runs
@@ -70,6 +71,11 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
         if self.algorithm == "mappo" and self.compile:
             raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")
         return self
+
+    @property
+    def scheduled_updates(self) -> int:
+        """Updates after which rate and entropy bonus stay at their ends."""
+        return self.schedule_updates or self.num_updates
 
     @property
     def steps_per_update(self) -> int:

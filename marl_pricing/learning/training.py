@@ -12,19 +12,29 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from marl_pricing.learning.convergence import read_rows
+from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
 from marl_pricing.learning.mappo import Networks, TrainState
-from marl_pricing.learning.monitor import Journal, Monitor
+from marl_pricing.learning.measures import first_fault
+from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.runs import METRICS, TIMING, Checkpoints, RunError, Table
+from marl_pricing.learning.runs import EVALUATION, METRICS, TIMING, Checkpoints, DivergedError, RunError, Table
 from marl_pricing.market import MarketParams
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a run reports and saves, in updates."""
+    """When a run reports, saves and is evaluated, in updates, and when it ends.
+
+    Attributes:
+        evaluate_every: 0 for no evaluations.
+        until_converged: it ends at the first evaluation at which it has converged, if not at its last update.
+    """
 
     report_every: int = 5
     checkpoint_every: int = 50
+    evaluate_every: int = 0
+    until_converged: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,10 +98,12 @@ def train(
     quiet: bool = False,
     whole: tuple[int, int] | None = None,
 ) -> tuple[TrainState, bool]:
-    """Train to the end of the learner's updates, or to an interruption.
+    """Train to the end of the learner's updates, to the first evaluation at which all runs have converged where the
+    schedule says so, or to an interruption.
 
-    Every number that goes to metrics.csv and into the state depends on the settings and the seed only: a run that was
-    killed and resumed ends like one that was not, and a run among others like one alone.
+    Every number that goes to metrics.csv, to evaluation.csv and into the state depends on the settings and the seed
+    only: a run that was killed and resumed ends like one that was not, and a run among others like one alone. What is
+    written of a block is written while the devices compute the next one.
 
     Args:
         members: the program's runs, in its order.
@@ -103,6 +115,7 @@ def train(
 
     Raises:
         RunError: if a run cannot be resumed, or the runs stand at different updates.
+        DivergedError: at the first loss, measure or parameter that is not finite; the checkpoints before it stay.
     """
     own = program.learner.settings
     stacked = program.stack(*(member.params for member in members))
@@ -110,20 +123,32 @@ def train(
     with ExitStack() as stack:
         checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
         interrupted = stack.enter_context(finish_first())
+        # Programs compile side by side; the user waits for the longest one.
+        pool = stack.enter_context(ThreadPoolExecutor())
         done, state = 0, None
         if resume and any(kept.updates for kept in checkpoints):
             done = _same_update(checkpoints, members)
             abstract = program.abstract_part(stacked)
             state = program.join([kept.load(done, abstract) for kept in checkpoints])
-        block = block_length(own.num_updates, schedule.report_every)
-        with ThreadPoolExecutor() as pool:  # two programs compile side by side; the user waits for the longer one
-            compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
-            state = program.init(stacked, _networks(members)) if state is None else state
-            step = compiling.result()
+        block = min(schedule.report_every, own.num_updates)
+        compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
         if first_process:
             for member in members:
-                for name in (METRICS, TIMING):
+                for name in (METRICS, TIMING, EVALUATION):
                     Table(member.folder / name).cut(done)
+        evaluations = None
+        if schedule.evaluate_every:
+            evaluations = Evaluations(
+                program,
+                stacked,
+                [member.params for member in members],
+                schedule.evaluate_every,
+                [read_rows(member.folder / EVALUATION, done) for member in members],
+                [_best_so_far(kept, done, abstract) if done else None for kept in checkpoints],
+                pool,
+            )
+        state = program.init(stacked, _networks(members)) if state is None else state
+        step = compiling.result()
         journals = [
             Journal(
                 member.folder,
@@ -135,22 +160,72 @@ def train(
             )
             for member in members
         ]
-        saved = done
-        with Monitor(
-            journals, own.num_updates, own.steps_per_update, done, quiet=quiet or not first_process, whole=whole
-        ) as monitor:
-            while done < own.num_updates and not interrupted:
-                state, measures = step(state, stacked)
-                host = jax.device_get(measures)
-                done += block
+        monitor = stack.enter_context(
+            Monitor(
+                journals, own.num_updates, own.steps_per_update, done, quiet=quiet or not first_process, whole=whole
+            )
+        )
+
+        def has_ended() -> bool:
+            settled = schedule.until_converged and evaluations is not None and evaluations.converged
+            return done == own.num_updates or settled
+
+        reports: list[Report] = []  # at most one: that of the last block
+
+        def write() -> None:
+            while reports:
+                report = reports.pop()
                 if first_process:
-                    monitor.report(done, host)
-                if done - saved >= schedule.checkpoint_every or done == own.num_updates or interrupted:
-                    for number, kept in enumerate(checkpoints):
-                        score = float(program.part(host["return_shaped"], number)[:, -1].mean())
-                        kept.save(done, program.part(state, number), score)
-                    saved = done
-    return state, done == own.num_updates
+                    monitor.report(report)
+
+        saved, ended = done, has_ended()
+        while not ended and not interrupted:
+            stop = min(done + block, own.num_updates)
+            if evaluations is not None:
+                stop = min(stop, evaluations.next_after(done))
+            state, measures = step(state, stacked, stop - done)
+            write()
+            host = jax.tree.map(lambda x, count=stop - done: x[:, :count], jax.device_get(measures))
+            _refuse_faults(host, own.num_seeds, members, done, saved, monitor if first_process else None)
+            done, rows = stop, None
+            if evaluations is not None and evaluations.due(done):
+                rows = evaluations.evaluate(done, state, until_converged=schedule.until_converged)
+            reports.append(Report(done, host, rows))
+            ended = has_ended()
+            if done - saved >= schedule.checkpoint_every or ended or interrupted:
+                write()  # tables are never behind a checkpoint
+                for number, kept in enumerate(checkpoints):
+                    best = None if evaluations is None else evaluations.best(number)
+                    kept.save(done, program.part(state, number), best)
+                saved = done
+        write()
+    return state, ended
+
+
+def _best_so_far(kept: Checkpoints, update: int, abstract: TrainState) -> Best | None:
+    """The best networks that lie with a state; None where none were kept."""
+    return jax.device_get(kept.load_best(update, abstract_best(abstract))) if kept.has_best(update) else None
+
+
+def _refuse_faults(
+    host: Measures, num_seeds: int, members: Sequence[Member], done: int, saved: int, monitor: Monitor | None
+) -> None:
+    """Stop where a number of the block after `done` is not finite; what was sound before it is still written.
+
+    Args:
+        saved: update of the last checkpoint, 0 where there is none.
+    """
+    fault = first_fault(host)
+    if fault is None:
+        return
+    if fault.place and monitor is not None:
+        sound = {name: value[:, : fault.place] for name, value in host.items()}
+        monitor.report(Report(done + fault.place, sound))
+    run, seed = divmod(fault.seed, num_seeds)
+    kept = f"the checkpoint of update {saved} is kept" if saved else "no checkpoint was written before"
+    raise DivergedError(
+        f"{members[run].folder}: update {done + fault.place + 1}, seed {seed}: {fault.what}; training stopped, {kept}"
+    )
 
 
 def _networks(members: Sequence[Member]) -> Networks | None:
@@ -163,7 +238,7 @@ def _networks(members: Sequence[Member]) -> Networks | None:
 
 
 def _same_update(checkpoints: Sequence[Checkpoints], members: Sequence[Member]) -> int:
-    updates = [kept.find("latest") for kept in checkpoints]
+    updates = [kept.latest for kept in checkpoints]
     if len(set(updates)) > 1:
         other = next(number for number, update in enumerate(updates) if update != updates[0])
         raise RunError(

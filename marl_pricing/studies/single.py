@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
 from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
+from marl_pricing.learning.convergence import Verdict, curves_of, judge, read_rows
+from marl_pricing.learning.evaluations import abstract_best
+from marl_pricing.learning.held_out import has_one_objective
 from marl_pricing.learning.mappo import Learner, Networks, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
@@ -58,11 +63,76 @@ def train_run(
     _, complete = train(
         program,
         [member_of(folder, experiment)],
-        Schedule(settings.run.report_every, settings.run.checkpoint_every),
+        schedule_of(settings),
         resume=provenance is None,
         tensorboard=settings.run.tensorboard,
     )
+    if first and complete:
+        say_verdict(folder)
     return complete
+
+
+def say_verdict(folder: Path, name: str = "") -> None:
+    """Print whether a run that has ended converged; nothing where it was not evaluated."""
+    verdict = verdict_of(folder, standing(folder))
+    if verdict is not None:
+        print(f"{name}{': ' if name else ''}{verdict}", flush=True)
+
+
+def schedule_of(settings: ExperimentSettings) -> Schedule:
+    """When a run reports, saves, is evaluated and ends."""
+    run, learner = settings.run, settings.learner
+    # A run that was lengthened is evaluated as often as before.
+    every = -(-learner.scheduled_updates // 20) if run.evaluate_every is None else run.evaluate_every
+    return Schedule(run.report_every, run.checkpoint_every, every, run.until == "converged")
+
+
+def standing(folder: Path) -> int:
+    """The update that a run folder stands at; 0 where there is none."""
+    if not runs.is_run(folder):
+        return 0
+    with runs.Checkpoints(folder) as checkpoints:
+        return max(checkpoints.updates, default=0)
+
+
+def verdict_of(folder: Path, update: int) -> Verdict | None:
+    """Whether a run had converged at an update; None where it was not evaluated there."""
+    rows = read_rows(folder / runs.EVALUATION, update)
+    return judge(curves_of(rows)) if rows and int(rows[-1]["update"]) == update else None
+
+
+def has_ended(folder: Path, settings: ExperimentSettings, update: int) -> bool:
+    """Whether the training of a run that stands at an update has come to its end."""
+    if update == settings.learner.num_updates:
+        return True
+    verdict = verdict_of(folder, update) if settings.run.until == "converged" else None
+    return verdict is not None and bool(verdict.converged)
+
+
+def lengthen_run(folder: Path, num_updates: int, record: Mapping[str, Any]) -> ExperimentSettings:
+    """Give a run more updates, and write down that it was; see `config.lengthen`.
+
+    Args:
+        record: command, time and versions, for provenance.json.
+
+    Returns:
+        The settings from now on; what was trained stays as it is.
+
+    Raises:
+        ConfigError, RunError: for folders that cannot be used, or no more updates than there are.
+    """
+    settings = config.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
+    longer = config.lengthen(settings, num_updates)
+    config.build(longer)
+    provenance = runs.read_provenance(folder)
+    own = {"from": settings.learner.num_updates, "to": num_updates, "at": standing(folder), **record}
+    # A kill between the two files leaves a record too much, which the next try replaces.
+    before = [told for told in provenance.get("lengthened", []) if told["from"] < own["from"]]
+    runs.replace_file(
+        folder / runs.PROVENANCE, json.dumps(provenance | {"lengthened": [*before, own]}, indent=2) + "\n"
+    )
+    runs.replace_file(folder / runs.CONFIG, config.to_yaml(longer))
+    return longer
 
 
 def start_of(experiment: Experiment) -> LoadedRun | None:
@@ -117,7 +187,7 @@ class LoadedRun:
     Attributes:
         name: as tables call it.
         networks: of every seed [R, ...].
-        update: of the checkpoint.
+        updates: of each seed's networks [R]; those of a checkpoint `best` differ from seed to seed.
     """
 
     name: str
@@ -127,12 +197,17 @@ class LoadedRun:
     networks: Networks
     config_text: str
     provenance: dict[str, Any]
-    update: int
+    updates: tuple[int, ...]
+
+    @property
+    def update(self) -> str:
+        """The updates in words: one number where they are the same."""
+        return ", ".join(map(str, sorted(set(self.updates)) if len(set(self.updates)) == 1 else self.updates))
 
     @property
     def told(self) -> dict[str, Any]:
         """Where the networks come from, for provenance.json."""
-        return {"folder": str(self.folder), "update": self.update, "revision": self.provenance["revision"]}
+        return {"folder": str(self.folder), "update": self.updates[0], "revision": self.provenance["revision"]}
 
     def policies(self, *, greedy: bool) -> list[Policy]:
         """One policy a training seed."""
@@ -156,11 +231,27 @@ def load_run(folder: Path, which: str) -> LoadedRun:
     here = settings.model_copy(update={"learner": settings.learner.model_copy(update={"devices": "auto"})})
     experiment = config.build(here)
     program = Program(experiment.learner)
+    if which == "best" and not has_one_objective(experiment.market.params):
+        omega = np.unique(np.asarray(experiment.market.params.reward.omega)).tolist()
+        raise refuse(
+            "checkpoint",
+            "best",
+            f"'latest' for {folder}: its sellers have different aims (omega {omega}), so that no state is the best for "
+            "all; a best one is kept where there is one seller, or omega is 0",
+        )
+    abstract = program.abstract_state(program.stack(experiment.market.params))
     with runs.Checkpoints(folder) as checkpoints:
-        update = checkpoints.find(which)
-        state = checkpoints.load(update, program.abstract_state(program.stack(experiment.market.params)))
-    networks = jax.device_get(networks_of(state))
-    return LoadedRun(settings.name, folder, settings, experiment, networks, text, runs.read_provenance(folder), update)
+        latest = checkpoints.latest
+        if which == "best" and not checkpoints.has_best(latest):
+            raise refuse("checkpoint", "best", f"'latest' for {folder}: it was trained without evaluations")
+        if which == "best":
+            best = jax.device_get(checkpoints.load_best(latest, abstract_best(abstract)))
+            networks, updates = best["networks"], tuple(best["update"].tolist())
+        else:
+            networks = jax.device_get(networks_of(checkpoints.load(latest, abstract)))
+            updates = (latest,) * settings.learner.num_seeds
+    provenance = runs.read_provenance(folder)
+    return LoadedRun(settings.name, folder, settings, experiment, networks, text, provenance, updates)
 
 
 def load_runs(folders: Sequence[Path], which: str) -> list[LoadedRun]:

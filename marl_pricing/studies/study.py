@@ -13,8 +13,8 @@ from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
-from marl_pricing.studies.single import LoadedRun, load_runs
-from marl_pricing.studies.together import standing, train_together
+from marl_pricing.studies.single import LoadedRun, has_ended, load_runs, standing
+from marl_pricing.studies.together import train_together
 
 
 def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
@@ -73,7 +73,7 @@ def evaluate_study(plan: Plan, folder: Path) -> Path:
     study, out = plan.study, folder / "evaluation"
     folders = [folder / run.name for run in plan.runs]
     for place, own in zip(folders, plan.settings, strict=True):
-        if standing(place) < own.learner.num_updates:
+        if not has_ended(place, own, standing(place)):
             raise runs.RunError(f"{place}: is not trained to its end; go on with: python train.py resume={folder}")
     loaded = load_runs(folders, study.checkpoint)
     command = str(runs.read_provenance(folder).get("command", ""))

@@ -12,8 +12,16 @@ import jax
 from marl_pricing import config
 from marl_pricing.config import Experiment
 from marl_pricing.learning import runs
-from marl_pricing.learning.training import Schedule, train
-from marl_pricing.studies.single import member_of, program_of, start_of
+from marl_pricing.learning.training import train
+from marl_pricing.studies.single import (
+    has_ended,
+    member_of,
+    program_of,
+    say_verdict,
+    schedule_of,
+    standing,
+    start_of,
+)
 
 
 @dataclass(frozen=True)
@@ -30,19 +38,15 @@ class _Waiting:
 
     @property
     def program(self) -> Hashable:
-        """Equal for runs that one program can go on with: the same learner at the same update, and numbers alike."""
+        """Equal for runs that one program can go on with: the same learner at the same update, and numbers alike.
+
+        Runs that end once they have converged end apart, so that each has its own.
+        """
         leaves, structure = jax.tree.flatten(self.experiment.market.params)
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
         own = self.experiment.settings
-        return self.experiment.learner, own.run, own.init_from, structure, shapes, self.update
-
-
-def standing(folder: Path) -> int:
-    """The update that a run folder stands at; 0 where there is none."""
-    if not runs.is_run(folder):
-        return 0
-    with runs.Checkpoints(folder) as checkpoints:
-        return max(checkpoints.updates, default=0)
+        alone = self.folder if own.run.until == "converged" else None
+        return self.experiment.learner, own.run, own.init_from, structure, shapes, self.update, alone
 
 
 def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], provenance: Mapping[str, Any]) -> bool:
@@ -64,8 +68,8 @@ def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], p
     done = trained = 0
     for own, folder in zip(experiments, folders, strict=True):
         update = standing(folder)
-        if update == own.settings.learner.num_updates:
-            done, trained = done + update, trained + 1
+        if has_ended(folder, own.settings, update):
+            done, trained = done + own.settings.learner.num_updates, trained + 1
             continue
         waiting = _Waiting(folder, own, update)
         groups.setdefault(waiting.program, []).append(waiting)
@@ -92,13 +96,14 @@ def _train_group(group: Sequence[_Waiting], provenance: Mapping[str, Any], whole
         f"environments on {program.mesh.size} device(s)",
         flush=True,
     )
-    run = first.settings.run
     _, complete = train(
         program,
         [member_of(own.folder, own.experiment) for own in group],
-        Schedule(run.report_every, run.checkpoint_every),
+        schedule_of(first.settings),
         resume=True,
-        tensorboard=run.tensorboard,
+        tensorboard=first.settings.run.tensorboard,
         whole=whole,
     )
+    for own in group if complete else ():
+        say_verdict(own.folder, own.folder.name)
     return complete

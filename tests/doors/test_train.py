@@ -58,7 +58,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
     names = {path.name for path in whole.iterdir()}
-    assert names == {"config.yaml", "provenance.json", "metrics.csv", "timing.csv", "checkpoints", "tensorboard"}
+    assert names == {
+        "config.yaml", "provenance.json", "metrics.csv", "evaluation.csv", "timing.csv", "checkpoints", "tensorboard",
+    }  # fmt: skip
     provenance = json.loads((whole / "provenance.json").read_text())
     assert provenance["versions"]["jax"]
     assert provenance["revision"]
@@ -75,6 +77,7 @@ def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
     events.Reload()
     tags = events.Tags()
     assert {"return/raw/seller_0", "price/mean/seller_1", "speed/market_steps_per_second"} <= set(tags["scalars"])
+    assert {"greedy/profit/seller_0", "greedy/shaped/mean", "sampled/entropy/seller_1"} <= set(tags["scalars"])
     assert "price/histogram/seller_0" in tags["histograms"]
     assert "strategy" in tags["images"]
     assert [event.step for event in events.Scalars("price/spread")] == list(range(2, 41, 2))
@@ -98,7 +101,8 @@ def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole:
     assert not (folder / "checkpoints" / "40").exists()
     done = call("train.py", f"resume={folder}")
     assert done.returncode == 0, done.stderr
-    assert (folder / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()
+    for name in ("metrics.csv", "evaluation.csv"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
     assert final(folder) == final(whole)
 
 
@@ -142,7 +146,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("resume={root}/docs", "docs: is no run folder"),
-        ("resume={run} learner.seed=1", "accepted is nothing beside it, not 'learner.seed=1'"),
+        ("resume={run} learner.seed=1", "accepted is nothing, or learner.num_updates, beside it, not 'learner.seed=1'"),
         ("run.folder={run}", "already holds a run; continue it with resume="),
     ],
 )

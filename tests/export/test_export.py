@@ -59,7 +59,7 @@ def make_run(folder: Path, *overrides: str) -> Path:
     actors = [lively(random_networks(experiment.learner, 0.3, seed)[0]) for seed in seeds]
     actor = jax.tree.map(lambda at, *own: jax.device_put(np.stack(own), at.sharding), abstract.learnable.actor, *actors)
     with runs.Checkpoints(folder / "run") as checkpoints:
-        checkpoints.save(7, state.replace(learnable=state.learnable.replace(actor=actor)), 1.0)
+        checkpoints.save(7, state.replace(learnable=state.learnable.replace(actor=actor)))
     return folder / "run"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from marl_pricing.learning import runs
+from marl_pricing.learning.evaluations import abstract_best
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.runs import Checkpoints, RunError, Table
 from tests.learning.helpers import learner_of, market_of
@@ -173,13 +175,13 @@ def equal(one: Any, other: Any) -> None:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """A folder after updates 2, 4 and 6, of which 4 was the best: (folder, shapes, states by update)."""
+    """A folder after updates 2, 4 and 6: (folder, shapes, states by update)."""
     folder = tmp_path_factory.mktemp("run")
     abstract = abstract_of()
     states = {update: filled(abstract, update) for update in (2, 4, 6)}
     checkpoints = Checkpoints(folder)
-    for update, score in ((2, 1.0), (4, 3.0), (6, 2.0)):
-        checkpoints.save(update, states[update], score)
+    for update, state in states.items():
+        checkpoints.save(update, state)
     checkpoints.close()
     return folder, abstract, states
 
@@ -189,16 +191,32 @@ def copy(kept, tmp_path: Path) -> Path:
     return Path(shutil.copytree(kept[0], tmp_path / "copy"))
 
 
-def test_a_better_state_takes_the_place_of_the_best(kept, copy: Path) -> None:
+def test_the_best_networks_lie_with_the_state_and_come_back(kept, copy: Path) -> None:
     _, abstract, states = kept
+    best = jax.device_get(filled(abstract_best(abstract), 9))
+    with Checkpoints(copy) as checkpoints:
+        checkpoints.save(8, states[2], best)
+        assert checkpoints.updates == [6, 8]  # the last two
+        assert checkpoints.has_best(8) and not checkpoints.has_best(6)
+        equal(checkpoints.load(8, abstract), states[2])
+        equal(jax.device_get(checkpoints.load_best(8, abstract_best(abstract))), best)
+    largest = max((p for p in files_of(copy, 8) if "best" in p.parts), key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    largest.write_bytes(content)
+    with pytest.raises(RunError, match=r"checkpoints/8: the checkpoint is broken"):
+        Checkpoints(copy).load_best(8, abstract_best(abstract))
+    equal(Checkpoints(copy).load(8, abstract), states[2])
+
+
+def test_a_folder_of_an_older_version_is_read(kept, copy: Path) -> None:
+    """Its metrics hold a score, and no digest of best networks."""
+    path = copy / runs.CHECKPOINTS / "6" / "metrics" / "metrics"
+    digest = json.loads(path.read_text())["digest"]
+    path.write_text(json.dumps({"score": 1.5, "digest": digest}))
     checkpoints = Checkpoints(copy)
-    checkpoints.save(8, states[2], 5.0)
-    assert checkpoints.find("best") == checkpoints.find("latest") == 8
-    checkpoints.save(10, states[4], 5.0)
-    assert checkpoints.find("best") == 10  # of equals the later one
-    equal(checkpoints.load(10, abstract), states[4])
-    checkpoints.close()
-    assert 10 in Checkpoints(copy).updates
+    assert not checkpoints.has_best(6)
+    equal(checkpoints.load(6, kept[1]), kept[2][6])
 
 
 def files_of(folder: Path, update: int) -> list[Path]:
@@ -240,7 +258,7 @@ def test_any_lost_file_that_the_state_needs_is_found(kept, copy: Path) -> None:
         (own / path.relative_to(kept[0])).unlink()
         try:
             checkpoints = Checkpoints(own)
-            update = checkpoints.find("latest")  # 4 where 6 is no longer taken for a checkpoint
+            update = checkpoints.latest  # 4 where 6 is no longer taken for a checkpoint
             state = checkpoints.load(update, kept[1])
         except RunError as error:
             said.append(str(error))
@@ -252,7 +270,7 @@ def test_any_lost_file_that_the_state_needs_is_found(kept, copy: Path) -> None:
         assert f"{copy.parent}/lost_" in message
 
 
-@pytest.mark.parametrize("text", ['{"score": 1.0, "dig', "", "\0" * 40, "[]", '{"score": 1.0}', None])
+@pytest.mark.parametrize("text", ['{"digest": "ab', "", "\0" * 40, "[]", '{"score": 1.0}', None])
 @pytest.mark.parametrize("update", [4, 6])
 def test_a_broken_or_lost_score_of_a_checkpoint_is_named(copy: Path, text: str | None, update: int) -> None:
     path = copy / runs.CHECKPOINTS / str(update) / "metrics" / "metrics"

@@ -25,18 +25,18 @@ def trained():
 def saved(trained, tmp_path: Path):
     program, params, state = trained
     checkpoints = Checkpoints(tmp_path)
-    for update, score in ((2, 1.0), (4, 9.0), (6, 3.0)):
-        checkpoints.save(update, state, score)
+    for update in (2, 4, 6):
+        checkpoints.save(update, state)
     checkpoints.close()
     return tmp_path, program.abstract_state(params), state
 
 
-def test_latest_and_best_are_kept_and_come_back_bit_for_bit(saved) -> None:
+def test_the_last_two_states_are_kept_and_come_back_bit_for_bit(saved) -> None:
     folder, abstract, state = saved
     checkpoints = Checkpoints(folder)
     assert checkpoints.updates == [4, 6]
-    assert checkpoints.find("latest") == 6
-    assert checkpoints.find("best") == 4
+    assert checkpoints.latest == 6
+    assert not checkpoints.has_best(6)
     back = checkpoints.load(6, abstract)
     assert jax.tree.structure(back) == jax.tree.structure(state)
     for one, other in zip(jax.tree.leaves(state), jax.tree.leaves(back), strict=True):
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_another_shape_is_refused(saved) -> None:
 
 def test_a_run_without_checkpoints_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no checkpoint yet"):
-        Checkpoints(tmp_path).find("latest")
+        _ = Checkpoints(tmp_path).latest
 
 
 def rows(first: int, last: int) -> list[dict[str, str]]:

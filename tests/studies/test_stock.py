@@ -25,7 +25,7 @@ def test_a_run_folder_becomes_a_row(tmp_path: Path, capsys: pytest.CaptureFixtur
     program = Program(experiment.learner)
     runs.create(folder, config.to_yaml(own), {"command": "", "versions": {}, "revision": "test"})
     with runs.Checkpoints(folder) as checkpoints:
-        checkpoints.save(1, program.init(program.stack(experiment.market.params)), 0.0)
+        checkpoints.save(1, program.init(program.stack(experiment.market.params)))
     assert stock.main([str(folder), "--episodes", "4", "--epochs", "50", "--out", str(out)]) == 0
     table = pd.read_csv(out)
     assert table.columns.tolist() == list(COLUMNS) and capsys.readouterr().out.split()[:2] == ["run", "figure"]

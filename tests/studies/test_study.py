@@ -52,7 +52,7 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
 
 @pytest.mark.slow
 def test_a_study_stopped_half_way_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
+    monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert study.start_study(plan_study(small(TWO)), whole, PROVENANCE)
     shutil.copytree(whole, broken)

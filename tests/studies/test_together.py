@@ -40,14 +40,14 @@ def train(folder: Path, settings_: list[config.ExperimentSettings]) -> bool:
 def left(folder: Path) -> tuple[bytes, list[int], str]:
     """What a run leaves: its measures, the updates of its checkpoints, the digest of the last state."""
     with Checkpoints(folder) as kept:
-        last = kept.find("latest")
+        last = kept.latest
         return (folder / runs.METRICS).read_bytes(), kept.updates, kept._read_metrics(last)["digest"]
 
 
 @pytest.fixture(scope="module")
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "_compiler_options", lambda: QUICK)
+        patch.setattr(parallel, "compiler_options", lambda: QUICK)
         yield
 
 
@@ -86,7 +86,7 @@ def test_runs_killed_between_two_checkpoints_go_on_to_the_same_end(
     with pytest.raises(SystemExit):
         train(tmp_path, two())
     monkeypatch.undo()
-    monkeypatch.setattr(parallel, "_compiler_options", lambda: QUICK)
+    monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
     groups: list[list[str]] = []
     real = together.train
     monkeypatch.setattr(

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.mappo import Batch, Learnable, Learner, TrainState
+from marl_pricing.learning.measures import PARAMETERS_FINITE
 from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.parallel import Program, state_specs
 from marl_pricing.learning.torch_mappo import convert
@@ -61,8 +62,8 @@ class TorchProgram(Program):
         )
         # One program each: as single operations, every shape of leaf would be compiled by itself.
         self._split = jax.jit(
-            lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(self._width)],
-            out_shardings=[(self._one_state, self._everywhere)] * self._width,
+            lambda tree: [jax.tree.map(itemgetter(seed), tree) for seed in range(self.width)],
+            out_shardings=[(self._one_state, self._everywhere)] * self.width,
         )
         self._stack = jax.jit(
             lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), out_shardings=self._all_states
@@ -72,8 +73,8 @@ class TorchProgram(Program):
         """Several updates of every seed; see `Program.train`."""
         return self._train_with(self._prepare, state, params, num_updates)
 
-    def compiled(self, state: TrainState, params: MarketParams, num_updates: int) -> Callable:
-        """The same, with the program of the segment compiled beforehand."""
+    def compiled(self, state: TrainState, params: MarketParams, block: int) -> Callable:
+        """The same, with the program of the segment compiled beforehand; see `Program.compiled`."""
         split = jax.eval_shape(self._split, (state, params))[0]
         shardings = (self._one_state, self._everywhere)
         one_state, one_params = (
@@ -85,7 +86,7 @@ class TorchProgram(Program):
             for sharding, tree in zip(shardings, split, strict=True)
         )
         prepare = self._prepare.lower(_without_optimisers(one_state), one_params).compile()
-        return lambda state, params: self._train_with(prepare, state, params, num_updates)
+        return lambda state, params, count=block: self._train_with(prepare, state, params, count)
 
     def _train_with(self, prepare: Callable, state: TrainState, params: MarketParams, num_updates: int):
         trained = [self._train_seed(prepare, own, market, num_updates) for own, market in self._split((state, params))]
@@ -110,8 +111,10 @@ class TorchProgram(Program):
                 float(host["entropy_coefficient"]),
                 float(host["learning_rate"]),
             )
-            table.append({name: np.asarray(value, np.float32) for name, value in host.items()})
             networks = Learnable(convert.dump(learner.actor), convert.dump(learner.critic), None, None)
+            kept = jax.tree.leaves((networks, jax.device_get(state.statistics)))
+            host[PARAMETERS_FINITE] = all(np.isfinite(leaf).all() for leaf in kept)
+            table.append({name: np.asarray(value, np.float32) for name, value in host.items()})
             state = state.replace(learnable=jax.device_put(networks, self._everywhere))
         state = state.replace(learnable=jax.device_put(learner.dump(), self._everywhere))
         return state, {name: np.stack([row[name] for row in table]) for name in table[0]}

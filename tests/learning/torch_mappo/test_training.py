@@ -93,9 +93,9 @@ def run_in(folder: Path, market: Any, *, resume: bool = False, stop_after: int |
     program = TorchProgram(learner_of(market, algorithm="torch_mappo", num_updates=6, num_seeds=2, **settings))
     report = training.Monitor.report
 
-    def then_stop(self: Any, update: int, measures: Any) -> None:
-        report(self, update, measures)
-        if update == stop_after:
+    def then_stop(self: Any, own: training.Report) -> None:
+        report(self, own)
+        if own.update == stop_after:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
