@@ -39,7 +39,7 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
 
     from marl_pricing.evaluation.behaviour.responders import plan_responders
     from marl_pricing.evaluation.runs import RunToEvaluate
-    from marl_pricing.learning.runs import METRICS
+    from marl_pricing.learning.runs import EVALUATION, METRICS
     from marl_pricing.studies.single import load_runs
 
     loaded = load_runs([Path(folder) for folder in folders], which)
@@ -55,6 +55,7 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
             unanswered=plan.reason,
             networks=run.networks,
             training=pd.read_csv(run.folder / METRICS),
+            held_out=pd.read_csv(run.folder / EVALUATION) if (run.folder / EVALUATION).exists() else None,
             config_text=run.config_text,
             versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": run.update},
             command=run.provenance["command"],

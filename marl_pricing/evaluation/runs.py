@@ -29,6 +29,8 @@ class RunToEvaluate:
         networks: [R, ...] of the training seeds, for best responses to start from; None: they start from new ones.
         unanswered: why no best responses are trained, where they might be expected.
         training: metrics.csv of the run folder, one row an update and seed; None where there is no training to show.
+        held_out: evaluation.csv of the run folder, one row an evaluation, seed, seller and kind of play; None where
+            the training was not evaluated.
         config_text, versions, command: for the report.
         sellers: names of the sellers; none where they have no others than their numbers.
         ambiguity: what sellers feared in training; None for the plain learner.
@@ -43,6 +45,7 @@ class RunToEvaluate:
     networks: Networks | None = None
     unanswered: str = ""
     training: pd.DataFrame | None = None
+    held_out: pd.DataFrame | None = None
     config_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from marl_pricing.evaluation import RunToEvaluate, evaluate
+from marl_pricing.evaluation.benchmarks import static_benchmarks
+from marl_pricing.evaluation.report import run_figures
 from marl_pricing.evaluation.tables import TableError
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.policies import constant
+from marl_pricing.presentation import style
 from tests.evaluation import browser
-from tests.markets import duopoly
+from tests.markets import duopoly, one_shot
 
 CHOSEN = {"rule": "chosen", "initial_stock": 8.0, "lead_time": 2, "order_levels": [0.0, 2.0, 4.0, 6.0, 8.0]}
 
@@ -30,6 +33,14 @@ def training() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def held_out() -> pd.DataFrame:
+    """Ten evaluations; the second seller of the last seed still rises."""
+    cells = [(u, s, i, kind) for u in range(1, 11) for s in range(3) for i in (0, 1) for kind in ("greedy", "sampled")]
+    frame = pd.DataFrame(cells, columns=["update", "seed", "seller", "policy"])
+    frame["shaped"] = 5.0 + np.where((frame["seed"] == 2) & (frame["seller"] == 1), 0.1 * frame["update"], 0.0)
+    return frame.assign(profit=frame["shaped"], price=1.4 + 0.2 * frame["seller"], entropy=0.3, deviation_gain=np.nan)
+
+
 RESPONDER = LearnerSettings(
     num_envs=4, num_steps=4, num_updates=1, num_epochs=1, num_minibatches=1, hidden_size=4, devices=1
 )  # fmt: skip
@@ -43,7 +54,8 @@ def run(
     made = duopoly(random_orders=True, inventory=CHOSEN, reward=reward)
     learned = [constant(made.shape, made.params, [price] * 2) for price in prices[:seeds]]
     return RunToEvaluate(
-        name, made.shape, made.params, {"greedy": learned}, training=training(), config_text="market: <small>",
+        name, made.shape, made.params, {"greedy": learned}, training=training(), held_out=held_out(),
+        config_text="market: <small>",
         versions={"jax": "0"}, command="python train.py", sellers=("North", "South"), responder=responder,
     )  # fmt: skip
 
@@ -178,3 +190,31 @@ def test_the_page_says_the_numbers_of_a_fitted_rule(tmp_path: Path) -> None:
         progress=False,
     )  # fmt: skip
     assert "fitted_stock_price: every seller: base 1." in page.read_text()
+
+
+def test_the_report_says_in_its_first_lines_whether_the_training_converged(report: Path) -> None:
+    sentences = json.loads((report.parent / "summary.json").read_text())["sentences"]
+    told = [own for own in sentences if own.startswith("Training of selfish")]
+    # 0.1 an update on a level of 5.75, the mean over the last six evaluations
+    expected = f"greedy return of seller 1 (seed 2) still rises by {10 * 0.1 / 5.75:.1%} per 10 updates"
+    assert told == [f"Training of selfish: not converged: {expected}."]
+    lead = report.read_text().split("class=lead>")[1].split("</p>")[0]
+    assert expected in lead
+
+
+def test_learning_curves_show_each_sellers_own_benchmarks_and_greedy_play() -> None:
+    own = one_shot(2, cost=[1.0, 0.5])
+    found = static_benchmarks(*own)
+    assert found.nash is not None and abs(np.ptp(found.nash.prices)) > 0.1
+    figure = run_figures.learning_curves(training(), held_out(), 4, found)
+    top, bottom = figure.axes
+    flat = [line for line in bottom.lines if len(line.get_xdata()) == 2 and np.ptp(line.get_ydata()) == 0]
+    lines = {(line.get_color(), round(float(line.get_ydata()[0]), 6)) for line in flat}
+    expected = {
+        (style.seller_colour(seller), round(float(point.prices[seller]), 6))
+        for point in (found.nash, found.joint) if point is not None for seller in (0, 1)
+    }  # fmt: skip
+    assert expected <= lines
+    marks = [line for axes in (top, bottom) for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(marks[0].get_ydata(), 10.0 + 0.1 * np.arange(1, 11) / 3)  # all sellers, mean over seeds
+    np.testing.assert_allclose(marks[2].get_ydata(), 1.6)

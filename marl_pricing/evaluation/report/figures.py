@@ -72,7 +72,8 @@ def _draw_paths(axes: Axes, path: pd.DataFrame) -> None:
         axes.plot(own["epoch"], own["mean"], linewidth=thick, label=f"seller {seller}", **line)
 
 
-def _benchmark_lines(axes: Axes, prices: dict[str, np.ndarray]) -> None:
+def benchmark_lines(axes: Axes, prices: dict[str, np.ndarray]) -> None:
+    """Lines at each seller's own benchmark prices [S], in its colour; one for all where they are the same."""
     for (name, by_seller), look in zip(prices.items(), _looks(prices), strict=True):
         if np.ptp(by_seller) < 1e-3 * abs(by_seller.mean()):
             axes.axhline(by_seller.mean(), label=f"{name} ({by_seller.mean():.3f})", **look)
@@ -93,7 +94,7 @@ def prices_over_time(offers: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     axes = figure.subplots()
     epochs = paths.by_epoch(offers, {"price": "mean"})
     _draw_paths(axes, paths.time_path(epochs, "price"))
-    _benchmark_lines(axes, paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1))
+    benchmark_lines(axes, paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1))
     several = offers["product"].max() > 0
     axes.set(xlabel="epoch", ylabel="mean price of products (money)" if several else "price (money)")
     axes.margins(x=0.01)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
-from marl_pricing.evaluation.report.figures import legend, whiskers
+from marl_pricing.evaluation.report.figures import benchmark_lines, legend, whiskers
 from marl_pricing.evaluation.runs import LEARNED
 from marl_pricing.evaluation.summary import records
 from marl_pricing.presentation import style
@@ -18,9 +18,9 @@ from marl_pricing.presentation.style import styled
 
 CAPTIONS = {
     "learning_curves": (
-        "Training: raw return of an episode, all sellers together, and mean posted price of each seller, by update. "
+        "Training: raw profit an epoch, all sellers together, and mean posted price of each seller, by update. "
         "Lines are means over training seeds, shaded is the range from the lowest to the highest seed; actions are "
-        "sampled, as in training. {lines}"
+        "sampled, as in training.{greedy} {lines}"
     ),
     "surplus_by_run": (
         "Who gets what under the greedy learned policies: profit of all sellers and consumer surplus, stacked to "
@@ -44,9 +44,20 @@ def _by_seller(training: pd.DataFrame, name: str) -> pd.DataFrame:
     return training[columns].set_axis(range(len(columns)), axis=1)
 
 
+GREEDY_MARKS = " Points: greedy play on held-out shoppers, which no training meets."
+
+
 @styled
-def learning_curves(training: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
-    """Return and prices by update; `training` holds the rows of metrics.csv, one an update and seed."""
+def learning_curves(
+    training: pd.DataFrame, held_out: pd.DataFrame | None, episode_length: int, benchmarks: Benchmarks
+) -> Figure:
+    """Profit and prices by update.
+
+    Args:
+        training: rows of metrics.csv, one an update and seed.
+        held_out: rows of evaluation.csv; None where there were no evaluations.
+        episode_length: epochs of an episode.
+    """
     figure = style.new_figure(5.6)
     top, bottom = figure.subplots(2, 1, sharex=True)
     keys = training["update"]
@@ -56,14 +67,22 @@ def learning_curves(training: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
         axes.fill_between(own.index, own["min"], own["max"], color=look["color"], alpha=0.18, linewidth=0)
         axes.plot(own.index, own["mean"], linewidth=1.8, label=label, **look)
 
-    draw(top, _by_seller(training, "return_raw").sum(axis=1), {"color": style.LEARNED}, "all sellers")
+    def mark(axes, values: pd.Series, color: str) -> None:
+        """Means over seeds [updates]."""
+        axes.plot(values.index, values, "o", color=color, markersize=4, markeredgecolor="white", markeredgewidth=0.6)
+
+    profits = _by_seller(training, "return_raw").sum(axis=1) / episode_length
+    draw(top, profits, {"color": style.LEARNED}, "all sellers")
     prices = _by_seller(training, "price_mean")
     for seller in prices:
         draw(bottom, prices[seller], style.seller_line(int(str(seller))), f"seller {seller}")
-    for name, price in paths.benchmark_prices(benchmarks, prices.shape[1]).items():
-        look = style.NASH if name.startswith("Nash") else style.JOINT
-        bottom.axhline(price.mean(), label=f"{name} ({price.mean():.3f})", **look)
-    top.set(ylabel="raw return (money per episode)")
+    if held_out is not None:
+        greedy = held_out[held_out["policy"].eq("greedy")]
+        mark(top, greedy.groupby(["update", "seed"])["profit"].sum().groupby("update").mean(), style.LEARNED)
+        for seller, own in greedy.groupby("seller"):
+            mark(bottom, own.groupby("update")["price"].mean(), style.seller_colour(int(str(seller))))
+    benchmark_lines(bottom, paths.benchmark_prices(benchmarks, prices.shape[1]))
+    top.set(ylabel="raw profit (money per epoch)")
     bottom.set(ylabel="mean price (money)", xlabel="update")
     for axes in (top, bottom):
         axes.margins(x=0.01)

@@ -98,8 +98,9 @@ def run_pictures(
     told = lines(benchmarks)
     gallery = Gallery(out, folder, [])
     if run.training is not None and run_figures.has_curves(run.training):
-        draw = partial(run_figures.learning_curves, run.training, benchmarks)
-        gallery.add("learning_curves", "Training", draw, lines=told)
+        marks = run_figures.GREEDY_MARKS if run.held_out is not None else ""
+        draw = partial(run_figures.learning_curves, run.training, run.held_out, run.shape.episode_length, benchmarks)
+        gallery.add("learning_curves", "Training", draw, lines=told, greedy=marks)
     gallery.add("total_profit", "Total profit", lambda: figures.total_profit(summary, benchmarks), lines=told)
     gallery.add("profit_by_seller", "Profit of each seller", lambda: figures.profit_by_seller(summary))
     title = f"Prices over time, {policy}"

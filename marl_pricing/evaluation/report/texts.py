@@ -11,8 +11,9 @@ import pandas as pd
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.metrics import MEASURES
-from marl_pricing.evaluation.runs import LEARNED, main_policy
+from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.evaluation.summary import pick, records
+from marl_pricing.learning.convergence import curves_of, judge
 from marl_pricing.market import MarketParams, MarketShape
 
 _INDICES = {"profit_gain": "profit gain Δ", "relative_price_deviation": "price deviation RPD"}
@@ -203,6 +204,16 @@ def equilibrium_sentence(rows: pd.DataFrame) -> str:
         f"In {run} no equilibrium was found: against the others as they are, seller {most['seller']} gains {gains} by "
         f"the best response that was tried ({most['response']})."
     )
+
+
+def training_sentences(runs: Sequence[RunToEvaluate]) -> list[str]:
+    """Which trainings converged and why others did not, by the rule of `learning.convergence`; nothing without one."""
+    found = []
+    for run in runs:
+        if run.held_out is not None and len(run.held_out):
+            verdict = str(judge(curves_of(records(run.held_out))))
+            found.append(f"Training{f' of {run.name}' if len(runs) > 1 else ''}: {verdict}.")
+    return found
 
 
 def counts_line(measured: Measured) -> str:
