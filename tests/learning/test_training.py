@@ -126,6 +126,13 @@ def test_no_evaluations_are_none(tmp_path: Path) -> None:
         of("run.evaluate_every=0", "run.until=converged")
 
 
+def test_training_does_not_see_its_evaluations(whole: Path, tmp_path: Path) -> None:
+    own = of(COOPERATIVE, *CONSTANT, "learner.num_updates=7", "run.evaluate_every=0")
+    assert single.train_run(own, tmp_path / "run", PROVENANCE)
+    assert (tmp_path / "run" / runs.METRICS).read_bytes() == (whole / runs.METRICS).read_bytes()
+    assert digests(tmp_path / "run")["digest"] == digests(whole)["digest"]
+
+
 @pytest.mark.parametrize("updates", [1, 19, 20, 21, 150])
 def test_a_twentieth_of_the_run_is_the_default(updates: int) -> None:
     every = single.schedule_of(of(f"learner.num_updates={updates}")).evaluate_every
