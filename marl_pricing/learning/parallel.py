@@ -81,6 +81,35 @@ def compiler_options() -> dict[str, int] | None:
     return {level: 1}
 
 
+def train_block(
+    learner: Learner, state: TrainState, params: MarketParams, index: Array, count: Array, block: int
+) -> tuple[TrainState, dict[str, Array]]:
+    """Updates of one seed on its device of the mesh.
+
+    Args:
+        index: [E] numbers of the device's environments.
+        count: [] how many, at most `block`: a shorter block is no other program, its last rows of measures stay empty.
+
+    Returns:
+        (state, measures [block, ...], with `PARAMETERS_FINITE`).
+    """
+    total = partial(jax.lax.psum, axis_name="env")
+
+    def step(state: TrainState):
+        state, measures = mappo.update(learner, state, params, index, total)
+        return state, measures | {PARAMETERS_FINITE: all_finite((state.learnable, state.statistics))}
+
+    def go_on(number: Array, carry: tuple[TrainState, dict[str, Array]]):
+        state, table = carry
+        state, row = step(state)
+        put = partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
+        return state, jax.tree.map(put, table, row)
+
+    row = jax.eval_shape(step, state)[1]
+    table = jax.tree.map(lambda x: jnp.zeros((block, *x.shape), x.dtype), row)
+    return jax.lax.fori_loop(0, count, go_on, (state, table))
+
+
 class Program:
     """The compiled training of one learner on its mesh: all seeds of one run, or of several.
 
@@ -119,26 +148,10 @@ class Program:
         return start(seeds, params, *networks)
 
     def _local_train(self, block: int, state: TrainState, params: MarketParams, count: Array):
-        """`count` updates, at most `block`: a shorter block is no other program, its last rows stay empty."""
         index = self._env_index()
-        total = partial(jax.lax.psum, axis_name="env")
-
-        def one(state: TrainState, params: MarketParams):
-            def step(state: TrainState):
-                state, measures = mappo.update(self.learner, state, params, index, total)
-                return state, measures | {PARAMETERS_FINITE: all_finite((state.learnable, state.statistics))}
-
-            def go_on(number: Array, carry: tuple[TrainState, dict[str, Array]]):
-                state, table = carry
-                state, row = step(state)
-                put = partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
-                return state, jax.tree.map(put, table, row)
-
-            row = jax.eval_shape(step, state)[1]
-            table = jax.tree.map(lambda x: jnp.zeros((block, *x.shape), x.dtype), row)
-            return jax.lax.fori_loop(0, count, go_on, (state, table))
-
-        return each_seed(one, self.width)(state, params)
+        return each_seed(lambda own, market: train_block(self.learner, own, market, index, count, block), self.width)(
+            state, params
+        )
 
     def stack(self, *markets: MarketParams) -> MarketParams:
         """Parameters for every seed of every run [R × seeds, ...]; or bring your own stack, a market a seed.

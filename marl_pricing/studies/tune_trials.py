@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,9 +16,8 @@ import numpy as np
 
 from marl_pricing.config import Experiment
 from marl_pricing.evaluation.play import Record, play_seeds, seeds_of
-from marl_pricing.learning import mappo
 from marl_pricing.learning.mappo import Learner, TrainState
-from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.parallel import Program, train_block
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import seat
@@ -40,16 +38,14 @@ class NumberedProgram(Program):
     def _local_init(self, seeds: Array, given: Any, *more: Any) -> TrainState:
         return super()._local_init(seeds, given[0], *more)
 
-    def _local_train(self, num_updates: int, state: TrainState, given: Any):
-        index, total = self._env_index(), partial(jax.lax.psum, axis_name="env")
+    def _local_train(self, block: int, state: TrainState, given: Any, count: Array):
+        index = self._env_index()
 
         def one(own: tuple[TrainState, MarketParams, dict[str, Array]]):
             state, params, numbers = own
             # What the losses are told are tracers in the settings' place: the program is that of all their values.
             learner = replace(self.learner, settings=self.learner.settings.model_copy(update=numbers))
-            return jax.lax.scan(
-                lambda state, _: mappo.update(learner, state, params, index, total), state, length=num_updates
-            )
+            return train_block(learner, state, params, index, count, block)
 
         return jax.lax.map(one, (state, *given))
 
