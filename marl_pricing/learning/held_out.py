@@ -27,7 +27,7 @@ from marl_pricing.market.types import epoch_share, vary
 Array = jax.Array
 Sums = dict[str, Array]
 
-EPISODES = 16  # of each kind of play
+EPISODES = 8  # of each kind of play
 DEVIATION_EPISODES = 8  # of each constant price that a seller deviates to
 # Deviations are played where their market epochs are at most this share of those that are trained on.
 DEVIATION_SHARE = 1 / 8
