@@ -158,7 +158,7 @@ def test_a_wrong_command_is_one_line_and_status_two(
 
 def test_a_shell_sees_the_same(whole: Path) -> None:
     done = call("train.py", "learner.devices=3")
-    assert "learner.num_envs=64: accepted is a multiple of learner.devices" in refused(done.returncode, done.stderr)
+    assert "learner.num_envs=32: accepted is a multiple of learner.devices" in refused(done.returncode, done.stderr)
     done = call("evaluate.py", f"run={whole}", "episodes=0")
     assert "episodes=0: accepted is a number of at least 1" in refused(done.returncode, done.stderr)
 
