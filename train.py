@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from datetime import datetime
@@ -12,15 +11,14 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from marl_pricing.doors import revision, run_hydra, say_errors
+from marl_pricing.doors import revision, run_hydra, say_errors, swept_values
 
 
-def _start_devices(wanted: Any) -> None:
-    """On a CPU, one device a core (or as many as asked for): environments are split over them."""
-    import jax
+def _start_devices(*wanted: int | str) -> None:
+    """On a CPU, one device a core, or as many as any job of a multirun asks for: environments are split over them."""
+    from marl_pricing.learning.devices import start_cpu_devices
 
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", wanted if isinstance(wanted, int) and wanted > 0 else os.cpu_count())
+    start_cpu_devices(*wanted, *(own for own in swept_values("learner.devices") if isinstance(own, int) and own > 0))
 
 
 _LENGTH = "learner.num_updates="
@@ -37,7 +35,7 @@ def _refuse_beside(resume: str, accepted: str, allowed: tuple[str, ...]) -> bool
     return bool(given)
 
 
-def _run(config: DictConfig) -> int:
+def _run(config: DictConfig) -> float | None:
     import jax
 
     from marl_pricing import config as settings_of
@@ -56,7 +54,8 @@ def _run(config: DictConfig) -> int:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
     provenance = {"command": shlex.join(["python", *sys.argv]), "started": stamp, "versions": runs.versions()}
     if data["study"] is not None or (resume is not None and is_study(Path(resume))):
-        return _study(data, resume, provenance)  # type: ignore[arg-type]
+        _study(data, resume, provenance)  # type: ignore[arg-type]
+        return None
     data.pop("study")
     if resume is None:
         settings = settings_of.read_settings(data)  # type: ignore[arg-type]
@@ -75,7 +74,7 @@ def _run(config: DictConfig) -> int:
     if distributed and not jax.distributed.is_initialized():
         jax.distributed.initialize()
 
-    from marl_pricing.studies.single import lengthen_run, train_run
+    from marl_pricing.studies.single import lengthen_run, score_of, train_run
 
     if longer:
         settings = lengthen_run(folder, data["learner"]["num_updates"], provenance | {"revision": revision()})
@@ -90,15 +89,15 @@ def _run(config: DictConfig) -> int:
         )
     if not complete:
         raise SystemExit(0)  # also out of a multirun
-    return 0
+    return score_of(folder)
 
 
-def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any]) -> int:
-    """Train and evaluate a study, or go on with one."""
+def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any]) -> None:
+    """Train and evaluate a study, or go on with one. Its runs have no score in common."""
     from marl_pricing.config.study import open_study, plan_study
 
     plan = plan_study(data) if resume is None else open_study(Path(resume))
-    _start_devices(plan.data["learner"]["devices"])
+    _start_devices(*(own.learner.devices for own in plan.settings))
 
     from marl_pricing.studies import study
 
@@ -111,14 +110,14 @@ def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any])
     if not complete:
         print(f"stopped and saved; go on with: python train.py resume={folder}", flush=True)
         raise SystemExit(0)
-    return 0
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> None:
-    """Train as configured."""
+def main(config: DictConfig) -> float | None:
+    """Train as configured; returns the run's score, which Hydra hands to its sweeper (see `score_of`)."""
     with say_errors():
-        _run(config)
+        score = _run(config)
+    return score
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from marl_pricing.learning.devices import start_cpu_devices, usable_cores
 
 GROUPS = {
     "market": "market steps, random actions",
@@ -36,10 +37,7 @@ DEFAULT = ("market", "traffic", "training", "env", "cell")
 
 def measure(group: str, repeats: int) -> list[dict[str, Any]]:
     """The rows of one group, in this process."""
-    import jax
-
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    start_cpu_devices()
     from benchmarks import market, pettingzoo_env, robust, tabular_q, traffic, training
 
     def torch_rows(repeats: int) -> list[dict[str, Any]]:
@@ -83,7 +81,7 @@ def main() -> int:
         return 0
     # A file or a pipe has no width of its own.
     console = Console() if sys.stdout.isatty() else Console(width=150)
-    table = Table("what", "median", "unit", "compile", "peak memory", "note", title=f"{os.cpu_count()} cores")
+    table = Table("what", "median", "unit", "compile", "peak memory", "note", title=f"{usable_cores()} cores")
     for column in (1, 3, 4):
         table.columns[column].justify = "right"
     for group in given.groups or DEFAULT:

@@ -9,8 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 
 def revision() -> str:
@@ -53,6 +58,25 @@ def say_errors(*faults: type[Exception]) -> Iterator[None]:
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def swept_values(field: str) -> list[Any]:
+    """The values that the jobs of this Hydra multirun give to a field, as far as the command tells them; else none.
+
+    All jobs run in one process: what can be set once only has to do for all of them.
+    """
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return []
+    params = OmegaConf.to_container(HydraConfig.get().sweeper).get("params") or {}  # type: ignore[union-attr]
+    texts = [*(f"{name}={value}" for name, value in params.items()), *(own for own in sys.argv[1:] if "=" in own)]
+    found: list[Any] = []
+    for text in texts:
+        if text.lstrip("+").partition("=")[0] != field:
+            continue
+        own = OverridesParser.create().parse_override(text)
+        swept = own.is_sweep_override() and own.is_discrete_sweep()
+        found += own.sweep_iterator(lambda element: element) if swept else [own.value()]
+    return found
 
 
 def run_hydra(main: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
+from marl_pricing.learning.devices import auto_devices
 from marl_pricing.learning.mappo import Learner, Networks, TrainState
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.market import MarketParams
@@ -43,7 +44,7 @@ def num_devices(learner: Learner) -> int:
                 f"learner.num_minibatches = {there} × {own.num_minibatches}"
             )
         return there
-    return max(n for n in range(1, there + 1) if own.num_envs % (n * own.num_minibatches) == 0)
+    return max(n for n in range(1, auto_devices() + 1) if own.num_envs % (n * own.num_minibatches) == 0)
 
 
 def make_mesh(count: int) -> Mesh:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -70,8 +71,14 @@ class Interrupted:
 
 @contextmanager
 def finish_first() -> Iterator[Interrupted]:
-    """Inside, Ctrl-C and TERM ask for an end instead of making one."""
+    """Inside, Ctrl-C and TERM ask for an end instead of making one.
+
+    Signals come to the main thread and only it may handle them: in another thread nothing changes.
+    """
     flag = Interrupted()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
     old = {number: signal.signal(number, flag.set) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from jax.experimental import multihost_utils
 
 from marl_pricing import config
@@ -60,16 +63,47 @@ def train_run(
             f"environments on {program.mesh.size} device(s); {folder}",
             flush=True,
         )
-    _, complete = train(
-        program,
-        [member_of(folder, experiment)],
-        schedule_of(settings),
-        resume=provenance is None,
-        tensorboard=settings.run.tensorboard,
-    )
+    with _no_empty_folder(folder, made=provenance is not None and first):
+        _, complete = train(
+            program,
+            [member_of(folder, experiment)],
+            schedule_of(settings),
+            resume=provenance is None,
+            tensorboard=settings.run.tensorboard,
+        )
     if first and complete:
         say_verdict(folder)
     return complete
+
+
+@contextmanager
+def _no_empty_folder(folder: Path, *, made: bool) -> Iterator[None]:
+    """Where the training fails before its first row, the folder that was made for it goes."""
+    try:
+        yield
+    except Exception:
+        if made and not (folder / runs.METRICS).exists():
+            shutil.rmtree(folder)
+        raise
+
+
+def score_of(folder: Path) -> float:
+    """What a sweeper goes by, the higher the better: r' of the last update, mean over sellers and seeds.
+
+    Greedy play on held-out shoppers, money an epoch, where the run was evaluated there; else training play, money an
+    episode.
+
+    Raises:
+        RunError: for a run without an update.
+    """
+    table = pd.read_csv(folder / runs.METRICS) if (folder / runs.METRICS).exists() else pd.DataFrame()
+    if table.empty:
+        raise runs.RunError(f"{folder / runs.METRICS}: holds no update yet")
+    last = table[table["update"] == table["update"].max()]
+    rows = read_rows(folder / runs.EVALUATION)
+    if rows and int(rows[-1]["update"]) == last["update"].iloc[0]:
+        return float(curves_of(rows).greedy[-1].mean())
+    return float(last.filter(regex=r"^return_shaped/").to_numpy().mean())
 
 
 def say_verdict(folder: Path, name: str = "") -> None:
