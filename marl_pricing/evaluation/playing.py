@@ -137,7 +137,9 @@ def count_steps(runs: Sequence[RunToEvaluate], wanted: Wanted) -> int:
     if wanted.behaviour:
         steps += behaviour.STEPS * sum(not _why_unexamined(run) for run in runs)
     steps += sum(
-        behaviour.response_steps(run.responder.num_updates) for run in runs if run.responder is not None and run.greedy
+        behaviour.response_steps(run.params, run.responder.num_updates)
+        for run in runs
+        if run.responder is not None and run.greedy
     )
     return steps
 

@@ -7,12 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marl_pricing.equilibrium import static
+from marl_pricing.evaluation.play import play
 from marl_pricing.learning.mappo import make_learner
-from marl_pricing.learning.seats import Holder, seat_game, seat_params
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.policy import learned_policy
+from marl_pricing.learning.seats import Holder, learning_seats, seat_game, seat_params
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import Action
+from marl_pricing.policies import constant, seat
 from marl_pricing.robust import Ambiguity
 from tests.evaluation.behaviour.rules import make_duopoly, rule
+from tests.markets import one_shot
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +50,66 @@ def test_the_frozen_policy_plays_and_remembers_and_only_the_learner_has_acted(du
         make_learner(
             LearnerSettings(), *duopoly, Ambiguity("kl", "per_seller", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game
         )
+
+
+def test_seats_are_held_by_policies_of_different_kinds_each_with_its_own_memory_and_the_rest_learn() -> None:
+    own = one_shot(3, quality=2.0, episode_length=16,
+                   prices={"map": "levels", "low": 1.2, "high": 2.2, "num_price_levels": 11})  # fmt: skip
+    still, clock = constant(*own, [1.7] * 3), rule(own.shape, ("clock",) * 3)
+    game = seat_game([still, clock])
+    holders = [Holder(still.parameters, jnp.array([False, False, True])),
+               Holder(clock.parameters, jnp.array([True, False, False]))]  # fmt: skip
+    params = seat_params(own.params, holders)
+    np.testing.assert_array_equal(learning_seats(params), [False, True, False])
+    action = Action(jnp.full((3, 1), 3, jnp.int32))
+
+    def epoch(state, time):
+        state, _, outcome = game.step(jax.random.key(time), own.shape, state, action, params)
+        return state, outcome
+
+    state, _ = game.reset(jax.random.key(0), own.shape, params)
+    outcome = jax.lax.scan(epoch, state, jnp.arange(7))[1]
+    expected = np.stack([1.3 + 0.1 * (np.arange(7) % 5), np.full(7, 1.5), np.full(7, 1.7)], 1)
+    np.testing.assert_allclose(outcome.prices, expected, atol=1e-6)
+    np.testing.assert_array_equal(outcome.acted, [[False, True, False]] * 7)
+
+
+def test_one_seller_trained_against_rivals_at_nash_prices_ends_at_the_best_response() -> None:
+    """Networks are shared by all seats; what they learn comes from the seat that learns alone."""
+    own = one_shot(2, cost=[1.0, 0.5], prices={"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 13})
+    grid = np.asarray(own.params.prices.levels, np.float64)
+    payoffs = static.grid_payoffs(*own)
+    nash = static.grid_equilibria(*own)[0]
+    host = constant(*own, grid[np.arange(2), nash])
+    params = seat_params(own.params, [Holder(host.parameters, jnp.array([False, True]))])
+    settings = LearnerSettings(
+        num_envs=16, num_steps=8, num_updates=40, num_epochs=2, num_minibatches=1, hidden_size=8, gamma=0.0,
+        learning_rate=0.02, learning_rate_end=0.002, entropy_start=0.01, entropy_end=0.0, devices=1,
+    )  # fmt: skip
+    learner = make_learner(settings, own.shape, params, game=seat_game([host]))
+    program = Program(learner)
+    stacked = program.stack(params)
+    state, _ = program.train(program.init(stacked), stacked, settings.num_updates)
+    policy = learned_policy(learner, jax.tree.map(lambda leaf: leaf[0], state.learnable.actor), greedy=True)
+    record = play(jax.random.key(0), *own, seat(host, policy, 0, 2), 1)
+    best = grid[0, payoffs[:, nash[1], 0].argmax()]
+    np.testing.assert_allclose(record.price[0, :, 0], best, atol=1e-6)
+    np.testing.assert_allclose(record.price[0, :, 1], grid[1, nash[1]], atol=1e-6)
+
+
+def test_the_gradient_sees_the_seats_that_learn_only() -> None:
+    """What the held seat's rewards are changes nothing of what is learned."""
+    own = one_shot(2, prices={"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 13})
+    host = constant(*own, [1.5, 1.6])
+    params = seat_params(own.params, [Holder(host.parameters, jnp.array([False, True]))])
+    settings = LearnerSettings(num_envs=4, num_steps=8, num_updates=2, num_minibatches=1, hidden_size=8, devices=1,
+                               normalise_advantage=True)  # fmt: skip
+    program = Program(make_learner(settings, own.shape, params, game=seat_game([host])))
+    dearer = params.replace(reward=params.reward.replace(unit_cost=params.reward.unit_cost.at[1].add(0.7)))
+    actors = []
+    for each in (params, dearer):
+        stacked = program.stack(each)
+        state, _ = program.train(program.init(stacked), stacked, 2)
+        actors.append(state.learnable)
+    same = jax.tree.map(lambda a, b: np.array_equal(a, b), actors[0].actor, actors[1].actor)
+    assert jax.tree.all(same)

@@ -1,15 +1,17 @@
 """What the best response to the learned sellers gains, and NashConv.
 
 In each seat several responses are tried against the others as they are: sellers trained from the host's own network
-(`responders`), constant prices (`constants`). Which one is best is decided under some shoppers and what it gains is
-told under others, so that the best of many is not taken for better than it is. The seller itself is one of those tried:
-a gain is 0 at least, but for chance. It is a lower bound of the best response's gain.
+(`responders`), constant prices (`constants`), the fitted stock-and-price rule (`policies.fit_response`). Which one is
+best is decided under some shoppers and what it gains is told under others, so that the best of many is not taken for
+better than it is. The seller itself is one of those tried: a gain is 0 at least, but for chance. It is a lower bound of
+the best response's gain.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -20,6 +22,7 @@ from marl_pricing.evaluation import statistics
 from marl_pricing.evaluation.behaviour.challengers import CONSTANT, ITSELF, RULE, TRAINED, Challenger, Judge
 from marl_pricing.evaluation.behaviour.constants import best_constants
 from marl_pricing.evaluation.behaviour.responders import (
+    Objective,
     Place,
     objectives_of,
     places_of,
@@ -32,6 +35,7 @@ from marl_pricing.learning.mappo import Networks
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, Policy
+from marl_pricing.policies import fit_response
 
 Array = np.ndarray
 Tell = Callable[[str], None]
@@ -58,7 +62,7 @@ COLUMNS = {
     "constant prices, rule",
     "trained": "gain of the best trained responder, whether it is the best response or not",
     "constant": "gain of the best constant prices",
-    "rule": "gain of the fitted rule; empty where there is none",
+    "rule": "gain of the rule that was fitted to the seat",
     "discounted": "the gain, as the sum over the episode of gamma^t x the difference, at the learner's gamma",
     "learned": "per epoch; what the learned seller earns there",
     "updates": "whole number; budget of the trained responder",
@@ -106,9 +110,24 @@ def _choose(tried: Sequence[_Tried], base: Array) -> Array:
     return np.where(means[best, places] > least, best, -1)
 
 
-def response_steps(num_updates: int) -> int:
+def response_steps(params: MarketParams, num_updates: int) -> int:
     """How often `best_responses` tells."""
-    return len(snapshots_of(num_updates)) + 3
+    return len(snapshots_of(num_updates)) + len(_fits(params)) + 4
+
+
+def _fits(params: MarketParams) -> list[tuple[Objective, int]]:
+    """What rules are fitted for: (objective, seller)."""
+    return list(product(objectives_of(params), range(np.size(params.reward.omega))))
+
+
+def _fit_rules(key: jax.Array, shape: MarketShape, params: MarketParams, host: Policy, tell: Tell) -> list[Policy]:
+    """A rule for each of `_fits`, against the first seed's policy; it is tried against the other seeds' too."""
+    found = []
+    for number, (objective, seller) in enumerate(_fits(params)):
+        own = fit_response(jax.random.fold_in(key, number), shape, params, host, seller, objective=objective)
+        found.append(own.policy)
+        tell(f"rule fitted, seller {seller}")
+    return found
 
 
 def best_responses(
@@ -144,9 +163,11 @@ def best_responses(
     )
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trained.actors)
     responder = learned_policy(trained.learner, None, greedy=True)
-    judge = Judge(shape, params, learned, responder, flat, settings.gamma)
     # Shoppers that nobody meets elsewhere in an evaluation, whose seeds are counted from 0.
-    own_key = jax.random.fold_in(key, 2**31 - 1)
+    own_key, fit_key = (jax.random.fold_in(key, 2**31 - number) for number in (1, 2))
+    fitted = _fit_rules(fit_key, shape, params, learned[0], tell)
+    rules = jax.tree.map(lambda *leaves: np.stack(leaves), *(own.parameters for own in fitted))
+    judge = Judge(shape, params, learned, responder, flat, settings.gamma, fitted[0], rules)
     selection = judge.rewards(own_key, _seats(places), [Challenger(ITSELF)] * len(places), SELECTION)
     base = _reward(selection, places, 0)
     tried = [_best_trained(judge, own_key, places, base, len(trained.updates))]
@@ -155,6 +176,10 @@ def best_responses(
     tried.append(_Tried([Challenger(CONSTANT, prices=prices) for prices, _ in constants],
                         np.stack([reward for _, reward in constants]) - base))  # fmt: skip
     tell("constant prices, chosen")
+    own_rules = [Challenger(RULE, _fits(params).index((place.objective, place.seller))) for place in places]
+    by_rule = _reward(judge.rewards(own_key, _seats(places), own_rules, SELECTION), places, 0)
+    tried.append(_Tried(own_rules, by_rule - base))
+    tell("rules, played")
     chosen = _choose(tried, base)
     told = [Challenger(ITSELF)] * len(places) + [own for kind in tried for own in kind.challengers]
     rewards = judge.rewards(key, _seats(places) * (1 + len(tried)), told, episodes)
@@ -194,7 +219,7 @@ def _rows(
         row = _row(str(seller), best[:, seller], best_sum[:, seller], own[:, seller])
         found.append(row | {"response": ", ".join(texts)} | each)
     found.append(_row(NASH_CONV, best.sum(1), best_sum.sum(1), own.sum(1)) | {"response": ""})
-    nothing = dict.fromkeys(KINDS.values(), np.nan)
+    nothing = dict.fromkeys(KINDS.values(), np.nan)  # of all sellers together
     return [{"objective": objective, "updates": updates} | nothing | row for row in found]
 
 

@@ -1,7 +1,7 @@
 """Who might do better in a learned seller's seat, and what each earns there under the same shoppers.
 
-A challenger is the seller itself, a trained responder, or the seller with its prices held at constants (its orders stay
-its own). All are played by one compiled program, a batch of episodes at a time.
+A challenger is the seller itself, a trained responder, the seller with its prices held at constants (its orders stay
+its own), or a fitted rule. All are played by one compiled program, a batch of episodes at a time.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Act = Callable[..., tuple[Action, Any]]
 
 
 @lru_cache(maxsize=64)
-def _act(shape: MarketShape, host: Act, network: Act, rule: Act | None) -> Act:
+def _act(shape: MarketShape, host: Act, network: Act, rule: Act) -> Act:
     def act(
         own: _Seated, key: Array, memory: Any, observation: Observation, state: MarketState, params: MarketParams
     ) -> tuple[Action, Any]:
@@ -78,12 +78,11 @@ def _act(shape: MarketShape, host: Act, network: Act, rule: Act | None) -> Act:
             return action.replace(price=price, log_prob=no_surprise(shape)), memory[1:]
 
         def by_rule() -> tuple[Action, Any]:
-            assert rule is not None
             answer, after = rule(own.rule, guest_key, memory[2], observation, state, params)
             return answer, (memory[1], after)
 
         # The kind is the same for all episodes of a batch: one branch runs.
-        answer, guests = jax.lax.switch(own.kind, [itself, trained, constant, *([by_rule] if rule else [])])
+        answer, guests = jax.lax.switch(own.kind, [itself, trained, constant, by_rule])
         return put(answer, action, own.seat), (host_memory, *guests)
 
     return act
@@ -129,7 +128,7 @@ class Judge:
     Args:
         learned: one policy a training seed.
         network: a trained responder's policy, whose parameters do not count.  networks: [C, ...] all responders'.
-        rule, rules: the same of fitted rules; None where there are none.
+        rule, rules: the same of fitted rules.
         discount: γ of the discounted rewards.
     """
 
@@ -141,16 +140,16 @@ class Judge:
         network: Policy,
         networks: Any,
         discount: float,
-        rule: Policy | None = None,
-        rules: Any = (),
+        rule: Policy,
+        rules: Any,
     ) -> None:
         self._shape, self._params = shape, params
         self._hosts = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *(
             own.parameters for own in learned
         ))  # fmt: skip
         self._networks, self._rules = jax.tree.map(jnp.asarray, (networks, rules))
-        self._memory = (learned[0].start(), network.start(), rule.start() if rule else ())
-        self._act = _act(shape, learned[0].act, network.act, rule.act if rule else None)
+        self._memory = (learned[0].start(), network.start(), rule.start())
+        self._act = _act(shape, learned[0].act, network.act, rule.act)
         self._weights = jnp.asarray(discount ** np.arange(shape.episode_length), jnp.float32)
 
     def rewards(

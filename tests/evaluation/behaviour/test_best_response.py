@@ -219,6 +219,23 @@ def test_responders_begin_as_the_seller_in_whose_seat_they_sit() -> None:
     assert (going_on.loc[["0", "1"], "trained"] > 0).all()
 
 
+def test_the_fitted_rule_is_found_where_prices_have_to_move_with_stock() -> None:
+    """A host that holds one price while its stock varies between nothing and plenty: better ones follow the stock."""
+    own = market_from(
+        {
+            "num_sellers": 2, "episode_length": 16, "demand": {"model": "logit", "quality": 2.0, "scale": 0.25},
+            "prices": {"map": "levels", "low": 1.2, "high": 2.6, "num_price_levels": 15},
+            "inventory": {"rule": "none", "initial_stock": 40.0}, "reward": {"unit_cost": 0.0},
+        },
+        {"sessions_per_epoch": 20},
+    )  # fmt: skip
+    host = constant(*own, [1.8, 1.8])
+    found = respond(own, [host] * 2, NOT_TRAINED, episodes=64).set_index("seller")
+    kinds = found.loc[["0", "1"], ["trained", "constant", "rule"]]
+    assert (found.loc[["0", "1"], "gain"] >= kinds.max(axis=1) - 0.02 * found.loc[["0", "1"], "learned"]).all()
+    assert (kinds["rule"] > kinds["constant"]).all(), found
+
+
 def test_snapshots_are_spread_over_any_budget() -> None:
     assert snapshots_of(20) == [5, 10, 15, 20]
     assert snapshots_of(1) == [1]
