@@ -283,9 +283,9 @@ def best_response_table(rows: pd.DataFrame) -> str:
         f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat, against the others as they are, "
         f"are tried: a seller that goes on learning from the host's own network for {int(rows['updates'].iloc[0])} "
         "updates, the best constant prices, a stock-and-price rule fitted to the seat. The best is chosen under some "
-        "shoppers, where it has to beat the seller itself by two standard errors, and its gain is told under others. What it "
-        "gains is a lower bound of what a best response gains. NashConv is the sum of the gains (Lanctot et al. 2017): "
-        f"0 at an equilibrium. Intervals resample {resampled}.</p>"
+        "shoppers, where it has to beat the seller itself by two standard errors, and its gain is told under others. "
+        "What it gains is a lower bound of what a best response gains. NashConv is the sum of the gains (Lanctot et "
+        "al. 2017): 0 at an equilibrium. Intervals resample {resampled}.</p>"
     )
 
 
