@@ -120,7 +120,10 @@ def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
     assert responses["run"].eq("selfish").all() and responses["seller"].tolist() == ["0", "1", "NashConv"]
     most = responses[responses["seller"].ne("NashConv")]["share"].max()
     assert f"{100 * most:.1f}\u00a0%" in summary["sentences"][3] and "equilibrium" in summary["sentences"][3]
-    assert html.count("<h3>Best responses</h3>") == 1
+    assert (
+        html.count("<h3>Best responses</h3>") == 1
+        and "Intervals resample 3 seeds" in html.split("<h3>Best responses")[1]
+    )
     found = summary["runs"]["selfish"]["measures"]["learned (greedy)"]["profit"]["all"]
     frame = pd.read_csv(report.parent / "summary.csv")
     row = frame[frame["run"].eq("selfish") & frame["policy"].eq("learned (greedy)") & frame["seller"].eq("all")]

@@ -285,7 +285,7 @@ def best_response_table(rows: pd.DataFrame) -> str:
         "updates, the best constant prices, a stock-and-price rule fitted to the seat. The best is chosen under some "
         "shoppers, where it has to beat the seller itself by two standard errors, and its gain is told under others. "
         "What it gains is a lower bound of what a best response gains. NashConv is the sum of the gains (Lanctot et "
-        "al. 2017): 0 at an equilibrium. Intervals resample {resampled}.</p>"
+        f"al. 2017): 0 at an equilibrium. Intervals resample {resampled}.</p>"
     )
 
 
