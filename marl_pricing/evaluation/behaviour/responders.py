@@ -72,6 +72,7 @@ def responder_settings(own: LearnerSettings, num_updates: int) -> LearnerSetting
     """
     data = own.model_dump() | {
         "num_updates": num_updates,
+        "schedule_updates": None,  # a run that was lengthened has its own
         "num_envs": 16,
         "num_steps": 32,
         "num_epochs": 4,

@@ -252,6 +252,8 @@ def test_responders_are_trained_by_default_where_they_are_few() -> None:
     assert plan_responders("auto", *own, settings).settings.num_updates == UPDATES
     asked = plan_responders(7, *own, settings.model_copy(update={"num_seeds": 50})).settings
     assert asked.num_updates == 7 and asked.gamma == settings.gamma and asked.hidden_size == settings.hidden_size
+    longer = settings.model_copy(update={"schedule_updates": 5})  # of a run that was lengthened
+    assert plan_responders(7, *own, longer).settings.scheduled_updates == 7
     many = plan_responders("auto", *own, settings.model_copy(update={"num_seeds": 50}))
     assert many.settings is None and "responders × offers are 400, more than 100" in many.reason
 
