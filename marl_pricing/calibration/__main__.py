@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from marl_pricing.doors import say_errors
+
+if TYPE_CHECKING:
+    from marl_pricing.calibration.settings import CalibrationSettings
 
 _USAGE = """Calibrate a market from sales data.
 
@@ -42,7 +46,8 @@ def _help() -> str:
     return _USAGE + "\n".join(f"  {setting:<{width}}{told}" for setting, told in lines) + "\n" + _FOOTER
 
 
-def _settings(arguments: Sequence[str]):
+def read_settings(arguments: Sequence[str]) -> CalibrationSettings:
+    """The settings of a command line. Raises ConfigError."""
     from marl_pricing.calibration.settings import CalibrationSettings
     from marl_pricing.config.command_line import read_command_line
     from marl_pricing.config.errors import validate
@@ -78,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with say_errors(CalibrationError):
-        own = _settings(given)
+        own = read_settings(given)
         with warnings.catch_warnings(), Progress(*columns, console=console, transient=True) as bar:
             warnings.simplefilter("ignore")
             task = bar.add_task("", total=len(STEPS))

@@ -430,6 +430,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
             inventory=inventory_params,
             prices=market.PriceParams(zeros[:, None], zeros, zeros[0], zeros, zeros, zeros, zeros),
             reward=reward_params,
+            observed=None if settings.calibration is None else _f32(settings.calibration.reference_price),
         ),
     )
     bare = Market(*hold_orders(visitors, settings, *bare))

@@ -111,6 +111,7 @@ class MarketParams(struct.PyTreeNode):
     prices: PriceParams
     reward: RewardParams
     variants: Variants | None = None  # [G] worlds that a robust critic looks into; nothing else reads them
+    observed: Array | None = None  # [N] money, mean prices of the sales behind a calibrated market; no step reads it
 
 
 class MarketState(struct.PyTreeNode):

@@ -13,6 +13,7 @@ from marl_pricing.policies.constant import constant, constant_joint, constant_na
 from marl_pricing.policies.expectations import RuleError
 from marl_pricing.policies.fitted import Response, fit_response, fitted_stock_price, in_words
 from marl_pricing.policies.myopic import myopic
+from marl_pricing.policies.observed import observed
 from marl_pricing.policies.random import random
 from marl_pricing.policies.seats import seat
 from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
@@ -23,6 +24,7 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "random": random,
     "myopic": myopic,
     "base_stock": base_stock,
+    "observed": observed,
     "fitted_stock_price": fitted_stock_price,
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "fitted_stock_price",
     "in_words",
     "myopic",
+    "observed",
     "random",
     "seat",
     "stock_and_price",

@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from marl_pricing import market
 from marl_pricing.equilibrium import static
 from marl_pricing.policies import RULES, RuleError, base_stock, constant, constant_joint, constant_nash, myopic, random
+from tests.doors.compose import composed
 
+PLAYED = [name for name in RULES if name != "observed"]  # made markets have no sales behind them
 MAPS = {
     "levels": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
     "scale": {"map": "scale", "low": 1.0, "high": 2.2},
@@ -68,8 +71,8 @@ def test_adjust_is_clipped_then_exact(make_market):
 def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
     made = make_market(prices=MAPS[price_map], num_products=num_products)
     state, seen = market.reset(jax.random.key(1), made.shape, made.params)
-    for name, build in RULES.items():
-        policy = build(made.shape, made.params)
+    for name in PLAYED:
+        policy = RULES[name](made.shape, made.params)
         assert policy.name == name
         action, _ = policy.act(policy.parameters, jax.random.key(2), policy.start(), seen, state, made.params)
         assert action.price.shape == (2, num_products)
@@ -194,7 +197,7 @@ def test_default_order_level_is_lead_time_demand_and_safety(make_market):
     np.testing.assert_allclose(policy.parameters.order_up_to, mean + 2.0 * np.sqrt(mean), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", PLAYED)
 def test_rules_order_only_what_is_allowed(make_market, name):
     single = CHOSEN | {"single_order": True, "order_cap": 8.0}
     made = make_market(inventory=single, num_products=2)
@@ -212,3 +215,21 @@ def test_rules_of_one_kind_share_their_function(make_market):
     made = make_market()
     first, second = constant(made.shape, made.params, [1.4, 1.4]), constant_nash(made.shape, made.params)
     assert first.act is second.act and first.start is second.start
+
+
+def test_the_observed_prices_are_those_of_the_sales():
+    """Cheese's mean prices come from the file of sales by pandas; none is more than half a level away."""
+    made = composed("experiment=grocery", "traffic=analytic").market
+    sales = pd.read_csv("examples/grocery/sales.csv", dtype={"product_id": str})
+    products = composed("experiment=grocery").settings.market.calibration.products
+    mean = [sales[sales["product_id"].eq(product.split()[0])]["price"].mean() for product in products]
+    np.testing.assert_allclose(made.params.observed, mean, rtol=1e-3)
+    prices, _, _ = play(made, RULES["observed"](made.shape, made.params), 2)
+    step = np.diff(np.asarray(made.params.prices.levels), axis=-1).max(-1)
+    assert np.all(np.abs(prices - mean) <= 0.5 * step + 1e-3 * np.asarray(mean))
+
+
+def test_without_sales_no_price_was_observed(make_market):
+    made = make_market()
+    with pytest.raises(RuleError, match=r"market\.calibration=None: observed prices are those of the sales"):
+        RULES["observed"](made.shape, made.params)

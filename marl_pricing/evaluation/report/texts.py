@@ -53,40 +53,56 @@ def _interval(row: Mapping[str, Any]) -> str:
     return f"{text} (95\u00a0% interval {number(row['measure'], row['low'])} to {number(row['measure'], row['high'])})"
 
 
-def _profit_sentence(summary: pd.DataFrame, runs: Sequence[str], shown: Mapping[str, str], comparable: bool) -> str:
-    if len(runs) == 1:
-        row = pick(summary, runs[0], shown[runs[0]], "profit")
-        return f"In {runs[0]}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
-    rows = sorted((pick(summary, run, shown[run], "profit") for run in runs), key=lambda row: -row["value"])
+def _alone_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
+    row = pick(summary, run, policy, "profit")
+    return f"In {run}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
+
+
+def _runs_sentence(
+    summary: pd.DataFrame, shown: Mapping[str, str], comparisons: pd.DataFrame | None, comparable: bool
+) -> str:
+    """Who earns most and least of several runs; what training seeds do not support is not called a difference."""
+    rows = sorted((pick(summary, run, own, "profit") for run, own in shown.items()), key=lambda row: -row["value"])
     best, worst = rows[0], rows[-1]
     if not comparable:
         return (
-            f"In {len(runs)} runs of different markets, which are not to be compared directly, sellers together earn "
+            f"In {len(rows)} runs of different markets, which are not to be compared directly, sellers together earn "
             f"between {number('profit', worst['value'])} ({worst['policy']} of {worst['run']}) and "
             f"{number('profit', best['value'])} money per epoch ({best['policy']} of {best['run']})"
         )
+    most = f"{best['policy']} of {best['run']} earns most, {_interval(best)} money per epoch for all sellers together"
+    least = f"{worst['policy']} of {worst['run']} least, {_interval(worst)}"
+    pair = _pair(comparisons, best["run"], worst["run"])
+    if pair is None:
+        return f"Of {len(rows)} runs, {most}, and {least}"
+    apart = (
+        f"with the same shoppers {number('profit', pair['difference'])} more (95 % interval "
+        f"{number('profit', pair['low'])} to {number('profit', pair['high'])})"
+    )
+    if pair["units"] == "seeds" and pair["low"] > 0:
+        chance = f"a seed of {best['run']} earns more than one of {worst['run']} with probability {pair['above']:.2f}"
+        return f"Of {len(rows)} runs, {most}, and {least}: {apart}, and {chance}"
+    trained = f"{pair['count']} seeds" if pair["units"] == "seeds" else "one seed each"
     return (
-        f"Of {len(runs)} runs, {best['policy']} of {best['run']} earns most, {_interval(best)} money per epoch for all "
-        f"sellers together, and {worst['policy']} of {worst['run']} least, {_interval(worst)}"
+        f"{len(rows)} runs of {trained} do not tell whose sellers earn more: {best['policy']} of {best['run']} earns "
+        f"{_interval(best)} money per epoch for all sellers together, {worst['policy']} of {worst['run']} "
+        f"{_interval(worst)}, {apart}; "
+        + ("that can be luck" if pair["units"] == "seeds" else "another seed's training may end otherwise")
     )
 
 
-def _apart(comparisons: pd.DataFrame, best: str, worst: str) -> str:
-    """What the best run earns more than the worst when the same shoppers come; empty where they were not compared."""
-    profits = comparisons[comparisons["measure"].eq("profit")]
-    for row in records(profits):
+def _pair(comparisons: pd.DataFrame | None, best: str, worst: str) -> dict[str, Any] | None:
+    """The comparison of profit of two runs, the best run's less the other's; None where they were not compared."""
+    if comparisons is None:
+        return None
+    for row in records(comparisons[comparisons["measure"].eq("profit")]):
         if {row["run"], row["against"]} != {best, worst} or np.isnan(row["low"]):
             continue
-        turned = row["run"] == worst
-        ends = sorted((-row["low"], -row["high"])) if turned else [row["low"], row["high"]]
-        above = 1.0 - row["above"] if turned else row["above"]
-        one = {"seeds": "a seed", "episodes": "an episode"}[row["units"]]
-        return (
-            f": with the same shoppers {number('profit', abs(row['difference']))} more (95\u00a0% interval "
-            f"{number('profit', ends[0])} to {number('profit', ends[1])}), and {one} of {best} "
-            f"earns more than one of {worst} with probability {above:.2f}"
-        )
-    return ""
+        if row["run"] == best:
+            return row
+        turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"], "above": 1 - row["above"]}
+        return row | turned
+    return None
 
 
 def _gain(summary: pd.DataFrame, run: str, policy: str, benchmarks: Benchmarks) -> str:
@@ -148,12 +164,10 @@ def headline(
     runs = list(dict.fromkeys(summary["run"]))
     shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
     best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
-    first = _profit_sentence(summary, runs, shown, comparable)
-    if len(runs) > 1 and comparable and comparisons is not None:
-        worst = min(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
-        first += _apart(comparisons, best, worst)
-    if len(runs) == 1:
-        first += _gain(summary, best, shown[best], benchmarks[best])
+    if len(runs) > 1:
+        first = _runs_sentence(summary, shown, comparisons, comparable)
+    else:
+        first = _alone_sentence(summary, best, shown[best]) + _gain(summary, best, shown[best], benchmarks[best])
     return [
         f"{first}.",
         _rule_sentence(summary, best, shown[best]),
