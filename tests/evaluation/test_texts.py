@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.report.texts import equilibrium_sentence
+from marl_pricing.evaluation.report.texts import equilibrium_sentence, runs_sentence
 
 
 def rows(*shares: tuple[float, float, float], objective: str = "raw") -> pd.DataFrame:
@@ -46,3 +46,35 @@ def test_a_share_of_nothing_is_not_told() -> None:
 def test_what_sellers_were_trained_for_decides() -> None:
     both = pd.concat([rows((0.0, 0.0, 0.0), objective="shaped"), rows((0.3, 0.2, 0.4))], ignore_index=True)
     assert "as far as is known" in equilibrium_sentence(both)
+
+
+def compared(low: float, high: float, *, units: str = "seeds", turned: bool = False) -> str:
+    """The sentence on two runs that earn 10 and 9, with the interval of their difference."""
+    names = ("run", "policy", "measure", "seller", "value", "low", "high")
+    summary = pd.DataFrame(
+        [
+            ("a", "learned (greedy)", "profit", "all", 10.0, 9.5, 10.5),
+            ("b", "learned (greedy)", "profit", "all", 9.0, 8.0, 9.9),
+        ],
+        columns=list(names),
+    )
+    pair = {"run": "a", "against": "b", "difference": 1.0, "low": low, "high": high, "above": 0.9}
+    if turned:
+        pair = {"run": "b", "against": "a", "difference": -1.0, "low": -high, "high": -low, "above": 0.1}
+    comparisons = pd.DataFrame([pair | {"measure": "profit", "units": units, "count": 5}])
+    return runs_sentence(summary, dict.fromkeys(("a", "b"), "learned (greedy)"), comparisons, True)
+
+
+def test_a_difference_that_seeds_support_is_told_the_same_from_both_sides() -> None:
+    told = compared(0.2, 1.8)
+    assert "of a earns most, 10.00" in told and "1.000 more (95\u00a0% interval 0.200 to 1.800)" in told
+    assert "a seed of a earns more than one of b with probability 0.90" in told
+    assert compared(0.2, 1.8, turned=True) == told
+
+
+def test_what_seeds_do_not_tell_apart_is_not_called_a_difference() -> None:
+    told = compared(-0.3, 2.3)
+    assert told.startswith("2 runs of 5 seeds do not tell whose sellers earn more") and "that can be luck" in told
+    assert "most" not in told and "interval -0.300 to 2.300" in told
+    one = compared(0.2, 1.8, units="episodes")  # the same two policies before many shoppers
+    assert one.startswith("2 runs of one seed each do not tell") and "another seed's training may end otherwise" in one

@@ -58,7 +58,7 @@ def _alone_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
     return f"In {run}, {row['policy']} earns {_interval(row)} money per epoch for all sellers together"
 
 
-def _runs_sentence(
+def runs_sentence(
     summary: pd.DataFrame, shown: Mapping[str, str], comparisons: pd.DataFrame | None, comparable: bool
 ) -> str:
     """Who earns most and least of several runs; what training seeds do not support is not called a difference."""
@@ -165,7 +165,7 @@ def headline(
     shown = {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
     best = max(runs, key=lambda run: pick(summary, run, shown[run], "profit")["value"])
     if len(runs) > 1:
-        first = _runs_sentence(summary, shown, comparisons, comparable)
+        first = runs_sentence(summary, shown, comparisons, comparable)
     else:
         first = _alone_sentence(summary, best, shown[best]) + _gain(summary, best, shown[best], benchmarks[best])
     return [
