@@ -84,7 +84,12 @@ def test_the_segment_keeps_time_and_environments_apart(name) -> None:
     np.testing.assert_array_equal(local[1:][~restarted[:-1]], after[:-1][~restarted[:-1]])
     levels = np.asarray(own.params.prices.levels)
     price = np.asarray(segment.indices[0]).reshape(10, 4, -1)
-    np.testing.assert_allclose(outcome.prices, levels[np.arange(levels.shape[0]), price], rtol=1e-6)
+    acted = np.repeat(np.asarray(outcome.acted), levels.shape[0] // outcome.acted.shape[-1], axis=-1)
+    chosen = levels[np.arange(levels.shape[0]), price]
+    np.testing.assert_allclose(np.asarray(outcome.prices)[acted], chosen[acted], rtol=1e-6)
+    # Who has left keeps the price that it left with.
+    left, posted = ~acted[1:] & ~restarted[:-1, :, None], np.asarray(outcome.prices)
+    np.testing.assert_array_equal(posted[1:][left], posted[:-1][left])
     fresh = market.reset(jax.random.key(0), *own)[1].local
     np.testing.assert_allclose(local[1:][restarted[:-1]], np.broadcast_to(fresh, (restarted[:-1].sum(), *fresh.shape)))
     gone = ~np.asarray(outcome.acted)

@@ -123,7 +123,7 @@ def test_all_seeds_meet_the_same_shoppers_whoever_else_is_played() -> None:
     for kind in ("greedy", "sampled"):
         for name in first[kind]:
             np.testing.assert_array_equal(first[kind][name][0], first[kind][name][1])
-            np.testing.assert_allclose(first[kind][name][0], other[kind][name][0], rtol=1e-6)
+            np.testing.assert_allclose(first[kind][name][0], other[kind][name][0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_robust_learner_is_also_played_in_every_candidate_world() -> None:
