@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from marl_pricing.learning.devices import start_cpu_devices, usable_cores
+from marl_pricing.presentation.output import run_command
 
 GROUPS = {
     "market": "market steps, random actions",
@@ -106,4 +107,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -28,6 +28,7 @@ from marl_pricing.market import MarketParams, Policy
 from marl_pricing.policies import seat
 from marl_pricing.policies.constant import constant
 from marl_pricing.policies.fitted import fit_response
+from marl_pricing.presentation.output import run_command
 
 CONF = Path(__file__).parents[1] / "conf"
 EPISODES, SHOPPERS = 16, 1_000_003
@@ -145,4 +146,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)

@@ -10,6 +10,7 @@ import numpy as np
 
 import marl_pricing
 from benchmarks.market import stock_market
+from marl_pricing.presentation.output import run_command
 
 NUM_STEPS = 5000
 
@@ -44,6 +45,12 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
     return table
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Print the rates."""
     for row in rows():
         print(f"{row['name']}: {row['value']:,.0f} {row['unit']} ({row['note']})")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -17,6 +17,8 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from marl_pricing.presentation.output import quiet_pipe
+
 
 def revision() -> str:
     """Git revision of this code, with a mark where files differ from it; `unknown` outside a checkout."""
@@ -83,7 +85,8 @@ def run_hydra(main: Callable[[], None]) -> None:
     """Call a Hydra main so that its complaints about a command line are one line each, like ours."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that the message below can be made
     try:
-        main()
+        with quiet_pipe():
+            main()
     except MissingConfigException as error:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         options = ", ".join(error.options or []) or "nothing"

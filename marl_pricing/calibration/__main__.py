@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from marl_pricing.doors import say_errors
+from marl_pricing.presentation.output import run_command
 
 if TYPE_CHECKING:
     from marl_pricing.calibration.settings import CalibrationSettings
@@ -107,4 +108,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -29,6 +29,7 @@ from marl_pricing.config import ConfigError, market_from
 from marl_pricing.doors import say_errors
 from marl_pricing.equilibrium import static
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.presentation.output import run_command
 
 LEAST, MOST = -8.0, -1.0  # own elasticities that are believed
 COLUMNS = {
@@ -146,4 +147,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

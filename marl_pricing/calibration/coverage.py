@@ -22,6 +22,7 @@ from marl_pricing.calibration.panel import make_panel
 from marl_pricing.calibration.simulate import play, sales_table
 from marl_pricing.config import Market, market_from
 from marl_pricing.market import MarketParams
+from marl_pricing.presentation.output import run_command
 
 _SELLERS, _PRODUCTS, _PERIODS, _SHOPPERS = 3, 10, 40, 200_000
 
@@ -174,4 +175,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import jax
@@ -21,6 +20,7 @@ from marl_pricing.evaluation import tables
 from marl_pricing.market import Action, MarketParams, MarketShape
 from marl_pricing.market.observation import proxy_share
 from marl_pricing.presentation import style
+from marl_pricing.presentation.output import run_command
 
 Array = jax.Array
 SHARES = tuple(round(0.1 * step, 1) for step in range(9))
@@ -132,4 +132,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

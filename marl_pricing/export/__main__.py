@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from marl_pricing.doors import say_errors
+from marl_pricing.presentation.output import run_command
 
 _USAGE = """Export a trained policy: one self-describing file, an example that loads it, a model card.
 
@@ -42,4 +43,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from marl_pricing.doors import say_errors
 from marl_pricing.evaluation.stock_benchmarks import NoStockBenchmarkError
 from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.presentation.output import run_command
 from marl_pricing.studies.single import load_run
 
 
@@ -70,4 +70,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -28,6 +28,7 @@ from marl_pricing.policies import q_learning, q_sessions
 from marl_pricing.policies.tabular_q import QLearningSettings
 from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.presentation.output import run_command
 from marl_pricing.studies import tabular_q_figures as figures
 
 # The logit duopoly of Calvano et al. (2020) with 15 prices from a tenth of the way below the Nash price to a tenth
@@ -264,4 +265,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from marl_pricing.presentation.output import run_command
 from marl_pricing.traffic.logs.reading import read_log
 from marl_pricing.traffic.logs.summary import actors_of, print_summary
 
@@ -54,4 +55,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
