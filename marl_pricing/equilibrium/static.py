@@ -16,11 +16,14 @@ from marl_pricing.market import MarketParams, MarketShape
 
 Array = np.ndarray
 
+# Below this share of Nash two benchmarks, Nash and joint profit, are too close to divide by their distance.
+SMALLEST_GAP = 0.02
 _SWEEPS = 200
 _REMEMBERED = 64
 _KNOWN: dict[Hashable, Equilibrium] = {}
 
 __all__ = [
+    "SMALLEST_GAP",
     "CyclingError",
     "Equilibrium",
     "NoEquilibriumError",

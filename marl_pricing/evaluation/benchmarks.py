@@ -8,13 +8,10 @@ import numpy as np
 
 from marl_pricing.equilibrium import cycles, static
 from marl_pricing.equilibrium.cycles import Cycle
-from marl_pricing.equilibrium.static import CyclingError, Equilibrium, NoEquilibriumError
+from marl_pricing.equilibrium.static import SMALLEST_GAP, CyclingError, Equilibrium, NoEquilibriumError
 from marl_pricing.evaluation import surplus
 from marl_pricing.evaluation.metrics import economics
 from marl_pricing.market import MarketParams, MarketShape
-
-# Below this share of Nash the gap between the two benchmarks is too small to divide by.
-SMALLEST_GAP = 0.02
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,6 @@ MEASURES = {
     "deviation_gain": "money per epoch of r' that the best constant price brings more, all others as they are; below 0 "
     "where none is better; greedy play only, empty where it was not measured",
 }
-# Below this share of Nash two benchmarks are too close to divide by.
-_SMALLEST_GAP = 0.02
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Yardstick:
         gain, gap = np.full_like(profit, np.nan), np.full_like(price, np.nan)
         if self.nash is not None and self.joint is not None:
             apart = self.joint - self.nash
-            wide = apart >= _SMALLEST_GAP * np.abs(self.nash)
+            wide = apart >= static.SMALLEST_GAP * np.abs(self.nash)
             gain = np.where(wide & (apart > 0), (profit - self.nash) / np.where(apart != 0, apart, 1.0), np.nan)
         if self.price is not None:
             gap = price / self.price - 1.0

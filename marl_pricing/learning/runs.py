@@ -108,7 +108,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder / PROVENANCE}, line {error.lineno}: {error.msg}") from None
 
 
-def _digest(tree: Any) -> str:
+def digest_of(tree: Any) -> str:
     """SHA-256 over names, types, shapes and bytes of every leaf."""
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -161,7 +161,7 @@ class Checkpoints:
             best: the best networks so far, a tree of arrays [seeds, ...]; None where none are kept.
         """
         trees = {_STATE: state} | ({} if best is None else {_BEST: best})
-        digests = {"digest": _digest(state)} | ({} if best is None else {"best_digest": _digest(best)})
+        digests = {"digest": digest_of(state)} | ({} if best is None else {"best_digest": digest_of(best)})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._orbax.save_checkpointables(update, trees, metrics=digests, overwrite=True)
@@ -225,7 +225,7 @@ class Checkpoints:
             name = different.split()[0]
             has, needs = ([own for own in tree if own.split()[0] == name] or ["nothing"] for tree in (there, wanted))
             raise RunError(f"{path}: the checkpoint has another shape ({has[0]} is there, {needs[0]} is needed)")
-        if _digest(state) != expected:
+        if digest_of(state) != expected:
             raise RunError(f"{path}: the checkpoint is broken (its content does not match its digest)")
         return state
 

@@ -51,9 +51,7 @@ def train_run(
     program = program_of(experiment.learner)
     first = jax.process_index() == 0
     if provenance is not None and first:
-        if source is not None:
-            provenance = {**provenance, "init_from": source.told}
-        runs.create(folder, config.to_yaml(settings), provenance)
+        runs.create(folder, config.to_yaml(settings), told_start(provenance, source))
     if share:
         multihost_utils.sync_global_devices("run folder")
     own = settings.learner
@@ -169,6 +167,9 @@ def lengthen_run(folder: Path, num_updates: int, record: Mapping[str, Any]) -> E
     return longer
 
 
+_SOURCE = "init_from"
+
+
 def start_of(experiment: Experiment) -> LoadedRun | None:
     """The run that an experiment starts from; None where it starts with new networks.
 
@@ -183,12 +184,28 @@ def start_of(experiment: Experiment) -> LoadedRun | None:
     return source
 
 
+def told_start(provenance: Mapping[str, Any], source: LoadedRun | None) -> dict[str, Any]:
+    """Provenance with what a run starts from, where it starts from another."""
+    return dict(provenance) if source is None else {**provenance, _SOURCE: source.told}
+
+
+def _refuse_another(folder: Path, source: LoadedRun) -> None:
+    """Refuse networks that are not those with which the run in `folder` began, as far as it wrote these down."""
+    told, now = runs.read_provenance(folder).get(_SOURCE, {}), source.told
+    if any(told.get(name, now[name]) != now[name] for name in ("update", "digest")):
+        raise runs.RunError(
+            f"{folder}: has no checkpoint yet, and {source.folder}, which it starts from, is not what it was when this "
+            f"run began (update {told['update']} then, {now['update']} now); accepted is a new run"
+        )
+
+
 def member_of(folder: Path, experiment: Experiment) -> Member:
-    """A run as a training takes it; what it starts from is read when it does."""
+    """A run as a training takes it; what it starts from is read when it does, and has to be what its folder tells."""
 
     def start() -> Networks:
         source = start_of(experiment)
         assert source is not None
+        _refuse_another(folder, source)
         return spread(source.networks, experiment.settings.learner.num_seeds)
 
     return Member(folder, experiment.market.params, None if experiment.settings.init_from is None else start)
@@ -241,7 +258,8 @@ class LoadedRun:
     @property
     def told(self) -> dict[str, Any]:
         """Where the networks come from, for provenance.json."""
-        return {"folder": str(self.folder), "update": self.updates[0], "revision": self.provenance["revision"]}
+        digest, revision = runs.digest_of(self.networks), self.provenance["revision"]
+        return {"folder": str(self.folder), "update": self.updates[0], "revision": revision, "digest": digest}
 
     def policies(self, *, greedy: bool) -> list[Policy]:
         """One policy a training seed."""

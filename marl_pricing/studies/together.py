@@ -21,6 +21,7 @@ from marl_pricing.studies.single import (
     schedule_of,
     standing,
     start_of,
+    told_start,
 )
 
 
@@ -73,23 +74,25 @@ def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], p
             continue
         waiting = _Waiting(folder, own, update)
         groups.setdefault(waiting.program, []).append(waiting)
-    for waiting in (own for group in groups.values() for own in group if not own.update):
-        start_of(waiting.experiment)  # refused before anything is trained
+    # What cannot be started from is refused before anything is trained.
+    beginning = [own for group in groups.values() for own in group if not own.update]
+    sources = {own.folder: start_of(own.experiment) for own in beginning}
     total = sum(own.settings.learner.num_updates for own in experiments)
     print(f"{len(experiments)} runs, of which {trained} trained; the others in {len(groups)} program(s)", flush=True)
     for group in groups.values():
-        if not _train_group(group, provenance, (done, total)):
+        for member in group:
+            if not runs.is_run(member.folder):
+                told = told_start(provenance, sources[member.folder])
+                runs.create(member.folder, config.to_yaml(member.experiment.settings), told)
+        if not _train_group(group, (done, total)):
             return False
-        done += sum(own.experiment.settings.learner.num_updates for own in group)
+        done += sum(member.experiment.settings.learner.num_updates for member in group)
     return True
 
 
-def _train_group(group: Sequence[_Waiting], provenance: Mapping[str, Any], whole: tuple[int, int]) -> bool:
+def _train_group(group: Sequence[_Waiting], whole: tuple[int, int]) -> bool:
     first = group[0].experiment
     program = program_of(first.learner, len(group))
-    for own in group:
-        if not runs.is_run(own.folder):
-            runs.create(own.folder, config.to_yaml(own.experiment.settings), provenance)
     learner = first.settings.learner
     print(
         f"{', '.join(own.folder.name for own in group)}: {learner.num_seeds} seed(s) each, {learner.num_envs} "

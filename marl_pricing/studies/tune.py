@@ -21,8 +21,10 @@ from marl_pricing.config import ConfigError, ExperimentSettings, build, read_set
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import Settings, refuse, validate
 from marl_pricing.doors import say_errors
+from marl_pricing.learning.held_out import has_one_objective
 from marl_pricing.presentation.files import write_atomically
-from marl_pricing.studies.tune_trials import Score, Trials, changed, one_objective
+from marl_pricing.presentation.output import run_command
+from marl_pricing.studies.tune_trials import Score, Trials, changed
 
 JOURNAL, TABLE = "trials.log", "trials.csv"
 _CONF = Path(__file__).parents[2] / "conf"
@@ -308,7 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with say_errors():
         own, data, theirs = read(given)
         shown = search(own, data, theirs)
-    kind = "smaller of greedy and sampled return" if one_objective(build(read_settings(data))) else "minus regret"
+    shared = has_one_objective(build(read_settings(data)).market.params)
+    kind = "smaller of greedy and sampled return" if shared else "minus regret"
     good = shown.dropna(subset=["score"])
     print(good.head(10).to_string(index=False, float_format="{:.4g}".format))
     print(f"score: {kind}; all trials: {Path(own.out) / TABLE}")
@@ -319,4 +322,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -16,6 +16,7 @@ import numpy as np
 
 from marl_pricing.config import Experiment
 from marl_pricing.evaluation.play import Record, play_seeds, seeds_of
+from marl_pricing.learning.held_out import has_one_objective
 from marl_pricing.learning.mappo import Learner, TrainState
 from marl_pricing.learning.parallel import Program, train_block
 from marl_pricing.learning.policy import learned_policy
@@ -79,12 +80,6 @@ class Score:
     compiled: bool
 
 
-def one_objective(experiment: Experiment) -> bool:
-    """Whether all sellers want the same: one of them, or ω = 0 for all."""
-    shape, params = experiment.market
-    return shape.num_sellers == 1 or bool(np.all(np.asarray(params.reward.omega) == 0))
-
-
 def _kept(record: Record, params: MarketParams) -> tuple[Array, Array]:
     """Shaped return and raw profit of each seller [S], mean over episodes, money an episode."""
     return tuple((own * record.live).sum(1).mean(0) for own in (record.reward_shaped, record.reward_raw))  # type: ignore[return-value]
@@ -126,7 +121,7 @@ class Trials:
         sampled, _ = self._play(experiment, self._policies(experiment, actors, greedy=False))
         greedy, other = float(shaped.mean()), float(sampled.mean())
         gap = greedy / other - 1.0 if other > 0 else float("nan")
-        if one_objective(experiment):
+        if has_one_objective(experiment.market.params):
             return Score(min(greedy, other), greedy, other, gap, float("nan"), compiled=compiled, **ends)
         deviation = self._deviation(experiment, actors, earned)
         distance = float(np.abs(shaped - sampled).mean() / max(np.abs(shaped).mean(), 1e-9))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from marl_pricing.config import ConfigError
+from marl_pricing.learning import runs
 from marl_pricing.studies.single import load_run, start_of
 from marl_pricing.studies.starting import check_start
 from tests.doors.compose import composed
@@ -42,6 +43,7 @@ def test_a_run_that_starts_from_another_and_does_not_step_is_that_other(source: 
         )
         assert jax.tree.all(same)
     told = json.loads((folder / "provenance.json").read_text())["init_from"]
+    assert told.pop("digest") == runs.digest_of(old.networks)
     assert told == {"folder": str(source), "update": 2, "revision": old.provenance["revision"]}
     first = (folder / "metrics.csv").read_text().splitlines()
     columns = dict(zip(first[0].split(","), first[1].split(","), strict=True))

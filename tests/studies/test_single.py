@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path
 
 import pytest
 
+from marl_pricing import config
 from marl_pricing.learning import parallel, runs, training
 from marl_pricing.studies.single import score_of, train_run
 from tests.learning.helpers import QUICK
-from tests.studies.test_together import PROVENANCE, of
+from tests.studies.test_together import PROVENANCE, left, of
 
 
 def test_signals_are_handled_in_the_main_thread_and_left_alone_elsewhere() -> None:
@@ -75,3 +77,26 @@ def test_the_score_is_the_last_updates_mean_over_sellers_and_seeds(tmp_path: Pat
         score_of(tmp_path)
     (tmp_path / runs.METRICS).write_text(header + "1,0,9,100,100\n1,1,9,100,100\n2,0,9,1,2\n2,1,9,3,8\n")
     assert score_of(tmp_path) == 3.5
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again_from_the_same_networks_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
+    source, whole = tmp_path / "source", tmp_path / "whole"
+    still = ("run.evaluate_every=0", "learner.num_updates=2")
+    assert train_run(of(*still, "learner.seed=3"), source, PROVENANCE)
+    own = of(*still, f"init_from={source}")
+    assert train_run(own, whole, PROVENANCE)
+    told = runs.read_provenance(whole)
+    runs.create(tmp_path / "killed", config.to_yaml(own), told)
+    assert train_run(own, tmp_path / "killed", None)
+    assert left(tmp_path / "killed") == left(whole)
+    # What stands in the folder of its source is another run's by now.
+    for name, value in (("digest", "0" * 64), ("update", 1)):
+        folder = tmp_path / f"other_{name}"
+        runs.create(folder, config.to_yaml(own), told | {"init_from": told["init_from"] | {name: value}})
+        with pytest.raises(runs.RunError, match=r"which it starts from, is not what it was when this run began"):
+            train_run(own, folder, None)
+        assert json.loads((folder / runs.PROVENANCE).read_text())["init_from"][name] == value
+        assert not (folder / runs.METRICS).exists()

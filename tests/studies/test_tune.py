@@ -15,10 +15,11 @@ import pytest
 
 from marl_pricing.config import ConfigError
 from marl_pricing.evaluation.guests import deviations
+from marl_pricing.learning.held_out import has_one_objective
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.studies import tune
-from marl_pricing.studies.tune_trials import TRACED, NumberedProgram, Trials, constants, one_objective
+from marl_pricing.studies.tune_trials import TRACED, NumberedProgram, Trials, constants
 from tests.doors.compose import composed
 
 TINY = [
@@ -59,7 +60,7 @@ def test_numbers_that_come_with_the_parameters_train_as_settings_do() -> None:
 def test_a_trial_is_scored_by_its_objective() -> None:
     """Selfish sellers: minus what the best constant gains in a seat, less the distance of sampled from greedy play."""
     base = composed(*TINY)
-    assert not one_objective(base)
+    assert not has_one_objective(base.market.params)
     trials = Trials(episodes=2, seed=7)
     score = trials.run(base)
     assert score.compiled and not trials.run(base).compiled
@@ -75,7 +76,7 @@ def test_a_trial_is_scored_by_its_objective() -> None:
     assert score.deviation == pytest.approx(float((best["guest"] / best["learned"] - 1.0).mean()), abs=1e-5)
     assert score.value <= -score.deviation
     same = composed(*TINY, "market.reward.omega=0.0")
-    assert one_objective(same)
+    assert has_one_objective(same.market.params)
     score = Trials(episodes=2, seed=7).run(same)
     assert score.value == min(score.greedy, score.sampled)
     assert np.isnan(score.deviation)
