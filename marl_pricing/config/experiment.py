@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
+from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.mappo import Learner, make_learner
@@ -122,11 +123,7 @@ def from_yaml(text: str, source: str) -> ExperimentSettings:
     data = parse_yaml(text, source)
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: holds no settings")
-    visitors = data.get("traffic")
-    if isinstance(visitors, dict) and "hold_orders" not in visitors:
-        # A run from before orders could be held was trained in a market that did not hold them.
-        data = {**data, "traffic": {**visitors, "hold_orders": "none"}}
     try:
-        return read_settings(data)
+        return read_settings(translate(data, source))
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.experiment import ExperimentSettings, read_settings
+from marl_pricing.config.retired import translate
 from marl_pricing.config.trials import Trials
 
 STUDY = "study.yaml"
@@ -206,4 +207,4 @@ def open_study(folder: Path) -> Plan:
         data = None
     if not isinstance(data, dict) or not isinstance(data.get("study"), dict):
         raise ConfigError(f"{path}: is no study; accepted is the file that train.py left there")
-    return plan_study(data)
+    return plan_study(translate(data, str(path)))

@@ -7,6 +7,10 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
+# Of the value loss beside the policy's (Yu et al. 2022 have 1, others 0.5). The critic has an Adam of its own, whose
+# steps do not depend on it; only where its gradient is clipped does.
+VALUE_WEIGHT = 0.5
+
 
 def policy_loss(
     new_log_prob: Array, old_log_prob: Array, advantage: Array, live: Array, clip_ratio: float

@@ -314,36 +314,42 @@ def critic_loss(learner: Learner, parameters: Parameters, batch: Batch):
     """Sum over live steps of the value loss."""
     seen = _seen(learner, batch.segment.observation)
     value, _ = learner.critic.sequence(parameters, seen, batch.critic_memory, batch.segment.first)
-    loss = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, learner.settings.value_clip)
-    return learner.settings.value_coefficient * loss, {"value_loss": loss}
+    loss = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, learner.settings.clipped_value)
+    return losses.VALUE_WEIGHT * loss, {"value_loss": loss}
 
 
 def num_blocks(num_envs: int, rows_per_env: int, rows: int | None) -> int:
-    """Fewest equal parts of a minibatch that keep a part's matrices within `rows` rows."""
-    if rows is None:
-        return 1
-    fitting = [n for n in range(1, num_envs + 1) if num_envs % n == 0 and num_envs // n * rows_per_env <= rows]
-    return fitting[0] if fitting else num_envs
+    """Fewest parts of a minibatch that keep a part's matrices within `rows` rows, an environment at least."""
+    return 1 if rows is None else -(-num_envs // max(1, rows // rows_per_env))
 
 
 def _gradient(loss: Callable, parameters: Parameters, batch: Batch, index: Array, num_blocks: int):
     """Gradient and sums over the environments `index` [B], block by block.
 
-    The loss is a sum, so the parts add up exactly; a part small enough for the cache makes the backward pass through
-    time up to twice as fast on a CPU.
+    The loss is a sum over live steps, so the parts add up exactly, and where they are not equal the last one repeats an
+    environment of which no step is live. A part small enough for the cache makes the backward pass through time up to
+    twice as fast on a CPU.
     """
 
-    def one(index: Array):
-        return jax.grad(loss, has_aux=True)(parameters, _select(batch, index))
+    def one(index: Array, counts: Array | None = None):
+        part = _select(batch, index)
+        if counts is not None:
+            part = part.replace(live=part.live * counts[:, None])
+        return jax.grad(loss, has_aux=True)(parameters, part)
 
     if num_blocks == 1:
         return one(index)
 
-    def add(carry, index: Array):
-        return jax.tree.map(jnp.add, carry, one(index)), None
+    def add(carry, part: tuple[Array, ...]):
+        return jax.tree.map(jnp.add, carry, one(*part)), None
 
-    blocks = index.reshape(num_blocks, -1)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, blocks[0]))
+    missing = -index.size % num_blocks
+    parts = [index]
+    if missing:
+        counts = jnp.arange(index.size + missing) < index.size
+        parts = [jnp.pad(index, (0, missing), mode="edge"), counts.astype(batch.live.dtype)]
+    blocks = tuple(part.reshape(num_blocks, -1) for part in parts)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, *(own[0] for own in blocks)))
     return jax.lax.scan(add, zeros, blocks)[0]
 
 

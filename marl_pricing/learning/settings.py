@@ -11,6 +11,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+VALUE_CLIP = 0.2  # spreads of the return (Yu et al. 2022)
+
 
 class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow_inf_nan=False):
     """Recurrent MAPPO (Yu et al. 2022).
@@ -39,8 +41,8 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     normalise_advantage: bool = True
     # losses
     clip_ratio: Positive = 0.2
-    value_clip: Positive | None = 0.2
-    value_coefficient: NonNegative = 0.5
+    # In the critic's units: spreads of the return, or money with value_normalisation=none, where auto clips nothing.
+    value_clip: Positive | Literal["auto"] | None = "auto"
     entropy_start: NonNegative = 0.01
     entropy_end: NonNegative = 0.001
     target_kl: Positive | None = None
@@ -71,6 +73,17 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
         if self.algorithm == "mappo" and self.compile:
             raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")
         return self
+
+    @property
+    def clipped_value(self) -> float | None:
+        """Largest move of a value from the old one that is rewarded, in the critic's units; None for no clipping.
+
+        A critic of money would need a long while to get to its returns in steps of `VALUE_CLIP`, so `auto`
+        leaves it free.
+        """
+        if not isinstance(self.value_clip, str):
+            return self.value_clip
+        return None if self.value_normalisation == "none" else VALUE_CLIP
 
     @property
     def scheduled_updates(self) -> int:

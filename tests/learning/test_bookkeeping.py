@@ -161,6 +161,8 @@ def test_blocks_add_up_to_the_whole(ready) -> None:
     assert mappo.num_blocks(4, 2, 2) == 4
     close(whole, gradients(learner, state.learnable.actor, batch, [0, 1, 2, 3], rows=2))
     assert [mappo.num_blocks(12, 3, rows) for rows in (None, 36, 18, 10, 1)] == [1, 1, 2, 4, 12]
+    # A prime number of environments is cut into parts that are not equal, as many as of the number beside it.
+    assert [mappo.num_blocks(count, 3, 16) for count in (30, 31, 32)] == [6, 7, 7]
 
 
 def per_seller():

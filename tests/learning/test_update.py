@@ -63,7 +63,7 @@ def test_an_option_changes_what_is_learned_and_stays_finite(name: str, default) 
 
 NUMBERS = {
     "learning_rate": 1e-3, "entropy_start": 0.0, "clip_ratio": 1e-3, "value_clip": 1e-3, "max_grad_norm": 1e-4,
-    "gamma": 0.0, "gae_lambda": 0.0, "value_coefficient": 1e-4, "adam_epsilon": 1e-2,
+    "gamma": 0.0, "gae_lambda": 0.0, "adam_epsilon": 1e-2,
 }  # fmt: skip
 
 
@@ -78,7 +78,8 @@ def with_numbers():
         told = replace(learner, settings=learner.settings.model_copy(update=numbers))
         return mappo.update(told, state, own.params, INDEX)
 
-    given = {name: jnp.float32(getattr(learner.settings, name)) for name in NUMBERS}
+    start = learner.settings.model_dump() | {"value_clip": learner.settings.clipped_value}
+    given = {name: jnp.float32(start[name]) for name in NUMBERS}
     program = jax.jit(update, compiler_options=QUICK)
     return lambda **numbers: program(given | {name: jnp.float32(x) for name, x in numbers.items()})
 
@@ -239,6 +240,31 @@ BAD = [
 def test_environments_that_cannot_be_shared_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LearnerSettings(**(TINY | settings))
+
+
+def test_a_critic_of_money_is_not_clipped_unless_it_is_told_to() -> None:
+    for normalisation, clip in (("running", 0.2), ("popart", 0.2), ("none", None)):
+        assert LearnerSettings(value_normalisation=normalisation).clipped_value == clip
+        assert LearnerSettings(value_normalisation=normalisation, value_clip=3.0).clipped_value == 3.0
+        assert LearnerSettings(value_normalisation=normalisation, value_clip=None).clipped_value is None
+    with pytest.raises(ValueError, match="value_clip"):
+        LearnerSettings(value_clip="some")
+
+
+@pytest.mark.slow
+def test_a_critic_of_money_learns() -> None:
+    own = market_of("stock")
+
+    def explained(clip: Any) -> float:
+        settings = {"value_normalisation": "none", "value_clip": clip, "learning_rate": 3e-3, "num_updates": 60}
+        program = Program(learner_of(own, num_envs=16, num_epochs=4, **settings))
+        params = program.stack(own.params)
+        _, measures = program.train(program.init(params), params, 60)
+        return float(np.mean(measures["explained_variance"][0, -5:]))
+
+    free, clipped = explained("auto"), explained(0.02)
+    assert free > 0.5
+    assert clipped < free - 0.2
 
 
 def test_measures_are_plain_averages() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from marl_pricing.learning.devices import usable_cores
+from marl_pricing.learning.losses import VALUE_WEIGHT
 from marl_pricing.learning.mappo import Learnable, num_blocks
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.settings import LearnerSettings
@@ -36,6 +38,14 @@ def _compiler(device: torch.device) -> Callable:
     return torch.compile
 
 
+def limit_threads() -> None:
+    """As many threads as cores that this process may use, as JAX has devices; fewer where fewer were set.
+
+    torch counts the cores that it may run on and knows of no container's quota: its threads would wait for each other.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+
+
 class TorchLearner:
     """Networks and optimisers of one seed.
 
@@ -55,6 +65,7 @@ class TorchLearner:
         num_products: int,
         head_sizes: Sequence[int],
     ) -> None:
+        limit_threads()
         self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
         compiled = _compiler(convert.device()) if settings.compile else lambda function: function
@@ -120,8 +131,8 @@ class TorchLearner:
         new = losses.log_prob(heads, batch.indices)
         policy, sums = losses.policy_loss(new, batch.log_prob, batch.advantage, batch.live, own.clip_ratio)
         entropy = (losses.entropy(heads) * batch.live).sum()
-        error = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, own.value_clip)
-        total = policy - entropy_coefficient * entropy + own.value_coefficient * error
+        error = losses.value_loss(value[..., 0], batch.value, batch.target, batch.live, own.clipped_value)
+        total = policy - entropy_coefficient * entropy + VALUE_WEIGHT * error
         return total, {**sums, "entropy": entropy.detach(), "value_loss": error.detach()}
 
     def _blocks(self, batch: TorchBatch) -> Iterator[TorchBatch]:

@@ -14,6 +14,7 @@ from marl_pricing.learning import mappo, rollout
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo import convert, gru
 from marl_pricing.learning.torch_mappo.gru import GruSequences
+from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.learning.torch_mappo.recurrent import gru_step
 from tests.learning.helpers import INDEX, QUICK, TINY
 from tests.learning.test_replay import loud, rich
@@ -70,7 +71,8 @@ def batch_of(learner: mappo.Learner, own: Any, segment: Any, networks: Any, memo
 def test_loss_terms_and_gradients_are_the_flax_learners(segments, cell: str, critic: str, world: str) -> None:
     # Each seller's own networks in one half of the cases, the shared ones in the other.
     sharing = "shared" if (cell == "gru") == (critic == "central") else "per_seller"
-    learner, own = learner_in(world, cell=cell, critic=critic, sharing=sharing)
+    units = "none" if cell == "lstm" else "running"  # without them the value is not clipped
+    learner, own = learner_in(world, cell=cell, critic=critic, sharing=sharing, value_normalisation=units)
     networks = random_networks(learner)
     batch = batch_of(learner, own, segment_of(segments, world, critic), networks)
     # An older policy's probabilities and values, so that both clips bite.
@@ -106,9 +108,23 @@ def test_a_batch_is_handed_over_in_the_same_memory_and_learnt_in_blocks(segments
     for tensor, array in pairs:
         assert tensor.data_ptr() == array.unsafe_buffer_pointer()
     whole, gradients = torch_terms(learner, networks, batch)
-    parts, same = torch_terms(learner, networks, batch, rows_per_block=2)
-    assert parts == pytest.approx(whole, rel=1e-5)
-    assert apart(gradients, same) < 1e-5
+    for rows in (2, 6):  # blocks of one environment; of three and one
+        parts, same = torch_terms(learner, networks, batch, rows_per_block=rows)
+        assert parts == pytest.approx(whole, rel=1e-5)
+        assert apart(gradients, same) < 1e-5
+
+
+@pytest.mark.parametrize(("set_before", "cores", "expected"), [(4, 2, 2), (4, 16, 4), (1, 3, 1)])
+def test_torch_takes_no_more_threads_than_cores_may_be_used(monkeypatch, set_before, cores, expected) -> None:
+    learner, _ = learner_in("plain")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(set_before)
+        monkeypatch.setattr("marl_pricing.learning.torch_mappo.learner.usable_cores", lambda: cores)
+        TorchLearner(learner.settings, learner.actor, learner.critic, 2, (15, 3))
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("steps", [18, 7])

@@ -1,0 +1,51 @@
+"""Settings that older versions wrote into their folders, in the words of this one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from marl_pricing.learning.losses import VALUE_WEIGHT
+
+_WEIGHT = "value_coefficient"
+
+
+def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A file's settings as this version knows them, those of a study's runs too. What is typed is never translated.
+
+    A run from before orders could be held was trained in a market that did not hold them. `learner.value_coefficient`
+    weighed the critic's loss, which has an optimiser of its own: Adam's steps are the same whatever the weight, but for
+    the clipping of its gradient. It is fixed now, at the value that it had by default.
+
+    Args:
+        source: the file, named in warnings.
+    """
+    own = _without_weight(data, source)
+    visitors = own.get("traffic")
+    if isinstance(visitors, Mapping) and "hold_orders" not in visitors:
+        own["traffic"] = {**visitors, "hold_orders": "none"}
+    study = own.get("study")
+    if isinstance(study, Mapping) and isinstance(study.get("runs"), list):
+        own["study"] = {**study, "runs": [_translate_run(run, source) for run in study["runs"]]}
+    return own
+
+
+def _translate_run(run: Any, source: str) -> Any:
+    """One run of a study: what differs from the experiment, and nothing else."""
+    if not isinstance(run, Mapping) or not isinstance(run.get("change"), Mapping):
+        return run
+    return {**run, "change": _without_weight(run["change"], source)}
+
+
+def _without_weight(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+    learner = data.get("learner")
+    if not isinstance(learner, Mapping) or _WEIGHT not in learner:
+        return dict(data)
+    if learner[_WEIGHT] != VALUE_WEIGHT:
+        warnings.warn(
+            f"{source}: learner.{_WEIGHT}={learner[_WEIGHT]!r} is no setting any more; the critic's loss weighs "
+            f"{VALUE_WEIGHT} where this goes on training",
+            stacklevel=3,
+        )
+    return {**data, "learner": {name: value for name, value in learner.items() if name != _WEIGHT}}
