@@ -20,13 +20,14 @@ _USAGE = """Calibrate a market from sales data.
 
 usage: python -m marl_pricing.calibration data=FILE out=FOLDER [field=value …]
        python -m marl_pricing.calibration settings=FILE.yaml [field=value …]     a file of settings
+       python -m marl_pricing.calibration data=FILE --check [out=FOLDER]        read it, tell how, write a mapping, stop
 
 Settings:
 """
 _FOOTER = """
 A mapping is a YAML file of lines `our name: column of the file`; our names are product, seller, period, units, price,
-and where there are such category, cost, promotion, stock, currency, instruments (a list), and format (csv or parquet)
-and period_length (day, week or month, for periods that are dates).
+and where there are such store, category, cost, promotion, stock, currency, instruments (a list); docs/import.md has the
+others. Separator, encoding, decimal signs, forms of dates and currencies are found in the file and said.
 
 Train on the result: python train.py market=calibrated market.path=FOLDER/market.yaml"""
 
@@ -55,7 +56,7 @@ def read_settings(arguments: Sequence[str]) -> CalibrationSettings:
 
     data = read_command_line(arguments)
     # Numbers that name a seller or a category are texts.
-    for name in ("category", "data", "out", "mapping"):
+    for name in ("category", "store", "data", "out", "mapping"):
         if data.get(name) is not None:
             data[name] = str(data[name])
     for name in ("sellers", "leave_out"):
@@ -64,12 +65,29 @@ def read_settings(arguments: Sequence[str]) -> CalibrationSettings:
     return validate(CalibrationSettings, data)
 
 
+def _check(given: Sequence[str]) -> int:
+    """Read the sales, tell what was understood, write the mapping that would read them so; estimate nothing."""
+    from marl_pricing.calibration.checking import check
+    from marl_pricing.calibration.reading import CalibrationError
+
+    with say_errors(CalibrationError):
+        # A folder is needed by a calibration alone.
+        folder = next((a.removeprefix("out=") for a in given if a.startswith("out=")), None)
+        own = read_settings([*given, *([] if folder else ["out=."])])
+        told, fine = check(own, folder)
+    for line in told:
+        print(line)
+    return 0 if fine else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Calibrate; exit status 2 and a line a fault on standard error where it cannot be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(_help())
         return 0
+    if "--check" in given:
+        return _check([argument for argument in given if argument != "--check"])
     try:
         import linearmodels  # noqa: F401
         import pyblp  # noqa: F401
@@ -93,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 bar.update(task, description=name, completed=STEPS.index(name))
 
             found = calibrate(own, ["python", "-m", "marl_pricing.calibration", *given], step)
+    print(f"read as: {', '.join(found.sales.read_as)}")
     for sentence in sentences(found):
         print(sentence)
     if found.no_backtest:

@@ -12,10 +12,11 @@ from pathlib import Path
 from marl_pricing.calibration import elasticity, page
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.forecast import Backtest, backtest
+from marl_pricing.calibration.mapping import Mapping, read_mapping
 from marl_pricing.calibration.market_file import CalibratedMarket, estimates_of, make_market, write_market
 from marl_pricing.calibration.page import Findings
 from marl_pricing.calibration.panel import make_panel
-from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_mapping, read_sales
+from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
@@ -60,6 +61,16 @@ def find(sales: Sales, own: CalibrationSettings, step: Callable[[str], None] = l
     )
 
 
+def mapping_of(own: CalibrationSettings) -> Mapping:
+    """The mapping that the settings name, with the period that they name.
+
+    Raises:
+        ConfigError: as `read_mapping`.
+    """
+    mapping = read_mapping(own.mapping)
+    return mapping if own.period is None else mapping.model_copy(update={"period_length": own.period})
+
+
 def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str], None] = lambda _: None) -> Findings:
     """Read the file that the settings name, and leave in `out`: market.yaml, calibration.html, tables, figures.
 
@@ -68,7 +79,7 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
     """
     out = Path(own.out)
     step("read")
-    mapping = read_mapping(own.mapping)
+    mapping = mapping_of(own)
     out.mkdir(parents=True, exist_ok=True)
     sales = read_sales(own.data, mapping, own.judging, quarantine=out / "quarantine.csv")
     found = find(sales, own, step)
@@ -79,6 +90,7 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
         "sha256": hashlib.sha256(Path(own.data).read_bytes()).hexdigest(),
         "rows": sales.rows,
         "rows_set_aside": dict(sales.reasons),
+        "read_as": list(sales.read_as),
         "category": own.category,
         "versions": {name: version(name) for name in _PACKAGES},
         "settings": own.model_dump(mode="json", exclude={"data", "out", "mapping"}),
@@ -98,12 +110,21 @@ def _leave(out: Path, found: Findings, provenance: dict) -> None:
     title = f"Calibration of {provenance['file']}" + (f", {provenance['category']}" if provenance["category"] else "")
     write_atomically(out / "calibration.html", page.render(found, title, provenance, images).encode())
     write_atomically(out / "elasticities.csv", found.groups.to_csv(index=False).encode())
+    if found.market is not None:
+        offers = found.market.offers.assign(currency=found.sales.currency)
+        write_atomically(out / "offers.csv", offers.to_csv(index=False).encode())
+    else:
+        (out / "offers.csv").unlink(missing_ok=True)
     estimates = estimates_of(found.fit)
     write_atomically(out / "estimates.json", json.dumps(estimates, indent=1, ensure_ascii=False).encode())
     if found.backtest is not None:
         write_atomically(out / "backtest.csv", found.backtest.scores.to_csv(index=False).encode())
-        write_atomically(out / "forecasts.csv", found.backtest.cells.to_csv(index=False).encode())
+        cells = found.backtest.cells.assign(currency=found.sales.currency)
+        write_atomically(out / "forecasts.csv", cells.to_csv(index=False).encode())
     if found.market is None:
         (out / "market.yaml").unlink(missing_ok=True)
     else:
-        write_market(out / "market.yaml", found.market, estimates, provenance)
+        sales = found.sales
+        units = {"currency": sales.currency} if sales.currency else {}
+        units |= {"period": sales.period_name} if sales.period_name != "period" else {}
+        write_market(out / "market.yaml", found.market, estimates, provenance, units)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marl_pricing.calibration.calibrate import find
+from marl_pricing.calibration.calibrate import find, mapping_of
 from marl_pricing.calibration.page import Findings
-from marl_pricing.calibration.reading import CalibrationError, Sales, read_mapping, read_sales
+from marl_pricing.calibration.reading import CalibrationError, Sales, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.config import ConfigError, market_from
 from marl_pricing.doors import say_errors
@@ -61,6 +61,9 @@ def _row(category: str, products: int, found: Findings) -> dict:
         doubts.append("no better forecast than repeating the last period" if found.backtest else found.no_backtest)
     if market is None:
         return row | {"doubt": "; ".join([*doubts, found.no_market])}
+    if market.warnings:
+        # What rivals earn at costs that were assumed tells nothing of what competition is worth.
+        return row | {"doubt": "; ".join([*doubts, *market.warnings])}
     table = market.offers
     row |= {
         "sellers": ", ".join(dict.fromkeys(table["seller"])),
@@ -134,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = read_settings(given)
         out = Path(own.out)
         out.mkdir(parents=True, exist_ok=True)
-        sales = read_sales(own.data, read_mapping(own.mapping), own.judging, quarantine=out / "quarantine.csv")
+        sales = read_sales(own.data, mapping_of(own), own.judging, quarantine=out / "quarantine.csv")
         with warnings.catch_warnings(), Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             warnings.simplefilter("ignore")
             task = bar.add_task("", total=sales.table["category"].nunique())

@@ -90,8 +90,10 @@ def backtest(own: Backtest) -> Figure:
 
 
 @styled
-def fit_over_time(table: pd.DataFrame, own: Backtest, most: int = 3) -> Figure:
-    """Units, forecasts and prices of the best-selling offers."""
+def fit_over_time(
+    table: pd.DataFrame, own: Backtest, currency: str = "", period: str = "period", most: int = 3
+) -> Figure:
+    """Units, forecasts and prices (in the currency, where it is known) of the best-selling offers."""
     revenue = (table["units"] * table["price"]).groupby(table["offer"]).sum().sort_values(ascending=False)
     offers = [name for name in revenue.index if name in set(own.cells["offer"])][:most]
     figure = style.new_figure(2.3 * len(offers))
@@ -109,21 +111,29 @@ def fit_over_time(table: pd.DataFrame, own: Backtest, most: int = 3) -> Figure:
         units.set_title(str(offer))
         units.set_ylabel("units")
         units.set_ylim(bottom=0)
-        price.set_ylabel("price")
+        price.set_ylabel(_price(currency))
         price.yaxis.set_major_locator(MaxNLocator(3))
-    all_axes[-1].set_xlabel("period")
+    all_axes[-1].set_xlabel(period)
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return figure
 
 
 @styled
-def demand_curves(fit: Fit, offers: pd.DataFrame, low: list[float], high: list[float]) -> Figure:
+def demand_curves(
+    fit: Fit,
+    offers: pd.DataFrame,
+    grid: tuple[list[float], list[float]],
+    currency: str = "",
+    period: str = "period",
+) -> Figure:
     """Expected units of each offer of the market by its own price.
 
     Args:
-        offers: of the calibrated market.  low, high: ends of each offer's price grid.
+        offers: of the calibrated market.
+        grid: lowest and highest price of each offer.
     """
+    low, high = grid
     columns = 2 if style.is_narrow() else min(4, len(offers))
     lines = -(-len(offers) // columns)
     figure = style.new_figure(1.0 + 1.75 * lines)
@@ -145,9 +155,13 @@ def demand_curves(fit: Fit, offers: pd.DataFrame, low: list[float], high: list[f
         axes.yaxis.set_major_locator(MaxNLocator(4))
     for spare in range(len(offers), lines * columns):
         all_axes[spare // columns][spare % columns].set_visible(False)
-    figure.supxlabel("price", fontsize=10.5)
-    figure.supylabel("units a period", fontsize=10.5)
+    figure.supxlabel(_price(currency), fontsize=10.5)
+    figure.supylabel(f"units a {period}", fontsize=10.5)
     return figure
+
+
+def _price(currency: str) -> str:
+    return f"price ({currency})" if currency else "price"
 
 
 def _curve(fit: Fit, price: float, units: float, at: np.ndarray, slope: float) -> np.ndarray:

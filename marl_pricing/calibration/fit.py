@@ -11,9 +11,10 @@ from scipy.special import logsumexp
 
 from marl_pricing.calibration import dynamics, elasticity, logit
 from marl_pricing.calibration.elasticity import Elasticity, Estimate
-from marl_pricing.calibration.panel import Panel
-from marl_pricing.calibration.reading import CalibrationError
+from marl_pricing.calibration.panel import Panel, largest_store, stores_of
+from marl_pricing.calibration.reading import CalibrationError, names_of
 from marl_pricing.calibration.settings import CalibrationSettings
+from marl_pricing.config.errors import refuse
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Fit:
         cross, nesting: cross-price elasticity (power) and ρ (nested_logit), where there are such.
         mean_elasticity: mean own-price elasticity over the rows.
         elasticity: the constant-elasticity regression of the same panel, whatever the form.
-        size: shoppers a period.
+        size: shoppers a period; of several stores those of `store`.
+        sizes: shoppers a period by store; None where the sales tell no stores apart.
+        store: of the market that is made; None likewise.
         season: periods of a season.
         dynamics: season, persistence, volatility and constants.
         reference: per offer, the price that its constant is told at: mean price, or geometric mean for power.
@@ -49,6 +52,8 @@ class Fit:
     last_period: int
     promotion: Estimate | None = None
     usual_promotion: pd.Series | None = None
+    sizes: pd.Series | None = None
+    store: str | None = None
 
     def promotion_part(self, table: pd.DataFrame) -> np.ndarray:
         """What a row's promotion adds to log demand beside its price, 0 at its offer's usual one."""
@@ -113,7 +118,19 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         table, effects=own.effects, instruments=instruments, estimator=own.estimator, controls=controls
     )
     beside = constant.controls
-    size = own.market_size or logit.market_size(panel.table, 1.5)
+    store, sizes, of_store = None, None, panel.table
+    if stores_of(panel.table) > 1:
+        store = own.store if own.store is not None else largest_store(panel.table)
+        of_store = panel.table[panel.table["store"] == store]
+        if of_store.empty:
+            there = list(panel.table["store"].unique())
+            raise refuse("store", store, f"one of the file's with sales to estimate from: {names_of(there)}")
+    elif own.store is not None and own.store not in set(panel.table.get("store", [])):
+        raise refuse("store", own.store, "null where the sales tell no stores apart (store: in the mapping does)")
+    size = own.market_size or logit.market_size(of_store, 1.5)
+    if store is not None:
+        logit.shares_of(of_store, size)  # refuses a size that is too small
+        sizes = logit.market_sizes(panel.table, size, store)
     cross = nesting = None
     if own.form == "power":
         slope, mean_elasticity = constant.own, constant.own.value
@@ -123,7 +140,7 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         reference = np.exp(panel.table.groupby("offer")["log_price"].mean())
         log_demand = panel.table["log_units"].to_numpy()
     else:
-        shares = logit.shares_of(panel.table, size)
+        shares = logit.shares_of(panel.table, size if sizes is None else sizes)
         with_instruments = shares.loc[table.index].assign(**{name: table[name] for name in instruments})
         found = logit.fit_logit(
             with_instruments,
@@ -153,6 +170,8 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         last_period=last,
         promotion=beside.get("promotion"),
         usual_promotion=panel.table.groupby("offer")["promotion"].mean() if controls else None,
+        sizes=sizes,
+        store=store,
     )
     price_part = fit.price_part(
         panel.table["price"].to_numpy(), panel.table["offer"].tolist(), panel.table["cross_price"].to_numpy()
@@ -167,14 +186,21 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
     return replace(fit, dynamics=moves)
 
 
-def expected_units(fit: Fit, offers: Sequence[str], log_demand: np.ndarray, periods: np.ndarray) -> np.ndarray:
-    """Units of rows (offer, period) whose log demand (power) or δ (logit) is given; a period's rows compete."""
+def expected_units(fit: Fit, table: pd.DataFrame, log_demand: np.ndarray) -> np.ndarray:
+    """Units of rows (market, and of several stores store) whose log demand (power) or δ (logit) is given.
+
+    The rows of a market, a period of a store, compete.
+    """
     if fit.form == "power":
         return np.exp(log_demand)
     rho = fit.nesting.value if fit.nesting else 0.0
     units = np.empty(len(log_demand))
-    for rows in pd.Series(np.arange(len(periods))).groupby(np.asarray(periods), sort=False).indices.values():
-        units[rows] = fit.size * shares_at(log_demand[rows], rho)
+    sizes = np.full(len(table), fit.size)
+    if fit.sizes is not None:
+        sizes = fit.sizes.loc[table["store"].tolist()].to_numpy()
+    markets = table["market"].to_numpy()
+    for rows in pd.Series(np.arange(len(markets))).groupby(markets, sort=False).indices.values():
+        units[rows] = sizes[rows] * shares_at(log_demand[rows], rho)
     return units
 
 

@@ -35,7 +35,7 @@ class Backtest:
 
 
 def forecast(fit: Fit, table: pd.DataFrame) -> np.ndarray:
-    """Median units of rows (offer, period, price, cross_price) after the fit's last period; prices are known.
+    """Median units of rows (offer, period, market, price, cross_price) after the fit's last period; prices are known.
 
     The level decays from where it was last seen: ρ^h after h periods.
     """
@@ -47,7 +47,7 @@ def forecast(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     level = moves.filtered.loc[offers].to_numpy() * moves.persistence.value ** np.maximum(ahead - 1, 0)
     parts = fit.price_part(table["price"].to_numpy(), offers, table["cross_price"].to_numpy())
     log_demand = moves.constants.loc[offers].to_numpy() + parts + season + level + fit.promotion_part(table)
-    return expected_units(fit, offers, log_demand, table["period"].to_numpy())
+    return expected_units(fit, table, log_demand)
 
 
 def _repeated(wide: pd.DataFrame, periods: np.ndarray, last: int, season: int | None) -> pd.DataFrame:

@@ -37,17 +37,33 @@ class Logit:
         return float(self.elasticities.mean())
 
 
+def markets_of(table: pd.DataFrame) -> pd.Series:
+    """Where offers compete: the period, or of several stores a period of one (`Panel.table`)."""
+    return table["market"] if "market" in table else table["period"]
+
+
 def market_size(table: pd.DataFrame, factor: float) -> float:
     """Shoppers a period: `factor` times the units of the busiest one, so that somebody always buys nothing."""
     return factor * float(table.groupby("period")["units"].sum().max())
 
 
-def shares_of(table: pd.DataFrame, size: float) -> pd.DataFrame:
+def market_sizes(table: pd.DataFrame, size: float, store: str) -> pd.Series:
+    """Shoppers a period of each store, from those of one store: as many more as its busiest period sold more units."""
+    busiest = table.groupby(["store", "period"])["units"].sum().groupby("store").max()
+    return size * busiest / busiest[store]
+
+
+def shares_of(table: pd.DataFrame, size: float | pd.Series) -> pd.DataFrame:
     """The table with `share`, units over the market's size, per period.
+
+    Args:
+        size: shoppers a period, or by store (`market_sizes`).
 
     Raises:
         CalibrationError: where the size is too small for the units sold.
     """
+    if isinstance(size, pd.Series):
+        return table.assign(share=table["units"] / size.loc[table["store"].tolist()].to_numpy())
     busiest = float(table.groupby("period")["units"].sum().max())
     if busiest >= size:
         raise CalibrationError(f"market_size={size:g}: accepted is more than the busiest period's units, {busiest:g}")
@@ -71,8 +87,8 @@ def fit_logit(
     """Fit log share − log outside share = constants + coefficient · price (+ ρ log share within the nest) + ξ.
 
     Args:
-        table: offer, seller, period, share, price, and the instruments; any order.
-        effects: what has a constant of its own.
+        table: offer, seller, period, of several stores market, share, price, and the instruments; any order.
+        effects: what has a constant of its own; "period" is one a market here.
         instruments: excluded columns that move price and not ξ; none takes price as given.
         nested: all offers are in one nest; its instruments are the number of offers in a period and, where
             prices are taken as given, the others' mean price.
@@ -85,7 +101,7 @@ def fit_logit(
     pyblp.options.verbose = False
     pyblp.options.verbose_output = lambda *_: None  # what it warns of comes with its error
     data = {
-        "market_ids": table["period"].to_numpy(),
+        "market_ids": markets_of(table).to_numpy(),
         "product_ids": pd.factorize(table["offer"])[0],
         "firm_ids": pd.factorize(table["seller"])[0],
         "shares": table["share"].to_numpy(float),
@@ -93,7 +109,7 @@ def fit_logit(
     }
     excluded = [table[name].to_numpy(float) for name in instruments] or [table["price"].to_numpy(float)]
     if nested:
-        market = table.groupby("period")["price"]
+        market = table.groupby(markets_of(table))["price"]
         count = market.transform("size").to_numpy(float)
         if not instruments:  # prices are taken as given, so the others' are too
             excluded.append((market.transform("sum") - table["price"]).to_numpy(float) / np.maximum(count - 1, 1))
@@ -150,5 +166,5 @@ def fit_logit(
 def inverted(table: pd.DataFrame, nesting: float = 0.0) -> np.ndarray:
     """Mean utilities δ [rows] behind the shares: log s − log s_0 − ρ log of the share within the nest (Berry 1994)."""
     share = table["share"].to_numpy(float)
-    inside = table.groupby("period")["share"].transform("sum").to_numpy(float)
+    inside = table.groupby(markets_of(table))["share"].transform("sum").to_numpy(float)
     return np.log(share) - np.log1p(-inside) - nesting * np.log(share / inside)

@@ -36,12 +36,14 @@ class CalibratedMarket:
             cost, elasticity (own price, at that price).
         assumptions: what the sales did not tell and was taken for granted, one sentence each.
         size: shoppers a period.
+        warnings: the assumptions that were not asked for and matter most; they are said first.
     """
 
     settings: dict[str, Any]
     offers: pd.DataFrame
     assumptions: list[str]
     size: float
+    warnings: tuple[str, ...] = ()
 
 
 def choose_offers(table: pd.DataFrame, own: CalibrationSettings) -> pd.DataFrame:
@@ -76,8 +78,12 @@ def _rounded(values: Any) -> Any:
     return float(f"{float(values):.{_DIGITS}g}")
 
 
-def _demand(fit: Fit, offers: Sequence[str], own: CalibrationSettings) -> tuple[dict, dict, np.ndarray]:
-    """(people's demand, what agents differ in, share or rate of each offer at its reference price)."""
+def _demand(fit: Fit, offers: list[str], around: list[str], own: CalibrationSettings) -> tuple[dict, dict, np.ndarray]:
+    """(people's demand, what agents differ in, share or rate of each offer at its reference price).
+
+    Args:
+        around: all offers that these compete with, themselves too.
+    """
     price = fit.reference.loc[list(offers)].to_numpy()
     if fit.form == "power":
         units = np.exp(fit.dynamics.mean_factor.loc[list(offers)].to_numpy())
@@ -93,8 +99,8 @@ def _demand(fit: Fit, offers: Sequence[str], own: CalibrationSettings) -> tuple[
         agents = {"elasticity": _rounded(fit.slope.value * own.agent_sensitivity), "level_sensitivity": 0.0}
         return people, agents, units / fit.size
     rho = fit.nesting.value if fit.nesting else 0.0
-    everything = shares_at(fit.dynamics.mean_factor.to_numpy(), rho)
-    share = pd.Series(everything, fit.dynamics.mean_factor.index).loc[list(offers)].to_numpy()
+    everything = shares_at(fit.dynamics.mean_factor.loc[around].to_numpy(), rho)
+    share = pd.Series(everything, fit.dynamics.mean_factor.loc[around].index).loc[list(offers)].to_numpy()
     # What shoppers buy beside these offers is part of the outside option; utilities are those behind the shares then.
     inside = share.sum()
     delta = np.log(share) - np.log1p(-inside) - rho * np.log(share / inside)
@@ -112,30 +118,43 @@ def _demand(fit: Fit, offers: Sequence[str], own: CalibrationSettings) -> tuple[
 
 def _costs(
     table: pd.DataFrame, offers: Sequence[str], price: np.ndarray, bare: dict, own: CalibrationSettings, size: float
-) -> tuple[np.ndarray, str]:
-    """Unit costs and the sentence that says where they come from."""
+) -> tuple[np.ndarray, str, str]:
+    """Unit costs, the sentence that says where they come from, and a warning where they are not what was asked for."""
     column = table.groupby("offer")["cost"].mean().reindex(list(offers)) if "cost" in table else None
     if own.cost == "column" or (own.cost == "auto" and column is not None and column.notna().all()):
         if column is None or column.isna().any():
             raise refuse("cost", own.cost, "'nash' or 'margin' where the mapping names no cost of every offer")
-        return column.to_numpy(), "Unit costs are the means of the file's column."
+        return column.to_numpy(), "Unit costs are the means of the file's column.", ""
     if own.cost == "margin":
-        return price * (1.0 - own.margin), f"Unit costs are the mean prices less a margin of {100 * own.margin:g} %."
+        return (
+            price * (1.0 - own.margin),
+            f"Unit costs are the mean prices less a margin of {100 * own.margin:g} %.",
+            "",
+        )
     built = market_from(
         bare | {"agent": None}, {"model": "analytic", "sessions_per_epoch": max(round(size), 1), "agent_share": 0.0}
     )
-    costs = static.implied_costs(*built, price)
-    if np.any(costs <= 0):
+    try:
+        costs = static.implied_costs(*built, price)
         worst = int(np.argmin(costs))
-        raise CalibrationError(
-            f"cost={own.cost!r}: Nash pricing implies a cost of {costs[worst]:.3g} for {offers[worst]} at the price "
-            f"{price[worst]:.3g}, so demand is too inelastic for prices to be a static equilibrium; accepted is a "
-            "column of costs, or cost=margin"
-        )
-    return costs, (
-        "Unit costs are those at which the mean prices are a one-shot Nash equilibrium of these sellers with these "
-        "products: an assumption about how prices were set, not a measurement."
+        wrong = "" if costs[worst] > 0 else (
+            f"Nash pricing implies a cost of {costs[worst]:.3g} for {offers[worst]} at the price {price[worst]:.3g}, "
+            "so demand is too inelastic for prices to be a static equilibrium"
+        )  # fmt: skip
+    except static.NoEquilibriumError as error:
+        wrong = f"Nash pricing implies no costs, {error}"
+    if not wrong:
+        return costs, (
+            "Unit costs are those at which the mean prices are a one-shot Nash equilibrium of these sellers with these "
+            "products: an assumption about how prices were set, not a measurement."
+        ), ""  # fmt: skip
+    if own.cost == "nash":
+        raise CalibrationError(f"cost='nash': {wrong}; accepted is a column of costs, or cost=margin")
+    told = (
+        f"Unit costs are ASSUMED: the mean prices less a margin of {100 * own.margin:g} %, because the file has no "
+        f"costs and {wrong}. Profits and best prices rest on it: name a column of costs in the mapping, or set margin=."
     )
+    return price * (1.0 - own.margin), told, told
 
 
 def _season(fit: Fit) -> tuple[dict, str]:
@@ -175,11 +194,13 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
             f"{fit.slope.error:.2g}), and no market is made of that; accepted are sales whose price moves for reasons "
             "of supply, or instruments"
         )
+    if fit.store is not None:
+        table = table[table["store"] == fit.store]
     chosen = choose_offers(table, own)
     offers = chosen["offer"].tolist()
     sellers = list(dict.fromkeys(chosen["seller"]))
     price = fit.reference.loc[offers].to_numpy()
-    people, agents, share = _demand(fit, offers, own)
+    people, agents, share = _demand(fit, offers, list(table["offer"].unique()), own)
     moves = fit.dynamics
     persistence = max(moves.persistence.value, 0.0)
     season, season_told = _season(fit)
@@ -210,7 +231,7 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
             "order_quantity": 2.0,
         },
     }
-    costs, cost_told = _costs(table, offers, price, bare, own, fit.size)
+    costs, cost_told, warning = _costs(table, offers, price, bare, own, fit.size)
     bare["reward"] = {
         "unit_cost": _rounded(costs),
         "stockout_penalty": _rounded(own.stockout_penalty * price),
@@ -236,6 +257,8 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
     )
     assumptions = [
         cost_told,
+        f"The market is that of store {fit.store}; the slope and the level's laws are those of all stores."
+        if fit.store is not None else "",
         f"{fit.size:,.0f} shoppers come a period, each for one unit at most; those who buy none of these offers buy "
         "elsewhere or nothing." if fit.form != "power" else "",
         season_told,
@@ -250,7 +273,8 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
         "period.",
         "The other offers' mean price is that of the offers in the market only." if fit.cross else "",
     ]  # fmt: skip
-    return CalibratedMarket(bare, told, [line for line in assumptions if line], fit.size)
+    warnings = (warning,) if warning else ()
+    return CalibratedMarket(bare, told, [line for line in assumptions if line], fit.size, warnings)
 
 
 def _estimate(own: Estimate | None) -> dict[str, Any] | None:
@@ -281,10 +305,21 @@ def estimates_of(fit: Fit) -> dict[str, Any]:
     }
 
 
-def write_market(path: Path, market: CalibratedMarket, estimates: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Write the file that `market=calibrated market.path=…` reads; whole or not at all."""
+def write_market(
+    path: Path,
+    market: CalibratedMarket,
+    estimates: dict[str, Any],
+    provenance: dict[str, Any],
+    units: dict[str, str] | None = None,
+) -> None:
+    """Write the file that `market=calibrated market.path=…` reads; whole or not at all.
+
+    Args:
+        units: what its numbers are in, `currency` and `period`, where the sales say.
+    """
     data = {
         "format": FORMAT,
+        **(units or {}),
         "market": market.settings,
         "market_size": _rounded(market.size),
         "assumptions": market.assumptions,

@@ -62,7 +62,7 @@ def _estimates(found: Findings) -> str:
         add("own, beside the others' price", fit.elasticity.with_cross[0])
         add("cross-price elasticity in the category", fit.elasticity.with_cross[1])
     if fit.form != "power":
-        add("price coefficient of the logit, per money", fit.slope)
+        add(f"price coefficient of the logit, per {found.sales.currency or 'money'}", fit.slope)
     add("promotion, beside the price", fit.promotion)
     add("nesting ρ", fit.nesting)
     tests = (moves.persistence_test, moves.volatility_test)
@@ -112,6 +112,10 @@ _SCORES = {
 }
 
 
+def _read_as(found: Findings) -> str:
+    return "".join(["<ul>", *(f"<li>{escape(line)}</li>" for line in found.sales.read_as), "</ul>"])
+
+
 def _dropped(found: Findings) -> str:
     panel = found.panel
     rows: list[tuple[str, int, str]] = [
@@ -132,12 +136,12 @@ def _dropped(found: Findings) -> str:
     return page.table([("reason", ""), ("how many", ""), ("what was done", "")], cells)
 
 
-def _offers(market: CalibratedMarket) -> str:
+def _offers(market: CalibratedMarket, money: str, period: str) -> str:
     rows: list[list[Cell]] = []
     for row in market.offers.to_dict("records"):
         numbers = [_number(row[name], digits) for name, digits in (("price", 2), ("units", 1), ("cost", 2))]
         rows.append([(str(row["offer"]), None), (str(row["seller"]), None), *numbers, _number(row["elasticity"], 2)])
-    heads = [("offer", ""), ("seller", ""), ("price", "money"), ("units", "a period"), ("unit cost", "money")]
+    heads = [("offer", ""), ("seller", ""), ("price", money), ("units", f"a {period}"), ("unit cost", money)]
     return page.table([*heads, ("elasticity", "own price")], rows)
 
 
@@ -166,6 +170,8 @@ def sentences(found: Findings) -> list[str]:
             f"In the last {own.holdout} periods, held out, its forecasts miss {100 * model['mean_offer']:.0f} % of an "
             f"offer's units on average, {better} the {100 * naive['mean_offer']:.0f} % of repeating the last ones seen."
         )
+    if found.market is not None:
+        told += found.market.warnings
     if found.no_market:
         told.append(f"No market was written: {found.no_market}.")
     return told
@@ -189,18 +195,20 @@ def pictures(found: Findings) -> list[tuple[str, str, str, Callable[[], Figure]]
                 "fit",
                 "Units, forecast and price",
                 captions["fit"],
-                lambda: figures.fit_over_time(found.panel.table, own),
+                lambda: figures.fit_over_time(found.panel.table, own, found.sales.currency, found.sales.period_name),
             ),
         ]
     market = found.market
     if market is not None:
-        prices = market.settings["prices"]
+        prices, period = market.settings["prices"], found.sales.period_name
         listed.append(
             (
                 "demand_curves",
                 "Demand of the market's offers",
                 captions["demand_curves"],
-                lambda: figures.demand_curves(found.fit, market.offers, prices["low"], prices["high"]),
+                lambda: figures.demand_curves(
+                    found.fit, market.offers, (prices["low"], prices["high"]), found.sales.currency, period
+                ),
             )
         )
     return listed
@@ -215,6 +223,7 @@ def render(
         images: by file name of `pictures`, PNG for wide pages and for phones.
     """
     own, market = found.backtest, found.market
+    money, period = found.sales.currency or "money", found.sales.period_name
     shown = {name: page.picture(head, caption, *images[name]) for name, head, caption, _ in pictures(found)}
     body = [
         f"<h1>{escape(title)}</h1>",
@@ -228,14 +237,17 @@ def render(
         "<section><h2>Held-out periods</h2>",
         f"<p>{escape(found.no_backtest)}</p>" if own is None else _scores(own) + shown["backtest"] + shown["fit"],
         "</section><section><h2>The market</h2>",
-        f"<p>{escape(found.no_market)}</p>" if market is None else _offers(market) + shown["demand_curves"],
+        f"<p>{escape(found.no_market)}</p>"
+        if market is None
+        else _offers(market, money, period) + shown["demand_curves"],
     ]
     if market is not None:
         assumed = "".join(f"<li>{escape(line)}</li>" for line in market.assumptions)
         body.append(f"<h3>Taken for granted</h3><ul>{assumed}</ul>")
     body += [
-        f"</section><section><h2>What was dropped</h2><p>{found.sales.rows:,} rows were read; period "
-        f"{escape(found.sales.first_period)} is the first.</p>{_dropped(found)}</section>",
+        f"</section><section><h2>How the file was read</h2><p>{found.sales.rows:,} rows were read; {period} "
+        f"{escape(found.sales.first_period)} is the first.</p>{_read_as(found)}",
+        f"<h3>What was dropped</h3>{_dropped(found)}</section>",
         "<section><h2>Where it comes from</h2><pre>",
         escape(yaml.safe_dump(dict(provenance), sort_keys=False, allow_unicode=True)),
         "</pre></section>",

@@ -18,9 +18,10 @@ class Panel:
     """Sales ready to estimate from.
 
     Attributes:
-        table: columns of `Sales.table` and offer (text, one a seller and product), log_units, log_price,
-            cross_price (mean over the other offers of the category and period of their log price, each less its own
-            mean; 0 where there is no other). Rows with units 0 are left out: they have no logarithm.
+        table: columns of `Sales.table` and offer (text, one a seller, product and store), market (int, one a store and
+            period: where offers compete), log_units, log_price, cross_price (mean over the other offers of the category
+            and market of their log price, each less its own mean; 0 where there is no other). Rows with units 0 are
+            left out: they have no logarithm.
         zero_rows: rows left out for that.
         sold_out: rows left out because all of the stock was sold: they tell a lower bound of demand.
         short: offers left out because they have too few periods.
@@ -37,9 +38,20 @@ class Panel:
 
 
 def offer_names(table: pd.DataFrame) -> pd.Series:
-    """One text an offer: the product's, with its seller's where several sellers have that product."""
+    """One text an offer: the product's, with its seller's where several have that product, and its store's."""
     shared = table.groupby("product")["seller"].transform("nunique") > 1
-    return table["product"].where(~shared, table["product"] + " of " + table["seller"])
+    names = table["product"].where(~shared, table["product"] + " of " + table["seller"])
+    return names if stores_of(table) < 2 else names + " at " + table["store"]
+
+
+def stores_of(table: pd.DataFrame) -> int:
+    """How many stores the sales tell apart; 1 where they tell none."""
+    return int(table["store"].nunique()) if "store" in table else 1
+
+
+def largest_store(table: pd.DataFrame) -> str:
+    """The store with the highest revenue."""
+    return str((table["units"] * table["price"]).groupby(table["store"]).sum().idxmax())
 
 
 def make_panel(sales: pd.DataFrame) -> Panel:
@@ -48,7 +60,8 @@ def make_panel(sales: pd.DataFrame) -> Panel:
     Raises:
         CalibrationError: where no slope can be identified: no offer's price ever changes, or all have too few periods.
     """
-    table = sales.assign(offer=offer_names(sales))
+    markets = sales["period"] if stores_of(sales) < 2 else sales.groupby(["store", "period"]).ngroup()
+    table = sales.assign(offer=offer_names(sales), market=markets)
     # A stock that is not told (NaN) bounds nothing.
     out = table["units"] >= table["stock"] if "stock" in table else pd.Series(False, table.index)
     table = table[~out]
@@ -74,7 +87,7 @@ def make_panel(sales: pd.DataFrame) -> Panel:
         )
     log_price = np.log(table["price"])
     relative = log_price - log_price.groupby(table["offer"]).transform("mean")
-    market = relative.groupby([table["category"], table["period"]])
+    market = relative.groupby([table["category"], table["market"]])
     others = market.transform("size") - 1
     cross = (market.transform("sum") - relative) / others.where(others > 0, 1)
     table = table.assign(

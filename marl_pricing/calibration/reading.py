@@ -1,53 +1,33 @@
-"""Reading sales: a file and what its columns are, rows judged one by one, one tidy table."""
+"""Reading sales: a file and what its columns are, rows judged one by one, one clean table (see `intake.lines`)."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import pyarrow
 from pydantic import Field
 
-from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
+from marl_pricing.calibration.columns import Columns, read_columns
+from marl_pricing.calibration.mapping import CalibrationError, Mapping, read_mapping, resolve
+from marl_pricing.config.errors import Settings, refuse
+from marl_pricing.intake import IntakeError, lines, shown
+from marl_pricing.intake.tables import Fault, read_table
 from marl_pricing.presentation.files import replace_with
 
+__all__ = [
+    "CalibrationError", "Judging", "Mapping", "Sales", "choose_category", "gaps", "names_of", "read_mapping",
+    "read_sales",
+]  # fmt: skip
 
-class CalibrationError(ValueError):
-    """Sales that cannot be used; the message names the file, where there is one the line, and what is wrong."""
-
-
-class Mapping(Settings):
-    """What the columns of a file of sales are. A row is one product of one seller in one period.
-
-    `period_length` is for periods that are dates: they are counted in days, weeks or months from the first one. With
-    null, periods are whole numbers. Money is in one currency.
-    """
-
-    product: str = "product"
-    seller: str = "seller"
-    period: str = "period"
-    units: str = "units"
-    price: str = "price"
-    category: str | None = None
-    cost: str | None = None
-    promotion: str | None = None
-    stock: str | None = None
-    currency: str | None = None
-    instruments: list[str] = []  # noqa: RUF012
-    format: Literal["csv", "parquet"] | None = None
-    period_length: Literal["day", "week", "month"] | None = None
-
-    def columns(self) -> dict[str, str]:
-        """Our name of a column → the file's, of those that are there."""
-        own = ("product", "seller", "period", "units", "price", "category", "cost", "promotion", "stock", "currency")
-        named = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
-        return named | {f"instrument{number}": name for number, name in enumerate(self.instruments)}
+# Of all rows: so many that repeat another word for word are no order lines but a file that was put in twice.
+_TWICE = 0.45
+_AGAIN = "product, seller and period a second time"
 
 
 class Judging(Settings):
@@ -73,87 +53,28 @@ class Sales:
     """Sales as read.
 
     Attributes:
-        table: one row a product, seller and period, by these. Columns: product, seller, category (texts), period
-            (int64), units (float64, at least 0), price (float64, above 0), and where the file has them cost,
-            promotion, stock, instrument0 … (float64).
+        table: one row a product, seller, store and period, by these. Columns: product, seller, category (texts), where
+            the file tells them apart store (text), period (int64), units (float64, at least 0), price (float64, above
+            0), and where the file has them cost, promotion, stock, instrument0 … (float64).
         rows: rows of the file below its header.
         reasons: rows that are no record, by reason.
         first_period: what the file calls period `table.period.min()`.
+        currency: of prices and costs; empty where the file does not say.
+        period_name: what a period is, "day", "week", "month", or "period" where they are numbers.
+        read_as: how the file was understood, in words.
+        mapping: that would read the file in the same way, everything said.
+        left_out: rows that are records but none of sales to be counted, by reason.
     """
 
     table: pd.DataFrame
     rows: int
     reasons: Counter[str]
     first_period: str
-
-
-def read_mapping(path: Path | str | None) -> Mapping:
-    """The mapping of a YAML file; without one the columns have our own names.
-
-    Raises:
-        ConfigError: naming the file, and the field that is wrong.
-    """
-    if path is None:
-        return Mapping()
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"mapping={str(path)!r}: cannot be read, {reason}") from None
-    data = parse_yaml(text, f"mapping={str(path)!r}")
-    if not isinstance(data, dict):
-        raise ConfigError(f"mapping={str(path)!r}: accepted are lines `our name: column of the file`")
-    try:
-        return validate(Mapping, data)
-    except ConfigError as error:
-        raise ConfigError(f"mapping={str(path)!r}: {error}") from None
-
-
-def _load(path: Path, mapping: Mapping) -> pd.DataFrame:
-    """The columns that we know, as texts for CSV, under our names."""
-    if not path.is_file():
-        raise CalibrationError(f"{path}: there is no such file")
-    kind = mapping.format or ("parquet" if path.suffix in (".parquet", ".pq") else "csv")
-    names = mapping.columns()
-    try:
-        if kind == "parquet":
-            raw = pd.read_parquet(path)
-        else:
-            raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", on_bad_lines="error")
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        pyarrow.ArrowInvalid,
-        OSError,
-    ) as error:
-        raise CalibrationError(f"{path}: is no {kind} file, {str(error).strip().splitlines()[0]}") from None
-    missing = sorted(set(names.values()) - set(raw.columns))
-    if missing:
-        raise CalibrationError(
-            f"{path}:1: there is no column {missing[0]!r}; it has {', '.join(map(str, raw.columns))}; "
-            "a mapping says what the columns are"
-        )
-    if raw.empty:
-        raise CalibrationError(f"{path}: no usable row, there are none below the header")
-    return pd.DataFrame({own: raw[name] for own, name in names.items()})
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    return column.astype("string").fillna("").str.strip().astype(object)
-
-
-def _periods(column: pd.Series, length: str | None) -> tuple[pd.Series, pd.Series]:
-    """Whole numbers (NaN where there is none), and the texts that they come from."""
-    texts = _texts(column)
-    if length is None:
-        numbers = pd.to_numeric(texts, errors="coerce").astype(float)
-        return numbers.where(numbers == np.floor(numbers)), texts
-    dates = pd.to_datetime(texts, errors="coerce", format="ISO8601")
-    if length == "month":
-        return (dates.dt.year * 12 + dates.dt.month).astype(float), texts
-    days = (dates - dates.min()).dt.days.astype(float)
-    return days // (7.0 if length == "week" else 1.0), texts
+    currency: str = ""
+    period_name: str = "period"
+    read_as: tuple[str, ...] = ()
+    mapping: Mapping = field(default_factory=Mapping)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def _far(values: pd.Series, groups: pd.Series, factor: float) -> pd.Series:
@@ -161,57 +82,107 @@ def _far(values: pd.Series, groups: pd.Series, factor: float) -> pd.Series:
     return (logs - logs.groupby(groups).transform("median")).abs() > np.log(factor)
 
 
-def _judge(table: pd.DataFrame, judging: Judging) -> pd.Series:
-    """Why a row is no record, missing where it is one; the first reason counts."""
-    why = pd.Series(pd.NA, table.index, dtype="string")
+def _whose(table: pd.DataFrame) -> pd.Series:
+    return table["product"] + "\0" + table["seller"] + ("\0" + table["store"] if "store" in table else "")
 
-    def fault(bad: pd.Series, reason: str) -> None:
-        why[bad.fillna(False).astype(bool) & why.isna()] = reason
 
-    for name in ("product", "seller", "category"):
-        fault(table[name].eq(""), f"no {name}")
-    fault(table["period"].isna(), "period is no whole number or date")
-    fault(table["units"].isna(), "units are no number")
-    fault(table["units"] < 0, "negative units")
-    fault(table["price"].isna(), "price is missing or no number")
-    fault(table["price"] <= 0, "price is not above 0")
+class _Verdicts:
+    """Why a row is no record, and the column that says so; the first reason counts."""
+
+    def __init__(self, index: pd.Index) -> None:
+        self.why = pd.Series(pd.NA, index, dtype="string")
+        self.column = pd.Series(pd.NA, index, dtype="string")
+
+    def fault(self, bad: pd.Series, reason: str, column: str = "") -> None:
+        new = bad.fillna(False).astype(bool) & self.why.isna()
+        self.why[new] = reason
+        self.column[new] = column
+
+    @property
+    def good(self) -> pd.Series:
+        return self.why.isna()
+
+
+def _judge_lines(table: pd.DataFrame, judging: Judging) -> _Verdicts:
+    """Rows of the file that are no record by themselves. A return (units below 0) needs no price."""
+    verdicts = _Verdicts(table.index)
+    fault, sold = verdicts.fault, ~(table["units"] < 0)
+    for name in [name for name in ("product", "seller", "category", "store") if name in table]:
+        fault(table[name].eq(""), f"no {name}", name)
+    fault(table["period"].isna(), "period is no whole number or date", "period")
+    fault(table["units"].isna(), "units are no number", "units")
+    fault(sold & table["price"].isna(), "price is missing or no number", "price")
+    fault(sold & (table["price"] <= 0), "price is not above 0", "price")
     for name in table.columns.intersection(["cost", "stock"]):
-        fault(table[name] < 0, f"negative {name}")
+        fault(table[name] < 0, f"negative {name}", name)
     for name in [column for column in table.columns if column.startswith("instrument")]:
-        fault(table[name].isna(), "an instrument is missing or no number")
-    good = why.isna()
-    whose = table["product"] + "\0" + table["seller"]
-    fault(_far(table["price"].where(good), whose, judging.price_factor), "price far from the product's median")
-    fault(_far(table["units"].where(good), whose, judging.units_factor), "units far from the product's median")
-    good = why.isna()
-    again = table[good].duplicated(["product", "seller", "period"]).reindex(table.index, fill_value=False)
-    fault(again, "product, seller and period a second time")
-    return why
+        fault(table[name].isna(), "an instrument is missing or no number", name)
+    # A return's price is not looked at: it changes no price.
+    prices = table["price"].where(verdicts.good & sold)
+    fault(_far(prices, _whose(table), judging.price_factor), "price far from the product's median", "price")
+    return verdicts
 
 
-def _set_aside(path: Path, lines: np.ndarray, why: pd.Series, table: pd.DataFrame) -> None:
+def _how_to_add(path: Path, table: pd.DataFrame, columns: Columns, judging: Judging, mapping: Mapping) -> str:
+    """ "add_up", "drop" (of rows word for word alike, then added up) or "refuse", for rows of one product and period.
+
+    Raises:
+        CalibrationError: where most rows repeat another word for word.
+    """
+    again = lines.repeats(table)
+    if mapping.repeats != "auto" or not again.any():
+        return "add_up" if mapping.repeats == "auto" else mapping.repeats
+    raw = columns.cells.loc[table.index].astype(str)
+    same = raw.duplicated() & again
+    if same.sum() >= _TWICE * len(table):
+        line = int(columns.lines[np.flatnonzero(same)[0]])
+        raise CalibrationError(
+            f"{path}:{line}: this row is there before, and so are {int(same.sum()):,} of {len(table):,} rows word for "
+            "word; repeats: drop in the mapping takes each once, repeats: add_up adds them up"
+        )
+    if columns.dates is not None:
+        keys = [name for name in lines.key_of(table) if name != "period"]
+        days = table[keys].assign(date=columns.dates[table.index])
+        # Daily rows of a week, or times of orders.
+        if (again & ~days.duplicated()).sum() > 0.5 * again.sum():
+            return "add_up"
+    return "refuse" if again.sum() <= judging.bad_share * len(table) else "add_up"
+
+
+def _set_aside(path: Path, faults: Sequence[Fault], rows: pd.DataFrame, at: np.ndarray, why: pd.Series) -> None:
     """Write the rows that are no record: line, reason and what stands there; the file is whole or not there."""
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["line", "reason", *table.columns])
-            for line, reason, row in zip(lines, why, table.itertuples(index=False), strict=True):
-                writer.writerow([line, reason, *row])
+            writer.writerow(["line", "reason", *rows.columns])
+            told = [(line, [line, reason, *row]) for line, reason, row in zip(
+                at, why, rows.itertuples(index=False), strict=True)]  # fmt: skip
+            told += [(fault.line, [fault.line, fault.reason, fault.text]) for fault in faults]
+            writer.writerows(row for _, row in sorted(told, key=lambda pair: pair[0]))
 
     replace_with(path, write)
 
 
-def _one_currency(path: Path, raw: pd.DataFrame) -> None:
-    if "currency" not in raw:
-        return
-    found = Counter(_texts(raw["currency"]))
-    found.pop("", None)
-    if len(found) > 1:
-        counted = ", ".join(f"{name} in {count:,} rows" for name, count in found.most_common(5))
-        first = next(name for name, _ in found.most_common()[1:])
-        line = int(np.flatnonzero(_texts(raw["currency"]).eq(first).to_numpy())[0]) + 2
-        raise CalibrationError(f"{path}:{line}: mixed currencies ({counted}); accepted is one, so convert them first")
+def _refusal(
+    path: Path, verdicts: _Verdicts, columns: Columns, faults: Sequence[Fault], rows: int, share: float
+) -> str:
+    bad = ~verdicts.good
+    count = int(bad.sum()) + len(faults)
+    line, told = (int(columns.lines[np.flatnonzero(bad)[0]]), "") if bad.any() else (np.inf, "")
+    if faults and faults[0].line < line:
+        line, told = faults[0].line, f"{faults[0].reason}, it is {shown(faults[0].text)}"
+    else:
+        first = bad.index[bad][0]
+        told, name = str(verdicts.why[first]), str(verdicts.column[first])
+        if name in columns.cells:
+            value = columns.cells.loc[first, name]
+            title = columns.titles.get(name, name)
+            told += f", {title} is {shown('' if pd.isna(value) else value)}"
+    return (
+        f"{path}:{line}: {told}; {count:,} of {rows:,} rows ({100 * count / rows:.3g} %) are no records, accepted are "
+        f"{100 * share:.3g} % (judging.bad_share); quarantine.csv lists them"
+    )
 
 
 def read_sales(
@@ -220,41 +191,96 @@ def read_sales(
     judging: Judging | None = None,
     quarantine: Path | str | None = None,
 ) -> Sales:
-    """Read sales; CSV (also .gz) or Parquet.
+    """Read sales; CSV of any separator, encoding and way to write numbers and dates (also .gz), Excel or Parquet.
 
     Args:
-        mapping: what the columns are; without one they have our own names, seller, product, period, units and price.
+        mapping: what the columns are; without one they have our own names or are of a known layout.
         quarantine: a CSV file for the rows that are no record, with line and reason, also if the file is refused. In
-            Parquet, and in a CSV file with line breaks inside quotes, the line is the number of the record, plus 1.
+            Parquet the line is the number of the record, plus 1.
 
     Raises:
-        CalibrationError: one line with the file, where there is one the line, and what is wrong.
+        CalibrationError: one line with the file, where there is one the line, what is wrong, and what would help.
     """
-    path, mapping, judging = Path(path), mapping or Mapping(), judging or Judging()
-    raw = _load(path, mapping)
-    _one_currency(path, raw)
-    texts = {name: _texts(raw[name]) for name in ("product", "seller")}
-    texts["category"] = _texts(raw["category"]) if "category" in raw else pd.Series("all", raw.index, dtype=object)
-    period, called = _periods(raw["period"], mapping.period_length)
-    optional = [name for name in raw.columns if name in ("cost", "promotion", "stock") or name.startswith("instrument")]
-    numbers = {name: pd.to_numeric(raw[name], errors="coerce").astype(float) for name in ["units", "price", *optional]}
-    table = pd.DataFrame({**texts, "period": period, **numbers}).replace([np.inf, -np.inf], np.nan)
-    why = _judge(table, judging)
-    bad = why.notna()
-    reasons = Counter[str]({str(reason): int(count) for reason, count in why[bad].value_counts().items()})
+    path, judging = Path(path), judging or Judging()
+    try:
+        given = mapping or Mapping()
+        raw = read_table(path, given.told)
+        own, said = resolve(given, raw)
+        columns = read_columns(raw, own)
+    except IntakeError as error:
+        raise CalibrationError(str(error)) from None
+    table, left_out = columns.table, columns.left_out
+    verdicts = _judge_lines(table, judging)
+    kept = table[verdicts.good].astype({"period": np.int64})
+    if own.returns == "drop":
+        back = kept["units"] < 0
+        left_out["returns"] += int(back.sum())
+        kept = kept[~back]
+    where = pd.Series(columns.lines, table.index)
+    told = []
+    how = _how_to_add(path, kept, columns, judging, own)
+    again = lines.repeats(kept)
+    if how == "refuse":
+        verdicts.fault(again.reindex(table.index, fill_value=False), _AGAIN, "period")
+        kept = kept[~again]
+    elif how == "drop":
+        same = columns.cells.loc[kept.index].astype(str).duplicated()
+        left_out["word for word there before"] += int(same.sum())
+        kept = kept[~same]
+    added = None
+    if lines.repeats(kept).any() or (kept["units"] < 0).any():
+        before = len(kept)
+        added = lines.add_up(kept, where[kept.index].to_numpy())
+        over = pd.Series(False, table.index)
+        over[kept.index[added.over]] = True
+        verdicts.fault(over, "negative units", "units")
+        if added.merged:
+            told.append(
+                f"{before - len(added.over):,} rows added up to {len(added.table):,}, one a product and "
+                f"{columns.period_name}"
+            )
+        if added.returned:
+            cut = (
+                f", {added.excess:g} of them beyond what their {columns.period_name} sold, which is 0"
+                if added.excess
+                else ""
+            )
+            told.append(f"{added.returned:g} units that came back are taken off{cut}")
+        clean, first_lines = added.table, added.lines
+    else:
+        clean, first_lines = kept, where[kept.index].to_numpy()
+    far = _far(clean["units"], _whose(clean), judging.units_factor).fillna(False).astype(bool)
+    if far.any():
+        slips = where.isin(first_lines[far.to_numpy()])
+        verdicts.fault(slips, "units far from the product's median", "units")
+        clean = clean[~far]
+    bad = ~verdicts.good
+    reasons = Counter[str]({str(why): int(count) for why, count in verdicts.why[bad].value_counts().items()})
+    reasons.update("number of fields" if "fields" in fault.reason else fault.reason for fault in raw.faults)
+    rows = columns.rows
     if quarantine is not None:
-        _set_aside(Path(quarantine), np.flatnonzero(bad) + 2, why[bad], raw[bad])
-    rejected = int(bad.sum())
-    if rejected > judging.bad_share * len(table) or rejected == len(table):
-        line = int(np.flatnonzero(bad)[0]) + 2
-        raise CalibrationError(
-            f"{path}:{line}: {why[bad].iloc[0]}; {rejected:,} of {len(table):,} rows "
-            f"({100 * rejected / len(table):.3g} %) are no records, accepted are {100 * judging.bad_share:.3g} %"
-        )
-    good = table[~bad].astype({"period": np.int64})
-    first = str(called[~bad].to_numpy()[int(good["period"].to_numpy().argmin())])
-    good = good.sort_values(["seller", "product", "period"], kind="stable").reset_index(drop=True)
-    return Sales(good, len(table), reasons, first)
+        _set_aside(Path(quarantine), raw.faults, columns.cells[bad], columns.lines[bad.to_numpy()], verdicts.why[bad])
+    if reasons.total() > judging.bad_share * rows or clean.empty:
+        if not reasons.total():
+            raise CalibrationError(f"{path}: no usable row, {', '.join(left_out) or 'there are none below the header'}")
+        raise CalibrationError(_refusal(path, verdicts, columns, raw.faults, rows, judging.bad_share))
+    if "store" in clean and own.stores == "add_up":
+        told.append(f"{clean['store'].nunique():,} stores added up")
+        clean = lines.put_stores_together(clean)
+    if own.absent == "zero":
+        clean, put_in = lines.fill_absent(clean)
+        told.append(f"{put_in:,} {columns.period_name}s without a row taken for 0 units at the price before")
+    good = table[verdicts.good]
+    first = columns.called[verdicts.good].iloc[int(good["period"].to_numpy().argmin())]
+    clean = clean.astype({"period": np.int64})
+    order = [name for name in ("seller", "product", "store", "period") if name in clean]
+    clean = clean.sort_values(order, kind="stable").reset_index(drop=True)
+    left_out = Counter({reason: count for reason, count in left_out.items() if count})
+    told += [f"{count:,} rows left out, {reason}" for reason, count in left_out.items()]
+    return Sales(
+        clean, rows, reasons, str(first), columns.currency, columns.period_name,
+        (*raw.read_as, *said, *columns.read_as, *told), columns.mapping, left_out,
+    )  # fmt: skip
 
 
 def choose_category(sales: Sales, category: str | None, leave_out: Sequence[str] = ()) -> Sales:
@@ -264,11 +290,11 @@ def choose_category(sales: Sales, category: str | None, leave_out: Sequence[str]
         ConfigError: naming categories that there are.
     """
     units = sales.table.groupby("category")["units"].sum().sort_values(ascending=False)
-    for field, names in (("category", [] if category is None else [category]), ("leave_out", leave_out)):
+    for field_name, names in (("category", [] if category is None else [category]), ("leave_out", leave_out)):
         unknown = [name for name in names if name not in units.index]
         if unknown:
             there = ", ".join(map(repr, list(units.index[:5])))
-            raise refuse(field, unknown[0], f"one of the file's, for example {there}")
+            raise refuse(field_name, unknown[0], f"one of the file's, for example {there}")
     kept = sales.table["category"].isin(list(units.index) if category is None else [category])
     kept &= ~sales.table["category"].isin(list(leave_out))
     if not kept.any():
@@ -277,9 +303,9 @@ def choose_category(sales: Sales, category: str | None, leave_out: Sequence[str]
 
 
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Per seller and product: periods with sales, periods without between its first and last, different prices."""
-    grouped = table.groupby(["seller", "product"], sort=True)
-    found = grouped.agg(
+    """Per seller, product and store: periods with sales, those without between its first and last, different prices."""
+    keys = [name for name in lines.key_of(table) if name != "period"]
+    found = table.groupby(keys, sort=True).agg(
         periods=("period", "nunique"), first=("period", "min"), last=("period", "max"), prices=("price", "nunique")
     )
     found["missing"] = found["last"] - found["first"] + 1 - found["periods"]
@@ -288,5 +314,5 @@ def gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 def names_of(values: Sequence[str], most: int = 5) -> str:
     """A list for a message, cut after a few."""
-    shown = ", ".join(map(str, values[:most]))
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+    shown_values = ", ".join(map(str, values[:most]))
+    return shown_values + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -16,12 +16,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class CalibrationSettings(Settings):
     """Settings of one calibration; the descriptions are what `--help` prints."""
 
-    data: str = Field(description="sales: a CSV (also .gz) or Parquet file, a row a product, seller and period")
+    data: str = Field(description="sales: a CSV (also .gz), Excel or Parquet file; rows of a period are added up")
     out: str = Field(description="folder for market.yaml, calibration.html, tables and figures")
-    mapping: str | None = Field(None, description="YAML file that says what the columns are; null: our own names")
+    mapping: str | None = Field(
+        None, description="YAML file that says what the columns are; null: our own or a known layout's"
+    )
+    period: Literal["day", "week", "month"] | None = Field(
+        None, description="what dates are added up to; null: as the mapping says, or as they are apart, days to weeks"
+    )
     judging: Judging = Judging()
     category: str | None = Field(None, description="the category that becomes the market; null: all of the file is one")
     leave_out: list[str] = Field([], description="categories that are left out before anything is estimated")
+    store: str | None = Field(
+        None, description="the store that becomes the market, of several; null: the one with the highest revenue"
+    )
     form: Literal["logit", "nested_logit", "power"] = Field(
         "logit", description="demand: logit of market shares, nested_logit (one nest of all offers), power"
     )
@@ -48,9 +56,9 @@ class CalibrationSettings(Settings):
     products_per_seller: Annotated[int, Field(ge=1)] = Field(3, description="each seller's best-selling products")
     cost: Literal["auto", "column", "nash", "margin"] = Field(
         "auto",
-        description="unit costs: the file's column, what Nash pricing implies, or a margin; auto: column or nash",
+        description="unit costs: the file's column, what Nash pricing implies, or a margin; auto: the first there is",
     )
-    margin: Share = Field(0.3, description="share of the price that is margin, with cost=margin")
+    margin: Share = Field(0.3, description="share of the price that is margin, with cost=margin or where auto takes it")
     agent_sensitivity: Positive = Field(
         2.5, description="agents react to prices so many times as strongly as people, an assumption"
     )

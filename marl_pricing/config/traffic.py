@@ -99,6 +99,7 @@ class Traffic(Settings):
     process: Process = Process()
     kernels: str | None = None
     log: str | None = None
+    log_mapping: str | None = None
     smoothing: NonNegative = 1.0
     kinds: Annotated[int, Field(ge=1, le=16)] = 1
     human: Human = Human()
@@ -125,6 +126,8 @@ class Traffic(Settings):
                 raise ConfigError(f"traffic.{name}={given!r}: accepted is null {only}, which walks no kernels")
         if self.kernels is not None and self.log is not None:
             raise ConfigError(f"traffic.kernels={self.kernels!r}: accepted is null where traffic.log gives the kernels")
+        if self.log_mapping is not None and self.log is None:
+            raise ConfigError(f"traffic.log_mapping={self.log_mapping!r}: accepted is null without traffic.log")
         if self.bank.source == "log" and (self.log is None or self.model != "bank"):
             raise ConfigError("traffic.bank.source='log': accepted is 'kernels' without traffic.log and model=bank")
         if self.bank.source == "log" and self.bank.refresh:
@@ -211,7 +214,7 @@ def _from_log(own: Traffic) -> _Behaviour:
 
     assert own.log is not None
     try:
-        log = logs.read_log(own.log)
+        log = logs.read_log(own.log, mapping=own.log_mapping)
         named = [logs.sessions_of(log, actor) for actor in ("human", "agent")]
     except logs.LogError as error:
         raise ConfigError(f"traffic.log: {error}") from None

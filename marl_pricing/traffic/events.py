@@ -7,6 +7,7 @@ is mapped by its beginning to the nearest category.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from typing import Literal
@@ -100,6 +101,21 @@ def is_known(name: str) -> bool:
     """Whether a logged event name is an action or an alias of one, not only like one at its beginning."""
     word = name.strip().lower().replace("-", "_").replace(" ", "_")
     return word in ACTIONS or word in _ALIASES or word in (START, END)
+
+
+# Beginnings of words that names of purchases are made of, in the languages that shops log in.
+_WORDS = (
+    "purchas transact buy bought order sale sold pay paid conver deal receipt invoice kauf gekauft bestell zahl achat "
+    "achet command paiement vente compra pedido venta pago acquist ordin vendit koop gekocht köp kjøp købt заказ покуп "
+    "оплат 購入 注文"
+)
+_BUYING = tuple(_WORDS.split())
+
+
+def sounds_like_purchase(name: str) -> bool:
+    """Whether one of the words of a logged event name is that of a purchase: `transaction`, `orderPlaced`, `kauf`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+    return any(word.startswith(_BUYING) for word in re.split(r"[\W_]+", words) if word)
 
 
 def weight(event: str) -> float:

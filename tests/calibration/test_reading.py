@@ -75,7 +75,9 @@ def test_rows_that_are_no_records_are_set_aside_with_line_and_reason(tmp_path: P
 def test_too_many_bad_rows_refuse_the_file(tmp_path: Path, table: pd.DataFrame) -> None:
     table.loc[:20, "qty"] = -1
     path = written(tmp_path / "sales.csv", table)
-    with pytest.raises(CalibrationError, match=r"sales\.csv:2: negative units; 21 of 240 rows .*accepted are 5 %"):
+    with pytest.raises(
+        CalibrationError, match=r"sales\.csv:2: negative units, qty is .-1.; 21 of 240 rows .*accepted are 5 %"
+    ):
         read_sales(path, NAMES, quarantine=tmp_path / "aside.csv")
     assert len(pd.read_csv(tmp_path / "aside.csv")) == 21
     assert len(read_sales(path, NAMES, Judging(bad_share=0.1)).table) == 219
@@ -108,10 +110,10 @@ def test_periods_may_be_dates(tmp_path: Path, table: pd.DataFrame, length: str, 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "is no csv file"),
+        ("", "the file is empty"),
         ("sku,brand,week,qty\n1,a,1,3\n", "there is no column 'paid'; it has sku, brand, week, qty"),
         ("sku,brand,week,qty,paid\n", "no usable row"),
-        ('sku,brand,week,qty,paid\n1,a,1,3,2\n1,a,2,3,2,9,9\n"', "is no csv file"),
+        ('sku,brand,week,qty,paid\n1,a,1,3,2\n1,a,2,3,2,9,9\n"', "the file ends inside quotes"),
     ],
 )
 def test_what_is_no_file_of_sales_is_refused(tmp_path: Path, content: str, told: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from marl_pricing.presentation.output import run_command
+from marl_pricing.traffic.logs.checking import guessed, write_mapping
 from marl_pricing.traffic.logs.reading import read_log
 from marl_pricing.traffic.logs.summary import actors_of, print_summary
 
@@ -18,16 +19,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m marl_pricing.traffic.logs",
         description="Tell what is in a log of interactions: rows, sessions, events, prices, and what was rejected.",
-        epilog="P4P events (JSON lines) and flattened CSV tables are told apart by what the file holds; .gz is read "
-        "as it is. Any other CSV, JSON lines or Parquet file needs --mapping.",
+        epilog="P4P events, WhoClickedIt's table, and exports of Google Analytics 4, RetailRocket and REES46 are known "
+        "by what the file holds; .gz is read as it is. Any other CSV, JSON lines or Parquet file needs --mapping.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the log")
     parser.add_argument(
         "--mapping",
         type=Path,
         metavar="M.yaml",
-        help="columns of another layout: format (csv, jsonl, parquet), time_unit (s, ms, iso), session, time, event, "
-        "and where there are such item, price, label with human and agent, events",
+        help="columns of another layout: session, time, event, and where there are such item, price, label with human "
+        "and agent, events; see docs/import.md",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="also write the mapping that reads the log so, FILE.mapping.yaml; unknown columns are guessed",
     )
     parser.add_argument(
         "--quarantine", type=Path, metavar="Q.csv", help="write rejected rows there: line, reason and text"
@@ -43,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            log = read_log(given.file, mapping=given.mapping, quarantine=given.quarantine, bad_share=given.bad_share)
+            mapping = given.mapping if not given.check or given.mapping else guessed(given.file)
+            log = read_log(given.file, mapping=mapping, quarantine=given.quarantine, bad_share=given.bad_share)
+            written = write_mapping(given.file, log, guess=mapping is not given.mapping) if given.check else None
         actors_of(log.events)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
@@ -51,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for warning in told:
         print(f"{given.file}: {warning.message}", file=sys.stderr)
     print_summary(given.file, log)
+    if written is not None:
+        print(written)
     return 0
 
 

@@ -7,18 +7,30 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from marl_pricing.intake import shown
 from marl_pricing.traffic.events import END, START, report_unknown
+from marl_pricing.traffic.logs.detecting import complete, detect, read_as, settle
 from marl_pricing.traffic.logs.records import finish, join, judge, sort
-from marl_pricing.traffic.logs.schemas import SCHEMAS, LogError, Schema, detect, from_mapping, refuse
+from marl_pricing.traffic.logs.schemas import (
+    SCHEMAS,
+    LogError,
+    Schema,
+    from_mapping,
+    load_mapping,
+    names_columns,
+    refuse,
+)
 from marl_pricing.traffic.logs.sources import Fault, read_chunks
 from marl_pricing.traffic.logs.summary import actors_of
+
+_SAMPLE = 20_000  # rows that tell the form of times and the decimal sign
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,9 @@ class Log:
         split_sessions: sessions that were idle for too long and became several, "name", "name#2", "name#3" …
         unknown_events: logged names that are not in the vocabulary, by how often they occur; those whose beginning is
             known were taken for the nearest event, the others rejected.
+        left_out_events: logged names that the schema leaves out, by how often they occur; they are not rejected.
+        read_as: how the file was understood, in words.
+        schema: that it was read by, everything said.
     """
 
     events: pd.DataFrame
@@ -49,6 +64,9 @@ class Log:
     duplicates: int
     split_sessions: int
     unknown_events: Counter[str]
+    left_out_events: Counter[str] = field(default_factory=Counter)
+    read_as: tuple[str, ...] = ()
+    schema: Schema | None = None
 
 
 @contextmanager
@@ -72,12 +90,49 @@ def _schema(path: Path, schema: str, mapping: Mapping[str, Any] | Path | str | N
     if mapping is not None:
         if schema != "auto":
             raise refuse("schema", schema, "'auto' where a mapping is given")
-        return from_mapping(mapping)
+        data, _ = load_mapping(mapping)
+        base = None if names_columns(data) else detect(path, data.get("separator"))
+        return from_mapping(mapping, base)
     if schema == "auto":
         return detect(path)
     if schema not in SCHEMAS:
         raise refuse("schema", schema, f"auto, {', '.join(SCHEMAS)}, or a mapping")
     return SCHEMAS[schema]
+
+
+def settled_schema(path: Path, schema: str, mapping: Mapping[str, Any] | Path | str | None) -> Schema:
+    """The schema that a log is read by, with all that was to be found found.
+
+    Raises:
+        LogError: where something can be read in two ways, and for files that are no logs.
+    """
+    layout = complete(path, _schema(path, schema, mapping))
+    if layout.time_unit is not None and layout.decimal is not None:
+        return layout
+    first = next(read_chunks(path, layout, _SAMPLE, whole=False), None)
+    if first is None or not len(first.lines):
+        return layout
+    return settle(path, layout, first.fields, first.lines)
+
+
+# What sets a faulty field right, by reason.
+_HELP = {
+    "time": "time_unit: in a mapping sets its form",
+    "event": "events: in a mapping says what a name means, or null to leave it out",
+    "price": "decimal: in a mapping sets its decimal sign",
+    "label": "human: and agent: in a mapping list the labels",
+    "number of fields": "separator: in a mapping sets what separates columns",
+}
+
+
+def _refusal(path: Path, first: Fault, rejected: int, rows: int, share: float) -> LogError:
+    value = f" {shown(first.value)}" if first.value else ""
+    text = f", {shown(first.text)}" if not value and first.text else ""
+    helped = f"; {_HELP[first.reason]}" if first.reason in _HELP else ""
+    return LogError(
+        f"{path}:{first.line}: {first.reason}{value or text}; {rejected:,} of {rows:,} rows "
+        f"({100 * rejected / rows:.3g} %) are no records, accepted are {100 * share:.3g} %{helped}"
+    )
 
 
 def _out_of_order(frame: pd.DataFrame) -> int:
@@ -123,8 +178,9 @@ def read_log(
 
     Args:
         schema: "p4p" (JSON lines, bare or in a message queue's envelope), "whoclickedit" (flattened CSV), or "auto" for
-            one of the two by what the file holds.
+            one of these or of the public layouts by what the file holds.
         mapping: columns of any other CSV, JSON lines or Parquet file, or a YAML file with them; see `from_mapping`.
+            Without columns it says how those of the layout found are to be read.
         bad_share: share of rows, 0 to 1, that may be no records; with more the file is refused.
         quarantine: file to write the rejected rows to, as CSV with line, reason and text; also if the log is refused.
         idle_minutes: a session without an event for longer than this becomes two.
@@ -143,8 +199,8 @@ def read_log(
         raise refuse("chunk_rows", chunk_rows, "a whole number of at least 1")
     if not path.is_file():
         raise LogError(f"{path}: there is no such file")
-    layout = _schema(path, schema, mapping)
-    rows, reasons, unknown = 0, Counter[str](), Counter[str]()
+    layout = settled_schema(path, schema, mapping)
+    rows, reasons, unknown, left_out = 0, Counter[str](), Counter[str](), Counter[str]()
     first: Fault | None = None
     events, prices = [], []
     with _quarantine(Path(quarantine) if quarantine is not None else None) as set_aside:
@@ -154,15 +210,19 @@ def read_log(
             rows += judged.rows
             reasons.update(fault.reason for fault in judged.faults)
             unknown.update(judged.unknown)
+            left_out.update(judged.left_out)
+            for name, line in judged.purchases.items():
+                raise LogError(
+                    f"{path}:{line}: event {shown(name)} sounds like a purchase and is no word of ours, so its orders "
+                    f"would be lost; events: {{{name}: purchase}} in a mapping says so, events: {{{name}: null}} "
+                    "leaves it out"
+                )
             first = first or next(iter(judged.faults), None)
             events.append(judged.events)
             prices.append(judged.prices)
     rejected = sum(reasons.values())
     if first is not None and (rejected > bad_share * rows or rejected == rows):
-        raise LogError(
-            f"{path}:{first.line}: {first.reason}; {rejected:,} of {rows:,} rows ({100 * rejected / rows:.3g} %) "
-            f"are no records, accepted are {100 * bad_share:.3g} %"
-        )
+        raise _refusal(path, first, rejected, rows, bad_share)
     if not rows:
         raise LogError(f"{path}: no usable row, there are none below the header")
     report_unknown(unknown)
@@ -173,7 +233,10 @@ def read_log(
     frame = sort(frame)
     same = frame.duplicated().to_numpy()
     frame, split_sessions = _split(path, frame[~same].reset_index(drop=True), idle_minutes)
-    return Log(finish(frame), finish(join(prices)), rows, rejected, reasons, int(same.sum()), split_sessions, unknown)
+    return Log(
+        finish(frame), finish(join(prices)), rows, rejected, reasons, int(same.sum()), split_sessions, unknown,
+        left_out, read_as(layout), layout,
+    )  # fmt: skip
 
 
 def sessions_of(log: Log, actor: Literal["human", "agent"] | None = None) -> list[list[str]]:

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from marl_pricing.traffic.events import canonical, is_known
+from marl_pricing.intake import dates, numbers
+from marl_pricing.traffic.events import canonical, is_known, sounds_like_purchase
 from marl_pricing.traffic.logs.schemas import Schema
 from marl_pricing.traffic.logs.sources import Chunk, Fault
 
@@ -31,26 +32,50 @@ _YES, _NO = ("true", "1", "yes", "1.0"), ("false", "0", "no", "0.0")
 # Times in logs of the named schemas have to fall into these years: seconds taken for milliseconds would all lie in
 # January 1970. A user's own mapping says its unit and may have any time.
 _PLAUSIBLE = tuple(int(pd.Timestamp(f"{year}-01-01").timestamp() * 1e6) for year in (2000, 2100))
+# Microseconds in a unit of time since 1970; "any" is ISO 8601 or milliseconds.
+_MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "any": 1e3}
+# Where the value stands that a reason is about.
+_ABOUT = {
+    "record_type": "record", "time": "time", "event": "event", "label": "actor", "price": "price",
+    "dwell time": "dwell_ms", "is_agent contradicts actor_type": "is_agent",
+}  # fmt: skip
 _YEARS_1_TO_9999 = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A chunk: events (`COLUMNS`), prices (`PRICE_COLUMNS`), faults, rows, and names that are not in the vocabulary."""
+    """A chunk: events (`COLUMNS`), prices (`PRICE_COLUMNS`), faults, rows, and names that are not in the vocabulary.
+
+    `left_out` are names that a schema leaves out; `purchases` those that would be dropped and sound like a purchase,
+    with the first line of each.
+    """
 
     events: pa.Table
     prices: pa.Table
     faults: list[Fault]
     rows: int
     unknown: Counter[str]
+    left_out: Counter[str]
+    purchases: dict[str, int]
 
 
 def _mask(values: pa.Array) -> np.ndarray:
     return pc.fill_null(values, False).to_numpy(zero_copy_only=False)
 
 
-def _numbers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Texts as float64 [R], NaN where there is none; and where a text is no finite number of at least 0."""
+def _numbers(texts: pa.Array, decimal: str = "plain") -> tuple[np.ndarray, np.ndarray]:
+    """Texts as float64 [R], NaN where there is none; and where a text is no finite number of at least 0.
+
+    Args:
+        decimal: "plain" for numbers as programs write them; else the decimal sign of numbers as people do.
+    """
+    if decimal != "plain":
+        coded = texts.dictionary_encode()
+        parts = [numbers.take_apart(text) for text in coded.dictionary.to_pylist()]
+        plain = [None if own is None else str(numbers.value_of(own, decimal)) for own in parts]
+        read = pa.array(plain, pa.string()).take(coded.indices)
+        # What is no number stays as it stands, and is none below.
+        texts = pc.coalesce(read, texts)
     fits = pc.match_substring_regex(texts, _NUMBER)
     values = pc.if_else(pc.fill_null(fits, False), texts, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
     given = texts.is_valid().to_numpy(zero_copy_only=False)
@@ -60,6 +85,7 @@ def _numbers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 def _iso(texts: pa.Array) -> np.ndarray:
     """ISO 8601 as microseconds since 1970 [R], `_NAT` where a text is no time; without a zone it is UTC."""
+    texts = pc.replace_substring_regex(texts, r"\s+(UTC|GMT)$", "Z")
     try:
         return texts.cast(_TIME).cast(pa.int64()).fill_null(_NAT).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
@@ -72,13 +98,16 @@ def _times(texts: pa.Array, unit: str) -> np.ndarray:
     """Microseconds since 1970 [R] int64, `_NAT` where a text is no time."""
     if unit == "iso":
         return _iso(texts)
+    if unit not in _MICROSECONDS:
+        cells = pd.Series(texts.to_pandas(), dtype=object).fillna("")
+        return pd.DatetimeIndex(dates.parse(cells, dates.form_named(unit), utc=True)).as_unit("us").asi8
     fits = pc.match_substring_regex(texts, _INTEGER)
-    numbers = pc.if_else(pc.fill_null(fits, False), texts, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    numbers = np.round(numbers * (1e6 if unit == "s" else 1e3))
+    counts = pc.if_else(pc.fill_null(fits, False), texts, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    counts = np.round(counts * _MICROSECONDS[unit])
     first, last = _PLAUSIBLE if unit == "any" else _YEARS_1_TO_9999
     with np.errstate(invalid="ignore"):
-        fine = (numbers >= first) & (numbers <= last)
-    times = np.where(fine, np.where(fine, numbers, 0).astype(np.int64), _NAT)
+        fine = (counts >= first) & (counts <= last)
+    times = np.where(fine, np.where(fine, counts, 0).astype(np.int64), _NAT)
     others = _mask(pc.and_(texts.is_valid(), pc.invert(pc.fill_null(fits, False))))
     if unit == "any" and others.any():
         found = _iso(texts.filter(pa.array(others)))
@@ -115,10 +144,12 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
         {one["values"]: one["counts"] for one in pc.value_counts(logged.filter(pa.array(is_event))).to_pylist()}
     )
     seen.pop(None, None)
-    meaning = {name: schema.events.get(name, canonical(name)) for name in seen}
+    meaning = {name: schema.events[name] if name in schema.events else canonical(name) for name in seen}
+    left_out = Counter({name: seen[name] for name in seen if name in schema.events and meaning[name] is None})
+    dropped = [name for name in seen if meaning[name] is None and name not in left_out]
     event = _lookup(logged, meaning)
-    times = _times(fields["time"], schema.time_unit)
-    price, bad_price = _numbers(fields["price"])
+    times = _times(fields["time"], schema.time_unit or "any")
+    price, bad_price = _numbers(fields["price"], schema.decimal or "plain")
     dwell, bad_dwell = _numbers(fields["dwell_ms"])
     actor, neither, contradicts = _actors(fields, schema)
     absent = {
@@ -139,12 +170,23 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
         "no item": is_price & absent["item"],
         "no price": is_price & absent["price"],
     }
+    is_out = is_event & _mask(pc.is_in(logged, pa.array(list(left_out), pa.string())))
     reason = np.zeros(length, np.int8)
     for code, wrong in enumerate(tests.values(), 1):
-        reason[wrong & (reason == 0)] = code
+        reason[wrong & (reason == 0) & ~is_out] = code
     reasons = ["", *tests]
     faulty = np.flatnonzero(reason)
-    faults = chunk.faults + [Fault(int(chunk.lines[i]), reasons[reason[i]], chunk.text(int(i))) for i in faulty]
+
+    def value(row: int) -> str:
+        field = _ABOUT.get(reasons[reason[row]])
+        return str(fields[field][row].as_py() or "") if field is not None else ""
+
+    faults = chunk.faults + [
+        Fault(int(chunk.lines[i]), reasons[reason[i]], chunk.text(int(i)), value(int(i))) for i in faulty
+    ]
+    purchases = {
+        name: int(chunk.lines[pc.index(logged, name).as_py()]) for name in dropped if sounds_like_purchase(name)
+    }
     columns = {
         **{name: _coded(fields[name]) for name in ("session", "experiment", "mode", "page", "item", "user_agent")},
         "actor": _coded(actor),
@@ -155,13 +197,15 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
         "dwell_ms": pa.array(dwell),
     }
     table = pa.table(columns)
-    fine = reason == 0
+    fine = (reason == 0) & ~is_out
     return Judged(
         table.select(COLUMNS).filter(pa.array(fine & is_event)),
         table.select(PRICE_COLUMNS).filter(pa.array(fine & is_price)),
         sorted(faults, key=lambda fault: fault.line),
         length + len(chunk.faults),
         Counter({name: count for name, count in seen.items() if name not in schema.events and not is_known(name)}),
+        left_out,
+        purchases,
     )
 
 

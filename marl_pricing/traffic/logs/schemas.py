@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from marl_pricing.intake import IntakeError
+from marl_pricing.intake.dates import form_named
+from marl_pricing.intake.texts import known_encoding
 from marl_pricing.traffic.events import ACTIONS, END, START
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -47,25 +48,34 @@ class Schema:
     """Where the fields of an event stand in a file.
 
     Attributes:
-        name: "p4p", "whoclickedit" or "mapping".
-        format: how rows are told apart.
+        name: "p4p", "whoclickedit", "mapping", or of a public layout.
+        format: how rows are told apart; None to be found.
         columns: field → columns or keys that may hold it, the first that is not empty counts. In JSON a dot leads into
             an object: `metadata.price`.
         needed: columns without which a CSV or Parquet file is none of this schema.
-        time_unit: what a time is: "s" or "ms" since 1970, "iso" (ISO 8601), or "any" (ISO 8601 or "ms").
+        time_unit: what a time is: "s", "ms", "us" or "ns" since 1970, "iso" (ISO 8601), "any" (ISO 8601 or "ms"), or a
+            form of `intake.dates`; None to be found.
         human: labels of people, lower case.
         agent: labels of agents, lower case.
-        events: logged event name → vocabulary, before the vocabulary's own aliases.
+        events: logged event name → vocabulary, before the vocabulary's own aliases; None leaves the event out.
+        joined: fields that all their columns together make, and not the first that says something.
+        separator, encoding: of CSV; None to be found.
+        decimal: sign of decimals in prices that may have signs of thousands and currencies too; "plain" for numbers as
+            programs write them, None to be found.
     """
 
     name: str
-    format: Format
+    format: Format | None
     columns: Mapping[str, tuple[str, ...]]
     needed: tuple[str, ...] = ()
-    time_unit: Literal["s", "ms", "iso", "any"] = "any"
+    time_unit: str | None = "any"
     human: frozenset[str] = frozenset({"human"})
     agent: frozenset[str] = frozenset({"agent"})
-    events: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, str | None] = field(default_factory=dict)
+    joined: frozenset[str] = frozenset()
+    separator: str | None = None
+    encoding: str | None = None
+    decimal: str | None = "plain"
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -114,7 +124,63 @@ WHOCLICKEDIT = Schema(
 )
 SCHEMAS = {schema.name: schema for schema in (P4P, WHOCLICKEDIT)}
 
-_LOOK = 20  # lines that tell the schema
+_LABELS = {"actor": ("actor_type",), "is_agent": ("is_agent",)}
+# Names of Google Analytics 4 that are not the vocabulary's; those of a visit as such say nothing of shopping.
+_GA4_EVENTS: dict[str, str | None] = {
+    **dict.fromkeys(("first_visit", "first_open", "user_engagement", "refund")),
+    **dict.fromkeys(("view_item_list", "view_promotion", "select_promotion", "view_cart"), "page_view"),
+    **dict.fromkeys(("select_item", "click"), "view_item"),
+    **dict.fromkeys(("add_shipping_info", "add_payment_info"), "checkout"),
+    **dict.fromkeys(("ecommerce_purchase", "in_app_purchase"), "purchase"),
+    **dict.fromkeys(("add_to_wishlist", "file_download"), "learn_more"),
+    "session_start": START,
+    "scroll": "hover_paragraph",
+    "view_search_results": "search",
+}
+# The export of Google Analytics 4 to BigQuery, as JSON lines: `sources` takes parameters and first item out of lists.
+GA4 = Schema(
+    "ga4",
+    "jsonl",
+    {
+        "session": ("user_pseudo_id", "ga_session_id"), "time": ("event_timestamp",), "event": ("event_name",),
+        "page": ("page_location",), "item": ("item_id",), "price": ("item_price",), **_LABELS,
+    },
+    time_unit="us",
+    events=_GA4_EVENTS,
+    joined=frozenset({"session"}),
+)  # fmt: skip
+GA4_TABLE = Schema(
+    "ga4",
+    "csv",
+    {
+        "session": ("user_pseudo_id", "ga_session_id"), "time": ("event_timestamp",), "event": ("event_name",),
+        "page": ("page_location",), "item": ("item_id",), "price": ("item_price", "price"), **_LABELS,
+    },
+    needed=("event_timestamp", "event_name", "user_pseudo_id"),
+    time_unit="us",
+    events=_GA4_EVENTS,
+    joined=frozenset({"session"}),
+)  # fmt: skip
+RETAILROCKET = Schema(
+    "retailrocket",
+    "csv",
+    {"session": ("visitorid",), "time": ("timestamp",), "event": ("event",), "item": ("itemid",), **_LABELS},
+    needed=("timestamp", "visitorid", "event", "itemid"),
+    time_unit="ms",
+    events={"view": "view_item", "addtocart": "add_item", "transaction": "purchase"},
+)
+REES46 = Schema(
+    "rees46",
+    "csv",
+    {
+        "session": ("user_session",), "time": ("event_time",), "event": ("event_type",), "item": ("product_id",),
+        "price": ("price",), **_LABELS,
+    },
+    needed=("event_time", "event_type", "product_id", "user_session"),
+    time_unit="iso",
+    events={"view": "view_item", "cart": "add_item", "remove_from_cart": "remove", "purchase": "purchase"},
+)  # fmt: skip
+TABLES = (WHOCLICKEDIT, GA4_TABLE, RETAILROCKET, REES46)
 
 # Keys of a mapping that name a column, and the field each fills.
 _COLUMN_KEYS = {
@@ -130,8 +196,9 @@ _COLUMN_KEYS = {
     "dwell_ms": "dwell_ms",
     "user_agent": "user_agent",
 }
-_NEEDED_KEYS = ("format", "session", "time", "event", "time_unit")
-_OTHER_KEYS = ("format", "human", "agent", "time_unit", "events")
+_NEEDED_KEYS = ("session", "time", "event")
+_OTHER_KEYS = ("format", "human", "agent", "time_unit", "events", "separator", "encoding", "decimal")
+_UNITS = ("s", "ms", "us", "ns", "iso")
 
 
 def _load(path: Path) -> Any:
@@ -151,15 +218,11 @@ def _labels(where: str, key: str, value: Any) -> frozenset[str]:
     return frozenset(str(one).strip().lower() for one in values)
 
 
-def from_mapping(mapping: Mapping[str, Any] | Path | str) -> Schema:
-    """A schema from a mapping, or from a YAML file with one.
-
-    Keys: `format` (csv, jsonl or parquet), `time_unit` (s, ms or iso) and the columns `session`, `time` and `event` are
-    needed; `item`, `price`, `label`, `experiment`, `mode`, `page`, `dwell_ms` and `user_agent` name further columns;
-    `human` and `agent` list the labels (needed with `label`); `events` maps logged names to the vocabulary.
+def load_mapping(mapping: Mapping[str, Any] | Path | str) -> tuple[Mapping[str, Any], str]:
+    """A mapping, and what messages call it.
 
     Raises:
-        LogError: naming the key that is missing, unknown or wrong.
+        LogError: for a file that holds none, and for unknown keys.
     """
     where = "mapping" if isinstance(mapping, Mapping) else str(mapping)
     data = mapping if isinstance(mapping, Mapping) else _load(Path(mapping))
@@ -169,16 +232,97 @@ def from_mapping(mapping: Mapping[str, Any] | Path | str) -> Schema:
     unknown = [key for key in data if key not in known]
     if unknown:
         raise LogError(f"{where}: {unknown[0]!r} is no key of a mapping: accepted are {', '.join(known)}")
+    return data, where
+
+
+def names_columns(data: Mapping[str, Any]) -> bool:
+    """Whether a mapping says what the columns are, or only how those of a known layout are to be read."""
+    return any(data.get(key) is not None for key in _COLUMN_KEYS)
+
+
+def _columns(data: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in data.items():
+        if key not in _COLUMN_KEYS or value is None:
+            continue
+        names = value if isinstance(value, list) and key == "session" else [value]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise LogError(f"{where}: {key}={value!r}: accepted is the name of a column")
+        found[_COLUMN_KEYS[key]] = tuple(names)
+    return found
+
+
+def _events(data: Mapping[str, Any], where: str) -> dict[str, str | None]:
+    names = data.get("events") or {}
+    if not isinstance(names, Mapping):
+        raise LogError(f"{where}: events={names!r}: accepted is a mapping of logged names to the vocabulary")
+    for logged, event in names.items():
+        if event is not None and event not in ACTIONS and event not in (START, END):
+            raise LogError(
+                f"{where}: events: {logged}: {event!r} is no event: accepted are {', '.join(ACTIONS)}, or null to "
+                "leave it out"
+            )
+    return {str(logged).strip(): event for logged, event in names.items()}
+
+
+def _file(data: Mapping[str, Any], where: str, base: Schema) -> Schema:
+    """A schema with what a mapping says of the file itself and of its events."""
+    changes: dict[str, Any] = {}
+    kind, unit = data.get("format"), data.get("time_unit")
+    if kind is not None:
+        if kind not in ("csv", "jsonl", "parquet"):
+            raise LogError(f"{where}: format={kind!r}: accepted is csv, jsonl, parquet")
+        changes["format"] = kind
+    if unit is not None:
+        try:
+            changes["time_unit"] = unit if unit in _UNITS else form_named(str(unit)).told
+        except IntakeError:
+            raise LogError(
+                f"{where}: time_unit={unit!r}: accepted is {', '.join(_UNITS)}, or a form as dd.mm.yyyy"
+            ) from None
+    sign = data.get("decimal")
+    sign = sign.get("price") if isinstance(sign, Mapping) else sign
+    if sign is not None:
+        if sign not in (".", ","):
+            raise LogError(f"{where}: decimal={sign!r}: accepted is '.' or ','")
+        changes["decimal"] = sign
+    separator = data.get("separator")
+    if separator is not None:
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise LogError(f"{where}: separator={separator!r}: accepted is one sign")
+        changes["separator"] = separator
+    if data.get("encoding") is not None:
+        try:
+            changes["encoding"] = known_encoding(str(data["encoding"]))
+        except IntakeError as error:
+            raise LogError(f"{where}: {error}") from None
+    return replace(base, **changes, events={**base.events, **_events(data, where)})
+
+
+def from_mapping(mapping: Mapping[str, Any] | Path | str, base: Schema | None = None) -> Schema:
+    """A schema from a mapping, or from a YAML file with one.
+
+    Keys: the columns `session` (or several that make one together), `time` and `event` are needed; `item`, `price`,
+    `label`, `experiment`, `mode`, `page`, `dwell_ms` and `user_agent` name further columns; `human` and `agent` list
+    the labels (needed with `label`); `events` maps logged names to the vocabulary, or to null to leave them out.
+    `format` (csv, jsonl or parquet), `time_unit` (s, ms, us, ns, iso or a form of dates), `separator`, `encoding` and
+    `decimal` are found in the file where they are not given.
+
+    Args:
+        base: a known layout that a mapping without columns is about.
+
+    Raises:
+        LogError: naming the key that is missing, unknown or wrong.
+    """
+    data, where = load_mapping(mapping)
+    if base is not None and not names_columns(data):
+        if data.get("human") is not None or data.get("agent") is not None:
+            raise LogError(f"{where}: human and agent are labels, but no column `label` is named")
+        return _file(data, where, base)
     missing = [key for key in _NEEDED_KEYS if data.get(key) is None]
     if missing:
         raise LogError(f"{where}: {', '.join(missing)} missing: needed are {', '.join(_NEEDED_KEYS)}")
-    for key, accepted in (("format", ("csv", "jsonl", "parquet")), ("time_unit", ("s", "ms", "iso"))):
-        if data[key] not in accepted:
-            raise LogError(f"{where}: {key}={data[key]!r}: accepted is {', '.join(accepted)}")
-    columns = {_COLUMN_KEYS[key]: value for key, value in data.items() if key in _COLUMN_KEYS and value is not None}
-    for key, value in columns.items():
-        if not isinstance(value, str) or not value:
-            raise LogError(f"{where}: {key}={value!r}: accepted is the name of a column")
+    columns = _columns(data, where)
     human, agent = frozenset[str](), frozenset[str]()
     if "actor" in columns:
         human, agent = (_labels(where, key, data.get(key)) for key in ("human", "agent"))
@@ -186,41 +330,24 @@ def from_mapping(mapping: Mapping[str, Any] | Path | str) -> Schema:
             raise LogError(f"{where}: {sorted(human & agent)[0]!r} is a label of both human and agent")
     elif data.get("human") is not None or data.get("agent") is not None:
         raise LogError(f"{where}: human and agent are labels, but no column `label` is named")
-    names = data.get("events") or {}
-    if not isinstance(names, Mapping):
-        raise LogError(f"{where}: events={names!r}: accepted is a mapping of logged names to the vocabulary")
-    for logged, event in names.items():
-        if event not in ACTIONS and event not in (START, END):
-            raise LogError(f"{where}: events: {logged}: {event!r} is no event: accepted are {', '.join(ACTIONS)}")
-    return Schema(
-        "mapping",
-        data["format"],
-        {name: (column,) for name, column in columns.items()},
-        tuple(dict.fromkeys(columns.values())),
-        data["time_unit"],
-        human,
-        agent,
-        {str(logged).strip(): event for logged, event in names.items()},
-    )
+    needed = tuple(dict.fromkeys(name for names in columns.values() for name in names))
+    joined = frozenset({"session"} if len(columns["session"]) > 1 else ())
+    own = Schema("mapping", None, columns, needed, None, human, agent, joined=joined, decimal=None)
+    return _file(data, where, own)
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether a file is compressed, from its first two bytes."""
-    with path.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def detect(path: Path) -> Schema:
-    """Which of the two named schemas a file has: P4P if one of its first lines is an object in braces, else the table.
-
-    Raises:
-        LogError: if a compressed file is cut short or damaged within these lines.
-    """
-    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
-        try:
-            first = [stream.readline(1 << 20) for _ in range(_LOOK)]
-        except (EOFError, OSError, zlib.error) as error:
-            raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
-    # Not the first alone: that a line is no JSON does not make its file a table.
-    objects = any(line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") for line in first)
-    return P4P if objects else WHOCLICKEDIT
+def told_mapping(schema: Schema) -> dict[str, Any]:
+    """The mapping that says all that a schema says; `from_mapping` reads it as the same."""
+    keys = {name: key for key, name in _COLUMN_KEYS.items()}
+    data: dict[str, Any] = {}
+    for name, columns in schema.columns.items():
+        if name in keys:
+            data[keys[name]] = list(columns) if name in schema.joined and len(columns) > 1 else columns[0]
+    if "label" in data:
+        data |= {"human": sorted(schema.human), "agent": sorted(schema.agent)}
+    beside = {"format": schema.format, "time_unit": schema.time_unit}
+    if schema.format == "csv":
+        beside |= {"separator": schema.separator, "encoding": schema.encoding}
+    if schema.decimal in (".", ",") and "price" in data:
+        beside["decimal"] = schema.decimal
+    return data | beside | ({"events": dict(schema.events)} if schema.events else {})

@@ -23,7 +23,8 @@ from pyarrow import parquet
 from rich.console import Console
 from rich.progress import Progress
 
-from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema, is_gzip
+from marl_pricing.traffic.logs.detecting import is_gzip, suggestion
+from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema
 
 Stream = io.BufferedReader | gzip.GzipFile
 
@@ -35,11 +36,12 @@ _PATIENCE = 5.0  # seconds after which a terminal is shown how far reading is
 
 @dataclass(frozen=True)
 class Fault:
-    """A row that is no record: its line (of a Parquet file its row), why, and what it says."""
+    """A row that is no record: its line (of a Parquet file its row), why, what it says, and the value that is wrong."""
 
     line: int
     reason: str
     text: str
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,22 @@ def _first_of(columns: Sequence[pa.Array], length: int) -> pa.Array:
     return found
 
 
+def _joined(columns: Sequence[pa.Array], length: int) -> pa.Array:
+    """Texts of several columns with a dot between, null where the first has none."""
+    if not columns:
+        return pa.nulls(length, pa.string())
+    first, *others = (_first_of([column], length) for column in columns)
+    for other in others:
+        first = pc.if_else(other.is_valid(), pc.binary_join_element_wise(first, pc.fill_null(other, ""), "."), first)
+    return first
+
+
 def _fields(schema: Schema, column: Callable[[str], pa.Array | None], length: int) -> dict[str, pa.Array]:
     names = {field: schema.columns.get(field, ()) for field in FIELDS}
     return {
-        field: _first_of([found for name in own if (found := column(name)) is not None], length)
+        field: (_joined if field in schema.joined else _first_of)(
+            [found for name in own if (found := column(name)) is not None], length
+        )
         for field, own in names.items()
     }
 
@@ -127,15 +141,39 @@ def _check_columns(path: Path, schema: Schema, header: Sequence[str]) -> None:
         seen = ", ".join(header[:6]) + (", …" if len(header) > 6 else "")
         raise LogError(
             f"{path}:1: no column {', '.join(missing)} in the header ({seen}); "
-            f"read as {schema.name}, which accepts {', '.join(schema.accepted)}"
+            f"read as {schema.name}, which accepts {', '.join(schema.accepted)}{suggestion(list(header))}"
         )
     twice = [name for name in schema.accepted if list(header).count(name) > 1]
     if twice:
         raise LogError(f"{path}:1: column {twice[0]} is there more than once")
 
 
+class _Recoded(io.RawIOBase):
+    """The UTF-8 bytes of a text."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self._left = text, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = self._text.read(_BLOCK >> 4).encode()
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+def _as_utf8(stream: Stream, encoding: str | None) -> Stream:
+    if encoding is None or encoding.startswith("utf-8"):
+        return stream
+    return io.BufferedReader(_Recoded(io.TextIOWrapper(stream, encoding, newline="")))
+
+
 def _csv_batches(
-    stream: Stream, header: list[str], keep: list[str], bad: list[Fault], chunk_rows: int
+    stream: Stream, header: list[str], keep: list[str], bad: list[Fault], chunk_rows: int, separator: str
 ) -> Iterator[pa.RecordBatch]:
     def set_aside(row: arrow_csv.InvalidRow) -> str:
         # The header was read already, and the parser counts from 1.
@@ -149,7 +187,7 @@ def _csv_batches(
         # Bad rows are numbered only where one thread parses.
         read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=header),
         parse_options=arrow_csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=set_aside
+            delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=set_aside
         ),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False, include_columns=keep
@@ -161,16 +199,18 @@ def _csv_batches(
 
 
 def _read_csv(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
-    with _opened(path) as (stream, raw):
+    separator = schema.separator or ","
+    with _opened(path) as (opened, raw):
+        stream = _as_utf8(opened, schema.encoding)
         first = stream.readline()
         if not first:
             raise LogError(f"{path}: the file is empty")
-        header = next(csv.reader([first.decode("utf-8-sig")]), [])
+        header = next(csv.reader([first.decode("utf-8-sig")], delimiter=separator), [])
         _check_columns(path, schema, header)
         keep = header if whole else [name for name in header if name in schema.accepted]
         bad: list[Fault] = []
         line = 2
-        for batch in _csv_batches(stream, header, keep, bad, chunk_rows):
+        for batch in _csv_batches(stream, header, keep, bad, chunk_rows, separator):
             # The parser is at least as far as this batch, so all bad lines between its rows are known.
             skipped = [fault.line for fault in bad]
             lines = np.setdiff1d(np.arange(line, line + batch.num_rows + len(skipped)), skipped)[: batch.num_rows]
@@ -191,7 +231,9 @@ def _csv_chunk(batch: pa.RecordBatch, lines: np.ndarray, schema: Schema, faults:
 
     def text(row: int) -> str:
         out = io.StringIO()
-        csv.writer(out, lineterminator="").writerow([column[row].as_py() for column in batch.columns])
+        csv.writer(out, delimiter=schema.separator or ",", lineterminator="").writerow(
+            [column[row].as_py() for column in batch.columns]
+        )
         return out.getvalue()
 
     names = batch.schema.names
@@ -213,6 +255,20 @@ def _unwrap(row: Any, session: str) -> dict[str, Any]:
     return row
 
 
+def _flat_ga4(row: dict[str, Any]) -> dict[str, Any]:
+    """An event of Google Analytics 4 with its parameters, and its first item, beside its own keys."""
+    flat = dict(row)
+    for one in row.get("event_params") or []:
+        value = one.get("value") or {}
+        found = (value.get(kind) for kind in ("string_value", "int_value", "double_value", "float_value"))
+        flat.setdefault(str(one.get("key")), next((own for own in found if own is not None), None))
+    items = row.get("items") or []
+    if items and isinstance(items[0], dict):
+        flat.setdefault("item_id", items[0].get("item_id"))
+        flat.setdefault("item_price", items[0].get("price"))
+    return flat
+
+
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -221,18 +277,20 @@ def _text(value: Any) -> str | None:
 
 
 def _json_rows(
-    path: Path, stream: Iterable[bytes], session: str, free: list[str]
+    path: Path, stream: Iterable[bytes], schema: Schema, free: list[str]
 ) -> Iterator[tuple[int, str, dict[str, Any] | None]]:
     """(line, text, event) of each line that is not blank; the event is None where the line is no JSON object."""
-    number = 0
+    number, session = 0, schema.columns["session"][0].partition(".")[0]
     for number, raw in enumerate(stream, 1):
         text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         if not text:
             continue
         try:
             row = _unwrap(json.loads(text), session)
+            if schema.name == "ga4":
+                row = _flat_ga4(row)
             yield number, text, row | {name: _as_object(row.get(name)) for name in free}
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, AttributeError, TypeError):
             yield number, text, None
     if not number:
         raise LogError(f"{path}: the file is empty")
@@ -258,7 +316,7 @@ def _read_jsonl(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
     rows: list[tuple[int, str, dict[str, Any]]] = []
     faults: list[Fault] = []
     with _opened(path) as (stream, raw):
-        for line, text, row in _json_rows(path, stream, schema.columns["session"][0].partition(".")[0], free):
+        for line, text, row in _json_rows(path, stream, schema, free):
             if row is None:
                 faults.append(Fault(line, "not JSON", text))
             else:
@@ -272,7 +330,7 @@ def _read_jsonl(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
 def _texts(path: Path, schema: Schema, name: str, column: pa.Array) -> pa.Array:
     """A Parquet column of any plain type as texts."""
     if pa.types.is_timestamp(column.type):
-        if name in schema.columns["time"] and schema.time_unit != "iso":
+        if name in schema.columns["time"] and schema.time_unit not in (None, "iso", "any"):
             raise LogError(f"{path}: column {name} holds times, not numbers: time_unit has to be iso")
         zone = "UTC" if column.type.tz else None
         return pc.strftime(column.cast(pa.timestamp("us", zone)), "%Y-%m-%dT%H:%M:%S")
@@ -287,8 +345,9 @@ def _read_parquet(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> I
         names = file.schema_arrow.names
         _check_columns(path, schema, names)
         done = 0
-        for batch in file.iter_batches(chunk_rows, columns=names if whole else list(schema.accepted)):
-            columns = {name: _texts(path, schema, name, batch.column(name)) for name in schema.accepted}
+        read = [name for name in schema.accepted if name in names]
+        for batch in file.iter_batches(chunk_rows, columns=names if whole else read):
+            columns = {name: _texts(path, schema, name, batch.column(name)) for name in read}
             lines = np.arange(done + 1, done + batch.num_rows + 1)
             done += batch.num_rows
 
@@ -317,7 +376,7 @@ def read_chunks(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
     try:
         total = parquet.read_metadata(path).num_rows if schema.format == "parquet" else path.stat().st_size
         with _Meter(path, total) as meter:
-            for chunk, position in _READERS[schema.format](path, schema, chunk_rows, whole):
+            for chunk, position in _READERS[schema.format or "csv"](path, schema, chunk_rows, whole):
                 meter.at(position)
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

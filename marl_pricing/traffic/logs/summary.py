@@ -88,10 +88,14 @@ def print_summary(path: Path, log: Log, console: Console | None = None) -> None:
     console = console or Console()
     events = log.events
     whole = Table(title=str(path), title_justify="left", show_header=False)
+    if log.read_as:
+        whole.add_row("read as", ", ".join(log.read_as))
     whole.add_row("rows", f"{log.rows:,}")
     whole.add_row("rejected", f"{log.rejected:,}")
     for reason, count in sorted(log.reasons.items()):
         whole.add_row("  sorted, out of order" if reason == "out_of_order" else f"  {reason}", f"{count:,}")
+    for name, count in log.left_out_events.most_common():
+        whole.add_row(f"  left out, {name}", f"{count:,}")
     whole.add_row("duplicates dropped", f"{log.duplicates:,}")
     whole.add_row("sessions split when idle", f"{log.split_sessions:,}")
     whole.add_row("events", f"{len(events):,}")

@@ -1,0 +1,285 @@
+"""Files → columns: CSV, Excel and Parquet, with the line of each row, the header found, and faulty rows told apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow
+from openpyxl import load_workbook
+from openpyxl.utils.exceptions import InvalidFileException
+
+from marl_pricing.intake.errors import IntakeError, cut, listed, shown
+from marl_pricing.intake.texts import SEPARATORS, content, decode, separator_of
+
+Format = Literal["csv", "xlsx", "parquet"]
+
+_HEADER_WITHIN = 30  # records in which a header is looked for
+_LOOK = 200  # records that tell how many fields a row has
+_FULL = 0.6  # of a row's fields that a header fills
+_LONGEST = 1 << 24  # characters of a field
+SPREADSHEETS = (".xlsx", ".xlsm")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that could not be taken apart: its line, why, and what it says."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a user says of a file; null is found."""
+
+    format: Format | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    header: int | None = None
+    sheet: str | None = None
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A file's columns.
+
+    Attributes:
+        path: for messages.
+        frame: title → cells; texts for CSV, whatever they are for Excel and Parquet. Of titles that come twice the
+            first.
+        lines: [R] line of each row (a sheet's row; in Parquet the record's number plus 1).
+        faults: rows with another number of fields, and the header again.
+        twice: titles that come more than once.
+        read_as: what was found, in words.
+        form: the settings that would read it so, by name.
+    """
+
+    path: str
+    frame: pd.DataFrame
+    lines: np.ndarray
+    faults: list[Fault]
+    twice: list[str]
+    read_as: list[str] = field(default_factory=list)
+    form: dict[str, Any] = field(default_factory=dict)
+
+
+Record = tuple[int, Sequence[Any]]
+
+
+def _filled(cells: Iterable[Any]) -> int:
+    return sum(cell is not None and str(cell).strip() != "" for cell in cells)
+
+
+def _header_at(records: list[Record], told: int | None, path: str) -> int:
+    """Which record is the header: the first that fills most of the columns that rows have."""
+    if told is not None:
+        found = next((number for number, (line, _) in enumerate(records) if line == told), None)
+        if found is None:
+            raise IntakeError(f"{path}: header={told}: accepted is the number of a line that is not blank")
+        return found
+    width = Counter(len(cells) for _, cells in records[:_LOOK]).most_common(1)[0][0]
+    for number, (_, cells) in enumerate(records[:_HEADER_WITHIN]):
+        if len(cells) >= _FULL * width and _filled(cells) >= _FULL * width:
+            return number
+    return 0
+
+
+def _titles(cells: Sequence[Any]) -> list[str]:
+    return [
+        cut(str(cell), 200).strip("\ufeff ") if cell is not None and str(cell).strip() else f"column {number}"
+        for number, cell in enumerate(cells, 1)
+    ]
+
+
+def _say(cells: Sequence[Any]) -> str:
+    return ";".join("" if cell is None else str(cell) for cell in cells)
+
+
+def _assemble(path: str, records: list[Record], told: int | None, cut_short: bool) -> RawTable:
+    """Header and rows of records; `cut_short` where the file does not end with its last line."""
+    if not records:
+        raise IntakeError(f"{path}: the file is empty")
+    at = _header_at(records, told, path)
+    titles = _titles(records[at][1])
+    width = len(titles)
+    rows, lines, faults = [], [], []
+    head = [str(cell).strip() for cell in records[at][1]]
+    for line, cells in records[at + 1 :]:
+        if len(cells) > width and not _filled(cells[width:]):
+            cells = cells[:width]
+        if len(cells) != width:
+            if cut_short and line == records[-1][0] and len(cells) < width:
+                raise IntakeError(
+                    f"{path}:{line}: the file ends inside a row, {shown(_say(cells))}, so it is cut short; export it "
+                    "again, or take this line out"
+                )
+            faults.append(Fault(line, f"{len(cells)} fields where the header has {width}", _say(cells)))
+        elif [str(cell).strip() for cell in cells] == head:
+            faults.append(Fault(line, "the header again", _say(cells)))
+        else:
+            rows.append(cells)
+            lines.append(line)
+    if len(faults) > 0.5 * (len(rows) + len(faults)):
+        fault = faults[0]
+        raise IntakeError(
+            f"{path}:{fault.line}: {fault.reason}, {shown(fault.text)}, and so have {len(faults):,} of "
+            f"{len(rows) + len(faults):,} rows; a decimal comma in a comma-separated file has to stand in quotes, and "
+            "separator: and header: in the mapping set what separates columns and the header's line"
+        )
+    columns: dict[str, Any] = {}
+    for title, cells in zip(titles, zip(*rows, strict=True) if rows else [()] * width, strict=True):
+        columns.setdefault(title, _typed(cells))
+    twice = [title for title, count in Counter(titles).items() if count > 1]
+    form: dict[str, Any] = {} if at == 0 else {"header": records[at][0]}
+    said = [f"header in line {records[at][0]}"] if at else []
+    return RawTable(path, pd.DataFrame(columns), np.array(lines, np.int64), faults, twice, said, form)
+
+
+def _typed(cells: Sequence[Any]) -> pd.Series:
+    """A column of Excel's numbers as numbers, of its dates as dates, of anything else as it stands."""
+    column = pd.Series(list(cells), dtype=object)
+    held = [cell for cell in cells if cell is not None]
+    if held and all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in held):
+        return pd.to_numeric(column).astype(float)
+    if held and all(hasattr(cell, "year") for cell in held):
+        return pd.to_datetime(column, errors="coerce")
+    return column.where(column.notna(), "")
+
+
+def _read_csv(path: Path, told: Told) -> RawTable:
+    text, encoding = decode(content(path), str(path), told.encoding)
+    separator = told.separator or separator_of(text)
+    if separator is None:
+        first = next((line for line in text.splitlines() if line.strip()), "")
+        raise IntakeError(
+            f"{path}:1: no sign separates columns, its first line is {shown(first)}; separator: in the mapping sets "
+            'it, as ";", "," or "\\t"'
+        )
+    if len(separator) != 1:
+        raise IntakeError(f'{path}: separator={shown(separator)}: accepted is one sign, as ";", "," or "\\t"')
+    skip = 1 if text[:5].lower().startswith("sep=") else 0
+    body = text.split("\n", skip)[skip]
+    records: list[Record] = []
+    start = last = skip + 1
+    limit = csv.field_size_limit(_LONGEST)
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
+    try:
+        for cells in reader:
+            last = start
+            if _filled(cells):
+                records.append((start, cells))
+            start = skip + reader.line_num + 1
+    except csv.Error as error:
+        raise IntakeError(f"{path}:{start}: no row can be made of this line, {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    _check_quotes(path, body, last - skip)
+    raw = _assemble(str(path), records, told.header, not text.endswith(("\n", "\r")))
+    name = "UTF-8" if encoding.startswith("utf-8") else encoding
+    raw.read_as[:0] = [f"{SEPARATORS.get(separator, repr(separator))} between columns", name]
+    raw.form.update({"separator": separator, "encoding": encoding})
+    return raw
+
+
+def _check_quotes(path: Path, body: str, line: int) -> None:
+    """A quote that is never closed swallows the rest of its file into one field."""
+    last = "\n".join(body.splitlines()[line - 1 :])
+    if last.count('"') % 2 and "\n" in last:
+        raise IntakeError(
+            f"{path}:{line}: a quote opens in {shown(last)} and never closes, so the file is cut short or has "
+            "a quote too many"
+        )
+    if last.count('"') % 2 and not body.endswith("\n"):
+        raise IntakeError(f"{path}:{line}: the file ends inside quotes, {shown(last)}, so it is cut short")
+
+
+def _read_excel(path: Path, told: Told) -> RawTable:
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError, EOFError):
+        raise IntakeError(f"{path}: no Excel file can be read from it; it is damaged, or not .xlsx inside") from None
+    try:
+        names = book.sheetnames
+        if told.sheet is not None and told.sheet not in names:
+            raise IntakeError(f"{path}: sheet={shown(told.sheet)}: there are {listed(names)}")
+        held = []
+        for name in [told.sheet] if told.sheet is not None else names:
+            rows = list(book[name].iter_rows(values_only=True))
+            records = [(line, list(cells)) for line, cells in enumerate(rows, 1) if _filled(cells)]
+            if len(records) > 1:
+                held.append((name, records))
+    finally:
+        book.close()
+    if not held:
+        raise IntakeError(f"{path}: no sheet of it holds a header and a row; there are {listed(names)}")
+    name, records = held[0]
+    # Sheets are as wide as their widest row; columns that are empty all over are none.
+    width = max(number for _, cells in records for number, cell in enumerate(cells, 1) if cell is not None)
+    raw = _assemble(
+        str(path), [(line, [*cells, *[None] * width][:width]) for line, cells in records], told.header, False
+    )
+    others = [other for other, _ in held[1:]]
+    raw.read_as[:0] = [f"sheet {cut(name, 30)!r}" + (f" (not {listed(others)})" if others else "")]
+    raw.form.update({"format": "xlsx", "sheet": name})
+    return raw
+
+
+def _read_parquet(path: Path) -> RawTable:
+    try:
+        frame = pd.read_parquet(path)
+    except (pyarrow.ArrowInvalid, OSError, ValueError) as error:
+        raise IntakeError(f"{path}: is no parquet file, {cut(str(error), 120)}") from None
+    frame.columns = [str(name) for name in frame.columns]
+    frame = frame.reset_index(drop=True)
+    return RawTable(str(path), frame, np.arange(len(frame)) + 2, [], [], ["Parquet"], {"format": "parquet"})
+
+
+def format_of(path: Path, told: Format | None = None) -> Format:
+    """What kind of file it is, from what it holds rather than from what it is called.
+
+    Raises:
+        IntakeError: for a file that is not there, and for Excel's old format.
+    """
+    if told is not None:
+        return told
+    if not path.is_file():
+        raise IntakeError(f"{path}: there is no such file")
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if start.startswith(b"PAR1") or path.suffix in (".parquet", ".pq"):
+        return "parquet"
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
+        raise IntakeError(f"{path}: is of Excel's old format; save it as .xlsx or .csv")
+    return "xlsx" if start.startswith(b"PK\x03\x04") or path.suffix in SPREADSHEETS else "csv"
+
+
+def read_table(path: Path | str, told: Told | None = None) -> RawTable:
+    """A file's columns, with the line of each row.
+
+    Args:
+        told: what the user says of the file; the rest is found.
+
+    Raises:
+        IntakeError: one line with the file, the line where there is one, what is wrong, and what would help.
+    """
+    path, told = Path(path), told or Told()
+    kind = format_of(path, told.format)
+    if not path.is_file():
+        raise IntakeError(f"{path}: there is no such file")
+    if kind == "parquet":
+        raw = _read_parquet(path)
+    else:
+        raw = _read_excel(path, told) if kind == "xlsx" else _read_csv(path, told)
+    if raw.frame.empty:
+        raise IntakeError(f"{path}: no usable row, there are none below the header")
+    return raw

@@ -1,0 +1,170 @@
+"""Bytes → text: which encoding a file is in, and which sign separates its columns."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import charset_normalizer
+
+from marl_pricing.intake.errors import IntakeError, shown
+
+SEPARATORS = {";": "semicolon", "\t": "tab", ",": "comma", "|": "bar"}
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE = 1 << 17  # bytes that tell an encoding
+_LINES = 60  # that tell the separator
+_WESTERN = "cp1252"  # what spreadsheets in western Europe and America write
+# Of the letters in lines that are not ASCII; western languages stay far below, other alphabets far above.
+_OTHER_ALPHABET = 0.4
+_UTF8_PAIR = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
+
+
+def content(path: Path) -> bytes:
+    """A file's bytes, taken out of gzip where they are in it.
+
+    Raises:
+        IntakeError: for a file that is not there, is empty, or whose compression is cut short.
+    """
+    if not path.is_file():
+        raise IntakeError(f"{path}: there is no such file")
+    data = path.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error):
+            raise IntakeError(f"{path}: the compressed file is cut short or damaged") from None
+    if not data.strip():
+        raise IntakeError(f"{path}: the file is empty")
+    return data
+
+
+def known_encoding(name: str) -> str:
+    """Python's name of an encoding.
+
+    Raises:
+        IntakeError: where there is none of that name.
+    """
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise IntakeError(
+            f"encoding={shown(name)}: accepted are names like utf-8, utf-16, cp1252, cp1250, cp1251"
+        ) from None
+
+
+def _line_of(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
+
+
+def _foreign(data: bytes) -> str:
+    """The encoding of bytes that are no UTF-8: cp1252, or that of another alphabet where they are mostly high bytes."""
+    lines = [line for line in data[:_SAMPLE].splitlines() if not line.isascii()]
+    joined = b" ".join(lines)
+    high = sum(byte >= 0x80 for byte in joined)
+    letters = high + sum(chr(byte).isalpha() for byte in joined if byte < 0x80)
+    if letters and high / letters > _OTHER_ALPHABET:
+        best = charset_normalizer.from_bytes(b"\n".join(lines)).best()
+        if best is not None and not best.encoding.startswith("utf"):
+            return best.encoding
+    try:
+        data.decode(_WESTERN)
+    except UnicodeDecodeError:
+        best = charset_normalizer.from_bytes(data[:_SAMPLE]).best()
+        return best.encoding if best is not None else "latin-1"
+    return _WESTERN
+
+
+def encoding_of(data: bytes, where: str) -> str:
+    """What a file is encoded in: utf-8 (utf-8-sig with its mark), utf-16 with or without a mark, cp1252, or another.
+
+    Raises:
+        IntakeError: for bytes of two encodings.
+    """
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return name
+    head = data[:_SAMPLE]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    # Half of the bytes of western text in UTF-16 are zero, always in the same places.
+    if max(even, odd) > 0.4 * len(head) / 2 and min(even, odd) < 0.05 * len(head) / 2:
+        return "utf-16-le" if odd > even else "utf-16-be"
+    try:
+        data.decode()
+        return "utf-8"
+    except UnicodeDecodeError as error:
+        if _UTF8_PAIR.search(data[: error.start]) or _UTF8_PAIR.search(data[error.end : error.end + _SAMPLE]):
+            line = _line_of(data, error.start)
+            bad = shown(data[max(error.start - 10, 0) : error.end + 10].decode(_WESTERN, "replace"))
+            raise IntakeError(
+                f"{where}:{line}: {bad} is no UTF-8 and other lines are, so two files of different encodings were put "
+                "together; encoding: cp1252 in the mapping reads it all the same"
+            ) from None
+    return _foreign(data)
+
+
+def decode(data: bytes, where: str, encoding: str | None = None) -> tuple[str, str]:
+    """(text, encoding) of a file.
+
+    Args:
+        where: the file, for messages.
+        encoding: as the user says; None to find it.
+
+    Raises:
+        IntakeError: for bytes that are not of that encoding, and for NUL bytes.
+    """
+    name = known_encoding(encoding) if encoding is not None else encoding_of(data, where)
+    if name == "utf-8" and data.startswith(codecs.BOM_UTF8):
+        name = "utf-8-sig"
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError as error:
+        bad = shown(data[max(error.start - 10, 0) : error.end + 10].decode("latin-1"))
+        raise IntakeError(
+            f"{where}:{_line_of(data, error.start)}: {bad} is no {name}; encoding: in the mapping sets another, "
+            "and without it the encoding is found"
+        ) from None
+    nul = text.find("\0")
+    if nul >= 0:
+        line = text.count("\n", 0, nul) + 1
+        raise IntakeError(
+            f"{where}:{line}: there are {text.count(chr(0)):,} NUL bytes, so it is damaged or no text; export it again"
+        )
+    return text, name
+
+
+def separator_of(text: str) -> str | None:
+    """The sign between the columns, from the first lines; None where no sign makes columns of them.
+
+    The sign that cuts most lines into as many fields as the most frequent number, of more than one; where two do so
+    alike, as with decimal commas, the one that does so for the first line too.
+    """
+    lines = [line for line in text[: 1 << 18].splitlines()[: _LINES + 1] if line.strip()]
+    if lines and re.fullmatch(r"sep=.", lines[0].strip("\ufeff \r\n").lower()):
+        return lines[0].strip()[4]
+    if len(lines) == _LINES + 1:
+        lines.pop()
+    best: tuple[float, int, int] = (0.0, 0, 0)
+    found = None
+    for sign in SEPARATORS:
+        fields = [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=sign) if row]
+        if not fields:
+            return None
+        width, often = Counter(fields).most_common(1)[0]
+        if width < 2:
+            continue
+        score = (round(often / len(fields), 2), int(fields[0] == width), width)
+        if score > best:
+            best, found = score, sign
+    return found
