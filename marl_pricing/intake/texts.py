@@ -28,6 +28,10 @@ _LINES = 60  # that tell the separator
 _WESTERN = "cp1252"  # what spreadsheets in western Europe and America write
 # Of the letters in lines that are not ASCII; western languages stay far below, other alphabets far above.
 _OTHER_ALPHABET = 0.4
+_NOT_LATIN = re.compile(
+    r"cp(1251|1253|1255|1256|866|855|874|932|936|949|950)|koi8.*|iso8859_[5678]|mac_(cyrillic|greek)|shift_?jis.*|euc_.*|"
+    r"gb.*|big5.*|johab|hz|ptcp154|tis_620"
+)
 _UTF8_PAIR = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
 
@@ -76,7 +80,7 @@ def _foreign(data: bytes) -> str:
     letters = high + sum(chr(byte).isalpha() for byte in joined if byte < 0x80)
     if letters and high / letters > _OTHER_ALPHABET:
         best = charset_normalizer.from_bytes(b"\n".join(lines)).best()
-        if best is not None and not best.encoding.startswith("utf"):
+        if best is not None and _NOT_LATIN.fullmatch(best.encoding):
             return best.encoding
     try:
         data.decode(_WESTERN)

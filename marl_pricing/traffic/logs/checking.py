@@ -37,7 +37,9 @@ def write_mapping(path: Path, log: Log, guess: bool) -> str:
     """
     assert log.schema is not None
     text = "# How --check read the log; see docs/import.md.\n"
-    text += yaml.safe_dump(told_mapping(log.schema), sort_keys=False, allow_unicode=True, width=110)
+    text += yaml.safe_dump(
+        told_mapping(log.schema, columns_of(path, log.schema)), sort_keys=False, allow_unicode=True, width=110
+    )
     target = path.with_name(f"{path.name}.mapping.yaml")
     if target.exists() and target.read_text("utf-8") != text:
         raise LogError(f"{target}: is there already and says something else; move it away first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -336,13 +336,14 @@ def from_mapping(mapping: Mapping[str, Any] | Path | str, base: Schema | None = 
     return _file(data, where, own)
 
 
-def told_mapping(schema: Schema) -> dict[str, Any]:
-    """The mapping that says all that a schema says; `from_mapping` reads it as the same."""
+def told_mapping(schema: Schema, titles: Sequence[str]) -> dict[str, Any]:
+    """The mapping that says what a schema says of a file with these columns; `from_mapping` reads it as the same."""
     keys = {name: key for key, name in _COLUMN_KEYS.items()}
     data: dict[str, Any] = {}
     for name, columns in schema.columns.items():
-        if name in keys:
-            data[keys[name]] = list(columns) if name in schema.joined and len(columns) > 1 else columns[0]
+        there = [column for column in columns if column in titles or column.partition(".")[0] in titles]
+        if name in keys and there:
+            data[keys[name]] = there if name in schema.joined and len(there) > 1 else there[0]
     if "label" in data:
         data |= {"human": sorted(schema.human), "agent": sorted(schema.agent)}
     beside = {"format": schema.format, "time_unit": schema.time_unit}
