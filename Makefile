@@ -6,9 +6,9 @@ DEMO := runs/demo_$(STAMP)
 
 .PHONY: demo test verify lint bench tensorboard clean
 
-# Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, three seeds each,
+# Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, five seeds each,
 # evaluates them beside the prices that were observed, prints the path of the report.
-SEEDS := learner.num_seeds=3
+SEEDS := learner.num_seeds=5
 # What takes longest is left to those who ask for it: fitted rules, and training a best response to every seller.
 SHORT := 'rules=[constant_nash,constant_joint,base_stock,observed]' best_response=0 episodes=32
 MARKET := market.path=$(DEMO)/calibration/market.yaml

@@ -228,7 +228,7 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
             "initial_stock": own.lead_time + 2.0,
             "lead_time": own.lead_time,
             "reorder_point": own.lead_time + 1.0,
-            "order_quantity": 2.0,
+            "order_quantity": own.lead_time + 2.0,
         },
     }
     costs, cost_told, warning = _costs(table, offers, price, bare, own, fit.size)
@@ -268,7 +268,8 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
         "no long-run mean." if moves.persistence.value == HIGHEST else "",
         f"Agents are in no sales data: they react to prices {own.agent_sensitivity:g} times as strongly as people, buy "
         "the same at the mean prices, and do not follow the level of demand.",
-        f"Stock comes {own.lead_time} periods after it is ordered; a missing unit costs "
+        f"Stock is ordered {own.lead_time + 2} periods' sales at a time, once {own.lead_time + 1} periods' are left, "
+        f"and comes {own.lead_time} periods later; a missing unit costs "
         f"{100 * own.stockout_penalty:g} % of the mean price, a unit left {100 * own.holding_cost:g} % of its cost a "
         "period.",
         "The other offers' mean price is that of the offers in the market only." if fit.cross else "",

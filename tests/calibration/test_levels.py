@@ -141,7 +141,7 @@ from marl_pricing.calibration.market_file import estimates_of
 from marl_pricing.calibration.reading import read_mapping, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 told = yaml.safe_load(open("examples/grocery/calibration.yaml"))
-own = CalibrationSettings(out="out", **told)
+own = CalibrationSettings(out="out", **(told | json.loads(sys.argv[1])))
 found = find(read_sales(own.data, read_mapping(own.mapping)), own)
 print(json.dumps([estimates_of(found.fit), found.market.settings, found.backtest.scores.to_dict("list"),
                   found.groups.to_dict("list")]))
@@ -163,20 +163,26 @@ def kernels() -> list[str]:
     return [*(["Haswell", "Zen"] if "avx2" in flags else []), *(["SkylakeX"] if "avx512f" in flags else [])]
 
 
+# The cheese's likelihood rises to a unit root, on a slope so flat that a search which stops early stops anywhere.
+CHEESE = {"category": "CHEESE", "products_per_seller": 4, "market_size": 800.0}
+
+
 @pytest.mark.slow
-def test_every_processor_estimates_the_same() -> None:
-    """All numbers of the grocery's calibration, to five digits, whatever kernel and number of threads."""
+@pytest.mark.parametrize("changes", [{}, CHEESE], ids=["example", "cheese"])
+def test_every_processor_estimates_the_same(changes: dict) -> None:
+    """All numbers of a grocery calibration, to five digits, whatever kernel and number of threads."""
     runs = [{"OPENBLAS_CORETYPE": kernel, **threads(count)} for kernel in kernels() for count in (1, 2)]
     if len(runs) < 4:
         pytest.skip("this processor has no two kernels to compare")
     found = []
     for run in runs:
         told = subprocess.run(
-            [sys.executable, "-c", _ESTIMATE], cwd=GROCERY.parents[1], env=os.environ | run | {"JAX_PLATFORMS": "cpu"},
+            [sys.executable, "-c", _ESTIMATE, json.dumps(changes)],
+            cwd=GROCERY.parents[1], env=os.environ | run | {"JAX_PLATFORMS": "cpu"},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         found.append(np.array(numbers(json.loads(told.stdout.splitlines()[-1]))))
-    assert len(found[0]) > 100
+    assert len(found[0]) > 50
     for run, other in zip(runs[1:], found[1:], strict=True):
         np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-12, err_msg=str(run))
 

@@ -157,7 +157,7 @@ def test_what_stands_beside_the_path_wins_over_the_file() -> None:
     path = str(GROCERY / "market.yaml")
     file = resolve({"path": path})
     assert (
-        file["num_products"] == 4 and file["calibration"]["path"] == path and len(file["calibration"]["sha256"]) == 64
+        file["num_products"] == 1 and file["calibration"]["path"] == path and len(file["calibration"]["sha256"]) == 64
     )
     own = resolve({"path": path, "reward": {"omega": 0.0, "unit_cost": None}, "level": {"noise": 0.1}})
     assert own["reward"] == file["reward"] | {"omega": 0.0}
@@ -189,7 +189,7 @@ def test_what_is_no_market_file_is_refused(tmp_path: Path, content: str | None, 
 def test_a_calibrated_market_trains_with_what_its_command_line_says() -> None:
     path = f"market.path={GROCERY / 'market.yaml'}"
     own = composed("market=calibrated", path, "market.reward.omega=0", "market.episode_length=20")
-    assert own.market.shape.num_offers == 8 and own.market.shape.episode_length == 20
+    assert own.market.shape.num_offers == 2 and own.market.shape.episode_length == 20
     assert own.market.params.reward.omega.tolist() == [0.0, 0.0]
     with pytest.raises(ConfigError, match=r"market\.path: has to be given"):
         composed("market=calibrated")

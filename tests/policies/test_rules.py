@@ -218,7 +218,7 @@ def test_rules_of_one_kind_share_their_function(make_market):
 
 
 def test_the_observed_prices_are_those_of_the_sales():
-    """Cheese's mean prices come from the file of sales by pandas; none is more than half a level away."""
+    """Mean prices come from the file of sales by pandas; none is more than half a level away."""
     made = composed("experiment=grocery", "traffic=analytic").market
     sales = pd.read_csv("examples/grocery/sales.csv", dtype={"product_id": str})
     products = composed("experiment=grocery").settings.market.calibration.products
