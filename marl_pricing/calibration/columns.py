@@ -142,6 +142,21 @@ def _periods(raw: RawTable, mapping: Mapping) -> tuple[pd.Series, pd.Series | No
     return pd.Series(np.nan, cells.index), days, length or "week", form
 
 
+def _unfinished(days: pd.Series, length: str) -> list[str]:
+    """What is to be said where daily data end within a period, which then holds less than others."""
+    known = days.dropna().dt.normalize()
+    if length == "day" or known.empty:
+        return []
+    period = dates.count_periods(known, "week" if length == "week" else "month")
+    if known.nunique() < 2 * period.nunique():
+        return []
+    last = known.max()
+    first = last.replace(day=1) if length == "month" else known.min() + pd.Timedelta(days=7 * float(period.max()))
+    whole = last.days_in_month if length == "month" else 7
+    seen = (last - first).days + 1
+    return [f"the last {length} has {seen} of {whole} days"] if seen < whole else []
+
+
 def _kept(raw: RawTable, mapping: Mapping, left_out: Counter[str]) -> pd.Series:
     kept = pd.Series(True, raw.frame.index)
     for title, values in mapping.keep.items():
@@ -255,7 +270,8 @@ def read_columns(raw: RawTable, mapping: Mapping) -> Columns:
         mapping=mapping.model_copy(
             update=everything | ({"currency": currency} if currency and not mapping.currency else {})
         ),
-        read_as=_read_as(mapping, columns, form, period_name, first, currency),
+        read_as=_read_as(mapping, columns, form, period_name, first, currency)
+        + (_unfinished(days[judged], period_name) if days is not None else []),
         left_out=left_out,
     )
 

@@ -164,8 +164,11 @@ def resolve(mapping: Mapping, raw: RawTable) -> tuple[Mapping, list[str]]:
     def title_of(name: str) -> str:
         title = find_title(name, titles)
         if title is None:
+            told = _suggestion(titles)
+            if any(title.replace(".", "", 1).isdigit() for title in titles):
+                told = "the first line holds numbers, so the file may have no header: put one above"
             raise CalibrationError(
-                f"{raw.path}:{header}: there is no column {shown(name)}; it has {listed(titles)}; {_suggestion(titles)}"
+                f"{raw.path}:{header}: there is no column {shown(name)}; it has {listed(titles)}; {told}"
             )
         if title in raw.twice:
             raise CalibrationError(

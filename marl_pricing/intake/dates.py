@@ -45,17 +45,19 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "ms": (r"(?P<count>\d{13})(?:\.\d*)?",),
     "us": (r"(?P<count>\d{16})",),
     "ns": (r"(?P<count>\d{19})",),
+    # Days since 1900 as spreadsheets count them, of 2000 to 2050.
+    "excel": (r"(?P<days>(?:3[6-9]|4\d|5[0-4])\d{3}(?:\.\d+)?)",),
     "number": (r"[+-]?\d{1,7}(?:\.0*)?",),
 }
 # What a user may say, beside strptime's forms with %.
 FORMS = (
     *("yyyy-mm-dd", "dd.mm.yyyy", "dd/mm/yyyy", "mm/dd/yyyy", "yyyymmdd", "yyyy-mm", "yyyymm", "iso_week", "yyyyww"),
-    *("names", "s", "ms", "us", "ns", "number"),
+    *("names", "s", "ms", "us", "ns", "excel", "number"),
 )
 _OF_FORM = {
     "ymd": "ymd", "dmy": "slashed", "mdy": "slashed", "yyyymmdd": "yyyymmdd", "month": "month", "yyyymm": "six",
     "iso_week": "iso_week", "yyyyww": "six", "names": "named", "s": "s", "ms": "ms", "us": "us", "ns": "ns",
-    "number": "number",
+    "excel": "excel", "number": "number",
 }  # fmt: skip
 _LENGTHS: dict[str, Length] = {"iso_week": "week", "yyyyww": "week", "month": "month", "yyyymm": "month"}
 _MONTHS = {
@@ -211,6 +213,9 @@ def detect(values: pd.Series, lines: np.ndarray, where: str, title: str) -> Form
     place = {str(text): int(line) for text, line in first.items()}
     texts = pd.Series(list(place), dtype=object)
     families = _families(texts)
+    # Numbers of which some only look like a spreadsheet's days are numbers.
+    if (families == "number").any():
+        families = families.replace("excel", "number")
     counted = families.dropna().value_counts()
     if counted.empty or counted.iloc[0] < 0.5 * len(texts):
         bad = texts[families.isna()]
@@ -334,6 +339,9 @@ def _parse_unique(texts: pd.Series, form: Form, utc: bool) -> pd.Series:
     parts = _match(texts, _OF_FORM[kind])
     if kind in _UNITS:
         return _since_1970(parts["whole"], kind)
+    if kind == "excel":
+        count = pd.to_timedelta(pd.to_numeric(parts["days"], errors="coerce").astype(float), unit="D")
+        return (pd.Timestamp("1899-12-30") + count).dt.round("s")
     if kind == "ymd":
         return _calendar(parts["year"], parts["month"], parts["day"]) + _clock(parts, utc)
     if kind == "yyyymmdd":

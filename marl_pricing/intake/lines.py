@@ -104,6 +104,7 @@ def add_up(table: pd.DataFrame, lines: np.ndarray) -> Added:
         work[f"{name}_sum"] = (table[name] * weight).where(table[name].notna(), 0.0)
         work[f"{name}_weight"] = weight.where(table[name].notna(), 0.0)
         work[f"{name}_spare"] = table[name].where(spare.gt(0))
+        work[f"{name}_sold"] = table[name].where(sold)
     if "stock" in table:
         work["stock"] = table["stock"]
     grouped = work.groupby(keys, sort=False)
@@ -113,7 +114,10 @@ def add_up(table: pd.DataFrame, lines: np.ndarray) -> Added:
     )  # fmt: skip
     for name in ("price", *others):
         total, weights = grouped[f"{name}_sum"].sum(), grouped[f"{name}_weight"].sum()
-        found[name] = (total / weights.where(weights > 0)).fillna(grouped[f"{name}_spare"].mean())
+        low, high = grouped[f"{name}_sold"].min(), grouped[f"{name}_sold"].max()
+        # A price that never moves has to stay the same to the last digit, which sums do not.
+        mean = (total / weights.where(weights > 0)).where(low.ne(high), low)
+        found[name] = mean.fillna(grouped[f"{name}_spare"].mean())
     if "stock" in table:
         found["stock"] = grouped["stock"].first()
     bare = found["price"].isna()  # nothing but returns

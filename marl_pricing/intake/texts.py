@@ -32,6 +32,7 @@ _NOT_LATIN = re.compile(
     r"cp(1251|1253|1255|1256|866|855|874|932|936|949|950)|koi8.*|iso8859_[5678]|mac_(cyrillic|greek)|shift_?jis.*|euc_.*|"
     r"gb.*|big5.*|johab|hz|ptcp154|tis_620"
 )
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _UTF8_PAIR = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
 
@@ -108,6 +109,10 @@ def encoding_of(data: bytes, where: str) -> str:
         data.decode()
         return "utf-8"
     except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data" and _UTF8_PAIR.search(data[: error.start]):
+            raise IntakeError(
+                f"{where}:{_line_of(data, error.start)}: the file ends inside a character, so it is cut short"
+            ) from None
         if _UTF8_PAIR.search(data[: error.start]) or _UTF8_PAIR.search(data[error.end : error.end + _SAMPLE]):
             line = _line_of(data, error.start)
             bad = shown(data[max(error.start - 10, 0) : error.end + 10].decode(_WESTERN, "replace"))
@@ -144,6 +149,14 @@ def decode(data: bytes, where: str, encoding: str | None = None) -> tuple[str, s
         line = text.count("\n", 0, nul) + 1
         raise IntakeError(
             f"{where}:{line}: there are {text.count(chr(0)):,} NUL bytes, so it is damaged or no text; export it again"
+        )
+    start = text[:4096].lstrip("\ufeff \r\n\t")
+    if len(_CONTROL.findall(text[:_SAMPLE])) > 0.01 * len(text[:_SAMPLE]):
+        raise IntakeError(f"{where}: holds no text; accepted are CSV, Excel (.xlsx) and Parquet")
+    if start[:1] in "[{<":
+        kind = "HTML or XML" if start.startswith("<") else "JSON"
+        raise IntakeError(
+            f"{where}:1: starts as {kind}, {shown(start, 40)}; accepted are CSV, Excel (.xlsx) and Parquet"
         )
     return text, name
 

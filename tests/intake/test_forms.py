@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marl_pricing.intake import IntakeError, dates, numbers, texts
@@ -21,6 +21,7 @@ def _read(values: list[str], told: str | None = None, money: bool = True) -> lis
     return numbers.parse(cells, own).tolist()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=8),
     st.sampled_from([".,", ",.", ". ", ", ", ".'", ",\u00a0"]),
@@ -32,6 +33,7 @@ def test_numbers_are_read_as_they_were_written(cents: list[int], signs: str) -> 
     assert _read(written) == [cent / 100 for cent in cents]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=8), st.sampled_from(".,"))
 def test_whole_numbers_with_signs_of_thousands_are_read_or_asked(units: list[int], sign: str) -> None:
     """Never a thousand times too small: either the numbers, or a question."""
@@ -70,6 +72,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(sorted(FORMS)))
 def test_dates_are_read_as_they_were_written(data, form: str) -> None:
     first = data.draw(st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1)))
@@ -83,6 +86,7 @@ def test_dates_are_read_as_they_were_written(data, form: str) -> None:
     assert dates.parse(cells, dates.form_named(found.told)).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2001, 9, 10), datetime(2060, 1, 1)), st.sampled_from(["s", "ms", "us", "ns"]))
 def test_stamps_are_read_to_their_last_digit(at: datetime, unit: str) -> None:
     stamp = round((at.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
@@ -95,6 +99,7 @@ def test_stamps_are_read_to_their_last_digit(at: datetime, unit: str) -> None:
     assert dates.parse(cells, found)[0] == expected
 
 
+@settings(deadline=None)
 @given(st.dates(datetime(1990, 1, 1).date(), datetime(2060, 1, 1).date()))
 def test_iso_weeks_are_those_of_the_calendar(day) -> None:
     year, week, _ = day.isocalendar()

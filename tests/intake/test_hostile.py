@@ -80,6 +80,16 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     "all rows twice": (HEAD + rows(9) + rows(9), r":11: this row is there before, .*9 of 18 rows .*repeats: drop"),
     "compression cut short": (gzip.compress((HEAD + rows(99)).encode())[:-9], r"the compressed file is cut short"),
     "no Excel": (b"PK\x03\x04 and then nothing", r"no Excel file can be read from it"),
+    "ends in a character": (
+        (HEAD + "Käse,s,1,3,2\nKä").encode()[:-1],
+        r":3: the file ends inside a character, so it is cut",
+    ),
+    "JSON": ('[{"product": "a"}]', r":1: starts as JSON, .*accepted are CSV, Excel"),
+    "no text": (bytes(range(1, 256)) * 20, r"holds no text; accepted are CSV"),
+    "no header": (
+        "a,s,1,3,2.5\nb,s,2,3,2.5\n",
+        r":1: there is no column 'product'; .*may have no header: put one above",
+    ),
     "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, r"is of Excel's old format; save it as \.xlsx"),
     "periods of numbers to be weeks": (
         HEAD + rows(9),
@@ -159,6 +169,25 @@ def test_rows_that_are_none_are_set_aside_with_their_lines(tmp_path: Path) -> No
         105: "negative units",
     }
     assert read.table["units"].sum() == sum(range(1, 101)) and read.left_out == {"a total of the rows above": 1}
+
+
+def test_a_price_that_never_moves_stays_the_same_to_the_last_digit(tmp_path: Path) -> None:
+    """Means of equal prices are that price: else rounding would be taken for a price that was tried."""
+    days = pd.date_range("2024-01-01", periods=70)
+    text = "".join(f"a,{day:%Y-%m-%d},{n % 5 + 1},2.49\n" for n, day in enumerate(days))
+    (tmp_path / "s.csv").write_text("product,period,units,price\n" + text)
+    read = read_sales(tmp_path / "s.csv")
+    assert len(read.table) == 10 and set(read.table["price"]) == {2.49}
+    (tmp_path / "s.csv").write_text("product,period,units,price\n" + "".join(text.splitlines(True)[:66]))
+    assert "the last week has 3 of 7 days" in read_sales(tmp_path / "s.csv").read_as
+
+
+def test_days_as_spreadsheets_count_them_are_dates(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("product,period,units,price\na,45292,3,2.5\na,45299.5,4,2.6\n")
+    read = read_sales(tmp_path / "s.csv")
+    assert read.table["period"].tolist() == [0, 1] and "weeks from 2024-01-01" in read.read_as
+    (tmp_path / "s.csv").write_text("product,period,units,price\na,35999,3,2.5\na,36000,4,2.6\n")
+    assert read_sales(tmp_path / "s.csv").table["period"].tolist() == [35999, 36000]
 
 
 def test_a_product_called_total_is_a_product(tmp_path: Path) -> None:
