@@ -40,7 +40,7 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
     from marl_pricing.evaluation.behaviour.responders import plan_responders
     from marl_pricing.evaluation.runs import RunToEvaluate
     from marl_pricing.learning.runs import EVALUATION, METRICS
-    from marl_pricing.studies.single import load_runs
+    from marl_pricing.studies.loading import load_runs
 
     loaded = load_runs([Path(folder) for folder in folders], which)
     plans = [plan_responders(best_response, *run.experiment.market, run.settings.learner) for run in loaded]

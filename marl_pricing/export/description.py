@@ -11,7 +11,7 @@ import numpy as np
 from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
 from marl_pricing.learning.networks import head_sizes
 from marl_pricing.market.units import entries
-from marl_pricing.studies.single import LoadedRun
+from marl_pricing.studies.loading import LoadedRun
 
 
 def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, SUFFIXES, load_policy
 from marl_pricing.learning import actions
 from marl_pricing.presentation.files import write_atomically
-from marl_pricing.studies.single import LoadedRun, load_run
+from marl_pricing.studies.loading import LoadedRun, load_run
 
 _PACKAGES = {"torch": ("torch",), "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"), "flax": ()}
 

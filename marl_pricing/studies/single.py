@@ -1,32 +1,26 @@
-"""One run: trained into a folder, and loaded from it."""
+"""One run: trained into a folder."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 from jax.experimental import multihost_utils
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
-from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
 from marl_pricing.learning.convergence import Verdict, curves_of, judge, read_rows
-from marl_pricing.learning.evaluations import abstract_best
-from marl_pricing.learning.held_out import has_one_objective
-from marl_pricing.learning.mappo import Learner, Networks, networks_of
+from marl_pricing.learning.mappo import Learner, Networks
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.training import Member, Schedule, train
-from marl_pricing.market import Policy
+from marl_pricing.studies.loading import LoadedRun, load_run
 from marl_pricing.studies.starting import check_start, spread
 
 
@@ -229,95 +223,3 @@ def program_of(learner: Learner, num_runs: int = 1) -> Program:
         if error.name != "torch":
             raise
         raise ConfigError(f"learner.algorithm='torch_mappo': {error}") from None
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A run folder, ready to be played.
-
-    Attributes:
-        name: as tables call it.
-        networks: of every seed [R, ...].
-        updates: of each seed's networks [R]; those of a checkpoint `best` differ from seed to seed.
-    """
-
-    name: str
-    folder: Path
-    settings: ExperimentSettings
-    experiment: Experiment
-    networks: Networks
-    config_text: str
-    provenance: dict[str, Any]
-    updates: tuple[int, ...]
-
-    @property
-    def update(self) -> str:
-        """The updates in words: one number where they are the same."""
-        return ", ".join(map(str, sorted(set(self.updates)) if len(set(self.updates)) == 1 else self.updates))
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """Where the networks come from, for provenance.json."""
-        digest, revision = runs.digest_of(self.networks), self.provenance["revision"]
-        return {"folder": str(self.folder), "update": self.updates[0], "revision": revision, "digest": digest}
-
-    def policies(self, *, greedy: bool) -> list[Policy]:
-        """One policy a training seed."""
-        count = self.settings.learner.num_seeds
-        own = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], self.networks.actor) for seed in range(count)]
-        return [learned_policy(self.experiment.learner, parameters, greedy=greedy) for parameters in own]
-
-
-def load_run(folder: Path, which: str) -> LoadedRun:
-    """Load a run's networks.
-
-    Args:
-        which: `latest` or `best`.
-
-    Raises:
-        ConfigError, RunError: for folders that cannot be used.
-    """
-    text = runs.read_config(folder)
-    settings = config.from_yaml(text, str(folder / runs.CONFIG))
-    # The devices of the training machine need not be here.
-    here = settings.model_copy(update={"learner": settings.learner.model_copy(update={"devices": "auto"})})
-    experiment = config.build(here)
-    program = Program(experiment.learner)
-    if which == "best" and not has_one_objective(experiment.market.params):
-        omega = np.unique(np.asarray(experiment.market.params.reward.omega)).tolist()
-        raise refuse(
-            "checkpoint",
-            "best",
-            f"'latest' for {folder}: its sellers have different aims (omega {omega}), so that no state is the best for "
-            "all; a best one is kept where there is one seller, or omega is 0",
-        )
-    abstract = program.abstract_state(program.stack(experiment.market.params))
-    with runs.Checkpoints(folder) as checkpoints:
-        latest = checkpoints.latest
-        if which == "best" and not checkpoints.has_best(latest):
-            raise refuse("checkpoint", "best", f"'latest' for {folder}: it was trained without evaluations")
-        if which == "best":
-            best = jax.device_get(checkpoints.load_best(latest, abstract_best(abstract)))
-            networks, updates = best["networks"], tuple(best["update"].tolist())
-        else:
-            networks = jax.device_get(networks_of(checkpoints.load(latest, abstract)))
-            updates = (latest,) * settings.learner.num_seeds
-    provenance = runs.read_provenance(folder)
-    return LoadedRun(settings.name, folder, settings, experiment, networks, text, provenance, updates)
-
-
-def load_runs(folders: Sequence[Path], which: str) -> list[LoadedRun]:
-    """Load runs as `load_run`, each under a name of its own: a second one of a name has its folder's behind it.
-
-    Raises:
-        ConfigError: also for one folder twice.
-    """
-    found: list[LoadedRun] = []
-    for folder in folders:
-        run, names = load_run(folder, which), {other.name for other in found}
-        if run.name in names:
-            run = replace(run, name=f"{run.name} ({folder.name})")
-        if run.name in names:
-            raise refuse("run", str(folder), "every run folder once")
-        found.append(run)
-    return found

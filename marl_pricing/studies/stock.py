@@ -15,7 +15,7 @@ from marl_pricing.evaluation.stock_benchmarks import NoStockBenchmarkError
 from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
-from marl_pricing.studies.single import load_run
+from marl_pricing.studies.loading import load_run
 
 
 def _parser() -> argparse.ArgumentParser:

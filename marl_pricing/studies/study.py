@@ -13,7 +13,8 @@ from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
-from marl_pricing.studies.single import LoadedRun, has_ended, load_runs, standing
+from marl_pricing.studies.loading import LoadedRun, load_runs
+from marl_pricing.studies.single import has_ended, standing
 from marl_pricing.studies.together import train_together
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from marl_pricing.config import ConfigError
 from marl_pricing.learning import runs
-from marl_pricing.studies.single import load_run, start_of
+from marl_pricing.studies.loading import load_run
+from marl_pricing.studies.single import start_of
 from marl_pricing.studies.starting import check_start
 from tests.doors.compose import composed
 from tests.doors.test_train import TINY, call

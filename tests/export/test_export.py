@@ -18,7 +18,7 @@ from marl_pricing.export.__main__ import main
 from marl_pricing.export.reading import ENTRY, SUFFIXES, PolicyError, load_policy
 from marl_pricing.learning import runs
 from marl_pricing.learning.parallel import Program
-from marl_pricing.studies.single import LoadedRun, load_run
+from marl_pricing.studies.loading import LoadedRun, load_run
 from tests.doors.compose import composed
 from tests.learning.helpers import QUICK
 from tests.learning.torch_mappo.twins import random_networks

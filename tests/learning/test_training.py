@@ -18,7 +18,7 @@ from marl_pricing.learning.measures import PARAMETERS_FINITE, first_fault
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.runs import Checkpoints, DivergedError
 from marl_pricing.learning.training import Member, Schedule
-from marl_pricing.studies import single
+from marl_pricing.studies import loading, single
 from marl_pricing.studies.together import train_together
 from tests.doors.compose import settings
 from tests.learning.helpers import QUICK, learner_of, market_of
@@ -191,7 +191,7 @@ def test_a_run_stops_at_once_and_keeps_its_last_good_checkpoint(monkeypatch: pyt
         f"{folder}: update 6, seed 1: value_loss is nan; training stopped, the checkpoint of update 4 is kept"
     )
     assert int(rows_of(folder, runs.METRICS)[-1]["update"]) == 5
-    loaded = single.load_run(folder, "latest")
+    loaded = loading.load_run(folder, "latest")
     assert loaded.updates == (4, 4)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loaded.networks))
 
@@ -218,7 +218,7 @@ def test_a_learning_rate_without_sense_ends_in_one_line(algorithm: str, tmp_path
 
 def test_best_is_each_seeds_best_greedy_play_and_comes_back(whole: Path) -> None:
     rows = [row for row in rows_of(whole, runs.EVALUATION) if row["policy"] == "greedy"]
-    loaded = single.load_run(whole, "best")
+    loaded = loading.load_run(whole, "best")
     for seed, update in enumerate(loaded.updates):
         total = {
             u: sum(float(r["profit"]) for r in rows if int(r["update"]) == u and int(r["seed"]) == seed)
@@ -226,7 +226,7 @@ def test_best_is_each_seeds_best_greedy_play_and_comes_back(whole: Path) -> None
         }
         most = max(np.float32(value) for value in total.values())
         assert update == min(u for u, value in total.items() if np.float32(value) == most)
-    latest = single.load_run(whole, "latest")
+    latest = loading.load_run(whole, "latest")
     assert latest.updates == (7, 7) and latest.update == "7"
     for seed in (0, 1):  # the networks are those that stood there: play says the same
         if loaded.updates[seed] == 7:
@@ -242,10 +242,10 @@ def test_best_is_refused_where_sellers_have_different_aims_or_nothing_was_evalua
     with pytest.raises(
         ConfigError, match=r"checkpoint='best': accepted is 'latest' for .* different aims \(omega \[1.0\]"
     ):
-        single.load_run(selfish, "best")
+        loading.load_run(selfish, "best")
     assert single.train_run(of(COOPERATIVE, "learner.num_updates=2", "run.evaluate_every=0"), blind, PROVENANCE)
     with pytest.raises(ConfigError, match=r"checkpoint='best': accepted is 'latest' for .* without evaluations"):
-        single.load_run(blind, "best")
+        loading.load_run(blind, "best")
 
 
 def test_a_lengthened_run_is_the_longer_run_bit_for_bit(whole: Path, tmp_path: Path) -> None:

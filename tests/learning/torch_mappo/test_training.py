@@ -181,7 +181,8 @@ def test_a_run_of_the_torch_learner_is_trained_named_and_loaded_without_torch(tm
     code = """
         from pathlib import Path
         from marl_pricing import config
-        from marl_pricing.studies.single import load_run, train_run
+        from marl_pricing.studies.loading import load_run
+        from marl_pricing.studies.single import train_run
 
         run = load_run(Path(sys.argv[1]), "latest")
         assert run.settings.learner.algorithm == "torch_mappo"
