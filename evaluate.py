@@ -43,7 +43,9 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
     from marl_pricing.studies.loading import load_runs
 
     loaded = load_runs([Path(folder) for folder in folders], which)
-    plans = [plan_responders(best_response, *run.experiment.market, run.settings.learner) for run in loaded]
+    plans = [
+        plan_responders(best_response, *run.experiment.market, run.settings.learner, run.learners) for run in loaded
+    ]
     return [
         RunToEvaluate(
             name=run.name,
@@ -61,6 +63,8 @@ def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) 
             command=run.provenance["command"],
             sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
             ambiguity=run.experiment.learner.ambiguity,
+            held=run.held,
+            selves=run.experiment.table.selves if run.experiment.table else (),
         )
         for run, plan in zip(loaded, plans, strict=True)
     ]

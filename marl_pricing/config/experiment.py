@@ -11,11 +11,13 @@ from pydantic import Field, model_validator
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
+from marl_pricing.config.opponents import Opponents, Table, seating_of
 from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.mappo import Learner, make_learner
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.market import MarketParams
 
 
 class Run(Settings):
@@ -55,14 +57,25 @@ class ExperimentSettings(Settings):
     learner: LearnerSettings
     run: Run = Run()
     init_from: str | None = None
+    opponents: Opponents = Opponents()
 
 
 class Experiment(NamedTuple):
-    """What the settings mean: ready to train."""
+    """What the settings mean: ready to train.
+
+    Attributes:
+        table: opponents that hold seats; None where all sellers learn together.
+    """
 
     settings: ExperimentSettings
     market: Market
     learner: Learner
+    table: Table | None = None
+
+    @property
+    def params(self) -> MarketParams:
+        """The market's numbers as the learner meets them, with who holds seats in it."""
+        return self.market.params if self.table is None else self.table.params
 
 
 def lengthen(settings: ExperimentSettings, num_updates: int) -> ExperimentSettings:
@@ -91,8 +104,11 @@ def read_settings(data: Mapping[str, Any]) -> ExperimentSettings:
     return validate(ExperimentSettings, data)
 
 
-def build(settings: ExperimentSettings) -> Experiment:
+def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experiment:
     """The market and the learner that the settings mean.
+
+    Args:
+        opponents: whether the caller seats them (`studies.loading.build_run`); otherwise they are refused.
 
     Raises:
         ConfigError: for combinations that cannot be.
@@ -102,8 +118,23 @@ def build(settings: ExperimentSettings) -> Experiment:
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
         raise refuse("run.distributed", True, "false with learner.algorithm=torch_mappo, which trains in one process")
+    _check_opponents(settings, opponents)
     built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
     return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
+
+
+def _check_opponents(settings: ExperimentSettings, seated: bool) -> None:
+    calibration = settings.market.calibration
+    names = calibration.sellers if calibration else ()
+    held, selves = seating_of(settings.opponents, settings.market.num_sellers, names)
+    if not held and not selves:
+        return
+    seats = settings.opponents.seats
+    told = ", ".join(seats) if isinstance(seats, Mapping) else seats
+    if not seated:
+        raise refuse("opponents.seats", told, "null here: all sellers learn")
+    if settings.robust.set != "none":
+        raise refuse("robust.set", settings.robust.set, "none with opponents, who play in one world only")
 
 
 def to_yaml(settings: ExperimentSettings) -> str:

@@ -181,7 +181,9 @@ def evaluate(
         parts.append(
             RunSection(
                 name=run.name,
-                market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers),
+                market=texts.market_line(run.shape, run.params)
+                + texts.seller_line(run.sellers)
+                + texts.held_line(run.held),
                 pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown, tested),
                 fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],
@@ -199,7 +201,7 @@ def evaluate(
     note = comparison_note(markets)
     names = ", ".join(run.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs"
     sentences = texts.headline(found, benchmarks, comparisons, comparable=comparable(markets))
-    sentences += texts.training_sentences(runs)
+    sentences = [*texts.opponent_sentences(runs), *sentences, *texts.training_sentences(runs)]
     sentences += [texts.equilibrium_sentence(own) for _, own in responses.groupby("run", sort=False)]
     text = machine_summary.to_json(runs, sentences, found, benchmarks, table, comparisons, episodes, seed, command)
     written.append(write_atomically(out / "summary.json", text))

@@ -43,6 +43,7 @@ def deviations(
     rules: Mapping[str, Policy],
     episodes: int,
     tell: Callable[[str], None] = lambda text: None,
+    sellers: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """What each rule gains in each seat of the learned sellers; positive where deviating pays.
 
@@ -54,25 +55,27 @@ def deviations(
         rules: guests by name.
         episodes: of each seed; with several seeds 8 are enough, because seeds are what is resampled.
         tell: called after each rule.
+        sellers: in whose seats guests sit; None: in all.
 
     Returns:
         Rows of `COLUMNS` without `run` and `policy`.
     """
     episodes = min(episodes, _ENOUGH) if len(learned) > 1 else episodes
+    places = list(range(shape.num_sellers)) if sellers is None else list(sellers)
     keys = [jax.random.fold_in(key, number) for number in range(len(learned))]
     base = [_earned(play(own, shape, params, policy, episodes)) for own, policy in zip(keys, learned, strict=True)]
     rows = []
     for rule, guest in rules.items():
         # [seats, seeds, E] rewards of the guest and of the seller it replaces.
-        theirs, ours = np.zeros((2, shape.num_sellers, len(learned), episodes))
+        theirs, ours = np.zeros((2, len(places), len(learned), episodes))
         for number, (own_key, host) in enumerate(zip(keys, learned, strict=True)):
-            for place in range(shape.num_sellers):
+            for row, place in enumerate(places):
                 record = play(own_key, shape, params, seat(host, guest, place, shape.num_sellers), episodes)
-                theirs[place, number] = _earned(record)[:, place]
-                ours[place, number] = base[number][:, place]
+                theirs[row, number] = _earned(record)[:, place]
+                ours[row, number] = base[number][:, place]
         theirs, ours = (np.concatenate([earned, earned.mean(0, keepdims=True)]) for earned in (theirs, ours))
         gain = statistics.estimate(Parts(theirs - ours, np.full_like(ours, shape.episode_length)))
-        for place, seller in enumerate([*map(str, range(shape.num_sellers)), "all"]):
+        for place, seller in enumerate([*map(str, places), "all"]):
             rows.append(
                 {
                     "rule": rule,

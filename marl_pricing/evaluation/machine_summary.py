@@ -41,8 +41,8 @@ def to_json(
 ) -> str:
     """One object: `format`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
 
-    A run has `versions`, `command`, `omega`, `withheld` (why indices are), `benchmarks` (rows) and `measures`: by
-    policy, measure and seller, the columns of the summary.
+    A run has `versions`, `command`, `held` (who holds seats of sellers that did not learn), `omega`, `withheld` (why
+    indices are), `benchmarks` (rows) and `measures`: by policy, measure and seller, the columns of the summary.
     """
     by_run = {}
     for run in runs:
@@ -53,6 +53,7 @@ def to_json(
         by_run[run.name] = {
             "versions": dict(run.versions),
             "command": run.command,
+            "held": {str(seller): who for seller, who in run.held.items()},
             "omega": np.asarray(run.params.reward.omega, np.float64).round(6).tolist(),
             "withheld": benchmarks[run.name].reason,
             "benchmarks": _rows(table[table["run"] == run.name], ["run"]),

@@ -137,7 +137,7 @@ def count_steps(runs: Sequence[RunToEvaluate], wanted: Wanted) -> int:
     if wanted.behaviour:
         steps += behaviour.STEPS * sum(not _why_unexamined(run) for run in runs)
     steps += sum(
-        behaviour.response_steps(run.params, run.responder.num_updates)
+        behaviour.response_steps(run.params, run.responder.num_updates, run.learners)
         for run in runs
         if run.responder is not None and run.greedy
     )
@@ -183,6 +183,7 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
                 rule_policies,
                 episodes,
                 lambda rule, name=run.name: tell(f"{name}: {rule} in a seller's seat"),  # type: ignore[misc]
+                run.learners,
             )
             played.guests.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)")[list(guests.COLUMNS)])
         if wanted.behaviour:
@@ -193,6 +194,7 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
             found = behaviour.best_responses(
                 key, run.shape, run.params, run.greedy, run.responder, episodes, run.networks,
                 lambda what, name=run.name: tell(f"{name}: {what}"),  # type: ignore[misc]
+                run.learners,
             )  # fmt: skip
             played.best_responses.append(found.assign(run=run.name, policy=f"{LEARNED} (greedy)"))
     if not played.offers:

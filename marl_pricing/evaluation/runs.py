@@ -34,6 +34,8 @@ class RunToEvaluate:
         config_text, versions, command: for the report.
         sellers: names of the sellers; none where they have no others than their numbers.
         ambiguity: what sellers feared in training; None for the plain learner.
+        held: by seller that did not learn, who holds its seat here as in training.
+        selves: sellers that learned in turns, against their past selves.
     """
 
     name: str
@@ -51,6 +53,13 @@ class RunToEvaluate:
     command: str = ""
     sellers: Sequence[str] = ()
     ambiguity: Ambiguity | None = None
+    held: Mapping[int, str] = field(default_factory=dict)
+    selves: Sequence[int] = ()
+
+    @property
+    def learners(self) -> list[int]:
+        """Sellers that learned."""
+        return [seller for seller in range(self.shape.num_sellers) if seller not in self.held]
 
     @property
     def greedy(self) -> Sequence[Policy]:

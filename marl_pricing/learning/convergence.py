@@ -10,6 +10,8 @@ A run has converged where, in the last quarter of its evaluations (at least six 
    policies' entropy is at most 0.1 nats;
 4. nobody gains by a constant price: where that was measured at the last evaluation, at most 1 % of the level.
 
+Where frozen policies hold seats, only those who learn are judged: a run has converged where their answer has.
+
 A level is the mean over the window, without its sign, and never below a tenth of the sellers' mean level. A curve that
 is flat but for independent noise of up to 1 % of its level fails the trend test in at most 5 % of cases.
 """
@@ -40,11 +42,12 @@ _SMALLEST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured on held-out shoppers, in the order of updates; n evaluations, R seeds, S sellers.
+    """What was measured on held-out shoppers, in the order of updates; n evaluations, R seeds, S sellers that learn.
 
     Attributes:
         updates: [n].  greedy, sampled: [n, R, S] r', money per epoch.  entropy: [n, R, S] nats, of greedy play.
         gain: [n, R, S] of the best constant deviation; NaN where none was measured.
+        sellers: numbers of those that learn.  held: of the others.
     """
 
     updates: Array
@@ -52,6 +55,8 @@ class Curves:
     sampled: Array
     entropy: Array
     gain: Array
+    sellers: tuple[int, ...]
+    held: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,21 @@ class Verdict:
     Attributes:
         converged: None where there are too few evaluations to say.
         reasons: why not; empty where it has.
+        held: sellers that frozen policies are, who were not judged.
     """
 
     converged: bool | None
     reasons: tuple[str, ...] = ()
+    held: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if not self.held:
+            return self._text
+        who = f"seller {self.held[0]} does" if len(self.held) == 1 else f"sellers {', '.join(map(str, self.held))} do"
+        return f"{self._text} (against opponents that are frozen: {who} not learn)"
+
+    @property
+    def _text(self) -> str:
         if self.converged is None:
             return f"convergence not judged: {'; '.join(self.reasons)}"
         if self.converged:
@@ -87,7 +101,11 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> Curves:
             gain[at] = float(row["deviation_gain"] or "nan")
         else:
             sampled[at] = float(row["shaped"])
-    return Curves(np.array(updates, int), greedy, sampled, entropy, gain)
+    # A frozen policy has no entropy.
+    learns = ~np.isnan(entropy).all((0, 1)) if entropy.size else np.ones(sellers, bool)
+    greedy, sampled, entropy, gain = (curve[..., learns] for curve in (greedy, sampled, entropy, gain))
+    who, held = (tuple(np.flatnonzero(kind).tolist()) for kind in (learns, ~learns))
+    return Curves(np.array(updates, int), greedy, sampled, entropy, gain, who, held)
 
 
 def read_rows(path: Path, last: int | None = None) -> list[dict[str, str]]:
@@ -118,7 +136,7 @@ def judge(curves: Curves) -> Verdict:
     """Apply the rule; see the top of this file."""
     size = window_of(len(curves.updates))
     if len(curves.updates) < size:
-        return Verdict(None, (f"{len(curves.updates)} evaluations; at least {FEWEST} are needed",))
+        return Verdict(None, (f"{len(curves.updates)} evaluations; at least {FEWEST} are needed",), curves.held)
     updates, greedy, sampled = (own[-size:] for own in (curves.updates, curves.greedy, curves.sampled))
     level = np.abs(greedy.mean(0))
     level = np.maximum(level, np.maximum(_SMALLEST_SHARE * level.mean(-1, keepdims=True), 1e-12))
@@ -129,7 +147,8 @@ def judge(curves: Curves) -> Verdict:
         return (int(seed), int(seller)) if measure[seed, seller] > limit else None
 
     def who(place: tuple[int, int]) -> str:
-        return f"seller {place[1]} (seed {place[0]})" if greedy.shape[1] > 1 else f"seller {place[0 + 1]}"
+        seller = f"seller {curves.sellers[place[1]]}"
+        return f"{seller} (seed {place[0]})" if greedy.shape[1] > 1 else seller
 
     slope, t, spread = trend(updates, greedy)
     critical = stats.t.ppf(1 - SIGNIFICANCE / (2 * slope.size), size - 2)
@@ -158,4 +177,4 @@ def judge(curves: Curves) -> Verdict:
         place = worst(gain, GAIN)
         if place:
             reasons.append(f"{who(place)} gains {gain[place]:.1%} by a constant price")
-    return Verdict(not reasons, tuple(reasons))
+    return Verdict(not reasons, tuple(reasons), curves.held)

@@ -17,6 +17,7 @@ from marl_pricing.learning.convergence import Verdict
 from marl_pricing.learning.held_out import HeldOut
 from marl_pricing.learning.mappo import TrainState, networks_of
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.seats import learners_of
 from marl_pricing.market import MarketParams, MarketShape
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ MEASURES = {
     "shaped": "money per epoch, r' at the seller's omega: what it learns from",
     "price": "money; mean over products",
     "fill_rate": "units sold over units demanded",
-    "entropy": "nats, of the policy in the epochs played",
+    "entropy": "nats, of the policy in the epochs played; empty where a frozen policy holds the seat",
     "profit_gain": "(profit - Nash) / (joint - Nash), one-shot benchmarks of the seller; empty where there are none or "
     "they lie closer than 2 %",
     "price_gap": "(price - p) / p, p the seller's one-shot equilibrium price at the market's omega; empty where there "
@@ -104,6 +105,7 @@ class Evaluations:
         self._program, self._stacked, self._every, self._pool = program, stacked, every, pool
         self._history: list[list[Any]] = [list(rows) for rows in history]
         self._keeps = [held_out.has_one_objective(market) for market in markets]
+        self._learners = [learners_of(market) for market in markets]
         self._best = list(best)
         self._num_updates = own.num_updates
         self._held_out = HeldOut(program)
@@ -161,7 +163,7 @@ class Evaluations:
         found = []
         for number, yardstick in enumerate(self._yardsticks):
             own = None if deviations is None else part(deviations, number)
-            figures = held_out.figures_of(shape, part(sums, number), own)
+            figures = held_out.figures_of(shape, part(sums, number), own, self._learners[number])
             for kind in figures.values():
                 kind |= yardstick.result().figures(kind["profit"], kind["price"])
             found.append(_rows_of(update, figures))
@@ -175,7 +177,8 @@ class Evaluations:
         for number, keeps in enumerate(self._keeps):
             if keeps:
                 own = self._program.part(networks, number)
-                score = held_out.scores_of(self._program.learner.shape, self._program.part(sums, number))
+                mine, shape = self._program.part(sums, number), self._program.learner.shape
+                score = held_out.scores_of(shape, mine, self._learners[number])
                 self._best[number] = better(self._best[number], own, score, update)
 
     def best(self, run: int) -> Best | None:

@@ -7,6 +7,7 @@ difference between two evaluations is one of the policies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -21,6 +22,7 @@ from marl_pricing.learning import actions, parallel
 from marl_pricing.learning.mappo import Learner
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.seats import learners_of, without_past
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState
 from marl_pricing.market.types import epoch_share, vary
 
@@ -37,8 +39,8 @@ _LEAST = 1e-9
 
 
 def has_one_objective(params: MarketParams) -> bool:
-    """Whether all sellers want the same: there is one, or ω is 0 for all."""
-    omega = np.asarray(params.reward.omega)
+    """Whether all learners want the same: there is one, or ω is 0 for all."""
+    omega = np.asarray(params.reward.omega)[learners_of(params)]
     return omega.size == 1 or bool((omega == 0.0).all())
 
 
@@ -175,7 +177,9 @@ class HeldOut:
     """The programs that play held-out shoppers, for all seeds of a training program, episodes split over its mesh."""
 
     def __init__(self, program: Program) -> None:
-        self._program, self._learner = program, program.learner
+        # Past selves are for training: who learns at times is played as it is now.
+        self._program = program
+        self._learner = replace(program.learner, game=without_past(program.learner.game))
 
     def _jitted(self, play: Callable[..., Any], num_episodes: int) -> jax.stages.Wrapped:
         """(actors [W, ...], params [W, ...]) → sums [W, ...], the same on all devices."""
@@ -229,7 +233,10 @@ class HeldOut:
 
 
 def figures_of(
-    shape: MarketShape, sums: dict[str, dict[str, np.ndarray]], deviations: np.ndarray | None = None
+    shape: MarketShape,
+    sums: dict[str, dict[str, np.ndarray]],
+    deviations: np.ndarray | None = None,
+    learners: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Measures [R, S] of each kind of play out of the sums of one run.
 
@@ -240,6 +247,7 @@ def figures_of(
 
     Args:
         sums: of `HeldOut.compile_play`, [R, E, S].  deviations: [R, S, C, E]; None where none were played.
+        learners: [S] bool; of others there is neither entropy nor deviation. None: all.
     """
     found = {}
     for kind in ("greedy", "sampled"):
@@ -262,14 +270,26 @@ def figures_of(
         count = deviations.shape[-1]
         base = np.asarray(sums["greedy"]["shaped"], np.float64)[:, :count].mean(1) / shape.episode_length
         found["greedy"]["deviation_gain"] = best - base
+    if learners is not None and not learners.all():
+        for own in found.values():
+            for name in own.keys() & {"entropy", "deviation_gain"}:
+                own[name] = np.where(learners, own[name], np.nan)
     return found
 
 
-def scores_of(shape: MarketShape, sums: dict[str, dict[str, np.ndarray]]) -> np.ndarray:
+def scores_of(
+    shape: MarketShape, sums: dict[str, dict[str, np.ndarray]], learners: np.ndarray | None = None
+) -> np.ndarray:
     """What the best state of each seed [R] goes by where there is one objective: money per epoch of all sellers.
 
     Greedy play; for a robust learner that in the worst candidate world.
+
+    Args:
+        learners: [S] bool; where others hold seats it is r' of those that learn. None: all learn.
     """
+    if learners is not None and not learners.all():
+        shaped = np.asarray(sums["greedy"]["shaped"], np.float64)[..., learners]
+        return shaped.sum(-1).mean(-1) / shape.episode_length
     if "worlds" in sums:
         return np.asarray(sums["worlds"]["profit"], np.float64).sum(-1).mean(-1).min(-1) / shape.episode_length
     return np.asarray(sums["greedy"]["profit"], np.float64).sum(-1).mean(-1) / shape.episode_length

@@ -19,6 +19,7 @@ from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.rollout import Game, RolloutState, Segment
+from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, layout
 from marl_pricing.robust import Ambiguity, robust_targets
@@ -52,6 +53,12 @@ class TrainState(struct.PyTreeNode):
     rollout: RolloutState  # [E, ...]
     seed: Array  # [] int32
     update: Array  # [] int32, updates done
+
+
+class SelfPlayState(TrainState):
+    """The same of a learner that plays against its past selves."""
+
+    pool: Parameters  # [K, ...] actors
 
 
 class Batch(struct.PyTreeNode):
@@ -152,13 +159,23 @@ def init(
         statistics = normalisation.start(num_value_heads(learner))
     else:
         learnable, statistics = with_optimisers(learner, networks.actor, networks.critic), networks.statistics
-    return TrainState(
+    past, pool = self_play(learner), None
+    if past is not None:
+        pool = past.first(learnable.actor)
+        params = past.meet(params, pool, jnp.zeros((), jnp.int32))
+    state = TrainState(
         learnable=learnable,
         statistics=statistics,
         rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic, learner.game),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
     )
+    return state if past is None else SelfPlayState(**parts_of(state), pool=pool)
+
+
+def self_play(learner: Learner) -> SelfPlay | None:
+    """How past selves play along; None where they do not."""
+    return learner.game.past if isinstance(learner.game, SeatGame) else None
 
 
 def networks_of(state: TrainState) -> Networks:
@@ -244,7 +261,7 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
     said, next_value, memories = critic_values(learner, state.learnable.critic, segment, state.rollout.critic_memory)
     critic_memory = memories[-1]
     value = said
-    live = segment.outcome.acted.astype(jnp.float32)
+    live = segment.live.astype(jnp.float32)
     statistics, learnable = state.statistics, state.learnable
     if own.value_normalisation != "none":
         value = normalisation.denormalise(statistics, value)
@@ -469,6 +486,11 @@ def prepare(
     roll_key, _, bank_key = _keys(state)
     if learner.shape.traffic.refresh:
         params = params.replace(traffic=traffic.refresh(bank_key, learner.shape.traffic, params.traffic))
+    past = self_play(learner)
+    if past is not None:
+        assert isinstance(state, SelfPlayState)
+        state = state.replace(pool=past.refreshed(state.pool, state.learnable.actor, state.update))
+        params = past.meet(params, state.pool, state.update)
     actor_memory = state.rollout.actor_memory
     rolled, segment = rollout.rollout(
         roll_key,

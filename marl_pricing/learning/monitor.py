@@ -201,6 +201,7 @@ class Monitor:
         steps_per_update: market steps of one seed.
         start: updates that were done before.
         whole: where several programs make one task, (updates of runs that others have done, updates of all runs).
+        learners: [runs, S] bool, sellers that learn; what is told on the terminal is theirs. None: all.
     """
 
     def __init__(
@@ -212,8 +213,10 @@ class Monitor:
         *,
         quiet: bool = False,
         whole: tuple[int, int] | None = None,
+        learners: np.ndarray | None = None,
     ) -> None:
         self._journals = journals
+        self._learners = None if learners is None or learners.all() else learners
         self._num_updates, self._steps_per_update = num_updates, steps_per_update
         self._before, self._total = whole or (0, num_updates * len(journals))
         self._console = Console(quiet=quiet, highlight=False)
@@ -263,7 +266,13 @@ class Monitor:
             if report.evaluated is not None:
                 journal.add_evaluation(update, report.evaluated[number])
         if report.evaluated is not None:
-            everyone = means_over_seeds([row for rows in report.evaluated for row in rows])
+            learned = [
+                row
+                for number, rows in enumerate(report.evaluated)
+                for row in rows
+                if self._learners is None or self._learners[number, row["seller"]]
+            ]
+            everyone = means_over_seeds(learned)
             profit = next(own[-1] for own in everyone if own[:3] == ("greedy", "mean", "profit"))
             self._played = [*self._played[-1:], (update, profit)]
         self._show(update, measures, rate, now)
@@ -279,8 +288,15 @@ class Monitor:
         rate = 10 * (profit - last) / abs(last) / (update - before)
         return f", greedy profit {profit:,.4g} an epoch ({rate:+.1%} per 10 updates)"
 
+    def _return(self, values: np.ndarray) -> str:
+        """Mean of returns [runs × seeds, S] over those who learn, in words."""
+        if self._learners is None:
+            return f"return {values.mean():,.1f} a seller"
+        own = np.repeat(self._learners, len(values) // len(self._learners), axis=0)
+        return f"return {values[own].mean():,.1f} a learner"
+
     def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
-        outcome = f"return {measures['return_raw'][:, -1].mean():,.1f} a seller{self._greedy()}"
+        outcome = self._return(measures["return_raw"][:, -1]) + self._greedy()
         done = self._completed(update)
         self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
         if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.devices import auto_devices
-from marl_pricing.learning.mappo import Learner, Networks, TrainState
+from marl_pricing.learning.mappo import Learner, Networks, SelfPlayState, TrainState
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.market import MarketParams
 
@@ -52,9 +52,15 @@ def make_mesh(count: int) -> Mesh:
     return jax.make_mesh((count,), ("env",), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
 
 
-def state_specs() -> TrainState:
-    """Which parts of a state [seeds, ...] are split: the environments, along their axis."""
-    return TrainState(learnable=P(), statistics=P(), rollout=P(None, "env"), seed=P(), update=P())  # type: ignore[arg-type]
+def state_specs(learner: Learner, environments: P | None = None) -> TrainState:
+    """Which parts of a state [seeds, ...] are split: the environments, along their axis.
+
+    Args:
+        environments: how those are split; None: along the second axis.
+    """
+    own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update")}
+    own["rollout"] = P(None, "env") if environments is None else environments
+    return TrainState(**own) if mappo.self_play(learner) is None else SelfPlayState(**own, pool=P())
 
 
 def each_seed(function: Callable, num_seeds: int) -> Callable:
@@ -129,14 +135,15 @@ class Program:
         self._num_seeds = learner.settings.num_seeds
         self.width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
-        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=state_specs()))
-        self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=state_specs()))
+        states = state_specs(learner)
+        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=states))
+        self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=states))
 
         @partial(jax.jit, static_argnums=3, donate_argnums=0, compiler_options=compiler_options())
         def train(state: TrainState, params: MarketParams, count: Array, block: int):
             local = partial(self._local_train, block)
-            specs = (state_specs(), P(), P())
-            return sharded(local, in_specs=specs, out_specs=(state_specs(), P()))(state, params, count)
+            specs = (states, P(), P())
+            return sharded(local, in_specs=specs, out_specs=(states, P()))(state, params, count)
 
         self._train = train
 
@@ -235,7 +242,7 @@ class Program:
         shapes = jax.eval_shape(self._init, jax.ShapeDtypeStruct((self.width,), jnp.int32), params)
         shardings = jax.tree.map(
             lambda spec, part: jax.tree.map(lambda _: NamedSharding(self.mesh, spec), part),
-            state_specs(),
+            state_specs(self.learner),
             shapes,
             is_leaf=lambda x: isinstance(x, P),
         )

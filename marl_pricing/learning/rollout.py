@@ -11,6 +11,7 @@ from flax import struct
 from marl_pricing import market
 from marl_pricing.learning import actions
 from marl_pricing.learning.networks import NetworkSpec, Parameters
+from marl_pricing.learning.seats import SeatState
 from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
 from marl_pricing.market.types import epoch_share
 from marl_pricing.robust import Ambiguity
@@ -27,7 +28,7 @@ class Game(Protocol):
     def step(
         self, key: Array, shape: MarketShape, state: MarketState, action: market.Action, params: MarketParams
     ) -> tuple[MarketState, Observation, Outcome]:
-        """As `market.step`; who does not learn has not acted."""
+        """As `market.step`."""
 
 
 class RolloutState(struct.PyTreeNode):
@@ -61,6 +62,12 @@ class Segment(struct.PyTreeNode):
     done: Array  # [T, E, S] bool, the seller's episode ended with this step
     candidates: Candidates | None  # what would have happened in other worlds, for a robust critic
     restarted: Array  # [T, E] bool, the market was reset after this step
+    learns: Array | None = None  # [T, E, S] bool, seats of learners; None: all of them
+
+    @property
+    def live(self) -> Array:
+        """Steps [T, E, S] bool that are learned from: the seller was in the market, and a learner decided for it."""
+        return self.outcome.acted if self.learns is None else self.outcome.acted & self.learns
 
 
 def start(
@@ -186,7 +193,9 @@ def rollout(
         action = actions.to_action(shape, heads, indices)
         after, following, outcome, candidates = jax.vmap(play)(keys[:, 1], state.market, action)
         done = outcome.terminated | outcome.truncated[:, None]
-        over = outcome.truncated | ~(outcome.acted & ~outcome.terminated).any(-1)
+        learns = state.market.learns if isinstance(state.market, SeatState) else None
+        deciding = outcome.acted if learns is None else outcome.acted & learns
+        over = outcome.truncated | ~(deciding & ~outcome.terminated).any(-1)
         restarted, seen = _restart(keys[:, 2], shape, params, game, over, after, following)
         segment = Segment(
             observation=state.observation,
@@ -198,6 +207,7 @@ def rollout(
             done=done,
             restarted=over,
             candidates=candidates,
+            learns=learns,
         )
         return state.replace(market=restarted, observation=seen, first=over, actor_memory=memory), segment
 

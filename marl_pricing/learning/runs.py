@@ -3,6 +3,7 @@
 config.yaml     the resolved configuration        provenance.json   versions, git revision, command
 metrics.csv     one row an update and seed        timing.csv        wall-clock figures (not reproducible)
 evaluation.csv  held-out play, one row an evaluation, seed, seller and kind of play
+opponents/      who held seats in its market, as they were
 checkpoints/    the last two states, and in each the networks that were best so far
 tensorboard/    event files
 """
@@ -27,7 +28,7 @@ from jax.experimental import multihost_utils
 
 CONFIG, PROVENANCE, METRICS, TIMING = "config.yaml", "provenance.json", "metrics.csv", "timing.csv"
 EVALUATION = "evaluation.csv"
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+CHECKPOINTS, TENSORBOARD, OPPONENTS = "checkpoints", "tensorboard", "opponents"
 
 
 class RunError(ValueError):
@@ -56,8 +57,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def create(folder: Path, config: str, provenance: Mapping[str, Any]) -> None:
+def create(folder: Path, config: str, provenance: Mapping[str, Any], files: Mapping[str, bytes] | None = None) -> None:
     """Make a run folder: it appears complete, or not at all.
+
+    Args:
+        files: what else it holds from the beginning, by path in it.
 
     Raises:
         RunError: if the folder exists and is not empty, or cannot be made.
@@ -72,6 +76,9 @@ def create(folder: Path, config: str, provenance: Mapping[str, Any]) -> None:
         draft.mkdir()
         replace_file(draft / CONFIG, config)
         replace_file(draft / PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
+        for name, content in (files or {}).items():
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_bytes(content)
         if folder.exists():
             folder.rmdir()
         os.replace(draft, folder)

@@ -20,6 +20,7 @@ from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.runs import EVALUATION, METRICS, TIMING, Checkpoints, DivergedError, RunError, Table
+from marl_pricing.learning.seats import learners_of
 from marl_pricing.market import MarketParams
 
 
@@ -169,7 +170,13 @@ def train(
         ]
         monitor = stack.enter_context(
             Monitor(
-                journals, own.num_updates, own.steps_per_update, done, quiet=quiet or not first_process, whole=whole
+                journals,
+                own.num_updates,
+                own.steps_per_update,
+                done,
+                quiet=quiet or not first_process,
+                whole=whole,
+                learners=np.stack([learners_of(member.params) for member in members]),
             )
         )
 

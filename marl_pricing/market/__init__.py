@@ -14,6 +14,7 @@ from marl_pricing.market.types import (
     Outcome,
     Policy,
     Variants,
+    take,
     vary,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "step",
     "step_candidates",
     "step_variants",
+    "take",
     "vary",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from marl_pricing.demand import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
@@ -141,6 +142,11 @@ class Action(struct.PyTreeNode):
     price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
     order: Array | None = None  # [S, P] int32 index of an order level, where sellers choose orders
     log_prob: Array | None = None  # [S] of these prices under the seller's own policy; for the penalty on revelation
+
+
+def take(theirs: Action, ours: Action, seats: Array) -> Action:
+    """Their action in these seats [S] bool, ours in the others."""
+    return jax.tree.map(lambda a, b: jnp.where(seats.reshape(-1, *(1,) * (a.ndim - 1)), a, b), theirs, ours)
 
 
 class Observation(struct.PyTreeNode):

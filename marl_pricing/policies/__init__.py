@@ -10,12 +10,13 @@ from collections.abc import Callable
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies.base_stock import base_stock
 from marl_pricing.policies.constant import constant, constant_joint, constant_nash
+from marl_pricing.policies.drawn import drawn
 from marl_pricing.policies.expectations import RuleError
 from marl_pricing.policies.fitted import Response, fit_response, fitted_stock_price, in_words
 from marl_pricing.policies.myopic import myopic
 from marl_pricing.policies.observed import observed
 from marl_pricing.policies.random import random
-from marl_pricing.policies.seats import seat
+from marl_pricing.policies.seats import seat, table
 from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
@@ -37,6 +38,7 @@ __all__ = [
     "constant",
     "constant_joint",
     "constant_nash",
+    "drawn",
     "fit_response",
     "fitted_stock_price",
     "in_words",
@@ -45,4 +47,5 @@ __all__ = [
     "random",
     "seat",
     "stock_and_price",
+    "table",
 ]

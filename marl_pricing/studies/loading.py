@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from marl_pricing.learning.mappo import Networks, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.market import Policy
+from marl_pricing.studies.opponents import FrozenRun, take_seats
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,41 @@ class LoadedRun:
         digest, revision = runs.digest_of(self.networks), self.provenance["revision"]
         return {"folder": str(self.folder), "update": self.updates[0], "revision": revision, "digest": digest}
 
+    @property
+    def held(self) -> Mapping[int, str]:
+        """By seller that did not learn, who holds its seat."""
+        return {} if self.experiment.table is None else self.experiment.table.told
+
+    @property
+    def learners(self) -> list[int]:
+        """Sellers that learned."""
+        return [seller for seller in range(self.settings.market.num_sellers) if seller not in self.held]
+
     def policies(self, *, greedy: bool) -> list[Policy]:
-        """One policy a training seed."""
+        """One policy a training seed, for all seats: opponents hold theirs, as in training."""
         count = self.settings.learner.num_seeds
         own = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], self.networks.actor) for seed in range(count)]
-        return [learned_policy(self.experiment.learner, parameters, greedy=greedy) for parameters in own]
+        learned = [learned_policy(self.experiment.learner, parameters, greedy=greedy) for parameters in own]
+        table = self.experiment.table
+        return learned if table is None else [table.around(host) for host in learned]
+
+
+def build_run(settings: ExperimentSettings, folder: Path | None) -> Experiment:
+    """What a run's settings mean, with its opponents in their seats.
+
+    Args:
+        folder: of the run; where it holds none yet, opponents are read from where they are, and so with None.
+
+    Raises:
+        ConfigError, RunError: for settings or opponents that cannot be had.
+    """
+    there = folder if folder is not None and runs.is_run(folder) else None
+    return take_seats(config.build(settings, opponents=True), there, _freeze)
+
+
+def _freeze(folder: Path) -> FrozenRun:
+    run = load_run(folder, "latest")
+    return FrozenRun(run.experiment, run.networks.actor, {"run": str(folder), **run.told})
 
 
 def load_run(folder: Path, which: str) -> LoadedRun:
@@ -72,17 +103,17 @@ def load_run(folder: Path, which: str) -> LoadedRun:
     settings = config.from_yaml(text, str(folder / runs.CONFIG))
     # The devices of the training machine need not be here.
     here = settings.model_copy(update={"learner": settings.learner.model_copy(update={"devices": "auto"})})
-    experiment = config.build(here)
+    experiment = build_run(here, folder)
     program = Program(experiment.learner)
-    if which == "best" and not has_one_objective(experiment.market.params):
+    if which == "best" and not has_one_objective(experiment.params):
         omega = np.unique(np.asarray(experiment.market.params.reward.omega)).tolist()
         raise refuse(
             "checkpoint",
             "best",
             f"'latest' for {folder}: its sellers have different aims (omega {omega}), so that no state is the best for "
-            "all; a best one is kept where there is one seller, or omega is 0",
+            "all; a best one is kept where one seller learns, or omega is 0",
         )
-    abstract = program.abstract_state(program.stack(experiment.market.params))
+    abstract = program.abstract_state(program.stack(experiment.params))
     with runs.Checkpoints(folder) as checkpoints:
         latest = checkpoints.latest
         if which == "best" and not checkpoints.has_best(latest):

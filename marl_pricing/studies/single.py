@@ -20,7 +20,8 @@ from marl_pricing.learning.convergence import Verdict, curves_of, judge, read_ro
 from marl_pricing.learning.mappo import Learner, Networks
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.training import Member, Schedule, train
-from marl_pricing.studies.loading import LoadedRun, load_run
+from marl_pricing.studies.loading import LoadedRun, build_run, load_run
+from marl_pricing.studies.opponents import say_seats
 from marl_pricing.studies.starting import check_start, spread
 
 
@@ -40,12 +41,12 @@ def train_run(
     Raises:
         ConfigError, RunError: for settings or folders that cannot be used.
     """
-    experiment = config.build(settings)
+    experiment = build_run(settings, folder if provenance is None else None)
     source = start_of(experiment) if provenance is not None else None
     program = program_of(experiment.learner)
     first = jax.process_index() == 0
     if provenance is not None and first:
-        runs.create(folder, config.to_yaml(settings), told_start(provenance, source))
+        create_run(folder, experiment, told_start(provenance, source))
     if share:
         multihost_utils.sync_global_devices("run folder")
     own = settings.learner
@@ -55,6 +56,8 @@ def train_run(
             f"environments on {program.mesh.size} device(s); {folder}",
             flush=True,
         )
+        for line in say_seats(experiment.table) if experiment.table else ():
+            print(line, flush=True)
     with _no_empty_folder(folder, made=provenance is not None and first):
         _, complete = train(
             program,
@@ -66,6 +69,14 @@ def train_run(
     if first and complete:
         say_verdict(folder)
     return complete
+
+
+def create_run(folder: Path, experiment: Experiment, provenance: Mapping[str, Any]) -> None:
+    """Make a run's folder, with its opponents as they are now; see `runs.create`."""
+    table = experiment.table
+    if table is not None:
+        provenance = {**provenance, "opponents": list(table.provenance)}
+    runs.create(folder, config.to_yaml(experiment.settings), provenance, table.files if table else None)
 
 
 @contextmanager
@@ -149,7 +160,7 @@ def lengthen_run(folder: Path, num_updates: int, record: Mapping[str, Any]) -> E
     """
     settings = config.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
     longer = config.lengthen(settings, num_updates)
-    config.build(longer)
+    config.build(longer, opponents=True)
     provenance = runs.read_provenance(folder)
     own = {"from": settings.learner.num_updates, "to": num_updates, "at": standing(folder), **record}
     # A kill between the two files leaves a record too much, which the next try replaces.
@@ -202,7 +213,7 @@ def member_of(folder: Path, experiment: Experiment) -> Member:
         _refuse_another(folder, source)
         return spread(source.networks, experiment.settings.learner.num_seeds)
 
-    return Member(folder, experiment.market.params, None if experiment.settings.init_from is None else start)
+    return Member(folder, experiment.params, None if experiment.settings.init_from is None else start)
 
 
 def program_of(learner: Learner, num_runs: int = 1) -> Program:

@@ -12,9 +12,9 @@ from marl_pricing.learning.mappo import Networks
 from marl_pricing.market import layout
 
 
-def _facts(own: Experiment) -> dict[str, Any]:
-    """What networks depend on, by the setting that decides it."""
-    shape, learner, settings = own.market.shape, own.learner, own.settings.learner
+def market_facts(own: Experiment) -> dict[str, Any]:
+    """What an actor depends on beside its own size, by the setting that decides it."""
+    shape = own.market.shape
     orders = shape.inventory.num_order_levels if shape.chooses_orders else 0
     return {
         "market.num_sellers": shape.num_sellers,
@@ -24,6 +24,13 @@ def _facts(own: Experiment) -> dict[str, Any]:
         "number of market.inventory.order_levels": orders,
         "market.features": ", ".join(shape.features),
         "number of observed entries": len(layout(shape)),
+    }
+
+
+def _facts(own: Experiment) -> dict[str, Any]:
+    """What networks depend on, by the setting that decides it."""
+    learner, settings = own.learner, own.settings.learner
+    return market_facts(own) | {
         "learner.cell": settings.cell,
         "learner.hidden_size": settings.hidden_size,
         "learner.sharing": settings.sharing,

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
 from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
-from marl_pricing.studies.loading import LoadedRun, load_runs
+from marl_pricing.studies.loading import LoadedRun, build_run, load_runs
 from marl_pricing.studies.single import has_ended, standing
 from marl_pricing.studies.together import train_together
 
@@ -25,7 +24,7 @@ def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool
         ConfigError: before anything is written.
         RunError: for a folder that is in use.
     """
-    experiments = _build(plan)
+    experiments = _build(plan, folder)
     if folder.exists() and any(folder.iterdir()):
         raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,15 +39,15 @@ def continue_study(plan: Plan, folder: Path) -> bool:
     Returns:
         Whether it came to its end; False where it was interrupted.
     """
-    return _carry_out(plan, _build(plan), folder)
+    return _carry_out(plan, _build(plan, folder), folder)
 
 
-def _build(plan: Plan) -> list[Experiment]:
-    """The markets and learners of all runs."""
+def _build(plan: Plan, folder: Path) -> list[Experiment]:
+    """The markets and learners of all runs, with the opponents that their folders keep."""
     found = []
     for run, own in zip(plan.runs, plan.settings, strict=True):
         try:
-            found.append(config.build(own))
+            found.append(build_run(own, folder / run.name))
         except ConfigError as error:
             raise named(run, error) from None
     return found

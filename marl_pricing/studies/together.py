@@ -9,11 +9,11 @@ from typing import Any
 
 import jax
 
-from marl_pricing import config
 from marl_pricing.config import Experiment
 from marl_pricing.learning import runs
 from marl_pricing.learning.training import train
 from marl_pricing.studies.single import (
+    create_run,
     has_ended,
     member_of,
     program_of,
@@ -43,7 +43,7 @@ class _Waiting:
 
         Runs that end once they have converged end apart, so that each has its own.
         """
-        leaves, structure = jax.tree.flatten(self.experiment.market.params)
+        leaves, structure = jax.tree.flatten(self.experiment.params)
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
         own = self.experiment.settings
         alone = self.folder if own.run.until == "converged" else None
@@ -82,8 +82,7 @@ def train_together(experiments: Sequence[Experiment], folders: Sequence[Path], p
     for group in groups.values():
         for member in group:
             if not runs.is_run(member.folder):
-                told = told_start(provenance, sources[member.folder])
-                runs.create(member.folder, config.to_yaml(member.experiment.settings), told)
+                create_run(member.folder, member.experiment, told_start(provenance, sources[member.folder]))
         if not _train_group(group, (done, total)):
             return False
         done += sum(member.experiment.settings.learner.num_updates for member in group)

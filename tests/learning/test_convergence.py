@@ -18,6 +18,7 @@ def curves(greedy: np.ndarray, **changes) -> Curves:
     own = {
         "sampled": greedy, "entropy": np.ones_like(greedy), "gain": np.full_like(greedy, np.nan),
         "updates": EVERY * np.arange(1, len(greedy) + 1), "greedy": greedy,
+        "sellers": tuple(range(greedy.shape[-1])),
     }  # fmt: skip
     return Curves(**{**own, **changes})
 

@@ -37,15 +37,16 @@ def test_the_frozen_policy_plays_and_remembers_and_only_the_learner_has_acted(du
     def episode(key):
         def epoch(state, time):
             state, _, outcome = game.step(jax.random.fold_in(key, time), duopoly.shape, state, action, params)
-            return state, outcome
+            return state, (outcome, state.learns)
 
         return jax.lax.scan(epoch, game.reset(key, duopoly.shape, params)[0], jnp.arange(7))[1]
 
     for seed in (0, 1):
-        outcome = episode(jax.random.key(seed))
+        outcome, learns = episode(jax.random.key(seed))
         np.testing.assert_allclose(outcome.prices[:, 0], 1.5, atol=1e-6)
         np.testing.assert_allclose(outcome.prices[:, 1], 1.3 + 0.1 * (np.arange(7) % 5), atol=1e-6)
-        np.testing.assert_array_equal(outcome.acted, [[True, False]] * 7)
+        np.testing.assert_array_equal(learns, [[True, False]] * 7)
+        assert outcome.acted.all()
     with pytest.raises(ValueError, match="ambiguity: its candidate worlds are the market's"):
         make_learner(
             LearnerSettings(), *duopoly, Ambiguity("kl", "per_seller", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game
@@ -65,13 +66,13 @@ def test_seats_are_held_by_policies_of_different_kinds_each_with_its_own_memory_
 
     def epoch(state, time):
         state, _, outcome = game.step(jax.random.key(time), own.shape, state, action, params)
-        return state, outcome
+        return state, (outcome, state.learns)
 
     state, _ = game.reset(jax.random.key(0), own.shape, params)
-    outcome = jax.lax.scan(epoch, state, jnp.arange(7))[1]
+    outcome, learns = jax.lax.scan(epoch, state, jnp.arange(7))[1]
     expected = np.stack([1.3 + 0.1 * (np.arange(7) % 5), np.full(7, 1.5), np.full(7, 1.7)], 1)
     np.testing.assert_allclose(outcome.prices, expected, atol=1e-6)
-    np.testing.assert_array_equal(outcome.acted, [[False, True, False]] * 7)
+    np.testing.assert_array_equal(learns, [[False, True, False]] * 7)
 
 
 def test_one_seller_trained_against_rivals_at_nash_prices_ends_at_the_best_response() -> None:

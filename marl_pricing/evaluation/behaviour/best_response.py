@@ -110,20 +110,27 @@ def _choose(tried: Sequence[_Tried], base: Array) -> Array:
     return np.where(means[best, places] > least, best, -1)
 
 
-def response_steps(params: MarketParams, num_updates: int) -> int:
+def response_steps(params: MarketParams, num_updates: int, sellers: Sequence[int]) -> int:
     """How often `best_responses` tells."""
-    return len(snapshots_of(num_updates)) + len(_fits(params)) + 4
+    return len(snapshots_of(num_updates)) + len(_fits(params, sellers)) + 4
 
 
-def _fits(params: MarketParams) -> list[tuple[Objective, int]]:
+def _fits(params: MarketParams, sellers: Sequence[int]) -> list[tuple[Objective, int]]:
     """What rules are fitted for: (objective, seller)."""
-    return list(product(objectives_of(params), range(np.size(params.reward.omega))))
+    return list(product(objectives_of(params), sellers))
 
 
-def _fit_rules(key: jax.Array, shape: MarketShape, params: MarketParams, host: Policy, tell: Tell) -> list[Policy]:
+def _fit_rules(
+    key: jax.Array,
+    shape: MarketShape,
+    params: MarketParams,
+    host: Policy,
+    fits: Sequence[tuple[Objective, int]],
+    tell: Tell,
+) -> list[Policy]:
     """A rule for each of `_fits`, against the first seed's policy; it is tried against the other seeds' too."""
     found = []
-    for number, (objective, seller) in enumerate(_fits(params)):
+    for number, (objective, seller) in enumerate(fits):
         own = fit_response(jax.random.fold_in(key, number), shape, params, host, seller, objective=objective)
         found.append(own.policy)
         tell(f"rule fitted, seller {seller}")
@@ -139,6 +146,7 @@ def best_responses(
     episodes: int,
     networks: Networks | None = None,
     tell: Tell = lambda text: None,
+    sellers: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """The gain of each seller's best response to the others, and NashConv. A lower bound, see above.
 
@@ -148,6 +156,7 @@ def best_responses(
         episodes: under which gains are told.
         networks: [R, ...] of the learned policies, for responders to start from; None: from new ones.
         tell: called now and then with what is done.
+        sellers: who responds; None: all. Who holds a seat without having learned is no part of NashConv.
 
     Returns:
         Rows of `COLUMNS` without `run` and `policy`.
@@ -157,15 +166,16 @@ def best_responses(
     """
     if episodes < 1:
         raise ValueError(f"episodes={episodes!r}: accepted is a whole number of at least 1")
-    places = places_of(params, len(learned), shape.num_sellers)
+    seats = list(range(shape.num_sellers)) if sellers is None else list(sellers)
+    places, fits = places_of(params, len(learned), seats), _fits(params, seats)
     trained = train_responders(
-        shape, params, learned, settings, networks, lambda done: tell(f"responders, update {done}")
+        shape, params, learned, settings, networks, lambda done: tell(f"responders, update {done}"), seats
     )
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trained.actors)
     responder = learned_policy(trained.learner, None, greedy=True)
     # Shoppers that nobody meets elsewhere in an evaluation, whose seeds are counted from 0.
     own_key, fit_key = (jax.random.fold_in(key, 2**31 - number) for number in (1, 2))
-    fitted = _fit_rules(fit_key, shape, params, learned[0], tell)
+    fitted = _fit_rules(fit_key, shape, params, learned[0], fits, tell)
     rules = jax.tree.map(lambda *leaves: np.stack(leaves), *(own.parameters for own in fitted))
     judge = Judge(shape, params, learned, responder, flat, settings.gamma, fitted[0], rules)
     selection = judge.rewards(own_key, _seats(places), [Challenger(ITSELF)] * len(places), SELECTION)
@@ -176,7 +186,7 @@ def best_responses(
     tried.append(_Tried([Challenger(CONSTANT, prices=prices) for prices, _ in constants],
                         np.stack([reward for _, reward in constants]) - base))  # fmt: skip
     tell("constant prices, chosen")
-    own_rules = [Challenger(RULE, _fits(params).index((place.objective, place.seller))) for place in places]
+    own_rules = [Challenger(RULE, fits.index((place.objective, place.seller))) for place in places]
     by_rule = _reward(judge.rewards(own_key, _seats(places), own_rules, SELECTION), places, 0)
     tried.append(_Tried(own_rules, by_rule - base))
     tell("rules, played")
@@ -189,18 +199,17 @@ def best_responses(
     rows: list[dict] = []
     for objective in objectives_of(params):
         here = [number for number, place in enumerate(places) if place.objective == objective]
-        shaped = (len(learned), shape.num_sellers, episodes)
+        shaped = (len(learned), len(seats), episodes)
         earned, discounted = (
             np.stack([_reward(own[here], [places[n] for n in here], how).reshape(shaped) for own in rewards])
             for how in (0, 1)
         )
-        rows += _rows(objective, settings.num_updates, kinds, chosen[here].reshape(shaped[:2]), earned, discounted)
+        own = _rows(seats, kinds, chosen[here].reshape(shaped[:2]), earned, discounted)
+        rows += [{"objective": objective, "updates": settings.num_updates} | row for row in own]
     return pd.DataFrame(rows)
 
 
-def _rows(
-    objective: str, updates: int, kinds: Sequence[str], chosen: Array, earned: Array, discounted: Array
-) -> list[dict]:
+def _rows(sellers: Sequence[int], kinds: Sequence[str], chosen: Array, earned: Array, discounted: Array) -> list[dict]:
     """A row a seller, and NashConv.
 
     Args:
@@ -211,16 +220,16 @@ def _rows(
     gains, sums = earned - own, discounted - discounted[0]
     best, best_sum = (np.take_along_axis(x, (chosen + 1)[None, ..., None], 0)[0] for x in (gains, sums))
     found = []
-    for seller in range(own.shape[1]):
-        counts = Counter(["itself", *kinds][number + 1] for number in chosen[:, seller])
+    for place, seller in enumerate(sellers):
+        counts = Counter(["itself", *kinds][number + 1] for number in chosen[:, place])
         several = len(chosen) > 1
         texts = [f"{kind} ({count})" if several else kind for kind, count in counts.most_common()]
-        each = {name: gains[1 + number, :, seller].mean() for number, name in enumerate(kinds)}
-        row = _row(str(seller), best[:, seller], best_sum[:, seller], own[:, seller])
+        each = {name: gains[1 + number, :, place].mean() for number, name in enumerate(kinds)}
+        row = _row(str(seller), best[:, place], best_sum[:, place], own[:, place])
         found.append(row | {"response": ", ".join(texts)} | each)
     found.append(_row(NASH_CONV, best.sum(1), best_sum.sum(1), own.sum(1)) | {"response": ""})
     nothing = dict.fromkeys(KINDS.values(), np.nan)  # of all sellers together
-    return [{"objective": objective, "updates": updates} | nothing | row for row in found]
+    return [nothing | row for row in found]
 
 
 def _row(name: str, gain: Array, discounted: Array, earned: Array) -> dict:

@@ -17,8 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing.evaluation.play import play_episodes
 from marl_pricing.learning.parallel import make_mesh
-from marl_pricing.learning.seats import put
-from marl_pricing.market import MarketParams, MarketShape, Observation, Policy
+from marl_pricing.market import MarketParams, MarketShape, Observation, Policy, take
 from marl_pricing.market.types import Action, MarketState
 from marl_pricing.policies.targets import no_surprise, price_towards
 
@@ -83,7 +82,7 @@ def _act(shape: MarketShape, host: Act, network: Act, rule: Act) -> Act:
 
         # The kind is the same for all episodes of a batch: one branch runs.
         answer, guests = jax.lax.switch(own.kind, [itself, trained, constant, by_rule])
-        return put(answer, action, own.seat), (host_memory, *guests)
+        return take(answer, action, own.seat), (host_memory, *guests)
 
     return act
 

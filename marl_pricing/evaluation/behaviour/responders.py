@@ -55,9 +55,14 @@ def objectives_of(params: MarketParams) -> tuple[Objective, ...]:
     return ("raw",) if omega.size == 1 or bool((omega == 1.0).all()) else ("shaped", "raw")
 
 
-def places_of(params: MarketParams, num_seeds: int, num_sellers: int) -> list[Place]:
-    """All places to respond in."""
-    return [Place(*own) for own in product(objectives_of(params), range(num_seeds), range(num_sellers))]
+def places_of(params: MarketParams, num_seeds: int, sellers: Sequence[int] | None = None) -> list[Place]:
+    """All places to respond in.
+
+    Args:
+        sellers: in whose seats; None: in all.
+    """
+    seats = range(np.size(params.reward.omega)) if sellers is None else sellers
+    return [Place(*own) for own in product(objectives_of(params), range(num_seeds), seats)]
 
 
 def responder_settings(own: LearnerSettings, num_updates: int) -> LearnerSettings:
@@ -95,19 +100,24 @@ class Plan(NamedTuple):
 
 
 def plan_responders(
-    wanted: int | Literal["auto"], shape: MarketShape, params: MarketParams, own: LearnerSettings
+    wanted: int | Literal["auto"],
+    shape: MarketShape,
+    params: MarketParams,
+    own: LearnerSettings,
+    sellers: Sequence[int] | None = None,
 ) -> Plan:
     """Responders to a run's sellers.
 
     Args:
         wanted: updates of each; 0 for none. `auto` takes `UPDATES` where responders × offers are at most `LARGEST`.
         own: settings of the run's learner.
+        sellers: that learned; None: all.
     """
     if wanted != "auto":
         return Plan(responder_settings(own, wanted) if wanted else None)
     if not shape.discrete_prices:
         return Plan(None)
-    size = len(places_of(params, own.num_seeds, shape.num_sellers)) * shape.num_offers
+    size = len(places_of(params, own.num_seeds, sellers)) * shape.num_offers
     if size > LARGEST:
         return Plan(
             None,
@@ -159,6 +169,7 @@ def train_responders(
     settings: LearnerSettings,
     networks: Networks | None = None,
     tell: Callable[[int], None] = lambda updates: None,
+    sellers: Sequence[int] | None = None,
 ) -> Trained:
     """Train one responder for each of `places_of`, all in one program.
 
@@ -166,6 +177,7 @@ def train_responders(
         settings: of the responders; `num_updates` is the budget. The number of seeds is set here.
         networks: [R, ...] of the learned policies, to start from; None starts from new ones.
         tell: called with the number of updates done, after each snapshot.
+        sellers: in whose seats; None: in all.
 
     Raises:
         ValueError: for prices that networks cannot set, or policies that do not share one program.
@@ -175,7 +187,7 @@ def train_responders(
     host = learned[0]
     if any(own.act is not host.act or own.start is not host.start for own in learned):
         raise ValueError("learned: accepted are policies of one kind, which differ in their parameters only")
-    places = places_of(params, len(learned), shape.num_sellers)
+    places = places_of(params, len(learned), sellers)
     each = [_seated(params, learned, place) for place in places]
     own = settings.model_copy(update={"num_seeds": len(places)})
     learner = make_learner(own, shape, each[0], game=seat_game([host]))

@@ -230,6 +230,30 @@ def training_sentences(runs: Sequence[RunToEvaluate]) -> list[str]:
     return found
 
 
+def opponent_sentences(runs: Sequence[RunToEvaluate]) -> list[str]:
+    """Which sellers did not learn, and who holds their seats; nothing where all learned together."""
+    found = []
+    for run in runs:
+        here = f"In {run.name} " if len(runs) > 1 else ""
+        if run.held:
+            held = "; ".join(f"seller {seller} is held by {who}" for seller, who in sorted(run.held.items()))
+            who = ", ".join(map(str, run.learners))
+            text = (
+                f"{here}{held}, in training and here: only seller{'s' if len(run.learners) > 1 else ''} {who} learned."
+            )
+            found.append(text[0].upper() + text[1:])
+        if run.selves:
+            who = ", ".join(map(str, run.selves))
+            text = f"{here}sellers {who} learned in turns against past selves; here all play as they are now."
+            found.append(text[0].upper() + text[1:])
+    return found
+
+
+def held_line(held: Mapping[int, str]) -> str:
+    """Who holds seats, to append to a line; nothing where nobody does."""
+    return "".join(f"; seller {seller} is held by {who}" for seller, who in sorted(held.items()))
+
+
 def counts_line(measured: Measured) -> str:
     """How many seeds, episodes and epochs the figures are made of."""
     found = []

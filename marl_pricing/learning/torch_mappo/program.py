@@ -37,7 +37,7 @@ class TorchProgram(Program):
         own, shape = self.learner.settings, self.learner.shape
         self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
         # Of one seed: which parts of a state and of a batch are split over the mesh.
-        states = TrainState(learnable=P(), statistics=P(), rollout=P("env"), seed=P(), update=P())  # type: ignore[arg-type]
+        states = state_specs(learner, P("env"))
         steps = dict.fromkeys(("segment", "value", "target", "advantage", "live"), P(None, "env"))
         batches = Batch(**steps, actor_memory=P("env"), critic_memory=P("env"))  # type: ignore[arg-type]
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
@@ -58,7 +58,7 @@ class TorchProgram(Program):
         self._everywhere = NamedSharding(self.mesh, P())
         self._one_state, self._all_states = (
             jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), own_specs, is_leaf=lambda x: isinstance(x, P))
-            for own_specs in (states, state_specs())
+            for own_specs in (states, state_specs(learner))
         )
         # One program each: as single operations, every shape of leaf would be compiled by itself.
         self._split = jax.jit(
