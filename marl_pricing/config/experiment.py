@@ -113,12 +113,12 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
     Raises:
         ConfigError: for combinations that cannot be.
     """
+    _check_opponents(settings, opponents)
     built = build_market(settings.market, settings.traffic, reach_of(settings.robust))
     if settings.market.prices.map == "adjust":
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
         raise refuse("run.distributed", True, "false with learner.algorithm=torch_mappo, which trains in one process")
-    _check_opponents(settings, opponents)
     built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
     return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marl_pricing.config import ExperimentSettings
+from marl_pricing.config.opponents import seating_of
 from marl_pricing.evaluation.machine_summary import FORMAT
 from marl_pricing.evaluation.report import texts
 
@@ -156,8 +157,8 @@ def _limits(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     calibrated = settings.market.calibration is not None
     return [
         f"- {world} Costs, lead times, rivals and shoppers that differ make its prices unfounded.",
-        "- Its rivals in training learned beside it. Against sellers that act otherwise nothing is promised; "
-        "an evaluation's `guests.csv` shows what rule policies do to it.",
+        f"- {_rivals(about, settings)} Against sellers that act otherwise nothing is promised; an evaluation's "
+        "`guests.csv` shows what rule policies do to it.",
         f"- It posts only the prices listed, and has seen episodes of {about['episode_length']} epochs; set its memory "
         "to zeros at the start of each.",
         "- "
@@ -169,6 +170,19 @@ def _limits(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
         "- Sellers that learn side by side may arrive at prices above the competitive ones. Compare the profit gain "
         "with 0 (Nash) and 1 (joint profit), and have the policy looked at under the competition law that applies.",
     ]
+
+
+def _rivals(about: dict[str, Any], settings: ExperimentSettings) -> str:
+    """Against whom it was trained, and for which sellers it was not."""
+    held = {
+        seat: " or ".join(own if isinstance(own, str) else own.run for own in opponents)
+        for opponents, seats in seating_of(settings.opponents, len(about["sellers"]), about["sellers"]).held
+        for seat in seats
+    }
+    if not held:
+        return "Its rivals in training learned beside it."
+    who = "; ".join(f"seller {seat}: {text}" for seat, text in sorted(held.items()))
+    return f"In training other policies, which did not learn, held seats ({who}): there its prices mean nothing."
 
 
 def _provenance(about: dict[str, Any]) -> list[str]:

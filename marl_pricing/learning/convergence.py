@@ -97,7 +97,7 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> Curves:
     for row in rows:
         at = place[int(row["update"])], int(row["seed"]), int(row["seller"])
         if row["policy"] == "greedy":
-            greedy[at], entropy[at] = float(row["shaped"]), float(row["entropy"])
+            greedy[at], entropy[at] = float(row["shaped"]), float(row["entropy"] or "nan")
             gain[at] = float(row["deviation_gain"] or "nan")
         else:
             sampled[at] = float(row["shaped"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,9 @@ def take_seats(experiment: Experiment, folder: Path | None, load: Load) -> Exper
         files={
             f"{OPPONENTS}/{number}.npz": _packed(one) for number, one in enumerate(frozen.values()) if one.kept
         },
-        provenance=[one.about for one in frozen.values()],
+        provenance=[
+            {name: value for name, value in one.about.items() if name != "learner"} for one in frozen.values()
+        ],
     )  # fmt: skip
     return experiment._replace(learner=replace(learner, game=replace(seat_game(guests), past=play)), table=table)
 
@@ -114,10 +117,8 @@ def say_seats(table: Table) -> list[str]:
     """Who does not learn, or not always, a line each."""
     lines = [f"seller {seat} is held by {text}" for seat, text in sorted(table.told.items())]
     if table.selves:
-        lines.append(
-            f"sellers {', '.join(map(str, table.selves))} learn in turns: in each episode one learns, past selves hold "
-            "the others"
-        )
+        who = ", ".join(map(str, table.selves))
+        lines.append(f"sellers {who} take turns with their past selves")
     return lines
 
 
@@ -228,7 +229,7 @@ def _unpacked(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             numbers = {name.removeprefix("numbers."): file[name] for name in file.files if name != "about"}
-    except (OSError, ValueError, KeyError, EOFError, io.UnsupportedOperation) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
             f"{path}: what the run keeps of its opponents is missing or broken ({type(error).__name__})"
         ) from None

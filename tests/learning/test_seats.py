@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,16 @@ from marl_pricing.evaluation.play import play
 from marl_pricing.learning.mappo import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
-from marl_pricing.learning.seats import Holder, learning_seats, seat_game, seat_params
+from marl_pricing.learning.seats import (
+    Holder,
+    Past,
+    SelfPlay,
+    learners_of,
+    learning_seats,
+    seat_game,
+    seat_params,
+    without_past,
+)
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import Action
 from marl_pricing.policies import constant, seat
@@ -114,3 +125,87 @@ def test_the_gradient_sees_the_seats_that_learn_only() -> None:
         actors.append(state.learnable)
     same = jax.tree.map(lambda a, b: np.array_equal(a, b), actors[0].actor, actors[1].actor)
     assert jax.tree.all(same)
+
+
+def self_play(size: int, refresh: int, seats: list[bool], held: list[bool] | None = None, newest: float = 0.5):
+    """(market, learner, params) of three sellers of whom some meet their past selves."""
+    own = one_shot(3, quality=2.0, episode_length=4,
+                   prices={"map": "levels", "low": 1.2, "high": 2.2, "num_price_levels": 11})  # fmt: skip
+    settings = LearnerSettings(num_envs=4, num_steps=6, num_updates=9, num_epochs=1, num_minibatches=2, hidden_size=8,
+                               learning_rate=0.05, devices=1)  # fmt: skip
+    learner = make_learner(settings, *own)
+    itself = learned_policy(learner, None, greedy=False)
+    rivals = [constant(*own, [1.7] * 3)] if held else []
+    game = replace(seat_game(rivals), past=SelfPlay(itself.start, itself.act, size, refresh))
+    holders = [Holder(rival.parameters, jnp.array(held)) for rival in rivals]
+    params = seat_params(own.params, holders, Past(jnp.array(seats), jnp.float32(newest)))
+    return own, replace(learner, game=game), params
+
+
+def test_the_pool_holds_the_latest_snapshots_and_their_law_is_kept() -> None:
+    """Snapshots are taken before updates 0, 2, 4, …; a pool of three is a ring."""
+    _, learner, params = self_play(3, 2, [True] * 3)
+    program = Program(learner)
+    stacked = program.stack(params)
+    state, actors = program.init(stacked), []
+    for update in range(9):
+        actors.append(jax.device_get(state.learnable.actor))
+        state, _ = program.train(state, stacked, 1)
+        pool = jax.device_get(state.pool)
+        taken = update // 2 + 1
+        for place in range(min(taken, 3)):
+            number = max(n for n in range(taken) if n % 3 == place)
+            same = jax.tree.map(lambda kept, own, p=place: np.array_equal(kept[0, p], own[0]), pool, actors[2 * number])
+            assert jax.tree.all(same)
+    past = learner.game.past
+    met = past.meet(params, jax.tree.map(lambda leaf: leaf[0], pool), jnp.int32(8)).past
+    assert int(met.taken) == 5
+    chosen = np.bincount(jax.vmap(lambda k: past.draw(k, met))(jax.random.split(jax.random.key(0), 3000)), minlength=3)
+    np.testing.assert_allclose(chosen / 3000, [1 / 6, 4 / 6, 1 / 6], atol=0.04)  # the fifth lies at place 1
+    few = met.replace(taken=jnp.int32(2), newest=jnp.float32(0.0))
+    chosen = np.bincount(jax.vmap(lambda k: past.draw(k, few))(jax.random.split(jax.random.key(0), 3000)), minlength=3)
+    np.testing.assert_allclose(chosen / 3000, [0.5, 0.5, 0.0], atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("seats", "held", "expected"),
+    [
+        ([True, True, True], None, {(1, 0, 0): 1 / 3, (0, 1, 0): 1 / 3, (0, 0, 1): 1 / 3}),
+        ([False, True, True], None, {(1, 0, 0): 1 / 3, (1, 1, 0): 1 / 3, (1, 0, 1): 1 / 3}),
+        ([True, True, False], [False, False, True], {(1, 0, 0): 0.5, (0, 1, 0): 0.5}),
+    ],
+)
+def test_of_the_seats_that_meet_their_past_one_learns_in_each_episode(seats, held, expected) -> None:
+    own, learner, params = self_play(2, 1, seats, held)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    learns = np.asarray(jax.vmap(lambda key: learner.game.reset(key, own.shape, params)[0].learns)(keys)).astype(int)
+    found, counts = np.unique(learns, axis=0, return_counts=True)
+    assert {tuple(row) for row in found.tolist()} == set(expected)
+    for row, count in zip(found.tolist(), counts, strict=True):
+        assert count / 2000 == pytest.approx(expected[tuple(row)], abs=0.05)
+    np.testing.assert_array_equal(learners_of(params), [True, True, held is None])
+    free = without_past(learner.game).reset(keys[0], own.shape, params)[0]
+    np.testing.assert_array_equal(free.learns, learners_of(params))
+
+
+def test_past_selves_act_as_the_snapshot_would_with_its_own_memory() -> None:
+    """Seat 0 learns at some time; in the others the pool's only snapshot plays on what it sees and remembers."""
+    own, learner, params = self_play(2, 1, [True] * 3)
+    actors = [learner.actor.init(jax.random.key(number)) for number in (1, 2)]
+    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves) * 20, *actors)  # far from uniform
+    met = learner.game.past.meet(params, pool, jnp.int32(1))
+    key = next(
+        key for key in jax.random.split(jax.random.key(0), 30)
+        if learner.game.reset(key, own.shape, met)[0].learns.tolist() == [True, False, False]
+    )  # fmt: skip
+    state, seen = learner.game.reset(key, own.shape, met)
+    snapshot = jax.tree.map(lambda leaf: leaf[int(state.snapshot)], pool)
+    policy = learned_policy(learner, snapshot, greedy=False)
+    memory, action = policy.start(), Action(jnp.full((3, 1), 5, jnp.int32))
+    for time in range(4):
+        own_key = jax.random.fold_in(key, time)
+        wanted, memory = policy.act(snapshot, jax.random.fold_in(own_key, 4), memory, seen, state, met)
+        expected = np.asarray(own.params.prices.levels)[np.arange(3), np.asarray(wanted.price)[:, 0]]
+        state, seen, outcome = learner.game.step(own_key, own.shape, state, action, met)
+        np.testing.assert_allclose(outcome.prices[1:], expected[1:], atol=1e-6)
+        assert float(outcome.prices[0]) == pytest.approx(1.7, abs=1e-6)

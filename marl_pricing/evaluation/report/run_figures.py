@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,11 @@ GREEDY_MARKS = " Points: greedy play on held-out shoppers, which no training mee
 
 @styled
 def learning_curves(
-    training: pd.DataFrame, held_out: pd.DataFrame | None, episode_length: int, benchmarks: Benchmarks
+    training: pd.DataFrame,
+    held_out: pd.DataFrame | None,
+    episode_length: int,
+    benchmarks: Benchmarks,
+    held: Collection[int] = (),
 ) -> Figure:
     """Profit and prices by update.
 
@@ -57,6 +62,7 @@ def learning_curves(
         training: rows of metrics.csv, one an update and seed.
         held_out: rows of evaluation.csv; None where there were no evaluations.
         episode_length: epochs of an episode.
+        held: sellers whose seats frozen policies hold.
     """
     figure = style.new_figure(5.6)
     top, bottom = figure.subplots(2, 1, sharex=True)
@@ -75,7 +81,12 @@ def learning_curves(
     draw(top, profits, {"color": style.LEARNED}, "all sellers")
     prices = _by_seller(training, "price_mean")
     for seller in prices:
-        draw(bottom, prices[seller], style.seller_line(int(str(seller))), f"seller {seller}")
+        draw(
+            bottom,
+            prices[seller],
+            style.seller_line(int(str(seller))),
+            f"seller {seller}{' (frozen)' if seller in held else ''}",
+        )
     if held_out is not None:
         greedy = held_out[held_out["policy"].eq("greedy")]
         mark(top, greedy.groupby(["update", "seed"])["profit"].sum().groupby("update").mean(), style.LEARNED)

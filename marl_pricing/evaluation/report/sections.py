@@ -99,7 +99,14 @@ def run_pictures(
     gallery = Gallery(out, folder, [])
     if run.training is not None and run_figures.has_curves(run.training):
         marks = run_figures.GREEDY_MARKS if run.held_out is not None else ""
-        draw = partial(run_figures.learning_curves, run.training, run.held_out, run.shape.episode_length, benchmarks)
+        draw = partial(
+            run_figures.learning_curves,
+            run.training,
+            run.held_out,
+            run.shape.episode_length,
+            benchmarks,
+            tuple(run.held),
+        )
         gallery.add("learning_curves", "Training", draw, lines=told, greedy=marks)
     gallery.add("total_profit", "Total profit", lambda: figures.total_profit(summary, benchmarks), lines=told)
     gallery.add("profit_by_seller", "Profit of each seller", lambda: figures.profit_by_seller(summary))

@@ -244,7 +244,7 @@ def opponent_sentences(runs: Sequence[RunToEvaluate]) -> list[str]:
             found.append(text[0].upper() + text[1:])
         if run.selves:
             who = ", ".join(map(str, run.selves))
-            text = f"{here}sellers {who} learned in turns against past selves; here all play as they are now."
+            text = f"{here}sellers {who} took turns with their past selves in training; here all play as they are now."
             found.append(text[0].upper() + text[1:])
     return found
 
