@@ -202,7 +202,10 @@ def evaluate(
     names = ", ".join(run.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs"
     sentences = texts.headline(found, benchmarks, comparisons, comparable=comparable(markets))
     sentences = [*texts.opponent_sentences(runs), *sentences, *texts.training_sentences(runs)]
-    sentences += [texts.equilibrium_sentence(own) for _, own in responses.groupby("run", sort=False)]
+    sentences += [
+        texts.equilibrium_sentence(own, held=any(run.held for run in runs if run.name == name))
+        for name, own in responses.groupby("run", sort=False)
+    ]
     text = machine_summary.to_json(runs, sentences, found, benchmarks, table, comparisons, episodes, seed, command)
     written.append(write_atomically(out / "summary.json", text))
     html = page.render(

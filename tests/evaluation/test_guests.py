@@ -49,6 +49,11 @@ def test_nobody_gains_at_nash_and_deviating_from_the_joint_profit_pays() -> None
     at_nash = deviations(jax.random.key(0), *own, [constant_nash(*own)], rules, 2).set_index(["rule", "seller"])
     assert at_nash.loc[("nash", "all"), "gain"] == 0.0
     assert at_nash.loc[("undercut", "all"), "gain"] < 0
+    alone = deviations(jax.random.key(0), *own, [constant_nash(*own)], rules, 2, sellers=[2]).set_index(
+        ["rule", "seller"]
+    )
+    assert alone.loc["undercut"].index.tolist() == ["2", "all"]
+    assert (alone.loc[("undercut", ["2", "all"]), "gain"] == at_nash.loc[("undercut", "2"), "gain"]).all()
     at_joint = deviations(jax.random.key(0), *own, [constant_joint(*own)] * 2, rules, 2).set_index(["rule", "seller"])
     grid = levels[np.abs(levels - joint.prices[0]).argmin()]
     deviating = np.full(3, grid)

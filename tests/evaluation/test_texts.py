@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.report.texts import equilibrium_sentence, runs_sentence
+from marl_pricing.evaluation.report.texts import (
+    equilibrium_sentence,
+    held_line,
+    opponent_sentences,
+    runs_sentence,
+)
+from marl_pricing.evaluation.runs import RunToEvaluate
+from tests.markets import one_shot
 
 
 def rows(*shares: tuple[float, float, float], objective: str = "raw") -> pd.DataFrame:
@@ -29,6 +36,34 @@ def test_an_equilibrium_is_said_to_be_found_where_no_gain_and_no_interval_is_lar
     for far in ((0.027, 0.018, 0.036), (0.008, 0.001, 0.021)):
         told = equilibrium_sentence(rows((0.0, 0.0, 0.0), far))
         assert told.startswith("In one no equilibrium was found") and "seller 1 gains" in told and "constant" in told
+
+
+def test_against_opponents_it_is_their_best_answer_that_was_found_or_not() -> None:
+    assert equilibrium_sentence(rows((0.0, 0.0, 0.0)), held=True) == (
+        "In one no response that was tried gains anything in any learned seat: the best answer to the opponents, "
+        "as far as is known."
+    )
+    close = equilibrium_sentence(rows((0.004, 0.001, 0.008)), held=True)
+    assert close.startswith("In one the best answer to the opponents was found up to 0.4\u00a0%")
+    far = equilibrium_sentence(rows((0.3, 0.2, 0.4)), held=True)
+    assert far.startswith("In one the best answer to the opponents was not found: against") and "equilibrium" not in far
+
+
+def test_who_did_not_learn_is_said_first_and_nothing_where_all_did() -> None:
+    own = one_shot(3)
+    plain, held, turns = (
+        RunToEvaluate(name, *own, policies={}, **more)
+        for name, more in (("a", {}), ("b", {"held": {2: "myopic", 0: "runs/x"}}), ("c", {"selves": (0, 1, 2)}))
+    )
+    assert opponent_sentences([plain]) == [] and plain.learners == [0, 1, 2]
+    assert opponent_sentences([held]) == [
+        "Seller 0 is held by runs/x; seller 2 is held by myopic, in training and here: only seller 1 learned."
+    ]
+    both = opponent_sentences([held, turns])
+    assert both[0].startswith("In b seller 0 is held by runs/x") and both[1].startswith(
+        "In c sellers 0, 1, 2 took turns"
+    )
+    assert held_line(held.held) == "; seller 0 is held by runs/x; seller 2 is held by myopic" and held_line({}) == ""
 
 
 def test_the_seller_that_is_named_is_the_one_that_may_gain_most() -> None:

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from marl_pricing import config, market
+from marl_pricing.config import ExperimentSettings
 from marl_pricing.export.__main__ import main
+from marl_pricing.export.card import _rivals
 from marl_pricing.export.reading import ENTRY, SUFFIXES, PolicyError, load_policy
 from marl_pricing.learning import runs
 from marl_pricing.learning.parallel import Program
 from marl_pricing.studies.loading import LoadedRun, load_run
-from tests.doors.compose import composed
+from tests.doors.compose import composed, settings
 from tests.learning.helpers import QUICK
 from tests.learning.torch_mappo.twins import random_networks
 from tests.processes import python
@@ -304,3 +306,13 @@ def test_a_file_that_says_something_else_than_its_network_is_not_handed_over(fol
     monkeypatch.setattr(export, "load_policy", other)
     with pytest.raises(RuntimeError, match="says other probabilities than the network"):
         main([f"run={folders['gru, shared']}", "format=flax"])
+
+
+def test_the_card_says_which_sellers_never_learned() -> None:
+    def own(**opponents: Any) -> ExperimentSettings:
+        return config.read_settings(settings("experiment=logit_duopoly") | {"opponents": opponents})
+
+    about = {"sellers": ["seller_0", "seller_1"]}
+    assert _rivals(about, own()) == _rivals(about, own(seats="self")) == "Its rivals in training learned beside it."
+    told = _rivals(about, own(seats={1: ["myopic", {"run": "runs/x", "seed": 2}]}))
+    assert "(seller 1: myopic or runs/x): there its prices mean nothing" in told

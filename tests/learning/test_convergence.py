@@ -23,6 +23,27 @@ def curves(greedy: np.ndarray, **changes) -> Curves:
     return Curves(**{**own, **changes})
 
 
+def test_who_holds_a_seat_without_learning_is_not_judged() -> None:
+    """A frozen policy has no entropy; that it earns less and less is its opponents' doing."""
+    rows = [
+        {"update": str(EVERY * n), "seed": "0", "seller": str(seller), "policy": policy, "shaped": str(shaped),
+         "entropy": entropy, "deviation_gain": ""}
+        for n in range(1, 9)
+        for seller, shaped, entropy in ((0, 10.0 - n, ""), (1, 5.0, "0.5"), (2, 5.0 + (n % 2), "0.5"))
+        for policy in ("greedy", "sampled")
+    ]  # fmt: skip
+    verdict = judge(curves_of(rows))
+    assert not verdict.converged and len(verdict.reasons) == 1 and "greedy return of seller 2 swings" in str(verdict)
+    assert str(verdict).endswith(" (against opponents that are frozen: seller 0 does not learn)")
+    calm = [row for row in rows if row["seller"] != "2"]
+    curves = curves_of(calm)
+    assert (curves.sellers, curves.held) == ((1,), (0,)) and curves.greedy.shape == (8, 1, 1)
+    assert judge(curves).converged
+    assert "(against" not in str(judge(curves_of([row | {"entropy": "0.5"} for row in calm])))
+    few = judge(curves_of([row for row in rows if int(row["update"]) <= 2 * EVERY]))
+    assert few.converged is None and "seller 0 does not learn" in str(few)
+
+
 def test_flat_curves_have_converged_whatever_came_before_the_window() -> None:
     learning = np.concatenate([np.linspace(1.0, 10.0, 15), np.full(5, 10.0)])
     assert judge(curves(np.concatenate([learning, [10.0]]))).converged

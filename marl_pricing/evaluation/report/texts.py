@@ -188,12 +188,14 @@ def percent_interval(low: float, high: float) -> str:
 _CLOSE, _SURELY_CLOSE = 0.01, 0.02  # of what a seller earns: its gain, and the upper end of the gain's interval
 
 
-def equilibrium_sentence(rows: pd.DataFrame) -> str:
+def equilibrium_sentence(rows: pd.DataFrame, *, held: bool = False) -> str:
     """Whether the learned sellers are an equilibrium of what they were trained for, up to how much.
 
     Args:
         rows: of `behaviour.best_response.COLUMNS`, of one run.
+        held: others hold seats: then it is whether learners answer these as well as can be.
     """
+    goal = "the best answer to the opponents" if held else "an equilibrium"
     own = rows[rows["objective"].eq(rows["objective"].iloc[0]) & rows["seller"].str.isdigit()]
     run = rows["run"].iloc[0]
     if own["share"].isna().any():
@@ -208,14 +210,16 @@ def equilibrium_sentence(rows: pd.DataFrame) -> str:
     if close:
         if most["share"] <= 0:
             return (
-                f"In {run} no response that was tried gains anything in any seat: an equilibrium, as far as is known."
+                f"In {run} no response that was tried gains anything in any {'learned ' if held else ''}seat: {goal}, "
+                "as far as is known."
             )
         return (
-            f"In {run} an equilibrium was found up to {percent(most['share'])}: of all responses that were tried the "
+            f"In {run} {goal} was found up to {percent(most['share'])}: of all responses that were tried the "
             f"best is seller {most['seller']}'s, which gains {gains}."
         )
     return (
-        f"In {run} no equilibrium was found: against the others as they are, seller {most['seller']} gains {gains} by "
+        f"In {run} {f'{goal} was not' if held else 'no equilibrium was'} found: against the others as they are, "
+        f"seller {most['seller']} gains {gains} by "
         f"the best response that was tried ({most['response']})."
     )
 

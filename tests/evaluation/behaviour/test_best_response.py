@@ -8,7 +8,7 @@ import pytest
 
 from marl_pricing.config import market_from
 from marl_pricing.equilibrium import static
-from marl_pricing.evaluation.behaviour.best_response import NASH_CONV, best_responses
+from marl_pricing.evaluation.behaviour.best_response import NASH_CONV, best_responses, response_steps
 from marl_pricing.evaluation.behaviour.exact import nash_conv, one_shot_gains, price_table, repeated_game
 from marl_pricing.evaluation.behaviour.responders import (
     UPDATES,
@@ -129,6 +129,20 @@ def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -
         earned = payoffs[tuple(profile)]
         np.testing.assert_allclose(rows.loc[["0", "1"], "share"], exact / earned, rtol=1e-3)
         assert rows.loc[NASH_CONV, "share"] == pytest.approx(nash_conv(exact) / earned.sum(), rel=1e-3)
+
+
+def test_only_those_who_learned_respond_and_nash_conv_is_theirs() -> None:
+    own = bandit(omega=1.0)
+    prices = [2.0, 2.1]
+    exact = one_shot_gains(static.grid_payoffs(*own), np.array([index(price) for price in prices]))
+    hosts = [constant(*own, prices)]
+    found = best_responses(jax.random.key(0), *own, hosts, BUDGET, 1, None, sellers=[1])
+    assert found["seller"].tolist() == ["1", NASH_CONV]
+    np.testing.assert_allclose(found["gain"], exact[1], rtol=1e-3)
+    assert (
+        response_steps(own.params, BUDGET.num_updates, [1])
+        == response_steps(own.params, BUDGET.num_updates, [0, 1]) - 1
+    )
 
 
 def nash_prices(own) -> np.ndarray:
