@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.opponents import seating_of
 from marl_pricing.learning import runs
 from marl_pricing.learning.convergence import Verdict, curves_of, judge, read_rows
 from marl_pricing.learning.mappo import Learner, Networks
@@ -91,7 +92,7 @@ def _no_empty_folder(folder: Path, *, made: bool) -> Iterator[None]:
 
 
 def score_of(folder: Path) -> float:
-    """What a sweeper goes by, the higher the better: r' of the last update, mean over sellers and seeds.
+    """What a sweeper goes by, the higher the better: r' of the last update, mean over sellers that learn and seeds.
 
     Greedy play on held-out shoppers, money an epoch, where the run was evaluated there; else training play, money an
     episode.
@@ -106,7 +107,17 @@ def score_of(folder: Path) -> float:
     rows = read_rows(folder / runs.EVALUATION)
     if rows and int(rows[-1]["update"]) == last["update"].iloc[0]:
         return float(curves_of(rows).greedy[-1].mean())
-    return float(last.filter(regex=r"^return_shaped/").to_numpy().mean())
+    shaped = last.filter(regex=r"^return_shaped/")
+    return float(shaped.drop(columns=[f"return_shaped/seller_{seller}" for seller in _held(folder)]).to_numpy().mean())
+
+
+def _held(folder: Path) -> list[int]:
+    """Seats of a run that opponents hold."""
+    if not runs.is_run(folder):
+        return []
+    own = config.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
+    names = own.market.calibration.sellers if own.market.calibration else ()
+    return [seat for _, seats in seating_of(own.opponents, own.market.num_sellers, names).held for seat in seats]
 
 
 def say_verdict(folder: Path, name: str = "") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from marl_pricing import config
@@ -221,7 +222,9 @@ def test_a_seed_that_a_run_does_not_have_and_a_seat_that_never_learned_there_are
 ) -> None:
     with pytest.raises(ConfigError, match=r"opponents.seats.seed=2: accepted is all, or 0 to 1: the seeds of "):
         loading.build_run(of(*TINY, f"opponents.seats={{1: {{run: {frozen.folder}, seed: 2}}}}"), None)
-    exploiter = trained(tmp_path / "run", *TINY, "opponents.seats={1: myopic}")
+    exploiter = trained(tmp_path / "run", *TINY, "opponents.seats={1: myopic}", "run.evaluate_every=0")
+    last = pd.read_csv(exploiter.folder / runs.METRICS).iloc[-1]
+    assert single.score_of(exploiter.folder) == pytest.approx(last["return_shaped/seller_0"])  # the learner's alone
     with pytest.raises(ConfigError, match=r"a run in which seller 1 learned; it was held by myopic there"):
         loading.build_run(of(*TINY, f"opponents.seats={{1: {exploiter.folder}}}"), None)
     met = loading.build_run(of(*TINY, f"opponents.seats={{0: {exploiter.folder}}}"), None)
