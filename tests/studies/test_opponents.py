@@ -129,7 +129,10 @@ def test_a_league_with_past_selves_goes_on_bit_for_bit_even_where_its_opponents_
         *TINY, *CONSTANT, f"opponents.seats={{1: [{gone}, myopic, fitted_stock_price]}}", "learner.num_seeds=2",
         "opponents.play=sampled",
     ]  # fmt: skip
-    past = [*THREE, *CONSTANT, "opponents.seats={1: self, 2: self}", "opponents.refresh=2", "opponents.pool=2"]
+    past = [
+        *THREE, *CONSTANT, "opponents.seats={1: self, 2: self}", "opponents.refresh=2", "opponents.pool=2",
+        "run.evaluate_every=0",
+    ]  # fmt: skip
     for name, own in (("league", given), ("past", past)):
         whole, parts = tmp_path / name / "whole", tmp_path / name / "parts"
         assert single.train_run(of(*own, "learner.num_updates=7"), whole, PROVENANCE)
@@ -137,7 +140,7 @@ def test_a_league_with_past_selves_goes_on_bit_for_bit_even_where_its_opponents_
         if name == "league":
             shutil.rmtree(gone)
         assert single.train_run(single.lengthen_run(parts, 7, {}), parts, None)
-        for file in (runs.METRICS, runs.EVALUATION):
+        for file in (runs.METRICS, runs.EVALUATION) if name == "league" else (runs.METRICS,):
             assert (whole / file).read_bytes() == (parts / file).read_bytes()
         digests = []
         for folder in (whole, parts):
