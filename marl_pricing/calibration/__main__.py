@@ -74,10 +74,10 @@ def _check(given: Sequence[str]) -> int:
         # A folder is needed by a calibration alone.
         folder = next((a.removeprefix("out=") for a in given if a.startswith("out=")), None)
         own = read_settings([*given, *([] if folder else ["out=."])])
-        told, fine = check(own, folder)
+        told = check(own, folder)
     for line in told:
         print(line)
-    return 0 if fine else 1
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

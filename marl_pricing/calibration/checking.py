@@ -6,7 +6,7 @@ from pathlib import Path
 
 from marl_pricing.calibration.calibrate import mapping_of
 from marl_pricing.calibration.mapping import CalibrationError, Mapping, suggested, told_mapping
-from marl_pricing.calibration.reading import Sales, gaps, names_of, read_sales
+from marl_pricing.calibration.reading import Sales, gaps, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.intake import IntakeError
 from marl_pricing.intake.tables import read_table
@@ -36,8 +36,8 @@ def _told(own: CalibrationSettings, sales: Sales) -> list[str]:
     return told
 
 
-def check(own: CalibrationSettings, folder: str | None) -> tuple[list[str], bool]:
-    """What is to be said of a file, and whether it can be read.
+def check(own: CalibrationSettings, folder: str | None) -> list[str]:
+    """What is to be said of a file.
 
     A file whose columns have other words is read by the mapping that these suggest; it is written all the same.
 
@@ -62,9 +62,7 @@ def check(own: CalibrationSettings, folder: str | None) -> tuple[list[str], bool
         raise CalibrationError(f"{target}: is there already and says something else; accepted is another out=FOLDER")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, text)
-    lines = text.splitlines()[1:]
-    told = [*([guessed] if guessed else []), *_told(own, sales), f"mapping: {target}, {names_of(lines, 12)}"]
-    return told, True
+    return [*([guessed] if guessed else []), *_told(own, sales), f"mapping: {target}"]
 
 
 def _likely(own: CalibrationSettings, mapping: Mapping) -> Mapping | None:

@@ -198,7 +198,7 @@ def told_mapping(mapping: Mapping) -> str:
         value = getattr(mapping, name)
         if value != getattr(defaults, name) or name in _OWN:
             data[name] = value
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 
 
 def suggested(mapping: Mapping, raw: RawTable) -> Mapping | None:

@@ -218,7 +218,9 @@ def parse(values: pd.Series, own: Column) -> pd.Series:
             return float(value)
         return np.nan
 
-    return values.map(one).astype(float)
+    codes, unique = pd.factorize(values)
+    found = np.array([*(one(value) for value in unique), np.nan])
+    return pd.Series(found[codes], values.index)
 
 
 def currency_in(title: str) -> str:

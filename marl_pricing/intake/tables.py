@@ -124,7 +124,7 @@ def _assemble(path: str, records: list[Record], told: int | None, cut_short: boo
                     "again, or take this line out"
                 )
             faults.append(Fault(line, f"{len(cells)} fields where the header has {width}", _say(cells)))
-        elif [str(cell).strip() for cell in cells] == head:
+        elif str(cells[0]).strip() == head[0] and [str(cell).strip() for cell in cells] == head:
             faults.append(Fault(line, "the header again", _say(cells)))
         else:
             rows.append(cells)
@@ -176,7 +176,7 @@ def _read_csv(path: Path, told: Told) -> RawTable:
     try:
         for cells in reader:
             last = start
-            if _filled(cells):
+            if any(cell and not cell.isspace() for cell in cells):
                 records.append((start, cells))
             start = skip + reader.line_num + 1
     except csv.Error as error:
