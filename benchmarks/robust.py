@@ -20,7 +20,7 @@ CANDIDATES = (1, 3, 5, 9, 17)
 def _interval(count: int) -> Ambiguity:
     """Shares of agents within 0.2 of the nominal; one candidate is the nominal itself."""
     offsets = [0.2 * (2 * k / (count - 1) - 1) if count > 1 else 0.0 for k in range(count)]
-    return Ambiguity("interval", "per_seller", 0.2, tuple(offsets), True, (1.0 / count,) * count)
+    return Ambiguity("interval", "expected", 0.2, tuple(offsets), True, (1.0 / count,) * count)
 
 
 def rows(repeats: int = 5) -> list[dict[str, Any]]:

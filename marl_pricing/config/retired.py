@@ -9,6 +9,8 @@ from typing import Any
 from marl_pricing.learning.losses import VALUE_WEIGHT
 
 _WEIGHT = "value_coefficient"
+# Who chooses a law: `robust.adversary` now, once `robust.mode`.
+_ADVERSARIES = ("per_seller", "nature", "fixed_world")
 
 
 def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -16,7 +18,8 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
 
     A run from before orders could be held was trained in a market that did not hold them. `learner.value_coefficient`
     weighed the critic's loss, which has an optimiser of its own: Adam's steps are the same whatever the weight, but for
-    the clipping of its gradient. It is fixed now, at the value that it had by default.
+    the clipping of its gradient. It is fixed now, at the value that it had by default. Robust runs from before
+    `robust.mode` and `robust.adversary` were told apart were trained draw by draw.
 
     Args:
         source: the file, named in warnings.
@@ -25,7 +28,10 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     visitors = own.get("traffic")
     if isinstance(visitors, Mapping) and "hold_orders" not in visitors:
         own["traffic"] = {**visitors, "hold_orders": "none"}
-    study = own.get("study")
+    study, robust = own.get("study"), own.get("robust")
+    if isinstance(robust, Mapping) and "adversary" not in robust and robust.get("mode") != "algorithm_1":
+        plain = robust.get("set", "none") == "none" and not study  # a study's runs may change the set alone
+        own["robust"] = _draw_by_draw(robust) | ({"mode": "expected"} if plain else {})
     if isinstance(study, Mapping) and isinstance(study.get("runs"), list):
         own["study"] = {**study, "runs": [_translate_run(run, source) for run in study["runs"]]}
     return own
@@ -35,7 +41,15 @@ def _translate_run(run: Any, source: str) -> Any:
     """One run of a study: what differs from the experiment, and nothing else."""
     if not isinstance(run, Mapping) or not isinstance(run.get("change"), Mapping):
         return run
-    return {**run, "change": _without_weight(run["change"], source)}
+    change = _without_weight(run["change"], source)
+    robust = change.get("robust")
+    if isinstance(robust, Mapping) and robust.get("mode") in _ADVERSARIES:
+        change["robust"] = _draw_by_draw(robust)
+    return {**run, "change": change}
+
+
+def _draw_by_draw(robust: Mapping[str, Any]) -> dict[str, Any]:
+    return {**robust, "mode": "per_draw", "adversary": robust.get("mode", _ADVERSARIES[0])}
 
 
 def _without_weight(data: Mapping[str, Any], source: str) -> dict[str, Any]:

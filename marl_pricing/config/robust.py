@@ -60,6 +60,8 @@ class Robust(Settings):
     worlds whose shares lie on a grid from `low` to `high`, all equally likely nominally. `worlds` says what differs
     between worlds: factors, each with its values, and every combination is a world. `metric` is the ground metric of
     `wasserstein`: how far the worlds' numbers are apart (`worlds`), how far their demand was (`demand`), or a matrix.
+    `mode` says what is known when a law is chosen (state and action; also the draw; only the draw's rewards),
+    `adversary` who chooses it.
     `accept` takes the worst of those worlds whose law of demand lies within `radius` of the nominal market's in the
     Wasserstein distance of `order`, by `samples` drawn epochs (`config.acceptance`); null: sliced above three offers.
     """
@@ -67,7 +69,8 @@ class Robust(Settings):
     set: Literal["none", "interval", "contamination", "total_variation", "kl", "chi2", "wasserstein", "accept"] = "none"
     radius: Annotated[float, Field(ge=0)] = 0.0
     num_candidates: Annotated[int, Field(ge=1, le=_MOST)] = 5
-    mode: Literal["per_seller", "nature", "algorithm_1", "fixed_world"] = "per_seller"
+    mode: Literal["expected", "per_draw", "algorithm_1"] = "expected"
+    adversary: Literal["per_seller", "nature", "fixed_world"] = "per_seller"
     worlds: list[WorldFactor] = [WorldFactor(factor="agent_share")]  # noqa: RUF012
     low: Share = 0.0
     high: Share = 0.6
@@ -124,6 +127,8 @@ class Robust(Settings):
                 raise refuse("robust.anneal_updates", self.anneal_updates, "0 with robust.set=accept")
         if self.mode == "algorithm_1" and self.set not in ("interval", "accept"):
             raise refuse("robust.mode", self.mode, f"another mode with robust.set={self.set}: it picks one candidate")
+        if self.mode == "algorithm_1" and self.adversary == "fixed_world":
+            raise refuse("robust.adversary", self.adversary, "another one with robust.mode=algorithm_1")
         if self.set != "interval" and self.low >= self.high:
             raise refuse("robust.low", self.low, f"below robust.high={self.high!r}")
         count = self.num_worlds
@@ -146,8 +151,8 @@ class Robust(Settings):
     def _check_metric(self, count: int) -> None:
         if self.metric != "worlds" and self.set != "wasserstein":
             raise refuse("robust.metric", self.metric, f"'worlds' with robust.set={self.set}")
-        if self.metric == "demand" and self.mode == "fixed_world":
-            raise refuse("robust.metric", "demand", "'worlds' or a matrix with robust.mode=fixed_world")
+        if self.metric == "demand" and self.adversary == "fixed_world":
+            raise refuse("robust.metric", "demand", "'worlds' or a matrix with robust.adversary=fixed_world")
         if isinstance(self.metric, list):
             own = self.metric
             if len(own) != count or any(len(row) != count for row in own):

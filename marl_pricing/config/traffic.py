@@ -274,8 +274,8 @@ def _behaving(own: Traffic, found: _Behaviour) -> list[list[np.ndarray]]:
 
 
 @lru_cache(maxsize=16)
-def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax.Array, float]:
-    """(parameters, purchases of a session [Y], weighted events of a person); cached: a bank takes a second."""
+def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax.Array, jax.Array]:
+    """(parameters, purchases of a session [Y], weighted events of one [Y]); cached: a bank takes a second."""
     own = Traffic.model_validate_json(dumped)
     found = _behaviour(own)
     human, agent = found.global_kernels
@@ -318,7 +318,7 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
         params = params.replace(bank=rows)
         if not own.bank.refresh:
             rate, events = sessions.purchase_rate(rows), rows.weight.sum(-1).mean(-1)
-    return params, rate, float(events[0])
+    return params, rate, _f32(events)
 
 
 def behaving_otherwise(
@@ -391,7 +391,9 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
         changes["capacity"] = max(1, int(np.ceil(own.sessions_per_epoch * highest_intensity - 1e-6)))
     if own.model in ("chain", "bank"):
         session_params, rate, events = _sessions(own.model_dump_json(), num_classes)
-        params = params.replace(sessions=session_params, purchase_rate=rate, event_scale=_f32(events))
+        params = params.replace(
+            sessions=session_params, purchase_rate=rate, event_scale=events[0], session_events=events
+        )
         if not session_params.purchase.any():
             raise ConfigError("traffic: the kernels have no purchase event, so that nobody ever buys")
         changes["purchase_slots"] = _purchase_slots(session_params)

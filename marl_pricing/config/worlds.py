@@ -163,6 +163,7 @@ def build_ambiguity(
         distances=tuple(map(tuple, own.metric)) if isinstance(own.metric, list) else None,
         demand_metric=own.metric == "demand",
         labels=tuple(labels),
+        adversary=own.adversary,
     )
 
 

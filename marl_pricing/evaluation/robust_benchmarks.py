@@ -68,7 +68,7 @@ def worlds_of(params: MarketParams, ambiguity: Ambiguity) -> Worlds:
     metric = None
     if ambiguity.set == "wasserstein" and not ambiguity.demand_metric:
         metric = np.asarray(ambiguity.metric(), np.float64)
-    nature = ambiguity.mode != "per_seller" and ambiguity.mode != "per_draw"
+    nature = ambiguity.mode == "algorithm_1" or ambiguity.adversary != "per_seller"
     return Worlds(each, ambiguity.set, ambiguity.radius, ambiguity.weights, metric, nature)
 
 

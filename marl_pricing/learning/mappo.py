@@ -15,14 +15,16 @@ from flax import struct
 from marl_pricing import market, traffic
 from marl_pricing.learning import actions, losses, normalisation, rollout
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
+from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
+from marl_pricing.learning.robust_critic import robust_one_step, start_worlds
 from marl_pricing.learning.rollout import Game, RolloutState, Segment
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams, MarketShape, layout
-from marl_pricing.robust import Ambiguity, robust_targets
+from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
@@ -53,6 +55,7 @@ class TrainState(struct.PyTreeNode):
     rollout: RolloutState  # [E, ...]
     seed: Array  # [] int32
     update: Array  # [] int32, updates done
+    worlds: WorldFit | None = None  # what a robust critic has learned of its candidate worlds
 
 
 class SelfPlayState(TrainState):
@@ -169,6 +172,7 @@ def init(
         rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic, learner.game),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
+        worlds=start_worlds(learner.ambiguity, learner.shape.num_sellers),
     )
     return state if past is None else SelfPlayState(**parts_of(state), pool=pool)
 
@@ -210,44 +214,6 @@ def critic_values(learner: Learner, parameters: Parameters, segment: Segment, me
     return values[..., 0], following[..., 0].reshape(values.shape[:-1]), memories
 
 
-def _robust_one_step(learner: Learner, state: TrainState, segment: Segment, memories: Array) -> tuple[Array, Array]:
-    """Robust one-step targets [T, E, S] and the laws [T, E, K, S] behind them.
-
-    The recurrent critic remembers what was played up to the step, which is the same in every candidate world, and takes
-    one step from there into each candidate's next state.
-    """
-    own, candidates = learner.settings, segment.candidates
-    assert candidates is not None and learner.ambiguity is not None
-    num_steps, num_envs, count = candidates.reward.shape[:3]
-    wide = jnp.broadcast_to(memories[:, :, None], (num_steps, num_envs, count, *memories.shape[2:]))
-
-    def flat(x: Array) -> Array:
-        return x.reshape(num_steps * num_envs * count, *x.shape[3:])
-
-    said, _ = learner.critic.step(state.learnable.critic, flat(candidates.seen), flat(wide))
-    value = said[..., 0].reshape(candidates.reward.shape)
-    if own.value_normalisation != "none":
-        value = normalisation.denormalise(state.statistics, value)
-    values = one_step_target(candidates.reward, value, candidates.terminated, own.gamma)
-    radius = learner.ambiguity.radius_at(state.update)
-    episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
-    return robust_targets(learner.ambiguity, values, radius, episodes, candidates.demand)
-
-
-def _pessimism(
-    learner: Learner, update: Array, plain: Array, robust: Array, law: Array, live: Array, total: Sum
-) -> dict[str, Array]:
-    """How far the robust targets are below the plain ones, and how much weight each candidate got."""
-    assert learner.ambiguity is not None
-    count = jnp.maximum(total(live.sum()), 1.0)
-    chosen = total((law * live[:, :, None]).sum((0, 1, 3))) / count
-    return {
-        "pessimism": total(((plain - robust) * live).sum()) / count,
-        "radius": learner.ambiguity.radius_at(update),
-        **{f"candidate_{number}": weight for number, weight in enumerate(chosen)},
-    }
-
-
 def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:
     """Values, robust targets, advantages and their normalisation.
 
@@ -267,11 +233,9 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
         value = normalisation.denormalise(statistics, value)
         next_value = normalisation.denormalise(statistics, next_value)
     one_step = one_step_target(segment.outcome.learning, next_value, segment.outcome.terminated, own.gamma)
-    robust_measures = {}
+    robust_measures, worlds = {}, state.worlds
     if segment.candidates is not None:
-        worst = _robust_one_step(learner, state, segment, memories)
-        robust_measures = _pessimism(learner, state.update, one_step, *worst, live, total)
-        one_step = worst[0]
+        one_step, worlds, robust_measures = robust_one_step(learner, state, segment, memories, one_step, total)
     advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)
     measures = {"explained_variance": losses.explained_variance(value, target, live, total)} | robust_measures
     if own.value_normalisation != "none":
@@ -288,7 +252,10 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
     segment = segment.replace(candidates=None)  # the gradient steps need them no more
     batch = Batch(segment, state.rollout.actor_memory, state.rollout.critic_memory, said, target, advantage, live)
     after = state.replace(
-        learnable=learnable, statistics=statistics, rollout=state.rollout.replace(critic_memory=critic_memory)
+        learnable=learnable,
+        statistics=statistics,
+        rollout=state.rollout.replace(critic_memory=critic_memory),
+        worlds=worlds,
     )
     return batch, after, measures
 

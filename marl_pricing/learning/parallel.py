@@ -58,7 +58,7 @@ def state_specs(learner: Learner, environments: P | None = None) -> TrainState:
     Args:
         environments: how those are split; None: along the second axis.
     """
-    own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update")}
+    own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update", "worlds")}
     own["rollout"] = P(None, "env") if environments is None else environments
     return TrainState(**own) if mappo.self_play(learner) is None else SelfPlayState(**own, pool=P())
 

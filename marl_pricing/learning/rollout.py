@@ -10,11 +10,13 @@ from flax import struct
 
 from marl_pricing import market
 from marl_pricing.learning import actions
+from marl_pricing.learning.expected_values import regressors
 from marl_pricing.learning.networks import NetworkSpec, Parameters
 from marl_pricing.learning.seats import SeatState
 from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
 from marl_pricing.market.types import epoch_share
 from marl_pricing.robust import Ambiguity
+from marl_pricing.traffic import Conditions, knows_orders
 
 Array = jax.Array
 
@@ -48,6 +50,9 @@ class Candidates(struct.PyTreeNode):
     reward: Array  # [T, E, K, S] as learners use it
     terminated: Array  # [T, E, K, S] bool
     demand: Array | None  # [T, E, K, N] units, where the set compares worlds by them
+    expected: market.Expectation | None = None  # what every world was expected to bring, where laws are chosen by it
+    means: Array | None = None  # [T, E, K, S, 5] and what explains differences, see `expected_values.regressors`
+    noises: Array | None = None  # [T, E, K, S, 5]
 
 
 class Segment(struct.PyTreeNode):
@@ -144,8 +149,29 @@ def _candidate_worlds(
     _, seen, outcome = worlds
     if happened is None:
         return *market.choose_world(worlds, outcome.shaped.sum(-1).argmin()), None
-    demand = outcome.demand if ambiguity.demand_metric else None
-    return *happened, Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated, demand)
+    found = Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated, None)
+    if ambiguity.mode == "per_draw":
+        return *happened, found.replace(demand=outcome.demand if ambiguity.demand_metric else None)
+    variants = None if params.variants is None else ambiguity.variants(params, update)
+    expected = market.expect_variants(shape, own, action, params, variants, shares)
+    if ambiguity.demand_metric:
+        found = found.replace(demand=expected.demand)
+    surplus = outcome.demand - market.expected_demand(
+        shape, params, _conditions(shape, own, happened), variants, shares
+    )
+    known = shape.sub_slots == 1 and knows_orders(shape.traffic)
+    means, noises = regressors(shape, params, happened[2].prices, expected, surplus if known else 0.0 * surplus)
+    return *happened, found.replace(expected=expected, means=means, noises=noises)
+
+
+def _conditions(
+    shape: MarketShape, before: MarketState, happened: tuple[MarketState, Observation, Outcome]
+) -> Conditions:
+    """What the epoch's shoppers found in the nominal world."""
+    outcome = happened[2]
+    active = jnp.ones((shape.num_sellers,), bool) if before.active is None else before.active
+    there = jnp.repeat(active, shape.num_products, total_repeat_length=shape.num_offers)
+    return Conditions(outcome.prices, outcome.level, there, outcome.intensity, there if shape.bankruptcy else None)
 
 
 def rollout(

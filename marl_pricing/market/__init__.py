@@ -1,5 +1,6 @@
 """What sellers share: the market, its types, stock, reward and observation."""
 
+from marl_pricing.market.expected import Expectation, expect_variants, expected_demand
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.market import choose_world, reset, step, step_candidates, step_variants
 from marl_pricing.market.observation import global_state, layout, observe
@@ -20,6 +21,7 @@ from marl_pricing.market.types import (
 
 __all__ = [
     "Action",
+    "Expectation",
     "InventoryParams",
     "InventoryShape",
     "MarketParams",
@@ -34,6 +36,8 @@ __all__ = [
     "RewardShape",
     "Variants",
     "choose_world",
+    "expect_variants",
+    "expected_demand",
     "global_state",
     "layout",
     "observe",

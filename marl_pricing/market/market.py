@@ -5,7 +5,7 @@ Both functions are pure and for one market; a batch is the caller's `vmap`. The 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,57 @@ def step(
     return jax.tree.map(lambda leaf: leaf[0], worlds)
 
 
+class Opening(NamedTuple):
+    """An epoch before its shoppers come."""
+
+    stock: Array  # [N] units, after arrivals
+    pipeline: Array | None
+    arrivals: Array
+    found: Conditions
+    after: MarketState  # the state with posted prices and what moves by itself
+
+
+def open_epoch(
+    shape: MarketShape, params: MarketParams, state: MarketState, action: Action, key: Array | None
+) -> Opening:
+    """Steps 1 to 3 of an epoch, and what comes at random with the next one.
+
+    Args:
+        key: of the epoch; None: what moves by itself goes on as it does on average, and no shock starts.
+    """
+    key_shock = key_level = key_share = None
+    if key is not None:
+        key_shock, key_level, _, key_share = jax.random.split(key, 4)
+    stock, pipeline, arrivals = _receive(shape, state)
+    posted = prices.post(shape.prices, params.prices, state.prices, action.price.reshape(-1))
+    in_market = _repeat_products(shape, _active(shape, state))
+    if shape.bankruptcy:  # who has left posts no prices: the last ones stay in the books, and nobody reads them
+        posted = jnp.where(in_market, posted, state.prices)
+    shock, shock_remaining = jnp.ones(()), state.shock_remaining
+    if state.shock_remaining is not None:
+        shock = demand_level.shock_factor(state.shock_remaining, params.demand)
+        shock_remaining = jnp.maximum(state.shock_remaining - 1, 0)
+        if key_shock is not None:
+            shock_remaining = demand_level.advance_shock(key_shock, state.shock_remaining, params.demand)
+    level, log_level = jnp.ones((shape.num_offers,)), state.log_level
+    if state.log_level is not None:
+        level = demand_level.level_factor(state.log_level, params.demand)
+        log_level = params.demand.level_persistence * state.log_level
+        if key_level is not None:
+            log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
+    if shape.demand.noisy_level and key_level is not None:
+        level = level * demand_level.noise_factor(jax.random.fold_in(key_level, 1), params.demand)
+    if params.demand.season is not None:
+        level = level * demand_level.season_factor(state.epoch, params.demand.season)
+    listed = in_market if shape.bankruptcy else None
+    conditions = Conditions(posted, level, in_market, shock * params.demand.scale, listed)
+    share = state.agent_share
+    if share is not None and key_share is not None:
+        share = traffic.advance_share(key_share, shape.traffic, params.traffic, share)
+    after = state.replace(prices=posted, log_level=log_level, shock_remaining=shock_remaining, agent_share=share)
+    return Opening(stock, pipeline, arrivals, conditions, after)
+
+
 def step_candidates(
     key: Array, shape: MarketShape, state: MarketState, action: Action, params: MarketParams, agent_shares: Array
 ) -> tuple[MarketState, Observation, Outcome]:
@@ -91,52 +142,12 @@ def step_candidates(
     Returns:
         As `step`, each array with a leading axis [C].
     """
-    key_shock, key_level, key_traffic, key_share = jax.random.split(key, 4)
-    stock, pipeline, arrivals = _receive(shape, state)
-    posted = prices.post(shape.prices, params.prices, state.prices, action.price.reshape(-1))
-    in_market = _repeat_products(shape, _active(shape, state))
-    if shape.bankruptcy:  # who has left posts no prices: the last ones stay in the books, and nobody reads them
-        posted = jnp.where(in_market, posted, state.prices)
-    shock, shock_remaining = jnp.ones(()), state.shock_remaining
-    if state.shock_remaining is not None:
-        shock = demand_level.shock_factor(state.shock_remaining, params.demand)
-        shock_remaining = demand_level.advance_shock(key_shock, state.shock_remaining, params.demand)
-    level, log_level = jnp.ones((shape.num_offers,)), state.log_level
-    if state.log_level is not None:
-        level = demand_level.level_factor(state.log_level, params.demand)
-        log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
-    if shape.demand.noisy_level:
-        level = level * demand_level.noise_factor(jax.random.fold_in(key_level, 1), params.demand)
-    if params.demand.season is not None:
-        level = level * demand_level.season_factor(state.epoch, params.demand.season)
-    listed = in_market if shape.bankruptcy else None
-    conditions = Conditions(posted, level, in_market, shock * params.demand.scale, listed)
-    chosen = None if action.order is None else action.order.reshape(-1)
-    share = state.agent_share
-    if share is not None:
-        share = traffic.advance_share(key_share, shape.traffic, params.traffic, share)
-    after_traffic = state.replace(
-        prices=posted, log_level=log_level, shock_remaining=shock_remaining, agent_share=share
-    )
+    key_traffic = jax.random.split(key, 4)[2]
+    opened = open_epoch(shape, params, state, action, key)
+    stock, conditions = opened.stock, opened.found
 
     def settle(agent_share: Array, visits: Traffic, stock_left: Array, sales: Array, unmet: Array) -> tuple:
-        return _settle(
-            shape,
-            params,
-            state,
-            after_traffic,
-            agent_share,
-            visits,
-            conditions,
-            action.log_prob,
-            chosen,
-            stock,
-            stock_left,
-            sales,
-            unmet,
-            pipeline,
-            arrivals,
-        )
+        return settle_epoch(shape, params, state, action, opened, agent_share, visits, stock_left, sales, unmet)
 
     if shape.sub_slots == 1:
         visits = traffic.simulate(
@@ -213,29 +224,34 @@ def _waves(
     return traffic.combine(visits), left, sales.sum(0), unmet.sum(0)
 
 
-def _settle(
+def settle_epoch(
     shape: MarketShape,
     params: MarketParams,
     before: MarketState,
-    after: MarketState,
+    action: Action,
+    opened: Opening,
     agent_share: Array,
     visits: Traffic,
-    found: Conditions,
-    log_prob: Array | None,
-    chosen: Array | None,
-    stock: Array,
     left: Array,
     sales: Array,
     unmet: Array,
-    pipeline: Array | None,
-    arrivals: Array,
+    ordered: Array | None = None,
 ) -> tuple[MarketState, Observation, Outcome]:
-    """Steps 5 to 9 of an epoch for one candidate world: replenishment, reward, shaping, end."""
+    """Steps 5 to 9 of an epoch for one candidate world: replenishment, reward, shaping, end.
+
+    Args:
+        ordered: [N] units, where the rule has been asked already.
+    """
+    stock, pipeline, arrivals, found, after = opened
+    chosen = None if action.order is None else action.order.reshape(-1)
     demand = visits.orders.sum(0)
     acted = _active(shape, before)
-    ordered = on_order = jnp.zeros_like(demand)
-    if pipeline is not None:
-        ordered = inventory.order_quantity(shape.inventory, params.inventory, left, pipeline.sum(-1), chosen)
+    on_order = jnp.zeros_like(demand)
+    if pipeline is None:
+        ordered = on_order
+    else:
+        if ordered is None:
+            ordered = inventory.order_quantity(shape.inventory, params.inventory, left, pipeline.sum(-1), chosen)
         ordered = jnp.where(_repeat_products(shape, acted), ordered, 0.0)
         pipeline = inventory.place(pipeline, ordered, params.inventory.lead_time)
         on_order = pipeline.sum(-1)
@@ -260,7 +276,7 @@ def _settle(
             events=visits.events,
             leaked=(visits.price_linked - visits.price_paid) * sales,
             scores=visits.scores,
-            log_prob=log_prob,
+            log_prob=action.log_prob,
         )
     raw = jnp.where(acted, raw, 0.0)
     shaped = jnp.where(acted, reward.shape_reward(raw, params.reward.omega), 0.0)

@@ -14,8 +14,10 @@ from marl_pricing.market import MarketParams, Variants
 from marl_pricing.traffic.contamination import shares_around
 
 Array = jax.Array
-Mode = Literal["per_seller", "nature", "algorithm_1", "fixed_world"]
+Mode = Literal["expected", "per_draw", "algorithm_1"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+Adversary = Literal["per_seller", "nature", "fixed_world"]
+ADVERSARIES: tuple[Adversary, ...] = get_args(Adversary)
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Ambiguity:
 
     Attributes:
         set: which laws over the candidate worlds are thought possible.
-        mode: who chooses among them: an adversary of each seller (a robust Markov game), one `nature` against the
-            shaped sum, nature by reward alone whose world then happens (`algorithm_1`), or nature once an episode
-            (`fixed_world`).
+        mode: what is known when a law is chosen: state and joint action (`expected`), or also how the epoch's draw
+            turns out in every world (`per_draw`, whose pessimism is for a part noise); or the smallest reward of the
+            draw decides, and that world happens (`algorithm_1`).
         radius: of the set; for `interval`, how far the candidates lie from the nominal world.
         shares: [C] candidates: evenly spaced offsets from the nominal share of agents if `relative`, else shares.
         weights: [K] nominal probabilities of the worlds.
@@ -36,6 +38,8 @@ class Ambiguity:
         distances: [K, K] another ground metric.
         demand_metric: the ground metric is how far apart the worlds' demand was, in each step.
         labels: [K] names of the worlds.
+        adversary: who chooses: one of each seller (a robust Markov game), one `nature` against the shaped sum, or nature
+            once an episode (`fixed_world`). Under `algorithm_1` it is nature.
     """
 
     set: SetName
@@ -49,6 +53,7 @@ class Ambiguity:
     distances: tuple[tuple[float, ...], ...] | None = None
     demand_metric: bool = False
     labels: tuple[str, ...] = field(default=(), compare=False)
+    adversary: Adversary = "per_seller"
 
     @property
     def num_candidates(self) -> int:
@@ -85,6 +90,11 @@ class Ambiguity:
             return own + growth * (other - own)
 
         return variants.replace(choice=jax.tree.map(nearer, variants.choice, params.demand.choice))
+
+    def nearness(self) -> Array:
+        """How far each world [K] lies from the nominal share of agents; zeros where shares are not relative to it."""
+        apart = np.abs(self.shares) if self.relative else np.zeros(len(self.shares))
+        return jnp.asarray(np.tile(apart, len(self.others)), jnp.float32)
 
     def metric(self) -> Array:
         """Distances [K, K] between the worlds: those given, or the sum of their coordinates' differences."""

@@ -1,10 +1,15 @@
 """Robust one-step targets: the worst expectation of r_k + γ V(s'_k) over an ambiguity set of worlds.
 
-All candidates start from the same state with the same random numbers, so that they differ by what they are. The robust
-Bellman operator (Iyengar 2005; Nilim and El Ghaoui 2005) is a γ-contraction for a rectangular set, which `per_seller`
-and `nature` are: the choice is made anew in every state. `fixed_world` is not rectangular: its targets are those of one
-world for the whole episode, a heuristic that is less pessimistic. λ-returns built from robust one-step targets are a
-heuristic in all modes: beyond one step they follow the path that was played.
+min over laws q of Σ_k q_k E[r_k + γ V(s'_k) | s, a]: the expectation comes first, the choice after it (Iyengar 2005; Nilim
+and El Ghaoui 2005). So a law is chosen by what every world is worth on average (`known`), and the target is that law's
+mean of what was drawn: given the law it is unbiased, and errors of `known` make it less pessimistic, never more. Where
+`known` are the drawn values themselves (`per_draw`), the smallest of several noisy numbers is taken, and the noise is
+feared with the worlds.
+
+The operator is a γ-contraction for a rectangular set, which `per_seller` and `nature` are: the choice is made anew in
+every state. `fixed_world` is not rectangular: its targets are those of one world for the whole episode, a heuristic that
+is less pessimistic. λ-returns built from robust one-step targets are a heuristic in all cases: beyond one step they follow
+the path that was played.
 """
 
 from __future__ import annotations
@@ -17,22 +22,35 @@ from marl_pricing.robust.ambiguity import Ambiguity
 
 Array = jax.Array
 
+# Worlds whose values differ by less than this share of their size are alike: the one nearest to the nominal is taken.
+_ALIKE = 1e-5
+
 
 def robust_targets(
-    ambiguity: Ambiguity, values: Array, radius: Array, episodes: Array, demand: Array | None = None
+    ambiguity: Ambiguity,
+    values: Array,
+    radius: Array,
+    episodes: Array,
+    demand: Array | None = None,
+    known: Array | None = None,
 ) -> tuple[Array, Array]:
     """Targets of every step, and the law behind them.
 
     Args:
-        values: [T, E, K, S] r_k + γ V(s'_k) of each candidate and seller, in units of the learner's reward.
+        values: [T, E, K, S] r_k + γ V(s'_k) of each candidate and seller, as drawn, in units of the learner's reward.
         radius: [].
         episodes: [T, E] int32, number of the step's episode within the segment, from 0 to at most T.
         demand: [T, E, K, N] units in each world, for an ambiguity with `demand_metric`.
+        known: [T, E, K, S] what the adversary goes by, up to what is the same in all worlds; None: the drawn values.
 
     Returns:
         (targets [T, E, S], laws [T, E, K, S] over the candidates).
     """
     weights = jnp.asarray(ambiguity.weights, jnp.float32)
+    feared = values if known is None else known
+    if known is not None and ambiguity.set in ("interval", "accept"):
+        size = jnp.abs(values).mean(-2, keepdims=True)
+        feared = known + _ALIKE * size * ambiguity.nearness()[:, None]
 
     metric = None
     if ambiguity.set == "wasserstein":
@@ -41,12 +59,12 @@ def robust_targets(
     def worst(values: Array, metric: Array | None = metric) -> Array:
         return worst_law(ambiguity.set, values, weights, radius, metric)
 
-    if ambiguity.mode == "per_seller":
+    if ambiguity.adversary == "per_seller":
         by_seller = metric[:, :, None] if metric is not None and metric.ndim > 2 else metric
-        law = jnp.moveaxis(worst(jnp.moveaxis(values, -2, -1), by_seller), -1, -2)
+        law = jnp.moveaxis(worst(jnp.moveaxis(feared, -2, -1), by_seller), -1, -2)
     else:
-        together = values.sum(-1)  # [T, E, K]: nature is against the sum of all
-        if ambiguity.mode == "fixed_world":
+        together = feared.sum(-1)  # [T, E, K]: nature is against the sum of all
+        if ambiguity.adversary == "fixed_world":
             together = _episode_sums(together, episodes)
         law = jnp.broadcast_to(worst(together)[..., None], values.shape)
     return (law * values).sum(-2), law

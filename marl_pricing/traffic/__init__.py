@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from marl_pricing.demand import DemandParams, DemandShape
 from marl_pricing.traffic import analytic, scripted, sessions
+from marl_pricing.traffic.analytic import expected_traffic, knows_orders
 from marl_pricing.traffic.bank import refresh
 from marl_pricing.traffic.contamination import advance_share
 from marl_pricing.traffic.params import (
@@ -34,6 +35,8 @@ __all__ = [
     "TrafficShape",
     "advance_share",
     "combine",
+    "expected_traffic",
+    "knows_orders",
     "refresh",
     "simulate",
 ]

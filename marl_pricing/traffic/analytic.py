@@ -31,6 +31,54 @@ def expected_orders(
     return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
 
 
+def knows_orders(shape: TrafficShape) -> bool:
+    """Whether `expected_orders` is what this traffic orders on average, in one wave."""
+    return shape.model != "scripted" and not shape.comparison
+
+
+def expected_traffic(
+    shape: TrafficShape,
+    own: TrafficParams,
+    demand: DemandShape,
+    params: DemandParams,
+    conditions: Conditions,
+    agent_shares: Array,
+) -> Traffic:
+    """What a wave does on average under each candidate share of agents [C]; nothing is drawn.
+
+    Orders are exact where `knows_orders`. Events follow each class's attention; they are those of the market's own
+    kernels. Mark-ups are left out. `scores` [1] is the sum over the sessions.
+    """
+    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
+    total = rate.sum(-1, keepdims=True)
+    attention = jnp.where(total > 0, rate / jnp.maximum(total, 1e-30), 1.0 / rate.shape[-1])
+
+    def one(agent_share: Array) -> Traffic:
+        units = own.session_orders(agent_share)
+        orders = expected_orders(shape, demand, params, conditions, agent_share, units)
+        share = class_shares(demand.num_classes, agent_share)
+        visits = shape.sessions * conditions.intensity * own.visits_factor(agent_share)
+        if conditions.listed is not None:
+            visits = jnp.where(conditions.listed.any(), visits, 0.0)
+        events, scores = orders.sum(0), jnp.zeros((0,))
+        if shape.walks_sessions:
+            each = jnp.broadcast_to(own.event_scale if own.session_events is None else own.session_events, share.shape)
+            events = visits * ((share * each)[:, None] * attention).sum(0)
+            mean = jnp.zeros(()) if own.sessions is None else (share * own.sessions.mean_scores[: share.size]).sum()
+            scores = (visits * mean)[None]
+        return Traffic(
+            orders=orders,
+            events=events,
+            price_paid=conditions.prices,
+            price_linked=conditions.prices,
+            scores=scores,
+            visits=visits,
+            views=jnp.zeros(()),
+        )
+
+    return jax.vmap(one)(agent_shares)
+
+
 def one_unit_orders(
     key: Array,
     shape: TrafficShape,

@@ -134,6 +134,7 @@ class TrafficParams(struct.PyTreeNode):
     markup: MarkupParams | None = None
     script: ScriptParams | None = None
     process: ProcessParams | None = None
+    session_events: Array | None = None  # [Y] weighted events of a class's session, where sessions walk
     session_weight: Array | None = None  # [Y] orders of a class's session over a held one's; by its mean fewer come
 
     def visits_factor(self, agent_share: Array) -> Array:

@@ -18,8 +18,8 @@ from tests.doors.compose import composed
 from tests.learning.helpers import INDEX, QUICK, TINY, batch_of, rolled, started, update_of
 from tests.traffic.visitors import with_sessions
 
-INTERVAL = Ambiguity("interval", "per_seller", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
-GRID = Ambiguity("kl", "per_seller", 0.3, (0.0, 0.3, 0.6), False, (1 / 3,) * 3)
+INTERVAL = Ambiguity("interval", "expected", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
+GRID = Ambiguity("kl", "expected", 0.3, (0.0, 0.3, 0.6), False, (1 / 3,) * 3)
 
 
 def a_market(**settings):
@@ -93,7 +93,7 @@ def test_modes_choose_as_they_say() -> None:
     episodes = jnp.asarray(np.array([[0, 0, 1, 1, 1, 2]] * 3).T)
     chosen = {}
     for mode in ("per_seller", "nature", "fixed_world"):
-        target, law = robust_targets(replace(INTERVAL, mode=mode), values, jnp.float32(0.2), episodes)
+        target, law = robust_targets(replace(INTERVAL, adversary=mode), values, jnp.float32(0.2), episodes)
         chosen[mode] = np.asarray(law.argmax(2))
         np.testing.assert_allclose(law.sum(2), 1.0, rtol=1e-6)
         np.testing.assert_allclose(target, (law * values).sum(2), rtol=1e-6)
@@ -110,7 +110,7 @@ def test_one_seller_pessimism_is_deeper_than_natures_and_that_than_a_fixed_world
     values = jnp.asarray(np.random.default_rng(1).normal(size=(50, 4, 5, 3)), jnp.float32)
     episodes = jnp.zeros((50, 4), jnp.int32)
     means = [
-        float(robust_targets(replace(INTERVAL, mode=mode), values, jnp.float32(0.2), episodes)[0].mean())
+        float(robust_targets(replace(INTERVAL, adversary=mode), values, jnp.float32(0.2), episodes)[0].mean())
         for mode in ("per_seller", "nature", "fixed_world")
     ]
     assert means[0] < means[1] < means[2] < float(values.mean())
@@ -174,7 +174,7 @@ def test_targets_fall_as_the_radius_grows() -> None:
         nested = [values[:, :, part] for part in (slice(2, 3), slice(1, 4), slice(0, 5))]
         names = ("interval", "kl", "chi2", "total_variation", "contamination", "wasserstein")
         for name in names if every else names[:2]:
-            base = replace(INTERVAL if name == "interval" else GRID, set=name, mode=mode)
+            base = replace(INTERVAL if name == "interval" else GRID, set=name, adversary=mode)
             if name == "interval":
                 each = [(replace(base, weights=(1 / v.shape[2],) * v.shape[2]), v, 0.1) for v in nested]
             else:

@@ -1,0 +1,98 @@
+"""A robust critic's one-step targets: every candidate world's value, what each is expected to be worth, the worst law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from marl_pricing.learning import expected_values, normalisation
+from marl_pricing.learning.advantage import one_step_target
+from marl_pricing.learning.expected_values import WorldFit
+from marl_pricing.learning.rollout import Segment
+from marl_pricing.robust import Ambiguity, robust_targets
+
+if TYPE_CHECKING:
+    from marl_pricing.learning.mappo import Learner, TrainState
+
+Array = jax.Array
+Sum = Callable[[Any], Any]
+
+
+def start_worlds(ambiguity: Ambiguity | None, num_sellers: int) -> WorldFit | None:
+    """What is known of the candidate worlds before the first update; None where nothing is learned of them."""
+    if ambiguity is None or ambiguity.mode != "expected":
+        return None
+    return expected_values.start(ambiguity.num_candidates, num_sellers)
+
+
+def _discounted(
+    learner: Learner, state: TrainState, memories: Array, seen: Array, reward: Array, terminated: Array
+) -> Array:
+    """r_k + γ V(s'_k) [T, E, K, S] of every candidate world.
+
+    The recurrent critic remembers what was played up to the step, which is the same in every candidate world, and takes
+    one step from there into each candidate's next state.
+    """
+    own = learner.settings
+    num_steps, num_envs, count = reward.shape[:3]
+    wide = jnp.broadcast_to(memories[:, :, None], (num_steps, num_envs, count, *memories.shape[2:]))
+
+    def flat(x: Array) -> Array:
+        return x.reshape(num_steps * num_envs * count, *x.shape[3:])
+
+    said, _ = learner.critic.step(state.learnable.critic, flat(seen), flat(wide))
+    value = said[..., 0].reshape(reward.shape)
+    if own.value_normalisation != "none":
+        value = normalisation.denormalise(state.statistics, value)
+    return one_step_target(reward, value, terminated, own.gamma)
+
+
+def robust_one_step(
+    learner: Learner,
+    state: TrainState,
+    segment: Segment,
+    memories: Array,
+    plain: Array,
+    total: Sum,
+) -> tuple[Array, WorldFit | None, dict[str, Array]]:
+    """Robust one-step targets of a segment.
+
+    Args:
+        state: as it was before the segment.  memories: [T, E, …] of the critic after each step.
+        plain: [T, E, S] the plain one-step targets.  total: sums over devices, the identity on one.
+
+    Returns:
+        (targets [T, E, S], what has been learned of the worlds, measures).
+    """
+    found, ambiguity = segment.candidates, learner.ambiguity
+    assert found is not None and ambiguity is not None
+    live = segment.outcome.acted.astype(jnp.float32)
+    drawn = _discounted(learner, state, memories, found.seen, found.reward, found.terminated)
+    known, worlds = None, state.worlds
+    if worlds is not None:
+        expected = found.expected
+        assert expected is not None
+        seen = expected.state if learner.critic.central else expected.local
+        promised = _discounted(learner, state, memories, seen, expected.reward, expected.terminated)
+        assert found.means is not None and found.noises is not None
+        known, worlds = expected_values.expected_values(
+            worlds, found.means, found.noises, promised - expected.reward, drawn, live, total
+        )
+    radius = ambiguity.radius_at(state.update)
+    episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
+    targets, law = robust_targets(ambiguity, drawn, radius, episodes, found.demand, known)
+    return targets, worlds, _pessimism(radius, plain, targets, law, live, total)
+
+
+def _pessimism(radius: Array, plain: Array, robust: Array, law: Array, live: Array, total: Sum) -> dict[str, Array]:
+    """How far the robust targets are below the plain ones, and how much weight each candidate got."""
+    count = jnp.maximum(total(live.sum()), 1.0)
+    chosen = total((law * live[:, :, None]).sum((0, 1, 3))) / count
+    return {
+        "pessimism": total(((plain - robust) * live).sum()) / count,
+        "radius": radius,
+        **{f"candidate_{number}": weight for number, weight in enumerate(chosen)},
+    }
