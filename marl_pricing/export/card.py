@@ -66,7 +66,8 @@ def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
         f"- seed {about['provenance']['seed']} of the run's {own.num_seeds} (settings' seed {own.seed})",
         "- critic: plain, for the market as it is described"
         if robust.set == "none"
-        else f"- critic: robust, set `{robust.set}`, mode `{robust.mode}`, adversary `{robust.adversary}`, radius {robust.radius:g}",
+        else f"- critic: robust, set `{robust.set}`, mode `{robust.mode}`, adversary `{robust.adversary}`, "
+        f"radius {robust.radius:g}",
     ]
 
 

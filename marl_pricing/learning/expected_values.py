@@ -1,14 +1,15 @@
 """What every candidate world is worth before anything is drawn: E[r_k + γ V(s'_k) | s, a], up to a common constant.
 
-Two parts. The first has no noise at all: the rewards that are expected of the epoch in each world, in closed form, and the
-critic's value of the state that an epoch as expected leads to (`market.expect_variants`). The second, what that leaves
-out (the critic's curvature, mark-ups, scores, waves, laws of orders that are not Poisson), is learned: for every world and
-seller a ridge regression of drawn less expected differences. Its regressors are the first part's differences, and
-beside them how far the drawn orders were off their expectation: a control variate that takes out most of the noise
+Two parts. The first has no noise at all: the rewards that are expected of the epoch in each world, in closed form, and
+the critic's value of the state that an epoch as expected leads to (`market.expect_variants`). The second, what that
+leaves out (the critic's curvature, mark-ups, scores, waves, laws of orders that are not Poisson), is learned: for every
+world and seller a ridge regression of drawn less expected differences. Its regressors are the first part's differences,
+and beside them how far the drawn orders were off their expectation: a control variate that takes out most of the noise
 and has no say in what is predicted. Differences are from the mean of all worlds, which share their random numbers.
 
 Worlds that are expected to be the same start exactly equal. What is learned counts only as far as it is significant
-against its standard error, and it comes from earlier updates only, so that no draw has a say in the law that it is judged by.
+against its standard error, and it comes from earlier updates only, so that no draw has a say in the law that it is
+judged by.
 """
 
 from __future__ import annotations

@@ -233,7 +233,8 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
         value = normalisation.denormalise(statistics, value)
         next_value = normalisation.denormalise(statistics, next_value)
     one_step = one_step_target(segment.outcome.learning, next_value, segment.outcome.terminated, own.gamma)
-    robust_measures, worlds = {}, state.worlds
+    robust_measures: dict[str, Array] = {}
+    worlds = state.worlds
     if segment.candidates is not None:
         one_step, worlds, robust_measures = robust_one_step(learner, state, segment, memories, one_step, total)
     advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)

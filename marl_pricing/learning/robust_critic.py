@@ -1,4 +1,4 @@
-"""A robust critic's one-step targets: every candidate world's value, what each is expected to be worth, the worst law."""
+"""A robust critic's one-step targets: what each world drew, what it was expected to be worth, the worst law."""
 
 from __future__ import annotations
 

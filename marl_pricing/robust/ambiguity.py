@@ -38,8 +38,8 @@ class Ambiguity:
         distances: [K, K] another ground metric.
         demand_metric: the ground metric is how far apart the worlds' demand was, in each step.
         labels: [K] names of the worlds.
-        adversary: who chooses: one of each seller (a robust Markov game), one `nature` against the shaped sum, or nature
-            once an episode (`fixed_world`). Under `algorithm_1` it is nature.
+        adversary: who chooses: one of each seller (a robust Markov game), one `nature` against the shaped sum, or
+            nature once an episode (`fixed_world`). Under `algorithm_1` it is nature.
     """
 
     set: SetName

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParam
 def fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
     """A bank [Y, B, ...] of `size` sessions a class, drawn from the kernels.
 
-    Classes are drawn independently: a row of people and a row of agents have nothing in common.
+    Classes are drawn independently: a row of people and a row of agents have nothing in common. Classes that behave
+    alike hold the same rows in different orders, so that a bank makes no difference between them.
     """
     # Only what a walk needs is static here, so that markets of other sizes share the compiled program.
     walked = TrafficShape(max_events=shape.max_events, slots=shape.slots, purchase_slots=shape.purchase_slots)
@@ -29,6 +31,12 @@ def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> 
         chain.walk(keys[own], shape, params, jnp.full((size,), own, jnp.int32), shape.slots)
         for own in range(num_classes)
     ]
+    for own in range(1, num_classes):
+        order = jax.random.permutation(keys[own], size)
+        again = jax.tree.map(lambda leaf, order=order: leaf[order], rows[0])
+        alike = (params.kernels[own] == params.kernels[0]).all()
+        alike &= (params.kind_shares[own] == params.kind_shares[0]).all()
+        rows[own] = jax.tree.map(partial(jnp.where, alike), again, rows[own])
     return jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
 
 

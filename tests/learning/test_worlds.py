@@ -209,7 +209,7 @@ def test_variants_that_say_nothing_change_nothing() -> None:
         (["robust=kl", f"robust.worlds=[{KERNELS}]", "traffic=analytic"], "without sessions that are drawn"),
         (["robust=kl", f"robust.worlds=[{KERNELS}]", "traffic.bank.refresh=true"], "traffic.bank.refresh=true"),
         (["robust=kl", "robust.metric=demand"], "robust.metric='demand': accepted is 'worlds' with robust.set=kl"),
-        (["robust=wasserstein", "robust.metric=demand", "robust.mode=fixed_world"], "robust.metric='demand'"),
+        (["robust=wasserstein", "robust.metric=demand", "robust.adversary=fixed_world"], "robust.metric='demand'"),
         (["robust=wasserstein", "robust.metric=[[0,1],[1,0]]"], "accepted is a matrix of 5 rows of 5"),
         (["robust=wasserstein", "robust.num_candidates=2", "robust.metric=[[0,1],[2,0]]"], "robust.metric[0][1]=1.0"),
         (["robust=wasserstein", "robust.num_candidates=2", "robust.metric=[[0,1],[-1,0]]"], "robust.metric[1][0]=-1"),
