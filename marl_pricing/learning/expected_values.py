@@ -90,7 +90,7 @@ def regressors(
         """Asked of the seller and of its rivals, and of both what is served."""
         return [*_own_and_rivals(money * of, sellers), *_own_and_rivals(money * expected.served * of, sellers)]
 
-    return jnp.stack([expected.reward, *units(expected.demand)], -1), jnp.stack([at_once, *units(surplus)], -1)
+    return jnp.stack([expected.reward.mean(1), *units(expected.demand)], -1), jnp.stack([at_once, *units(surplus)], -1)
 
 
 def _inverse(matrix: Array) -> Array:

@@ -76,10 +76,12 @@ def robust_one_step(
         expected = found.expected
         assert expected is not None
         seen = expected.state if learner.critic.central else expected.local
-        promised = _discounted(learner, state, memories, seen, expected.reward, expected.terminated)
+        cases = (x.reshape(*x.shape[:2], -1, *x.shape[4:]) for x in (seen, expected.reward, expected.terminated))
+        promised = _discounted(learner, state, memories, *cases).reshape(expected.reward.shape)
+        following = (promised - expected.reward).mean(3)
         assert found.means is not None and found.noises is not None
         known, worlds = expected_values.expected_values(
-            worlds, found.means, found.noises, promised - expected.reward, drawn, live, total
+            worlds, found.means, found.noises, following, drawn, live, total
         )
     radius = ambiguity.radius_at(state.update)
     episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)

@@ -17,12 +17,16 @@ _POINTS, _REACH = 32, 4.5
 
 
 class Expectation(struct.PyTreeNode):
-    """One epoch in C worlds, as expected from the state and the joint action; every array [C, ...]."""
+    """One epoch in C worlds, as expected from the state and the joint action, in two cases of equal chance.
 
-    state: Array  # [C, G] global state after an epoch that goes as expected
-    local: Array  # [C, S, O] the sellers' views of it
-    reward: Array  # [C, S] as learners use it
-    terminated: Array  # [C, S] bool
+    An offer's orders are in their lower half in one case and in their upper half in the other; neighbouring offers are
+    in opposite halves. What is linear in each offer's orders is exact as the mean of both, and what is curved nearly.
+    """
+
+    state: Array  # [C, 2, G] global state after the epoch
+    local: Array  # [C, 2, S, O] the sellers' views of it
+    reward: Array  # [C, 2, S] as learners use it
+    terminated: Array  # [C, 2, S] bool
     demand: Array  # [C, N] units
     served: Array  # [C, N] probability that one more order is served
 
@@ -46,6 +50,14 @@ def order_law(rate: Array) -> tuple[Array, Array]:
     return counts, jax.nn.softmax(counts * jnp.log(safe) - jax.lax.lgamma(counts + 1.0), axis=1)
 
 
+def halves(law: Array) -> Array:
+    """A law's lower and upper half, as laws of their own: [C, P, N] to [C, 2, P, N]; neighbours change places."""
+    below = jnp.cumsum(law, 1) - law
+    lower = 2.0 * jnp.clip(0.5 - below, 0.0, law)
+    both = jnp.stack([lower, 2.0 * law - lower], 1)
+    return jnp.where(jnp.arange(law.shape[-1]) % 2 == 0, both, both[:, ::-1])
+
+
 def expect_candidates(
     shape: MarketShape, state: MarketState, action: Action, params: MarketParams, agent_shares: Array
 ) -> Expectation:
@@ -62,31 +74,39 @@ def expect_candidates(
     visits = traffic.expected_traffic(
         shape.traffic, params.traffic, shape.demand, params.demand, opened.found, agent_shares
     )
-    demand, stock = visits.orders.sum(1), opened.stock
-    ordered: Array | None = None
-    if opened.pipeline is None:
-        left, sales, unmet = jax.vmap(inventory.sell, in_axes=(None, 0))(stock, demand)
-        served = jnp.ones_like(demand)
+    mean, stock = visits.orders.sum(1), opened.stock
+    if shape.traffic.model == "analytic" and not shape.traffic.random_orders:
+        counts, law = mean[:, None], jnp.ones_like(mean[:, None])  # [C, 1, N]
+        each = jnp.stack([law, law], 1)
     else:
-        if shape.traffic.model == "analytic" and not shape.traffic.random_orders:
-            counts, law = demand[:, None], jnp.ones_like(demand[:, None])
-        else:
-            counts, law = order_law(demand)
-        # Each [P, N], or [C, 1, N] where orders are not random.
-        then, _, unmet = inventory.sell(stock, counts)
+        counts, law = order_law(mean)  # [P, N], [C, P, N]
+        each = halves(law)
+    points = counts if counts.ndim == 2 else counts[:, None]
+
+    def expectation(values: Array) -> Array:
+        return (each * values).sum(2)  # [C, 2, N]
+
+    left, sales, unmet = inventory.sell(stock, points)
+    if opened.pipeline is None:
+        demand = expectation(points)
+        left, sales, unmet = inventory.sell(stock, demand)
+        ordered, served = jnp.zeros_like(demand), jnp.ones_like(mean)
+    else:
         chosen = None if action.order is None else action.order.reshape(-1)
-        wanted = inventory.order_quantity(shape.inventory, params.inventory, then, opened.pipeline.sum(-1), chosen)
-        left, ordered, unmet, served = (
-            (law * each).sum(1) for each in (then, jnp.broadcast_to(wanted, then.shape), unmet, counts < stock)
-        )
-        sales = demand - unmet
-    if ordered is None:
-        ordered = jnp.zeros_like(demand)
-    after, seen, outcome = jax.vmap(lambda *world: settle_epoch(shape, params, state, action, opened, *world))(
-        agent_shares, visits, left, sales, unmet, ordered
-    )
-    del after
-    return Expectation(seen.state, seen.local, outcome.learning, outcome.terminated, demand, served)
+        wanted = inventory.order_quantity(shape.inventory, params.inventory, left, opened.pipeline.sum(-1), chosen)
+        demand, left, sales, unmet, ordered = map(expectation, (points, left, sales, unmet, wanted))
+        served = (law * (counts < stock)).sum(1)
+    ratio = demand / jnp.maximum(mean, 1e-20)[:, None]
+
+    def settle(share: Array, visits: traffic.Traffic, *cases: Array) -> tuple:
+        def case(ratio: Array, *quantities: Array) -> tuple:
+            happened = visits.replace(orders=visits.orders * ratio)
+            return settle_epoch(shape, params, state, action, opened, share, happened, *quantities)[1:]
+
+        return jax.vmap(case)(*cases)
+
+    seen, outcome = jax.vmap(settle)(agent_shares, visits, ratio, left, sales, unmet, ordered)
+    return Expectation(seen.state, seen.local, outcome.learning, outcome.terminated, mean, served)
 
 
 def expect_variants(

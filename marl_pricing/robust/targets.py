@@ -3,13 +3,13 @@
 min over laws q of Σ_k q_k E[r_k + γ V(s'_k) | s, a]: the expectation comes first, the choice after it (Iyengar 2005;
 Nilim and El Ghaoui 2005). So a law is chosen by what every world is worth on average (`known`), and the target is that
 law's mean of what was drawn: given the law it is unbiased, and errors of `known` make it less pessimistic, never more.
-Where `known` are the drawn values themselves (`per_draw`), the smallest of several noisy numbers is taken, and the noise
-is feared with the worlds.
+Where `known` are the drawn values themselves (`per_draw`), the smallest of several noisy numbers is taken, and the
+noise is feared with the worlds.
 
 The operator is a γ-contraction for a rectangular set, which `per_seller` and `nature` are: the choice is made anew in
 every state. `fixed_world` is not rectangular: its targets are those of one world for the whole episode, a heuristic
-that is less pessimistic. λ-returns built from robust one-step targets are a heuristic in all cases: beyond one step they
-follow the path that was played.
+that is less pessimistic. λ-returns built from robust one-step targets are a heuristic in all cases: beyond one step
+they follow the path that was played.
 """
 
 from __future__ import annotations
