@@ -151,6 +151,26 @@ class NetworkSpec:
         outputs, memories = self.sequence(parameters, inputs[None], memory, None)
         return outputs[0], memories[0]
 
+    def branches(self, parameters: Parameters, inputs: Array, memory: Array) -> Array:
+        """Outputs of one epoch in each of K cases that all begin from the same memory, whose product is taken once.
+
+        Args:
+            inputs: [B, K, S, O], or [B, K, G] for a central critic.  memory: [B, S or 1, M].
+
+        Returns:
+            [B, K, S, A].
+        """
+
+        def one(parameters: Parameters, inputs: Array, memory: Array) -> Array:
+            return self._bind(parameters).step(inputs, memory)[0]
+
+        if self.stacked:
+            seller_inputs = None if self.central else 2
+            return jax.vmap(one, in_axes=(0, seller_inputs, 2), out_axes=2)(parameters, inputs, memory[:, None])
+        if self.central:
+            return one(parameters, inputs, memory)[..., None]
+        return one(parameters, self._inputs(inputs), memory[:, None])
+
     def sequence(
         self, parameters: Parameters, inputs: Array, memory: Array, first: Array | None
     ) -> tuple[Array, Array]:

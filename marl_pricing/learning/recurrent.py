@@ -32,10 +32,10 @@ def _gates(params: CellParams, gate_in: Array, hidden: Array) -> tuple[Array, Ar
     size = hidden.shape[-1]
     assert params.kernel_hidden is not None and params.bias_hidden is not None
     gate_hidden = hidden @ params.kernel_hidden
-    reset = jax.nn.sigmoid(gate_in[:, :size] + gate_hidden[:, :size])
-    update = jax.nn.sigmoid(gate_in[:, size : 2 * size] + gate_hidden[:, size : 2 * size])
-    inner = gate_hidden[:, 2 * size :] + params.bias_hidden
-    new = jnp.tanh(gate_in[:, 2 * size :] + reset * inner)
+    reset = jax.nn.sigmoid(gate_in[..., :size] + gate_hidden[..., :size])
+    update = jax.nn.sigmoid(gate_in[..., size : 2 * size] + gate_hidden[..., size : 2 * size])
+    inner = gate_hidden[..., 2 * size :] + params.bias_hidden
+    new = jnp.tanh(gate_in[..., 2 * size :] + reset * inner)
     return reset, update, new, inner
 
 
@@ -135,7 +135,7 @@ def lstm_step(params: CellParams, inputs: Array, memory: Array) -> Array:
     """
     size = memory.shape[-1] // 2
     assert params.kernel_hidden is not None
-    hidden, cell = memory[:, :size], memory[:, size:]
+    hidden, cell = memory[..., :size], memory[..., size:]
     gates = inputs @ params.kernel_in + params.bias + hidden @ params.kernel_hidden
     enter, forget, new, out = jnp.split(gates, 4, axis=-1)
     cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(enter) * jnp.tanh(new)

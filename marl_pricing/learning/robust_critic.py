@@ -37,13 +37,12 @@ def _discounted(
     one step from there into each candidate's next state.
     """
     own = learner.settings
-    num_steps, num_envs, count = reward.shape[:3]
-    wide = jnp.broadcast_to(memories[:, :, None], (num_steps, num_envs, count, *memories.shape[2:]))
+    num_steps, num_envs = reward.shape[:2]
 
     def flat(x: Array) -> Array:
-        return x.reshape(num_steps * num_envs * count, *x.shape[3:])
+        return x.reshape(num_steps * num_envs, *x.shape[2:])
 
-    said, _ = learner.critic.step(state.learnable.critic, flat(seen), flat(wide))
+    said = learner.critic.branches(state.learnable.critic, flat(seen), flat(memories))
     value = said[..., 0].reshape(reward.shape)
     if own.value_normalisation != "none":
         value = normalisation.denormalise(state.statistics, value)

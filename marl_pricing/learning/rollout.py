@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +11,11 @@ from flax import struct
 
 from marl_pricing import market
 from marl_pricing.learning import actions
-from marl_pricing.learning.expected_values import regressors
+from marl_pricing.learning.candidate_worlds import Candidates, candidate_worlds, expect_worlds
 from marl_pricing.learning.networks import NetworkSpec, Parameters
 from marl_pricing.learning.seats import SeatState
 from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
-from marl_pricing.market.types import epoch_share
 from marl_pricing.robust import Ambiguity
-from marl_pricing.traffic import Conditions, knows_orders
 
 Array = jax.Array
 
@@ -41,18 +40,6 @@ class RolloutState(struct.PyTreeNode):
     first: Array  # [E] bool, the coming epoch begins an episode
     actor_memory: Array  # [E, S, M]
     critic_memory: Array  # [E, S or 1, M]
-
-
-class Candidates(struct.PyTreeNode):
-    """What a step leads to in K candidate worlds, every array [T, E, K, ...]."""
-
-    seen: Array  # [T, E, K, G] global states after the step, or [T, E, K, S, O] local views for a local critic
-    reward: Array  # [T, E, K, S] as learners use it
-    terminated: Array  # [T, E, K, S] bool
-    demand: Array | None  # [T, E, K, N] units, where the set compares worlds by them
-    expected: market.Expectation | None = None  # what every world was expected to bring, where laws are chosen by it
-    means: Array | None = None  # [T, E, K, S, 5] and what explains differences, see `expected_values.regressors`
-    noises: Array | None = None  # [T, E, K, S, 5]
 
 
 class Segment(struct.PyTreeNode):
@@ -117,63 +104,6 @@ def _restart(
     return jax.lax.cond(over.any(), reset, lambda: (state, seen))
 
 
-def _candidate_worlds(
-    key: Array,
-    shape: MarketShape,
-    params: MarketParams,
-    own: MarketState,
-    action: market.Action,
-    ambiguity: Ambiguity,
-    update: Array | int,
-    central: bool,
-) -> tuple[MarketState, Observation, Outcome, Candidates | None]:
-    """One epoch of one market in its nominal world and in the candidate ones, with the same random numbers.
-
-    Under `algorithm_1` the candidate whose shaped rewards sum to the least is the one that happens; otherwise the
-    nominal world happens, and the candidates are kept for the critic.
-    """
-    update = jnp.asarray(update)
-    nominal = epoch_share(params, own)
-    shares = ambiguity.candidates(nominal, update)
-    stays = ambiguity.mode != "algorithm_1"
-    happened = None
-    if params.variants is not None:
-        happened = market.step(key, shape, own, action, params) if stays else None
-        worlds = market.step_variants(key, shape, own, action, params, ambiguity.variants(params, update), shares)
-    elif stays:
-        # One draw of the shoppers serves the nominal share and the others.
-        both = market.step_candidates(key, shape, own, action, params, jnp.concatenate([nominal[None], shares]))
-        happened, worlds = (jax.tree.map(lambda leaf, part=part: leaf[part], both) for part in (0, slice(1, None)))
-    else:
-        worlds = market.step_candidates(key, shape, own, action, params, shares)
-    _, seen, outcome = worlds
-    if happened is None:
-        return *market.choose_world(worlds, outcome.shaped.sum(-1).argmin()), None
-    found = Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated, None)
-    if ambiguity.mode == "per_draw":
-        return *happened, found.replace(demand=outcome.demand if ambiguity.demand_metric else None)
-    variants = None if params.variants is None else ambiguity.variants(params, update)
-    expected = market.expect_variants(shape, own, action, params, variants, shares)
-    if ambiguity.demand_metric:
-        found = found.replace(demand=expected.demand)
-    surplus = outcome.demand - market.expected_demand(
-        shape, params, _conditions(shape, own, happened), variants, shares
-    )
-    known = shape.sub_slots == 1 and knows_orders(shape.traffic)
-    means, noises = regressors(shape, params, happened[2].prices, expected, surplus if known else 0.0 * surplus)
-    return *happened, found.replace(expected=expected, means=means, noises=noises)
-
-
-def _conditions(
-    shape: MarketShape, before: MarketState, happened: tuple[MarketState, Observation, Outcome]
-) -> Conditions:
-    """What the epoch's shoppers found in the nominal world."""
-    outcome = happened[2]
-    active = jnp.ones((shape.num_sellers,), bool) if before.active is None else before.active
-    there = jnp.repeat(active, shape.num_products, total_repeat_length=shape.num_offers)
-    return Conditions(outcome.prices, outcome.level, there, outcome.intensity, there if shape.bankruptcy else None)
-
-
 def rollout(
     key: Array,
     shape: MarketShape,
@@ -207,9 +137,11 @@ def rollout(
     def play(key: Array, own: MarketState, action: market.Action):
         if ambiguity is None:
             return *game.step(key, shape, own, action, params), None
-        return _candidate_worlds(key, shape, params, own, action, ambiguity, update, central)
+        return candidate_worlds(key, shape, params, own, action, ambiguity, update, central)
 
-    def step(state: RolloutState, time: Array) -> tuple[RolloutState, Segment]:
+    expects = ambiguity is not None and ambiguity.mode == "expected"
+
+    def step(state: RolloutState, time: Array) -> tuple[RolloutState, tuple[Segment, MarketState | None, Any]]:
         step_key = jax.random.fold_in(key, time)
         keys = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(step_key, index), 3))(env_index)
         memory = jnp.where(state.first[:, None, None], 0.0, state.actor_memory)
@@ -235,6 +167,15 @@ def rollout(
             candidates=candidates,
             learns=learns,
         )
-        return state.replace(market=restarted, observation=seen, first=over, actor_memory=memory), segment
+        before = (state.market, action) if expects else (None, None)
+        state = state.replace(market=restarted, observation=seen, first=over, actor_memory=memory)
+        return state, (segment, *before)
 
-    return jax.lax.scan(step, state, jnp.arange(num_steps))
+    state, (segment, before, chosen) = jax.lax.scan(step, state, jnp.arange(num_steps))
+    if expects:
+        assert ambiguity is not None and segment.candidates is not None
+        # All steps at once: a loop of small pieces takes twice as long.
+        found = partial(expect_worlds, shape, params, ambiguity, update)
+        worlds = jax.vmap(jax.vmap(found))(before, chosen, segment.outcome, segment.candidates)
+        segment = segment.replace(candidates=worlds)
+    return state, segment

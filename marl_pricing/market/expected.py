@@ -47,7 +47,14 @@ def order_law(rate: Array) -> tuple[Array, Array]:
     stride = jnp.maximum(jnp.ceil((high - low) / (_POINTS - 1)), 1.0)
     counts = low + stride * jnp.arange(_POINTS, dtype=rate.dtype)[:, None]
     safe = jnp.maximum(rate, 1e-20)[:, None]
-    return counts, jax.nn.softmax(counts * jnp.log(safe) - jax.lax.lgamma(counts + 1.0), axis=1)
+    return counts, jax.nn.softmax(counts * jnp.log(safe) - _log_factorial(counts), axis=1)
+
+
+def _log_factorial(count: Array) -> Array:
+    """log n! by Stirling's series from n + 4 downwards: to 1e-6, at a fraction of what `lgamma` takes."""
+    z = count + 4.0
+    series = (z - 0.5) * jnp.log(z) - z + 0.9189385 + (1.0 - 1.0 / (30.0 * z * z)) / (12.0 * z)
+    return series - jnp.log((count + 1.0) * (count + 2.0) * (count + 3.0))
 
 
 def halves(law: Array) -> Array:

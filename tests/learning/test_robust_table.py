@@ -64,6 +64,9 @@ class TableCritic:
     def step(self, table: jax.Array, seen: jax.Array, memory: jax.Array):
         return self._value(table, seen), memory
 
+    def branches(self, table: jax.Array, seen: jax.Array, memory: jax.Array):
+        return self._value(table, seen)
+
     def sequence(self, table: jax.Array, seen: jax.Array, memory: jax.Array, first: jax.Array):
         return self._value(table, seen), jnp.broadcast_to(memory, (seen.shape[0], *memory.shape))
 
