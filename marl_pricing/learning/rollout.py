@@ -173,7 +173,7 @@ def rollout(
 
     state, (segment, before, chosen) = jax.lax.scan(step, state, jnp.arange(num_steps))
     if expects:
-        assert ambiguity is not None and segment.candidates is not None
+        assert ambiguity is not None and segment.candidates is not None and before is not None
         # All steps at once: a loop of small pieces takes twice as long.
         found = partial(expect_worlds, shape, params, ambiguity, update)
         worlds = jax.vmap(jax.vmap(found))(before, chosen, segment.outcome, segment.candidates)

@@ -13,7 +13,7 @@ from marl_pricing.market.types import Action, Array, MarketParams, MarketShape, 
 from marl_pricing.traffic import Conditions
 
 # Counts at which a law of orders is summed, and how many standard deviations they reach to either side.
-_POINTS, _REACH = 32, 4.5
+_POINTS, _REACH = 16, 4.0
 
 
 class Expectation(struct.PyTreeNode):
@@ -40,14 +40,15 @@ def order_law(rate: Array) -> tuple[Array, Array]:
         rate: [C, N] units.
 
     Returns:
-        (counts [P, N], probabilities [C, P, N]).
+        (counts [N, P], probabilities [C, N, P]).
     """
-    high = rate.max(0) + _REACH * jnp.sqrt(rate.max(0)) + 4.0
-    low = jnp.floor(jnp.maximum(rate.min(0) - _REACH * jnp.sqrt(rate.min(0)) - 1.0, 0.0))
+    high, low = rate.max(0), rate.min(0)
+    high = high + _REACH * jnp.sqrt(high) + 3.0
+    low = jnp.floor(jnp.maximum(low - _REACH * jnp.sqrt(low) - 1.0, 0.0))
     stride = jnp.maximum(jnp.ceil((high - low) / (_POINTS - 1)), 1.0)
-    counts = low + stride * jnp.arange(_POINTS, dtype=rate.dtype)[:, None]
-    safe = jnp.maximum(rate, 1e-20)[:, None]
-    return counts, jax.nn.softmax(counts * jnp.log(safe) - _log_factorial(counts), axis=1)
+    counts = low[:, None] + stride[:, None] * jnp.arange(_POINTS, dtype=rate.dtype)
+    safe = jnp.maximum(rate, 1e-20)
+    return counts, jax.nn.softmax(counts * jnp.log(safe)[..., None] - _log_factorial(counts))
 
 
 def _log_factorial(count: Array) -> Array:
@@ -57,12 +58,10 @@ def _log_factorial(count: Array) -> Array:
     return series - jnp.log((count + 1.0) * (count + 2.0) * (count + 3.0))
 
 
-def halves(law: Array) -> Array:
-    """A law's lower and upper half, as laws of their own: [C, P, N] to [C, 2, P, N]; neighbours change places."""
-    below = jnp.cumsum(law, 1) - law
-    lower = 2.0 * jnp.clip(0.5 - below, 0.0, law)
-    both = jnp.stack([lower, 2.0 * law - lower], 1)
-    return jnp.where(jnp.arange(law.shape[-1]) % 2 == 0, both, both[:, ::-1])
+def lower_half(law: Array) -> Array:
+    """The half of a law's mass [..., P] that lies on its smallest counts."""
+    below = law @ jnp.triu(jnp.ones((law.shape[-1],) * 2, law.dtype), 1)
+    return jnp.clip(0.5 - below, 0.0, law)
 
 
 def expect_candidates(
@@ -83,26 +82,34 @@ def expect_candidates(
     )
     mean, stock = visits.orders.sum(1), opened.stock
     if shape.traffic.model == "analytic" and not shape.traffic.random_orders:
-        counts, law = mean[:, None], jnp.ones_like(mean[:, None])  # [C, 1, N]
-        each = jnp.stack([law, law], 1)
+        counts, law = mean[..., None], jnp.ones_like(mean[..., None])  # [C, N, 1]
+        lower = 0.5 * law
     else:
-        counts, law = order_law(mean)  # [P, N], [C, P, N]
-        each = halves(law)
-    points = counts if counts.ndim == 2 else counts[:, None]
+        counts, law = order_law(mean)  # [N, P], [C, N, P]
+        lower = lower_half(law)
+    even = jnp.arange(mean.shape[-1]) % 2 == 0
 
-    def expectation(values: Array) -> Array:
-        return (each * values).sum(2)  # [C, 2, N]
+    def cases(values: Array) -> Array:
+        """Means [C, 2, N] of [N, P] (or [C, N, 1]) in both cases."""
+        low = 2.0 * (lower * values).sum(-1)
+        high = 2.0 * (law * values).sum(-1) - low
+        return jnp.stack([jnp.where(even, low, high), jnp.where(even, high, low)], 1)
 
-    left, sales, unmet = inventory.sell(stock, points)
+    demand = cases(counts)
     if opened.pipeline is None:
-        demand = expectation(points)
         left, sales, unmet = inventory.sell(stock, demand)
         ordered, served = jnp.zeros_like(demand), jnp.ones_like(mean)
     else:
-        chosen = None if action.order is None else action.order.reshape(-1)
-        wanted = inventory.order_quantity(shape.inventory, params.inventory, left, opened.pipeline.sum(-1), chosen)
-        demand, left, sales, unmet, ordered = map(expectation, (points, left, sales, unmet, wanted))
-        served = (law * (counts < stock)).sum(1)
+        chosen = None if action.order is None else action.order.reshape(-1, 1)
+        on_order = opened.pipeline.sum(-1, keepdims=True)
+        columns = jax.tree.map(lambda own: own[..., None], params.inventory).replace(
+            order_levels=params.inventory.order_levels
+        )
+        then, sold, missed = inventory.sell(stock[:, None], counts)
+        wanted = inventory.order_quantity(shape.inventory, columns, then, on_order, chosen)
+        sales, unmet, ordered = (cases(each) for each in (sold, missed, jnp.broadcast_to(wanted, then.shape)))
+        left = stock - sales
+        served = (law * (counts < stock[:, None])).sum(-1)
     ratio = demand / jnp.maximum(mean, 1e-20)[:, None]
 
     def settle(share: Array, visits: traffic.Traffic, *cases: Array) -> tuple:
