@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import demand
+from marl_pricing.config import fears
 from marl_pricing.config.acceptance import distances
 from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
@@ -109,6 +110,12 @@ def build_ambiguity(
     if "kernels" in worlds and visitors.bank.refresh:
         raise refuse("robust.worlds", "kernels", "other factors with traffic.bank.refresh=true")
     shares, relative = _shares(own, worlds.get("agent_share"))
+    if own.set == "interval" and "agent_share" in worlds and not relative and shape.traffic.process == "static":
+        nominal = float(built.params.traffic.agent_share)
+        gap = min(abs(share - nominal) for share in shares)
+        if gap > own.radius + 1e-6:
+            accepted = f"at least {gap:.4g}, the distance of the nearest share of robust.worlds.agent_share"
+            raise refuse("robust.radius", own.radius, accepted)
     factors = [world for world in own.worlds if world.factor != "agent_share"]
     columns: list[list[tuple[tuple[float, ...], str, dict]]] = []
     for world in factors:
@@ -151,7 +158,7 @@ def build_ambiguity(
     if apart is not None:
         labels = [f"{label} (W{own.order} {value:.3g})" for label, value in zip(labels, apart, strict=True)]
     count = len(labels)
-    return built, Ambiguity(
+    ambiguity = Ambiguity(
         set=own.set,
         mode=own.mode,
         radius=own.radius,
@@ -165,6 +172,8 @@ def build_ambiguity(
         labels=tuple(labels),
         adversary=own.adversary,
     )
+    fears.warn(built.shape, built.params, ambiguity, set(worlds))
+    return built, ambiguity
 
 
 def _share_labels(shares: tuple[float, ...], relative: bool, built: Market) -> list[str]:

@@ -28,7 +28,7 @@ def start_worlds(ambiguity: Ambiguity | None, num_sellers: int) -> WorldFit | No
     return expected_values.start(ambiguity.num_candidates, num_sellers)
 
 
-def _discounted(
+def discounted(
     learner: Learner, state: TrainState, memories: Array, seen: Array, reward: Array, terminated: Array
 ) -> Array:
     """r_k + γ V(s'_k) [T, E, K, S] of every candidate world.
@@ -69,14 +69,14 @@ def robust_one_step(
     found, ambiguity = segment.candidates, learner.ambiguity
     assert found is not None and ambiguity is not None
     live = segment.outcome.acted.astype(jnp.float32)
-    drawn = _discounted(learner, state, memories, found.seen, found.reward, found.terminated)
+    drawn = discounted(learner, state, memories, found.seen, found.reward, found.terminated)
     known, worlds = None, state.worlds
     if worlds is not None:
         expected = found.expected
         assert expected is not None
         seen = expected.state if learner.critic.central else expected.local
         cases = (x.reshape(*x.shape[:2], -1, *x.shape[4:]) for x in (seen, expected.reward, expected.terminated))
-        promised = _discounted(learner, state, memories, *cases).reshape(expected.reward.shape)
+        promised = discounted(learner, state, memories, *cases).reshape(expected.reward.shape)
         following = (promised - expected.reward).mean(3)
         assert found.means is not None and found.noises is not None
         known, worlds = expected_values.expected_values(

@@ -1,0 +1,95 @@
+"""What a robust learner is warned of before it starts: worlds that are all alike, and a fear of few shoppers' noise."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing import traffic
+from marl_pricing.laws import worst_value
+from marl_pricing.market import MarketParams, MarketShape, expected_demand, vary
+from marl_pricing.robust import Ambiguity
+from marl_pricing.traffic import Conditions
+
+# Worlds whose expected orders differ by less than this share are alike.
+_ALIKE = 1e-3
+# Fewer shoppers than this make much of what `per_draw` fears.
+_FEW = 300
+_SAMPLES = 512
+
+
+def _found(shape: MarketShape, params: MarketParams, prices: jax.Array, level: float = 1.0) -> Conditions:
+    offers = jnp.ones((shape.num_offers,))
+    return Conditions(prices, level * offers, offers > 0, params.demand.scale)
+
+
+def _shares(params: MarketParams, ambiguity: Ambiguity) -> jax.Array:
+    return ambiguity.candidates(params.traffic.agent_share, jnp.asarray(ambiguity.anneal_updates))
+
+
+def all_alike(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) -> bool:
+    """Whether every candidate world orders the same on average, at low and high prices and levels of demand."""
+    own = params.prices
+    low, high = own.start_low * jnp.ones((shape.num_offers,)), own.start_high * jnp.ones((shape.num_offers,))
+    if own.levels.size:
+        low, high = own.levels.reshape(shape.num_offers, -1)[:, 0], own.levels.reshape(shape.num_offers, -1)[:, -1]
+    shares = _shares(params, ambiguity)
+    for prices in (low, 0.5 * (low + high), high):
+        for level in (1.0, 1.5):
+            units = expected_demand(shape, params, _found(shape, params, prices, level), params.variants, shares)
+            apart = units.max(0) - units.min(0)
+            if bool((apart > _ALIKE * jnp.maximum(units.max(0), 1e-9)).any()):
+                return False
+    return True
+
+
+def noise_of_draws(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) -> float:
+    """Share of an epoch's profit that `per_draw` fears for nothing: the worst expectation less the mean worst draw.
+
+    Of sellers' margins at the first prices, level 1, every order served, by 512 drawn epochs.
+    """
+    prices = 0.5 * (params.prices.start_low + params.prices.start_high) * jnp.ones((shape.num_offers,))
+    shares, margin = _shares(params, ambiguity), prices - params.reward.unit_cost
+    worlds = [params]
+    if params.variants is not None:
+        variants = ambiguity.variants(params, jnp.asarray(ambiguity.anneal_updates))
+        count = len(ambiguity.others)
+        worlds = [vary(params, jax.tree.map(lambda leaf, g=g: leaf[g], variants)) for g in range(count)]
+    metric = ambiguity.metric() if ambiguity.set == "wasserstein" else None
+
+    @jax.jit
+    def profits(key: jax.Array) -> jax.Array:
+        def one(own: MarketParams) -> jax.Array:
+            found = _found(shape, own, prices)
+            seen = traffic.simulate(key, shape.traffic, own.traffic, shape.demand, own.demand, found, shares)
+            return (seen.orders.sum(-2) * margin).reshape(shares.size, shape.num_sellers, -1).sum(-1)
+
+        return jnp.concatenate([one(own) for own in worlds])  # [K, S]
+
+    drawn = jax.lax.map(profits, jax.random.split(jax.random.key(0), _SAMPLES)).swapaxes(1, 2)  # [n, S, K]
+    weights, radius = jnp.asarray(ambiguity.weights, jnp.float32), jnp.float32(ambiguity.radius)
+    by_draw = worst_value(ambiguity.set, drawn, weights, radius, metric).mean(0)
+    by_mean = worst_value(ambiguity.set, drawn.mean(0), weights, radius, metric)
+    return float((by_mean - by_draw).sum() / jnp.maximum(jnp.abs(drawn.mean((0, 2)).sum()), 1e-9))
+
+
+def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors: set[str]) -> None:
+    """Warn of worlds that are all alike, and of `per_draw` with few shoppers.
+
+    Args:
+        factors: what worlds differ in. Where that is no order (when orders come, how agents look around), worlds that
+            order alike still differ.
+    """
+    if not {"lead_time", "kernels"} & factors and all_alike(shape, params, ambiguity):
+        warnings.warn("robust.worlds: all worlds order alike: there is nothing to be robust against", stacklevel=3)
+    sessions = shape.traffic.sessions * float(np.asarray(params.demand.scale))
+    if ambiguity.mode == "per_draw" and sessions < _FEW:
+        noise = noise_of_draws(shape, params, ambiguity)
+        warnings.warn(
+            f"robust.mode=per_draw: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit that is "
+            "noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
+            stacklevel=3,
+        )
