@@ -1,8 +1,7 @@
 """The learner's robust targets against exact values: one seller, stock up to 9, busy times of two epochs, 30 states.
 
-Worlds share their random numbers, so that the worst case is taken outcome by outcome:
-V(s) = E_u[ worst over the set of r_k(s, u) + γ V(s'_k(s, u)) ]. The expectation is summed exactly here, over all places
-at which some world's count changes as a uniform number grows.
+V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is summed
+V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import pytest
 from scipy import stats
 
 from marl_pricing.config import market_from
-from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning import expected_values, mappo, rollout
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.robust import Ambiguity, worst_value
 from tests.learning.helpers import QUICK
@@ -26,6 +25,7 @@ SHARES, NOMINAL, SESSIONS = (0.1, 0.4, 0.7), 0.4, 2
 STARTS, FACTOR = 0.3, 1.8  # of a busy time of two epochs
 PRICES, COST, PENALTY, HOLDING = (1.6, 2.1), 1.0, 0.4, 0.01
 REORDER, QUANTITY, MOST = 9, 1, 9
+METRIC = jnp.abs(jnp.asarray(SHARES)[:, None] - jnp.asarray(SHARES))
 GAMMA = 0.9
 ENVS, STEPS, SWEEPS, KEPT = 256, 40, 90, 60
 
@@ -49,7 +49,10 @@ def a_market():
 
 @dataclass(frozen=True)
 class TableCritic:
-    """A value a state, in place of a network; it reads stock and busy times from the global state."""
+    """A value a state, in place of a network; it reads stock and busy times from the global state.
+
+    Between two stocks it lies between their values: states that are expected hold means.
+    """
 
     central: bool = True
     stacked: bool = False
@@ -58,8 +61,10 @@ class TableCritic:
         return jnp.zeros((num_envs, 1, 1))
 
     def _value(self, table: jax.Array, seen: jax.Array) -> jax.Array:
-        stock, busy = jnp.round(seen[..., 2] * (REORDER + QUANTITY)), jnp.round(seen[..., 3] * 2.0)
-        return table[(3 * stock + busy).astype(jnp.int32)][..., None, None]
+        stock, busy = seen[..., 2] * (REORDER + QUANTITY), jnp.round(seen[..., 3] * 2.0).astype(jnp.int32)
+        below = jnp.clip(jnp.floor(stock + 1e-3), 0, MOST - 1).astype(jnp.int32)
+        low, high = table[3 * below + busy], table[3 * below + 3 + busy]
+        return (low + jnp.clip(stock - below, 0.0, 1.0) * (high - low))[..., None, None]
 
     def step(self, table: jax.Array, seen: jax.Array, memory: jax.Array):
         return self._value(table, seen), memory
@@ -93,9 +98,9 @@ def propensity(price: float, scale: float) -> float:
 def exact_values(set_name: str, radius: float) -> np.ndarray:
     """Robust values [30] of the policy that takes either price with even chance; 3 · stock + busy epochs left."""
     parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for stock, busy, price, starts in product(range(MOST + 1), (0, 1, 2), PRICES, (0, 1)):
+    for stock, busy, chosen, starts in product(range(MOST + 1), (0, 1, 2), (0, 1), (0, 1)):
         # The next busy time is drawn at the end of the last quiet or busy epoch, before anybody prices its first.
-        chance = 0.5 * (1.0 if busy == 2 else (STARTS if starts else 1.0 - STARTS))
+        chance, price = 1.0 if busy == 2 else (STARTS if starts else 1.0 - STARTS), PRICES[chosen]
         if busy == 2 and starts:
             continue
         size = SESSIONS * (FACTOR if busy else 1.0)
@@ -111,25 +116,28 @@ def exact_values(set_name: str, radius: float) -> np.ndarray:
         stocked = left + np.where(left < REORDER, QUANTITY, 0)
         following = 3 * stocked + (1 if busy == 2 else 2 * starts)
         kept = weight > 1e-9
-        parts.append((3 * stock + busy, weight[kept], reward[kept], following[kept]))
+        parts.append((2 * (3 * stock + busy) + chosen, weight[kept], reward[kept], following[kept]))
     state = np.concatenate([np.full(len(part[1]), part[0]) for part in parts])
     weight, reward, following = (np.concatenate([part[n] for part in parts]) for n in (1, 2, 3))
     worlds = jnp.full((len(SHARES),), 1.0 / len(SHARES))
-    worst = jax.jit(lambda values: worst_value(set_name, values, worlds, jnp.float32(radius)))
+    worst = jax.jit(lambda values: worst_value(set_name, values, worlds, jnp.float32(radius), METRIC))
     value = np.zeros(30)
-    total = np.bincount(state, weight, 30)
+    total = np.bincount(state, weight, 60)
     for _ in range(120):
-        each = np.asarray(worst(jnp.asarray(reward + GAMMA * value[following], jnp.float32)), np.float64)
-        value = np.bincount(state, weight * each, 30) / total
+        drawn = reward + GAMMA * value[following]
+        mean = np.stack([np.bincount(state, weight * world, 60) / total for world in drawn.T], 1)  # [60, K]
+        value = np.asarray(worst(jnp.asarray(mean, jnp.float32)), np.float64).reshape(30, 2).mean(1)
     return value
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("set_name", "radius"), [("interval", 0.3), ("kl", 0.15)])
+@pytest.mark.parametrize(
+    ("set_name", "radius"), [("interval", 0.3), ("kl", 0.15), ("chi2", 0.3), ("wasserstein", 0.15)]
+)
 def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: float) -> None:
     own = a_market()
     weights = (1.0 / len(SHARES),) * len(SHARES)
-    ambiguity = Ambiguity(set_name, "per_seller", radius, SHARES, False, weights)
+    ambiguity = Ambiguity(set_name, "expected", radius, SHARES, False, weights)
     settings = LearnerSettings(
         num_envs=ENVS, num_steps=STEPS, num_minibatches=1, hidden_size=8, gamma=GAMMA, gae_lambda=0.9,
         value_normalisation="none", normalise_advantage=False, devices=1,
@@ -142,21 +150,22 @@ def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: floa
         jax.random.split(jax.random.key(1), ENVS), own.shape, own.params, learner.actor, learner.critic
     )
 
-    def sweep(key, state, table):
+    def sweep(key, state, table, worlds):
         after, segment = rollout.rollout(
             key, own.shape, own.params, learner.actor, actor, state, index, STEPS, ambiguity, 0, True
         )
         trained = mappo.TrainState(
             learnable=mappo.Learnable(actor, table, None, None), statistics=None, rollout=state,
-            seed=jnp.int32(0), update=jnp.int32(0),
+            seed=jnp.int32(0), update=jnp.int32(0), worlds=worlds,
         )  # fmt: skip
-        batch = mappo.make_batch(learner, trained, segment, lambda x: x)[0]
-        return after, segment, batch.target
+        batch, trained, _ = mappo.make_batch(learner, trained, segment, lambda x: x)
+        return after, segment, batch.target, trained.worlds
 
     run = jax.jit(sweep, compiler_options=QUICK)
-    state, table, kept = begin, np.zeros(30), []
+    state, table, kept, worlds = begin, np.zeros(30), [], expected_values.start(len(SHARES), 1)
     for number in range(SWEEPS):
-        state, segment, target = run(jax.random.key(100 + number), state, jnp.asarray(table, jnp.float32))
+        key = jax.random.key(100 + number)
+        state, segment, target, worlds = run(key, state, jnp.asarray(table, jnp.float32), worlds)
         where, said = states_of(segment).ravel(), np.asarray(target, np.float64).ravel()
         visits = np.bincount(where, minlength=30)
         mean = np.bincount(where, said, 30) / np.maximum(visits, 1)
