@@ -191,6 +191,7 @@ def test_greedy_prices_in_the_null_market_are_the_plain_learners() -> None:
     for name in ("none", "interval", "kl"):
         experiment = composed(
             "experiment=logit_duopoly", f"robust={name}", "traffic=bank", "traffic.agent_share=0.3",
+            "traffic.random_orders=true",
             "traffic.mimicry=1", "+market.agent.scale=0.25", "learner.num_seeds=5", "learner.devices=1",
         )  # fmt: skip
         chosen[name] = trained(Program, experiment, (1.0,), 5)[0, :, -1]

@@ -1,7 +1,7 @@
 """The learner's robust targets against exact values: one seller, stock up to 9, busy times of two epochs, 30 states.
 
-V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is summed
-V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is
+V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is summed exactly
+here, over all places at which some world's count changes as a uniform number grows; then the worst law is taken.
 """
 
 from __future__ import annotations
