@@ -1,4 +1,5 @@
-"""What a robust learner is warned of before it starts: worlds that are all alike, and a fear of few shoppers' noise."""
+"""What a robust learner is warned of before it starts: worlds that are all alike, worlds to one side of the nominal one
+only, and a fear of few shoppers' noise."""
 
 from __future__ import annotations
 
@@ -47,9 +48,11 @@ def all_alike(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) ->
 
 
 def noise_of_draws(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) -> float:
-    """Share of an epoch's profit that `per_draw` fears for nothing: the worst expectation less the mean worst draw.
+    """Share of an epoch's profit that is feared for nothing where draws decide: the worst expectation less the mean
+    worst draw.
 
-    Of sellers' margins at the first prices, level 1, every order served, by 512 drawn epochs.
+    Of sellers' margins at the first prices, level 1, every order served, by 512 drawn epochs; of their sum where one
+    nature chooses.
     """
     prices = 0.5 * (params.prices.start_low + params.prices.start_high) * jnp.ones((shape.num_offers,))
     shares, margin = _shares(params, ambiguity), prices - params.reward.unit_cost
@@ -70,6 +73,8 @@ def noise_of_draws(shape: MarketShape, params: MarketParams, ambiguity: Ambiguit
         return jnp.concatenate([one(own) for own in worlds])  # [K, S]
 
     drawn = jax.lax.map(profits, jax.random.split(jax.random.key(0), _SAMPLES)).swapaxes(1, 2)  # [n, S, K]
+    if ambiguity.mode == "algorithm_1" or ambiguity.adversary != "per_seller":
+        drawn = drawn.sum(1, keepdims=True)
     weights, radius = jnp.asarray(ambiguity.weights, jnp.float32), jnp.float32(ambiguity.radius)
     by_draw = worst_value(ambiguity.set, drawn, weights, radius, metric).mean(0)
     by_mean = worst_value(ambiguity.set, drawn.mean(0), weights, radius, metric)
@@ -77,7 +82,7 @@ def noise_of_draws(shape: MarketShape, params: MarketParams, ambiguity: Ambiguit
 
 
 def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors: set[str]) -> None:
-    """Warn of worlds that are all alike, and of `per_draw` with few shoppers.
+    """Warn of worlds that are all alike, of a nominal share at the end of all shares, and of draws by few shoppers.
 
     Args:
         factors: what worlds differ in. Where that is no order (when orders come, how agents look around), worlds that
@@ -85,11 +90,19 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
     """
     if not {"lead_time", "kernels"} & factors and all_alike(shape, params, ambiguity):
         warnings.warn("robust.worlds: all worlds order alike: there is nothing to be robust against", stacklevel=3)
+    nominal = float(params.traffic.agent_share)
+    if ambiguity.relative and nominal in (0.0, 1.0) and shape.traffic.process == "static":
+        shares = np.asarray(_shares(params, ambiguity))
+        warnings.warn(
+            f"traffic.agent_share={nominal:g}: all worlds of robust.set={ambiguity.set} lie to one side of it: shares of "
+            f"agents from {shares.min():.3g} to {shares.max():.3g}",
+            stacklevel=3,
+        )
     sessions = shape.traffic.sessions * float(np.asarray(params.demand.scale))
-    if ambiguity.mode == "per_draw" and sessions < _FEW:
+    if ambiguity.mode != "expected" and shape.traffic.random_orders and sessions < _FEW:
         noise = noise_of_draws(shape, params, ambiguity)
         warnings.warn(
-            f"robust.mode=per_draw: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit that is "
-            "noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
+            f"robust.mode={ambiguity.mode}: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit that "
+            "is noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
             stacklevel=3,
         )

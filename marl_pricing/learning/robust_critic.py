@@ -84,7 +84,7 @@ def robust_one_step(
         )
     radius = ambiguity.radius_at(state.update)
     episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
-    targets, law = robust_targets(ambiguity, drawn, radius, episodes, found.demand, known)
+    targets, law = robust_targets(ambiguity, drawn, radius, episodes, found.demand, known, plain)
     return targets, worlds, _pessimism(radius, plain, targets, law, live, total)
 
 

@@ -91,11 +91,6 @@ class Ambiguity:
 
         return variants.replace(choice=jax.tree.map(nearer, variants.choice, params.demand.choice))
 
-    def nearness(self) -> Array:
-        """How far each world [K] lies from the nominal share of agents; zeros where shares are not relative to it."""
-        apart = np.abs(self.shares) if self.relative else np.zeros(len(self.shares))
-        return jnp.asarray(np.tile(apart, len(self.others)), jnp.float32)
-
     def metric(self) -> Array:
         """Distances [K, K] between the worlds: those given, or the sum of their coordinates' differences."""
         if self.distances is not None:

@@ -22,7 +22,7 @@ from marl_pricing.robust.ambiguity import Ambiguity
 
 Array = jax.Array
 
-# Worlds whose values differ by less than this share of their size are alike: the one nearest to the nominal is taken.
+# Worlds whose values differ by less than this share of their size are alike: rounding.
 _ALIKE = 1e-5
 
 
@@ -33,8 +33,12 @@ def robust_targets(
     episodes: Array,
     demand: Array | None = None,
     known: Array | None = None,
+    plain: Array | None = None,
 ) -> tuple[Array, Array]:
     """Targets of every step, and the law behind them.
+
+    Where all worlds are known to be worth the same, the worst law is every law, and what was drawn in the nominal world
+    is as good a target as any: there the robust learner is the plain one.
 
     Args:
         values: [T, E, K, S] r_k + γ V(s'_k) of each candidate and seller, as drawn, in units of the learner's reward.
@@ -42,16 +46,13 @@ def robust_targets(
         episodes: [T, E] int32, number of the step's episode within the segment, from 0 to at most T.
         demand: [T, E, K, N] units in each world, for an ambiguity with `demand_metric`.
         known: [T, E, K, S] what the adversary goes by, up to what is the same in all worlds; None: the drawn values.
+        plain: [T, E, S] the plain targets, beside `known`.
 
     Returns:
         (targets [T, E, S], laws [T, E, K, S] over the candidates).
     """
     weights = jnp.asarray(ambiguity.weights, jnp.float32)
     feared = values if known is None else known
-    if known is not None and ambiguity.set in ("interval", "accept"):
-        size = jnp.abs(values).mean(-2, keepdims=True)
-        feared = known + _ALIKE * size * ambiguity.nearness()[:, None]
-
     metric = None
     if ambiguity.set == "wasserstein":
         metric = ambiguity.metric() if demand is None else demand_distances(demand)
@@ -67,7 +68,13 @@ def robust_targets(
         if ambiguity.adversary == "fixed_world":
             together = _episode_sums(together, episodes)
         law = jnp.broadcast_to(worst(together)[..., None], values.shape)
-    return (law * values).sum(-2), law
+    targets = (law * values).sum(-2)
+    if known is None or plain is None:
+        return targets, law
+    alike = jnp.ptp(known, axis=-2) <= _ALIKE * jnp.abs(values).mean(-2)  # [T, E, S]
+    if ambiguity.adversary != "per_seller":  # nature looks at all sellers
+        alike = jnp.broadcast_to(alike.all(-1, keepdims=True), alike.shape)
+    return jnp.where(alike, plain, targets), jnp.where(alike[:, :, None], weights[:, None], law)
 
 
 def _episode_sums(values: Array, episodes: Array) -> Array:

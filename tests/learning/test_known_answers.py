@@ -25,11 +25,11 @@ UNEQUAL = {
 
 
 def trained(kind: type[Program], experiment: Experiment, omegas: Sequence[float], seeds: int) -> np.ndarray:
-    """Greedy price levels [omegas, seeds, T, 2] after a training of every omega and seed in one program."""
+    """Greedy price levels [omegas, seeds, T, S] after a training of every omega and seed in one program."""
     shape, params = experiment.market
     program = kind(experiment.learner)
     stacked = program.stack(params)
-    omega = jnp.repeat(jnp.asarray(omegas), seeds)[:, None] * jnp.ones(2)
+    omega = jnp.repeat(jnp.asarray(omegas), seeds)[:, None] * jnp.ones(shape.num_sellers)
     stacked = stacked.replace(reward=stacked.reward.replace(omega=omega))
     state, _ = program.train(program.init(stacked), stacked, experiment.learner.settings.num_updates)
 
@@ -46,7 +46,7 @@ def trained(kind: type[Program], experiment: Experiment, omegas: Sequence[float]
         return jax.lax.scan(step, (own, seen, policy.start()), jnp.arange(shape.episode_length))[1]
 
     chosen = np.asarray(jax.jit(lambda actors: jax.lax.map(play, actors))(state.learnable.actor))
-    return chosen.reshape(len(omegas), seeds, shape.episode_length, 2)
+    return chosen.reshape(len(omegas), seeds, shape.episode_length, shape.num_sellers)
 
 
 def assert_equilibria(experiment: Experiment, omegas: Sequence[float], chosen: np.ndarray) -> None:

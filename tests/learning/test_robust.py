@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 
 import jax
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing import market
+from marl_pricing import config, market
 from marl_pricing.config import ConfigError
 from marl_pricing.learning import mappo
 from marl_pricing.learning.settings import LearnerSettings
@@ -20,6 +22,10 @@ from tests.traffic.visitors import with_sessions
 
 INTERVAL = Ambiguity("interval", "expected", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
 GRID = Ambiguity("kl", "expected", 0.3, (0.0, 0.3, 0.6), False, (1 / 3,) * 3)
+
+
+# Agents that behave, choose and long as people do: every world is the same law.
+NULL = ["traffic.mimicry=1", "market.agent.scale=0.25", "market.agent.level_sensitivity=1.0", "traffic.agent_share=0.3"]
 
 
 def a_market(**settings):
@@ -227,3 +233,56 @@ def test_bad_robust_settings_are_refused(overrides: list[str], told: str) -> Non
     with pytest.raises(ConfigError) as caught:
         composed(*overrides)
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def told(*overrides: str) -> list[str]:
+    """What a robust learner is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        composed("robust=interval", *overrides)
+    return [str(own.message) for own in caught if "robust." in str(own.message)]
+
+
+def test_worlds_that_are_alike_or_to_one_side_and_noisy_draws_are_warned_of() -> None:
+    assert told() == []
+    assert told("robust.mode=per_draw", "traffic.sessions_per_epoch=600") == []
+    alike = told(*NULL)
+    assert len(alike) == 1 and "all worlds order alike: there is nothing to be robust against" in alike[0]
+    for share, worlds in ((0, "from 0 to 0.2"), (1, "from 0.8 to 1")):
+        (one_side,) = told(f"traffic.agent_share={share}")
+        assert f"traffic.agent_share={share}: all worlds" in one_side and worlds in one_side
+    noisy = [told(*NULL, f"robust.mode={mode}", f"traffic.sessions_per_epoch={n}")
+             for mode, n in (("per_draw", 10), ("per_draw", 60), ("algorithm_1", 60))]  # fmt: skip
+    size = [float(re.search(r"fears ([0-9.]+) % of profit", own[1])[1]) for own in noisy]
+    # As 1 / sqrt(shoppers); three sellers' sum is less noisy than each.
+    assert size[0] / size[1] == pytest.approx(np.sqrt(6), rel=0.25)
+    assert 10 < size[1] < 40 and 0.3 * size[1] < size[2] < 0.9 * size[1]
+
+
+def test_a_run_from_before_modes_were_told_apart_keeps_its_meaning() -> None:
+    settings = composed("robust=interval", "robust.mode=per_draw", "robust.adversary=nature").settings
+    text = config.to_yaml(settings)
+    assert "  mode: per_draw\n" in text and "  adversary: nature\n" in text
+    old = text.replace("  mode: per_draw\n", "  mode: nature\n").replace("  adversary: nature\n", "")
+    assert config.from_yaml(old, "config.yaml") == settings
+    picked = config.to_yaml(composed("robust=interval", "robust.mode=algorithm_1").settings)
+    known = config.from_yaml(picked.replace("  adversary: per_seller\n", ""), "config.yaml").robust
+    assert known.mode == "algorithm_1"
+    plain = config.to_yaml(composed().settings).replace("  mode: expected\n", "  mode: per_seller\n")
+    assert config.from_yaml(plain.replace("  adversary: per_seller\n", ""), "config.yaml").robust.mode == "expected"
+
+
+@pytest.mark.parametrize("name", ["interval", "contamination", "total_variation", "kl", "chi2", "wasserstein"])
+@pytest.mark.parametrize("adversary", ["per_seller", "nature", "fixed_world"])
+def test_worlds_that_are_known_to_be_alike_leave_the_plain_target(name: str, adversary: str) -> None:
+    random = np.random.default_rng(3)
+    values = jnp.asarray(5.0 + random.normal(size=(6, 4, 5, 3)), jnp.float32)
+    plain = jnp.asarray(5.0 + random.normal(size=(6, 4, 3)), jnp.float32)
+    known = 1e-6 * jnp.asarray(random.normal(size=values.shape), jnp.float32)
+    known = known.at[:, 2:, 3].add(-1.0)  # in half of the markets one world is worse
+    own = replace(INTERVAL, set=name, adversary=adversary)
+    episodes = jnp.zeros((6, 4), jnp.int32)
+    target, law = robust_targets(own, values, jnp.float32(0.2), episodes, known=known, plain=plain)
+    np.testing.assert_array_equal(target[:, :2], plain[:, :2])
+    np.testing.assert_allclose(law[:, :2], 0.2, rtol=1e-6)
+    assert np.all(np.asarray(law[:, 2:, 3]) > 0.2) and np.all(np.asarray(target[:, 2:]) != np.asarray(plain[:, 2:]))

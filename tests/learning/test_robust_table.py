@@ -1,32 +1,41 @@
 """The learner's robust targets against exact values: one seller, stock up to 9, busy times of two epochs, 30 states.
 
-V(s) = Σ_a π(a | s) min over laws q of Σ_k q_k E_u[r_k(s, a, u) + γ V(s'_k(s, a, u))]. The expectation is summed exactly
-here, over all places at which some world's count changes as a uniform number grows; then the worst law is taken.
+The expectations of each world come first, then the worst law is taken; `stock_table` sums them exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 from marl_pricing.config import market_from
 from marl_pricing.learning import expected_values, mappo, rollout
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.robust import Ambiguity, worst_value
+from marl_pricing.robust import Ambiguity
 from tests.learning.helpers import QUICK
+from tests.learning.stock_table import (
+    COST,
+    FACTOR,
+    GAMMA,
+    HOLDING,
+    MOST,
+    NOMINAL,
+    PENALTY,
+    PRICES,
+    QUANTITY,
+    REORDER,
+    SESSIONS,
+    SHARES,
+    STARTS,
+    STATES,
+    robust_values,
+    stock_table,
+)  # fmt: skip
 
-SHARES, NOMINAL, SESSIONS = (0.1, 0.4, 0.7), 0.4, 2
-STARTS, FACTOR = 0.3, 1.8  # of a busy time of two epochs
-PRICES, COST, PENALTY, HOLDING = (1.6, 2.1), 1.0, 0.4, 0.01
-REORDER, QUANTITY, MOST = 9, 1, 9
-METRIC = jnp.abs(jnp.asarray(SHARES)[:, None] - jnp.asarray(SHARES))
-GAMMA = 0.9
 ENVS, STEPS, SWEEPS, KEPT = 256, 40, 90, 60
 
 
@@ -81,53 +90,9 @@ def states_of(segment: rollout.Segment) -> np.ndarray:
     return (3 * np.round(seen[..., 2] * 10) + np.round(seen[..., 3] * 2)).astype(int)
 
 
-def counts(rates: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(chance [C] of each piece of [0, 1], count [C, K] of each world there), one uniform number for all."""
-    top = int(max(rates) + 10 * np.sqrt(max(rates)) + 10)
-    steps = [stats.poisson.cdf(np.arange(top), rate) for rate in rates]
-    ends = np.unique(np.concatenate([np.zeros(1), *steps, np.ones(1)]))
-    middle = 0.5 * (ends[1:] + ends[:-1])
-    return np.diff(ends), np.stack([np.searchsorted(own, middle) for own in steps], 1)
-
-
-def propensity(price: float, scale: float) -> float:
-    attraction = np.exp((1.8 - price) / scale)
-    return attraction / (1.0 + attraction)
-
-
 def exact_values(set_name: str, radius: float) -> np.ndarray:
-    """Robust values [30] of the policy that takes either price with even chance; 3 · stock + busy epochs left."""
-    parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for stock, busy, chosen, starts in product(range(MOST + 1), (0, 1, 2), (0, 1), (0, 1)):
-        # The next busy time is drawn at the end of the last quiet or busy epoch, before anybody prices its first.
-        chance, price = 1.0 if busy == 2 else (STARTS if starts else 1.0 - STARTS), PRICES[chosen]
-        if busy == 2 and starts:
-            continue
-        size = SESSIONS * (FACTOR if busy else 1.0)
-        people, agents = (
-            counts([size * share * propensity(price, scale) for share in of_class])
-            for of_class, scale in (([1 - a for a in SHARES], 0.5), (list(SHARES), 0.12))
-        )
-        weight = chance * np.multiply.outer(people[0], agents[0]).ravel()
-        demand = (people[1][:, None] + agents[1][None]).reshape(-1, len(SHARES))
-        sales = np.minimum(demand, stock)
-        left = stock - sales
-        reward = (price - COST) * sales - PENALTY * (demand - sales) - HOLDING * left
-        stocked = left + np.where(left < REORDER, QUANTITY, 0)
-        following = 3 * stocked + (1 if busy == 2 else 2 * starts)
-        kept = weight > 1e-9
-        parts.append((2 * (3 * stock + busy) + chosen, weight[kept], reward[kept], following[kept]))
-    state = np.concatenate([np.full(len(part[1]), part[0]) for part in parts])
-    weight, reward, following = (np.concatenate([part[n] for part in parts]) for n in (1, 2, 3))
-    worlds = jnp.full((len(SHARES),), 1.0 / len(SHARES))
-    worst = jax.jit(lambda values: worst_value(set_name, values, worlds, jnp.float32(radius), METRIC))
-    value = np.zeros(30)
-    total = np.bincount(state, weight, 60)
-    for _ in range(120):
-        drawn = reward + GAMMA * value[following]
-        mean = np.stack([np.bincount(state, weight * world, 60) / total for world in drawn.T], 1)  # [60, K]
-        value = np.asarray(worst(jnp.asarray(mean, jnp.float32)), np.float64).reshape(30, 2).mean(1)
-    return value
+    """Robust values [30] of the policy that takes either price with even chance."""
+    return robust_values(stock_table(), np.full((STATES, 2), 0.5), set_name, radius).value
 
 
 @pytest.mark.slow

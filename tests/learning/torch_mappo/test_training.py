@@ -16,12 +16,14 @@ import torch
 from marl_pricing.config import ConfigError
 from marl_pricing.learning import mappo, runs, training
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo import learner as torch_learner
 from marl_pricing.learning.torch_mappo.program import TorchProgram
 from marl_pricing.learning.training import Member, Schedule
 from marl_pricing.studies.single import program_of, train_run
 from tests.doors.compose import composed
-from tests.learning.helpers import learner_of, market_of
+from tests.learning.helpers import TINY, learner_of, market_of
+from tests.learning.test_robust import GRID, INTERVAL, a_market
 from tests.learning.torch_mappo.twins import apart
 from tests.processes import python
 
@@ -87,6 +89,26 @@ def test_updates_of_adam_are_the_flax_learners(settings: dict[str, Any]) -> None
     assert (steps[0] < every).all() if "target_kl" in settings else (steps[0] == every).all()
 
 
+@pytest.mark.parametrize("ambiguity", [INTERVAL, GRID], ids=["interval", "kl"])
+def test_robust_updates_are_the_flax_learners(ambiguity: Any) -> None:
+    """The same worlds learned of, laws and pessimism to 1e-5, as long as the networks are the same."""
+    market = a_market()
+    states, measures = [], []
+    for kind, name in ((Program, "mappo"), (TorchProgram, "torch_mappo")):
+        program = kind(mappo.make_learner(LearnerSettings(**TINY, algorithm=name), *market, ambiguity))
+        params = program.stack(market.params)
+        state, table = program.train(program.init(params), params, 2)
+        states.append(jax.device_get(state))
+        measures.append(jax.device_get(table))
+    assert {"pessimism", "candidate_0", "radius"} <= set(measures[0]) == set(measures[1])
+    for name, value in measures[0].items():
+        np.testing.assert_allclose(measures[1][name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    for one, other in zip(*(jax.tree.leaves(own.worlds) for own in states), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5 * np.abs(one).max())
+        assert np.abs(one).max() > 0
+    assert apart(states[0].learnable, states[1].learnable) < 1e-3
+
+
 def run_in(folder: Path, market: Any, *, resume: bool = False, stop_after: int | None = None, **settings: Any):
     """Train into a folder; a signal comes after some updates."""
     folder.mkdir(exist_ok=True)
@@ -123,7 +145,8 @@ def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) ->
 def test_four_devices_learn_what_one_does() -> None:
     code = """
         import jax, numpy as np
-        from tests.learning.helpers import learner_of, market_of
+        from tests.learning.helpers import TINY, learner_of, market_of
+from tests.learning.test_robust import GRID, INTERVAL, a_market
         from marl_pricing.learning.torch_mappo.program import TorchProgram
         assert jax.device_count() == 4
         own, ends = market_of("stock"), []
