@@ -94,15 +94,15 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
     if ambiguity.relative and nominal in (0.0, 1.0) and shape.traffic.process == "static":
         shares = np.asarray(_shares(params, ambiguity))
         warnings.warn(
-            f"traffic.agent_share={nominal:g}: all worlds of robust.set={ambiguity.set} lie to one side of it: shares of "
-            f"agents from {shares.min():.3g} to {shares.max():.3g}",
+            f"traffic.agent_share={nominal:g}: all worlds of robust.set={ambiguity.set} lie to one side of it: shares "
+            f"of agents from {shares.min():.3g} to {shares.max():.3g}",
             stacklevel=3,
         )
     sessions = shape.traffic.sessions * float(np.asarray(params.demand.scale))
     if ambiguity.mode != "expected" and shape.traffic.random_orders and sessions < _FEW:
         noise = noise_of_draws(shape, params, ambiguity)
         warnings.warn(
-            f"robust.mode={ambiguity.mode}: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit that "
-            "is noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
+            f"robust.mode={ambiguity.mode}: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit "
+            "that is noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
             stacklevel=3,
         )

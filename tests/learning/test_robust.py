@@ -252,10 +252,10 @@ def test_worlds_that_are_alike_or_to_one_side_and_noisy_draws_are_warned_of() ->
         (one_side,) = told(f"traffic.agent_share={share}")
         assert f"traffic.agent_share={share}: all worlds" in one_side and worlds in one_side
     noisy = [told(*NULL, f"robust.mode={mode}", f"traffic.sessions_per_epoch={n}")
-             for mode, n in (("per_draw", 10), ("per_draw", 60), ("algorithm_1", 60))]  # fmt: skip
+             for mode, n in (("per_draw", 240), ("per_draw", 60), ("algorithm_1", 60))]  # fmt: skip
     size = [float(re.search(r"fears ([0-9.]+) % of profit", own[1])[1]) for own in noisy]
-    # As 1 / sqrt(shoppers); three sellers' sum is less noisy than each.
-    assert size[0] / size[1] == pytest.approx(np.sqrt(6), rel=0.25)
+    # About as 1 / sqrt(shoppers); three sellers' sum is less noisy than each.
+    assert 1.5 < size[1] / size[0] < 2.2
     assert 10 < size[1] < 40 and 0.3 * size[1] < size[2] < 0.9 * size[1]
 
 
