@@ -66,7 +66,7 @@ def test_the_set_stands_beside_the_plain_one_with_what_was_learned() -> None:
     [
         {"set": "kl", "radius": 0.1, "worlds": ["agent_share", {"factor": "demand_scale", "values": [0.8, 1.0, 1.25]}]},
         {"set": "wasserstein", "radius": 0.1, "metric": "demand"},
-        {"set": "interval", "radius": 0.5, "mode": "nature"},
+        {"set": "interval", "radius": 0.5, "adversary": "nature"},
     ],
 )
 def test_worlds_of_an_ambiguity_are_its_worlds_in_its_order(settings: dict) -> None:
@@ -90,7 +90,7 @@ def test_a_game_that_is_too_large_or_unknown_says_so() -> None:
     own, ambiguity = feared(game(3, 5, num_products=3), set="interval", radius=0.3)
     table = robust_table(run(own, ambiguity), (), played(sellers=3))
     assert len(table) == 1 and "9 offers" in table["note"][0]
-    own, ambiguity = feared(game(2, 12), set="interval", radius=0.3, mode="nature")
+    own, ambiguity = feared(game(2, 12), set="interval", radius=0.3, adversary="nature")
     table = robust_table(run(own, ambiguity), (), played())
     noted = table[table["game"].eq("any price") & table["fear"].eq("worst")]["note"].iloc[0]
     assert "one nature chooses" in noted

@@ -59,9 +59,7 @@ def test_the_frozen_policy_plays_and_remembers_and_only_the_learner_has_acted(du
         np.testing.assert_array_equal(learns, [[True, False]] * 7)
         assert outcome.acted.all()
     with pytest.raises(ValueError, match="ambiguity: its candidate worlds are the market's"):
-        make_learner(
-            LearnerSettings(), *duopoly, Ambiguity("kl", "per_seller", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game
-        )
+        make_learner(LearnerSettings(), *duopoly, Ambiguity("kl", "expected", 0.3, (0.0, 0.5), False, (0.5, 0.5)), game)
 
 
 def test_seats_are_held_by_policies_of_different_kinds_each_with_its_own_memory_and_the_rest_learn() -> None:

@@ -161,7 +161,7 @@ def test_sets_are_batched() -> None:
 def test_the_worst_law_is_a_law_and_gives_the_worst_value(name: str) -> None:
     random = np.random.default_rng(3)
     shares = (0.0, 0.2, 0.5, 0.6)
-    ambiguity = Ambiguity(name, "nature", 0.2, shares, False, (0.4, 0.3, 0.2, 0.1))
+    ambiguity = Ambiguity(name, "expected", 0.2, shares, False, (0.4, 0.3, 0.2, 0.1))
     weights, metric = jnp.asarray(ambiguity.weights, jnp.float32), ambiguity.metric()
     values = jnp.asarray(random.normal(size=(200, 4)), jnp.float32)
     for radius in (0.0, 0.05, 0.3):
