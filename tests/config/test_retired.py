@@ -45,6 +45,25 @@ def test_an_older_studys_file_is_read_with_the_runs_in_it(tmp_path: Path) -> Non
     assert plan.settings[0].traffic.hold_orders == "none"
 
 
+def test_robust_runs_of_an_older_study_stay_as_they_were_trained(tmp_path: Path) -> None:
+    """Before `mode` and `adversary` were told apart, every robust run but algorithm_1's feared draw by draw."""
+    data = older("experiment=robustness_study")
+    plain = data["robust"] | {"mode": "per_seller"}
+    del plain["adversary"]
+    data["robust"] = plain
+    changes = [
+        {"robust": {"set": "interval", "radius": 0.2}},
+        {"robust": plain | {"set": "interval", "radius": 0.2, "mode": "nature"}},
+        {"robust": {"set": "interval", "radius": 0.2, "mode": "algorithm_1"}},
+    ]
+    for run, change in zip(data["study"]["runs"], changes, strict=False):
+        run["change"] = change
+    (tmp_path / STUDY).write_text(yaml.safe_dump(data))
+    found = [own.robust for own in open_study(tmp_path).settings[:3]]
+    assert [own.mode for own in found] == ["per_draw", "per_draw", "algorithm_1"]
+    assert [own.adversary for own in found] == ["per_seller", "nature", "per_seller"]
+
+
 @pytest.mark.parametrize("value", [0.5, 1.0])
 def test_what_is_typed_is_not_translated(value: float) -> None:
     data = {name: own for name, own in settings().items() if name not in ("resume", "study")}
