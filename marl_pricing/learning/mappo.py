@@ -55,7 +55,7 @@ class TrainState(struct.PyTreeNode):
     rollout: RolloutState  # [E, ...]
     seed: Array  # [] int32
     update: Array  # [] int32, updates done
-    worlds: WorldFit | None = None  # what a robust critic has learned of its candidate worlds
+    worlds: WorldFit | None  # what a robust critic has learned of its candidate worlds
 
 
 class SelfPlayState(TrainState):

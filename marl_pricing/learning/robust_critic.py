@@ -68,7 +68,7 @@ def robust_one_step(
     """
     found, ambiguity = segment.candidates, learner.ambiguity
     assert found is not None and ambiguity is not None
-    live = segment.outcome.acted.astype(jnp.float32)
+    live = segment.live.astype(jnp.float32)
     drawn = discounted(learner, state, memories, found.seen, found.reward, found.terminated)
     known, worlds = None, state.worlds
     if worlds is not None:
