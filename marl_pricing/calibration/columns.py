@@ -15,6 +15,9 @@ from marl_pricing.intake.tables import RawTable
 
 _MONEY = ("price", "revenue", "cost")
 _SIGN = {".": "decimal point", ",": "decimal comma"}
+_FLAGS = dict.fromkeys(("true", "yes", "y", "ja", "oui", "x"), 1.0) | dict.fromkeys(
+    ("false", "no", "n", "nein", "non"), 0.0
+)
 ONE_SELLER = "shop"  # where the file tells no sellers apart
 
 
@@ -75,6 +78,9 @@ def _numbers(
     }
     numbers.settle(columns.values(), raw.path, mapping.decimals, mapping.thousands)
     found = {name: numbers.parse(raw.frame[titles[name]], own) for name, own in columns.items()}
+    if "promotion" in found:
+        words = as_texts(raw.frame[titles["promotion"]]).str.casefold()
+        found["promotion"] = found["promotion"].fillna(words.map(_FLAGS).astype(float))
     return {name: values.replace([np.inf, -np.inf], np.nan) for name, values in found.items()}, columns
 
 

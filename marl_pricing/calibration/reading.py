@@ -181,7 +181,7 @@ def _refusal(
             told += f", {title} is {shown('' if pd.isna(value) else value)}"
     return (
         f"{path}:{line}: {told}; {count:,} of {rows:,} rows ({100 * count / rows:.3g} %) are no records, accepted are "
-        f"{100 * share:.3g} % (judging.bad_share); quarantine.csv lists them"
+        f"{100 * share:.3g} % (judging.bad_share)"
     )
 
 
@@ -263,7 +263,8 @@ def read_sales(
     if reasons.total() > judging.bad_share * rows or clean.empty:
         if not reasons.total():
             raise CalibrationError(f"{path}: no usable row, {', '.join(left_out) or 'there are none below the header'}")
-        raise CalibrationError(_refusal(path, verdicts, columns, raw.faults, rows, judging.bad_share))
+        listed = f"; {quarantine} lists them" if quarantine is not None else ""
+        raise CalibrationError(_refusal(path, verdicts, columns, raw.faults, rows, judging.bad_share) + listed)
     if "store" in clean and own.stores == "add_up":
         told.append(f"{clean['store'].nunique():,} stores added up")
         clean = lines.put_stores_together(clean)

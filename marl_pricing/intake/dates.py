@@ -52,14 +52,20 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 # What a user may say, beside strptime's forms with %.
 FORMS = (
     *("yyyy-mm-dd", "dd.mm.yyyy", "dd/mm/yyyy", "mm/dd/yyyy", "yyyymmdd", "yyyy-mm", "yyyymm", "iso_week", "yyyyww"),
-    *("names", "s", "ms", "us", "ns", "excel", "number"),
+    *("mm/yyyy", "ww/yyyy", "names", "s", "ms", "us", "ns", "excel", "number"),
 )
 _OF_FORM = {
-    "ymd": "ymd", "dmy": "slashed", "mdy": "slashed", "yyyymmdd": "yyyymmdd", "month": "month", "yyyymm": "six",
-    "iso_week": "iso_week", "yyyyww": "six", "names": "named", "s": "s", "ms": "ms", "us": "us", "ns": "ns",
-    "excel": "excel", "number": "number",
+    "ymd": "ymd", "dmy": "slashed", "mdy": "slashed", "yyyymmdd": "yyyymmdd", "month": "month", "ww/yyyy": "month",
+    "yyyymm": "six", "yyyyww": "six", "iso_week": "iso_week", "names": "named", "s": "s", "ms": "ms", "us": "us",
+    "ns": "ns", "excel": "excel", "number": "number",
 }  # fmt: skip
-_LENGTHS: dict[str, Length] = {"iso_week": "week", "yyyyww": "week", "month": "month", "yyyymm": "month"}
+_LENGTHS: dict[str, Length] = {
+    "iso_week": "week",
+    "ww/yyyy": "week",
+    "yyyyww": "week",
+    "month": "month",
+    "yyyymm": "month",
+}
 _MONTHS = {
     1: "jan gen ene", 2: "feb fev", 3: "mar mrz maa", 4: "apr avr abr", 5: "may mai mag maj mei", 6: "jun juin giu",
     7: "jul juil lug", 8: "aug aou ago", 9: "sep set", 10: "oct okt ott out", 11: "nov", 12: "dec dez dic",
@@ -189,6 +195,22 @@ def _six(texts: pd.Series, lines: Mapping[str, int], where: str, title: str) -> 
     )
 
 
+def _month_or_week(texts: pd.Series, lines: Mapping[str, int], where: str, title: str) -> Form:
+    """yyyy-mm, or mm/yyyy and ww/yyyy: above 12 are weeks; several years of 1 to 12 only are months."""
+    parts = _match(texts, "month")
+    if texts.str.match(r"\d{4}").all():
+        return Form("month", "yyyy-mm")
+    if (pd.to_numeric(parts["month"]) > 12).any():
+        return Form("ww/yyyy", "ww/yyyy")
+    if parts["year"].nunique() > 1:
+        return Form("month", "mm/yyyy")
+    text = texts.iloc[0]
+    raise IntakeError(
+        f"{where}:{lines[text]}: {title} {shown(text)} can be read as a month (mm/yyyy) or as a week (ww/yyyy); "
+        "date_format: mm/yyyy or date_format: ww/yyyy in the mapping settles it"
+    )
+
+
 def detect(values: pd.Series, lines: np.ndarray, where: str, title: str) -> Form | None:
     """The form of most dates of a column; None for a column of dates already, or without any text.
 
@@ -241,7 +263,7 @@ def detect(values: pd.Series, lines: np.ndarray, where: str, title: str) -> Form
     if family == "ymd":
         return Form("ymd", "yyyy-mm-dd")
     if family == "month":
-        return Form("month", "yyyy-mm")
+        return _month_or_week(own, place, where, title)
     return Form(family, family)
 
 
@@ -351,6 +373,8 @@ def _parse_unique(texts: pd.Series, form: Form, utc: bool) -> pd.Series:
         return _calendar(parts["year"], parts["month"], one)
     if kind == "yyyymm":
         return _calendar(parts["year"], parts["last"], one)
+    if kind == "ww/yyyy":
+        return _monday(parts["year"], parts["month"], None)
     if kind == "yyyyww":
         return _monday(parts["year"], parts["last"], None)
     if kind == "iso_week":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -214,7 +215,7 @@ def parse(values: pd.Series, own: Column) -> pd.Series:
     def one(value: object) -> float:
         if isinstance(value, str):
             return number.get(value.strip(), np.nan)
-        if isinstance(value, (int, float, np.number)):
+        if isinstance(value, (int, float, np.number, Decimal)):
             return float(value)
         return np.nan
 

@@ -183,7 +183,7 @@ def _read_csv(path: Path, told: Told) -> RawTable:
         raise IntakeError(f"{path}:{start}: no row can be made of this line, {error}") from None
     finally:
         csv.field_size_limit(limit)
-    _check_quotes(path, body, last - skip)
+    _check_quotes(path, body, last - skip, separator)
     raw = _assemble(str(path), records, told.header, not text.endswith(("\n", "\r")))
     name = "UTF-8" if encoding.startswith("utf-8") else encoding
     raw.read_as[:0] = [f"{SEPARATORS.get(separator, repr(separator))} between columns", name]
@@ -191,16 +191,19 @@ def _read_csv(path: Path, told: Told) -> RawTable:
     return raw
 
 
-def _check_quotes(path: Path, body: str, line: int) -> None:
+def _check_quotes(path: Path, body: str, line: int, separator: str) -> None:
     """A quote that is never closed swallows the rest of its file into one field."""
     last = "\n".join(body.splitlines()[line - 1 :])
-    if last.count('"') % 2 and "\n" in last:
-        raise IntakeError(
-            f"{path}:{line}: a quote opens in {shown(last)} and never closes, so the file is cut short or has "
-            "a quote too many"
-        )
-    if last.count('"') % 2 and not body.endswith("\n"):
-        raise IntakeError(f"{path}:{line}: the file ends inside quotes, {shown(last)}, so it is cut short")
+    try:
+        list(csv.reader(io.StringIO(last, newline=""), delimiter=separator, strict=True))
+    except csv.Error as error:
+        if "unexpected end" not in str(error):
+            return
+        if "\n" in last:
+            told = f"a quote opens in {shown(last)} and never closes, so the file is cut short or has a quote too many"
+        else:
+            told = f"the file ends inside quotes, {shown(last)}, so it is cut short"
+        raise IntakeError(f"{path}:{line}: {told}") from None
 
 
 def _read_excel(path: Path, told: Told) -> RawTable:
@@ -237,8 +240,10 @@ def _read_excel(path: Path, told: Told) -> RawTable:
 def _read_parquet(path: Path) -> RawTable:
     try:
         frame = pd.read_parquet(path)
-    except (pyarrow.ArrowInvalid, OSError, ValueError) as error:
-        raise IntakeError(f"{path}: is no parquet file, {cut(str(error), 120)}") from None
+    except (pyarrow.ArrowInvalid, OSError, ValueError):
+        raise IntakeError(
+            f"{path}: no Parquet table can be read from it; it is cut short, or of another format"
+        ) from None
     frame.columns = [str(name) for name in frame.columns]
     frame = frame.reset_index(drop=True)
     return RawTable(str(path), frame, np.arange(len(frame)) + 2, [], [], ["Parquet"], {"format": "parquet"})

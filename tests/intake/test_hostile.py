@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,11 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
         (HEAD + "Käse,s,1,3,2\nKä").encode()[:-1],
         r":3: the file ends inside a character, so it is cut",
     ),
+    "month or week of a year": (
+        HEAD + rows(9, period="0{n}/2024"),
+        r":2: period '01/2024' can be read as a month .*ww/yyyy",
+    ),
+    "cut short in Parquet": (b"PAR1" + b"x" * 99, r"no Parquet table can be read from it; it is cut short, or"),
     "JSON": ('[{"product": "a"}]', r":1: starts as JSON, .*accepted are CSV, Excel"),
     "no text": (bytes(range(1, 256)) * 20, r"holds no text; accepted are CSV"),
     "no header": (
@@ -180,6 +186,26 @@ def test_a_price_that_never_moves_stays_the_same_to_the_last_digit(tmp_path: Pat
     assert len(read.table) == 10 and set(read.table["price"]) == {2.49}
     (tmp_path / "s.csv").write_text("product,period,units,price\n" + "".join(text.splitlines(True)[:66]))
     assert "the last week has 3 of 7 days" in read_sales(tmp_path / "s.csv").read_as
+
+
+def test_an_inch_sign_is_no_quote(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text('product,period,units,price\n5" pipe,1,3,2.5\n5" pipe,2,4,2.6')
+    assert read_sales(tmp_path / "s.csv").table["product"].tolist() == ['5" pipe'] * 2
+
+
+def test_weeks_before_the_year_and_flags(tmp_path: Path) -> None:
+    text = "".join(f"a,{week}/2024,3,2.5,{week % 2 == 0}\n" for week in range(8, 16))
+    (tmp_path / "s.csv").write_text("product,period,units,price,promotion\n" + text)
+    table = read_sales(tmp_path / "s.csv").table
+    assert table["period"].tolist() == list(range(8)) and table["promotion"].tolist() == [1.0, 0.0] * 4
+
+
+def test_decimals_of_parquet_are_numbers(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"product": "a", "period": [1, 2], "units": [3, 4], "price": [Decimal("2.50"), Decimal("2.60")]}
+    )
+    frame.to_parquet(tmp_path / "s.parquet")
+    assert read_sales(tmp_path / "s.parquet").table["price"].tolist() == [2.5, 2.6]
 
 
 def test_days_as_spreadsheets_count_them_are_dates(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def detect(path: Path, separator: str | None = None) -> Schema:
         return replace(fits[0] if fits else WHOCLICKEDIT, format="parquet")
     if start == b"PK\x03\x04":
         raise LogError(f"{path}: is an Excel file; accepted for logs are CSV, JSON lines and Parquet")
+    if start[:1] == b"[":
+        raise LogError(f"{path}:1: is one JSON list; accepted are JSON lines, an object a line")
     # Not the first line alone: that a line is no JSON does not make its file a table.
     found = _json_schema(_head(path).splitlines(keepends=True)[:_LOOK])
     if found is not None:
