@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,20 +14,20 @@ import pytest
 from marl_pricing.config import ConfigError
 from marl_pricing.learning import runs
 from marl_pricing.studies.loading import load_run
-from marl_pricing.studies.single import start_of
+from marl_pricing.studies.single import start_of, train_run
 from marl_pricing.studies.starting import check_start
 from tests.doors.compose import composed
-from tests.doors.test_train import TINY, call
+from tests.doors.test_train import TINY
 
-SHORT = (*TINY, "learner.num_updates=2", "run.tensorboard=false", "learner.devices=1")
+SHORT = (*TINY, "learner.num_updates=2", "run.tensorboard=false", "run.evaluate_every=0", "learner.devices=1")
 STILL = ("learner.learning_rate=1e-30", "learner.learning_rate_end=0")
+PROVENANCE = {"command": "python train.py", "versions": {}, "revision": "test"}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "source"
-    done = call("train.py", *SHORT, "learner.learning_rate=0.05", f"run.folder={folder}")
-    assert done.returncode == 0, done.stderr
+    assert train_run(composed(*SHORT, "learner.learning_rate=0.05").settings, folder, PROVENANCE)
     return folder
 
 
@@ -34,8 +35,7 @@ def test_a_run_that_starts_from_another_and_does_not_step_is_that_other(source: 
     """In a market that differs in a number, with more seeds than its source has."""
     folder = tmp_path / "started"
     given = (*SHORT, *STILL, f"init_from={source}", "market.reward.omega=0.5", "learner.num_seeds=2")
-    done = call("train.py", *given, f"run.folder={folder}")
-    assert done.returncode == 0, done.stderr
+    assert train_run(composed(*given).settings, folder, PROVENANCE)
     old, new = load_run(source, "latest"), load_run(folder, "latest")
     assert new.settings.init_from == str(source) and new.settings.learner.num_seeds == 2
     for seed in (0, 1):
@@ -70,14 +70,15 @@ def test_networks_that_do_not_fit_are_refused_with_the_reason(source: Path, argu
     assert str(told.value).startswith(f"init_from={str(source)!r}: accepted is a run of ")
 
 
-def test_what_cannot_be_started_from_leaves_nothing_behind(source: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_started_from_leaves_nothing_behind(
+    source: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
     for folder, argument, message in (
         (source, "learner.hidden_size=16", "the same learner.hidden_size"),
         (tmp_path / "nowhere", "learner.seed=1", "there is no such folder"),
     ):
         new = tmp_path / "new"
-        done = call("train.py", *SHORT, f"init_from={folder}", f"run.folder={new}", argument)
-        assert done.returncode != 0 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+        assert message in refusal("train.py", *SHORT, f"init_from={folder}", f"run.folder={new}", argument)
         assert not new.exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.doors.conftest import refused
+from tests.processes import ROOT
+
 TINY = (
     "learner.num_envs=4", "learner.num_steps=8", "learner.hidden_size=8", "learner.num_updates=40",
     "learner.num_minibatches=2", "market.episode_length=5", "run.report_every=2", "run.checkpoint_every=6",
@@ -85,7 +86,7 @@ def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
 
 def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start(*TINY, f"run.folder={folder}")
+    process = start(*TINY, "run.tensorboard=false", f"run.folder={folder}")  # three processes need not draw
     wait_for_rows(folder, 4, process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=200)
@@ -104,35 +105,6 @@ def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole:
     for name in ("metrics.csv", "evaluation.csv"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
     assert final(folder) == final(whole)
-
-
-def refused(status: int | str | None, told: str) -> str:
-    """The one line of a door that refused what it was given."""
-    assert status == 2, told
-    assert "Traceback" not in told
-    lines = told.strip().splitlines()
-    assert len(lines) == 1, told
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-@pytest.fixture
-def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a door as a command in this process; what it says when it refuses."""
-
-    def run(door: str, *arguments: str) -> str:
-        monkeypatch.chdir(ROOT)
-        monkeypatch.setattr(sys, "argv", [door, *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # doors set it
-        # Hydra sets logging up anew, which ends all handlers; absl's one closes stderr, which is pytest's here.
-        monkeypatch.setattr("logging.shutdown", lambda _: None)
-        # A process whose JAX runs already cannot be given other devices.
-        monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / door), run_name="__main__")
-        return refused(end.value.code, capsys.readouterr().err)
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -175,8 +147,9 @@ def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
 
 def test_evaluate_writes_a_report(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "evaluation"
+    # What guests and forced deviations show is looked at in tests/evaluation.
     done = call("evaluate.py", f"run={whole}", f"out={out}", "episodes=4", "rules=[constant_nash,random]",
-                "best_response=2")  # fmt: skip
+                "guests=false", "behaviour=false", "best_response=2")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "trained" in (out / "best_responses.csv").read_text().splitlines()[0]
     assert f"report: {out / 'report.html'}" in done.stdout

@@ -188,6 +188,7 @@ def test_a_responder_that_learns_nothing_leaves_the_gain_of_the_best_constant() 
     assert (found["gain"] >= -0.002 * found["learned"]).all()
 
 
+@pytest.mark.slow
 def test_who_plays_at_random_loses_at_least_what_the_best_constant_gains() -> None:
     own = bandit(omega=1.0)
     host = RULES["random"](*own)
@@ -227,6 +228,12 @@ def test_responders_begin_as_the_seller_in_whose_seat_they_sit() -> None:
     assert found.loc[["0", "1"], "trained"].tolist() == [0.0, 0.0]
     fresh = respond(own, learned, still, episodes=4).set_index("seller")
     assert np.abs(fresh.loc[["0", "1"], "trained"]).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_responders_gain_where_the_seller_was_trained_a_little() -> None:
+    own = bandit(omega=1.0)
+    networks, learned, settings = trained_pair(own, 3)
     going_on = respond(own, learned, responder_settings(settings, 20), episodes=4, networks=networks).set_index(
         "seller"
     )
