@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.config.study import is_study
 from marl_pricing.config.trials import Trials
 from marl_pricing.doors import run_hydra, say_errors
+from marl_pricing.learning.devices import start_cpu_devices
+from marl_pricing.learning.flags import compile_quickly
 
 
 class EvaluationSettings(Settings):
@@ -156,13 +157,11 @@ def _gather_runs(arguments: list[str]) -> list[str]:
 def main(config: DictConfig) -> None:
     """Evaluate as configured."""
     with say_errors():
+        compile_quickly()
+        start_cpu_devices()  # best responses are trained on them
         _evaluate(config)
 
 
-# An evaluation compiles many programs and runs each for seconds: machine code that is made fast is what one waits for.
-_QUICK = "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-
 if __name__ == "__main__":
-    os.environ.setdefault("XLA_FLAGS", _QUICK)
     sys.argv[1:] = _gather_runs(sys.argv[1:])
     run_hydra(main)

@@ -171,6 +171,15 @@ def test_evaluate_refuses_what_it_cannot_do(
     assert message in refusal("evaluate.py", *arguments.format(root=ROOT, run=whole).split())
 
 
+def test_evaluate_starts_the_devices_that_it_may_use(
+    refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple] = []
+    monkeypatch.setattr("marl_pricing.learning.devices.start_cpu_devices", lambda *wanted: started.append(wanted))
+    assert "is no run folder" in refusal("evaluate.py", f"run={ROOT / 'docs'}")
+    assert started == [()]
+
+
 @pytest.mark.slow
 def test_a_multirun_leaves_a_run_each(tmp_path: Path) -> None:
     folders = f"run.folder={tmp_path}/omega_${{market.reward.omega}}"
