@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.idle import refuse_typed
 from marl_pricing.config.study import is_study
 from marl_pricing.config.trials import Trials
 from marl_pricing.doors import run_hydra, say_errors
@@ -32,6 +33,9 @@ class EvaluationSettings(Settings):
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
+
+
+_OF_REPORTS = ("rules", "guests", "behaviour", "best_response", "measures")
 
 
 def _load(folders: list[str], which: str, best_response: int | Literal["auto"]) -> list:
@@ -98,6 +102,9 @@ def _evaluate(config: DictConfig) -> None:
             raise refuse("run", study, "one study, or run folders")
         print(f"report: {_evaluate_study(Path(study))}")
         return
+    other = ("trials",) if settings.evaluation == "report" else _OF_REPORTS
+    given = hydra.core.hydra_config.HydraConfig.get().overrides.task
+    refuse_typed(given, dict.fromkeys(other, f"evaluation={settings.evaluation}"))
     if settings.evaluation == "robustness":
         print(f"report: {_try(settings)}")
         return

@@ -39,6 +39,7 @@ def _run(config: DictConfig) -> float | None:
     import jax
 
     from marl_pricing import config as settings_of
+    from marl_pricing.config.idle import refuse_idle
     from marl_pricing.config.study import is_study
     from marl_pricing.learning import runs
 
@@ -59,6 +60,7 @@ def _run(config: DictConfig) -> float | None:
     data.pop("study")
     if resume is None:
         settings = settings_of.read_settings(data)  # type: ignore[arg-type]
+        refuse_idle(settings, hydra.core.hydra_config.HydraConfig.get().overrides.task)
         folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)
     else:
         folder = Path(resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ TINY = (
     "learner.num_updates=2", "learner.num_envs=4", "learner.num_steps=8", "learner.hidden_size=8", "learner.devices=1",
     "run.tensorboard=false",
 )  # fmt: skip
+SHORT = ("episodes=2", "rules=[]", "guests=false", "behaviour=false", "best_response=0")
 _VERSION = "import sys; print(*sys.version_info[:2])"
 
 
@@ -44,11 +46,11 @@ def test_it_installs_and_trains_on_the_newest_python_there_is(tmp_path: Path) ->
     source, home = tmp_path / "source", tmp_path / "home"
     for name in ("marl_pricing", "conf"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "train.py"):
+    for name in ("pyproject.toml", "train.py", "evaluate.py"):
         shutil.copy(ROOT / name, source / name)
     home.mkdir()
-    shutil.move(source / "conf", home / "conf")  # the door without the package beside it
-    shutil.move(source / "train.py", home / "train.py")
+    for name in ("conf", "train.py", "evaluate.py"):  # the doors without the package beside them
+        shutil.move(source / name, home / name)
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
     own = tmp_path / "venv" / "bin" / "python"
     done = subprocess.run(
@@ -58,9 +60,12 @@ def test_it_installs_and_trains_on_the_newest_python_there_is(tmp_path: Path) ->
     if done.returncode and re.search(r"name resolution|connection|timed out|unreachable", done.stderr, re.IGNORECASE):
         pytest.skip(f"the package registry cannot be reached: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
-    command = [own, "train.py", *TINY, "run.folder=run"]
-    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    # The flags of these tests are those of the compiler that they run with.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    for command in (["train.py", *TINY, "run.folder=run"], ["evaluate.py", "run=run", *SHORT]):
+        done = subprocess.run([own, *command], cwd=home, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+    assert (home / "run" / "evaluation" / "report.html").exists()
     with (home / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["update"] for row in rows] == ["1", "2"]

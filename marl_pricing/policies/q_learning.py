@@ -14,6 +14,7 @@ the tables and writes one entry of each. Whether a strategy changed is seen from
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -164,12 +165,14 @@ def _period(numbers: Numbers, own: Sessions, uniform: Array, now: Array) -> Sess
 
 # On a CPU, XLA would split the gather and the scatter of a few kilobytes between threads, and wait for them twice a
 # period: half the speed for twice the cores. This one program runs for minutes: it is worth all of the compiler's care,
-# whatever XLA_FLAGS say.
-_COMPILER = {
+# whatever XLA_FLAGS say. Newer compilers always have the emitters, and know no such option.
+_EMITTERS = "xla_cpu_use_fusion_emitters"
+_COMPILER: dict[str, str | int | bool] = {
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
     "xla_backend_optimization_level": 3,
-    "xla_cpu_use_fusion_emitters": True,
 }
+if _EMITTERS in os.environ.get("XLA_FLAGS", ""):
+    _COMPILER[_EMITTERS] = True
 
 
 @partial(jax.jit, donate_argnums=1, compiler_options=_COMPILER)

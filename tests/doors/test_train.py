@@ -117,6 +117,7 @@ def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole:
             "experiment=nope: accepted is competitive, contamination, cooperative, formal",
         ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
+        ("market.shocks.scale=2.0", "market.shocks.scale=2.0: changes nothing with market.shocks.probability=0"),
         ("resume={root}/docs", "docs: is no run folder"),
         ("resume={run} learner.seed=1", "accepted is nothing, or learner.num_updates, beside it, not 'learner.seed=1'"),
         ("run.folder={run}", "already holds a run; continue it with resume="),
@@ -163,6 +164,8 @@ def test_evaluate_writes_a_report(whole: Path, tmp_path: Path) -> None:
         ("run={root}/docs", "is no run folder"),
         ("", "accepted is at least one run folder"),
         ("run={run} rules=[nope]", "rules='nope': accepted is constant_nash"),
+        ("run={run} trials.delays=[1]", "trials.delays=[1]: changes nothing with evaluation=report"),
+        ("run={run} evaluation=robustness guests=false", "guests=false: changes nothing with evaluation=robustness"),
     ],
 )
 def test_evaluate_refuses_what_it_cannot_do(
