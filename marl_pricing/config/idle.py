@@ -98,7 +98,7 @@ _TABLE = (
         "traffic.markup.strength=0",
     ),
     _Idle(
-        _under("robust", "num_candidates", "mode", "worlds", "low", "high", "metric", "anneal_updates"),
+        _under("robust", "num_candidates", "mode", "adversary", "worlds", "low", "high", "metric", "anneal_updates"),
         partial(_set, ("interval", "contamination", "total_variation", "kl", "chi2", "wasserstein", "accept")),
         "robust.set=none",
     ),
