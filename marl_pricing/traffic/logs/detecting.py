@@ -19,7 +19,8 @@ from pyarrow import parquet
 from marl_pricing.intake import IntakeError, dates, numbers, texts
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.names import LOG_WORDS, suggest
-from marl_pricing.traffic.logs.schemas import GA4, P4P, TABLES, WHOCLICKEDIT, LogError, Schema
+from marl_pricing.traffic.logs.layouts import GA4, P4P, TABLES, WHOCLICKEDIT
+from marl_pricing.traffic.logs.schemas import LogError, Schema
 
 _LOOK = 20  # lines that tell the schema
 _BLOCK = 1 << 20

@@ -17,9 +17,9 @@ import pandas as pd
 from marl_pricing.intake import shown
 from marl_pricing.traffic.events import END, START, report_unknown
 from marl_pricing.traffic.logs.detecting import complete, detect, read_as, settle
+from marl_pricing.traffic.logs.layouts import SCHEMAS
 from marl_pricing.traffic.logs.records import finish, join, judge, sort
 from marl_pricing.traffic.logs.schemas import (
-    SCHEMAS,
     LogError,
     Schema,
     from_mapping,
