@@ -268,6 +268,23 @@ def test_a_lengthened_run_is_the_longer_run_bit_for_bit(whole: Path, tmp_path: P
         assert (folder / name).read_bytes().startswith(content)
 
 
+@pytest.mark.slow
+def test_a_hundred_updates_and_a_hundred_more_are_two_hundred(tmp_path: Path) -> None:
+    own = of(COOPERATIVE, *CONSTANT, "learner.num_updates=200", "run.checkpoint_every=50")
+    assert single.train_run(own, tmp_path / "whole", PROVENANCE)
+    folder = tmp_path / "run"
+    half = of(COOPERATIVE, *CONSTANT, "learner.num_updates=100", "run.checkpoint_every=50", "run.evaluate_every=10")
+    assert single.train_run(half, folder, PROVENANCE)
+    assert single.train_run(single.lengthen_run(folder, 200, {}), folder, None)
+    assert (folder / runs.METRICS).read_bytes() == (tmp_path / "whole" / runs.METRICS).read_bytes()
+    assert digests(folder) == digests(tmp_path / "whole")
+    # Dear deviations are played at the end of a run, which was at 100 for one of them.
+    one, other = (
+        [row | {"deviation_gain": ""} for row in rows_of(own, runs.EVALUATION)] for own in (folder, tmp_path / "whole")
+    )
+    assert one == other and len(one) == 20 * 2 * 2 * 2
+
+
 def test_schedules_stay_at_their_ends_when_a_run_is_lengthened(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert single.train_run(of("learner.num_updates=4", "learner.num_seeds=1"), folder, PROVENANCE)
