@@ -19,7 +19,7 @@ from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
-from marl_pricing.learning.robust_critic import robust_one_step, start_worlds
+from marl_pricing.learning.robust_critic import expects_worlds, robust_one_step, start_worlds
 from marl_pricing.learning.rollout import Game, RolloutState, Segment
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import LearnerSettings
@@ -55,7 +55,12 @@ class TrainState(struct.PyTreeNode):
     rollout: RolloutState  # [E, ...]
     seed: Array  # [] int32
     update: Array  # [] int32, updates done
-    worlds: WorldFit | None  # what a robust critic has learned of its candidate worlds
+
+
+class RobustState(TrainState):
+    """The same of a learner whose critic expects something of its candidate worlds."""
+
+    worlds: WorldFit  # what it has learned of them
 
 
 class SelfPlayState(TrainState):
@@ -162,19 +167,38 @@ def init(
         statistics = normalisation.start(num_value_heads(learner))
     else:
         learnable, statistics = with_optimisers(learner, networks.actor, networks.critic), networks.statistics
-    past, pool = self_play(learner), None
+    past = self_play(learner)
     if past is not None:
-        pool = past.first(learnable.actor)
-        params = past.meet(params, pool, jnp.zeros((), jnp.int32))
+        params = past.meet(params, _first_pool(learner, learnable), jnp.zeros((), jnp.int32))
     state = TrainState(
         learnable=learnable,
         statistics=statistics,
         rollout=rollout.start(keys, learner.shape, params, learner.actor, learner.critic, learner.game),
         seed=jnp.asarray(seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
-        worlds=start_worlds(learner.ambiguity, learner.shape.num_sellers),
     )
-    return state if past is None else SelfPlayState(**parts_of(state), pool=pool)
+    # What only some learners have is no part of the others' states: their checkpoints keep their form.
+    kind, more = kind_of_state(learner)
+    return kind(**parts_of(state), **{name: start(learner, learnable) for name, start in more.items()})
+
+
+def _first_pool(learner: Learner, learnable: Learnable) -> Parameters:
+    past = self_play(learner)
+    assert past is not None
+    return past.first(learnable.actor)
+
+
+def _first_worlds(learner: Learner, _: Learnable) -> WorldFit | None:
+    return start_worlds(learner.ambiguity, learner.shape.num_sellers)
+
+
+def kind_of_state(learner: Learner) -> tuple[type[TrainState], dict[str, Callable]]:
+    """A learner's class of state, and how each field that only some learners have begins: (learner, learnable)."""
+    if self_play(learner) is not None:
+        return SelfPlayState, {"pool": _first_pool}
+    if expects_worlds(learner.ambiguity):
+        return RobustState, {"worlds": _first_worlds}
+    return TrainState, {}
 
 
 def self_play(learner: Learner) -> SelfPlay | None:
@@ -234,7 +258,7 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
         next_value = normalisation.denormalise(statistics, next_value)
     one_step = one_step_target(segment.outcome.learning, next_value, segment.outcome.terminated, own.gamma)
     robust_measures: dict[str, Array] = {}
-    worlds = state.worlds
+    worlds = None
     if segment.candidates is not None:
         one_step, worlds, robust_measures = robust_one_step(learner, state, segment, memories, one_step, total)
     advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)
@@ -256,9 +280,8 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
         learnable=learnable,
         statistics=statistics,
         rollout=state.rollout.replace(critic_memory=critic_memory),
-        worlds=worlds,
     )
-    return batch, after, measures
+    return batch, after if worlds is None else after.replace(worlds=worlds), measures
 
 
 def _standardise(advantage: Array, live: Array, total: Sum, *, by_seller: bool) -> Array:

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.devices import auto_devices
-from marl_pricing.learning.mappo import Learner, Networks, SelfPlayState, TrainState
+from marl_pricing.learning.mappo import Learner, Networks, TrainState
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.market import MarketParams
 
@@ -58,9 +58,11 @@ def state_specs(learner: Learner, environments: P | None = None) -> TrainState:
     Args:
         environments: how those are split; None: along the second axis.
     """
-    own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update", "worlds")}
+    own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update")}
     own["rollout"] = P(None, "env") if environments is None else environments
-    return TrainState(**own) if mappo.self_play(learner) is None else SelfPlayState(**own, pool=P())
+    kind, more = mappo.kind_of_state(learner)
+    own |= dict.fromkeys(more, P())
+    return kind(**own)
 
 
 def each_seed(function: Callable, num_seeds: int) -> Callable:

@@ -21,9 +21,14 @@ Array = jax.Array
 Sum = Callable[[Any], Any]
 
 
+def expects_worlds(ambiguity: Ambiguity | None) -> bool:
+    """Whether a critic learns what its candidate worlds are expected to be worth."""
+    return ambiguity is not None and ambiguity.mode == "expected"
+
+
 def start_worlds(ambiguity: Ambiguity | None, num_sellers: int) -> WorldFit | None:
     """What is known of the candidate worlds before the first update; None where nothing is learned of them."""
-    if ambiguity is None or ambiguity.mode != "expected":
+    if ambiguity is None or not expects_worlds(ambiguity):
         return None
     return expected_values.start(ambiguity.num_candidates, num_sellers)
 
@@ -70,7 +75,7 @@ def robust_one_step(
     assert found is not None and ambiguity is not None
     live = segment.live.astype(jnp.float32)
     drawn = discounted(learner, state, memories, found.seen, found.reward, found.terminated)
-    known, worlds = None, state.worlds
+    known, worlds = None, getattr(state, "worlds", None)
     if worlds is not None:
         expected = found.expected
         assert expected is not None

@@ -119,7 +119,7 @@ def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: floa
         after, segment = rollout.rollout(
             key, own.shape, own.params, learner.actor, actor, state, index, STEPS, ambiguity, 0, True
         )
-        trained = mappo.TrainState(
+        trained = mappo.RobustState(
             learnable=mappo.Learnable(actor, table, None, None), statistics=None, rollout=state,
             seed=jnp.int32(0), update=jnp.int32(0), worlds=worlds,
         )  # fmt: skip

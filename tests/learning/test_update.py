@@ -312,3 +312,12 @@ def test_a_learned_policy_is_the_actor() -> None:
     draws = [int(sampled.act(actor, jax.random.key(k), sampled.start(), seen, state, own.params)[0].price[0, 0])
              for k in range(20)]  # fmt: skip
     assert len(set(draws)) > 1
+
+
+def test_a_plain_state_has_nothing_of_other_learners() -> None:
+    """Checkpoints of plain runs keep their form, whatever robust learners and self-play add to theirs."""
+    own = market_of("stock")
+    state = started(learner_of(own), own)
+    names = {jax.tree_util.keystr(path[:1]) for path, _ in jax.tree_util.tree_leaves_with_path(state)}
+    assert type(state) is mappo.TrainState
+    assert names == {".learnable", ".statistics", ".rollout", ".seed", ".update"}

@@ -174,7 +174,6 @@ def train_on_env(
         rollout=segments.state(),
         seed=jnp.asarray(settings.seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
-        worlds=None,
     )
     twin.load(state.learnable)
     index = jnp.arange(settings.num_envs)
