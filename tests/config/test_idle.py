@@ -19,7 +19,7 @@ SMALL = (
     "learner.num_envs=4", "learner.num_steps=6", "learner.hidden_size=8", "learner.num_updates=10",
     "learner.num_minibatches=2", "learner.num_epochs=1", "market.episode_length=4", "learner.devices=1",
     "market.num_sellers=2", "traffic=chain", "traffic.sessions_per_epoch=8", "learner.schedule=constant",
-    "learner.entropy_end=0.01", "market/inventory=unlimited",
+    "learner.entropy_start=0.01", "learner.entropy_end=0.01", "market/inventory=unlimited",
 )  # fmt: skip
 # Every setting of the table, with a value that is not its own.
 OTHERWISE = {
