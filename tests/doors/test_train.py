@@ -84,6 +84,7 @@ def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
     assert [event.step for event in events.Scalars("price/spread")] == list(range(2, 41, 2))
 
 
+@pytest.mark.slow
 def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process = start(*TINY, "run.tensorboard=false", f"run.folder={folder}")  # three processes need not draw

@@ -301,6 +301,7 @@ def test_wasserstein_may_measure_by_demand() -> None:
         assert got[seller] == pytest.approx(found.fun, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_joint_profit_where_distances_move_with_prices_is_above_all_others() -> None:
     own = game(2)
     thought = worlds(own, name="wasserstein", radius=0.05, weights=WEIGHTS)

@@ -143,6 +143,7 @@ def test_a_game_that_is_too_large_or_without_a_grid_is_refused() -> None:
         static.grid_payoffs(*own)
 
 
+@pytest.mark.slow
 def test_joint_profit_is_the_best_of_many_local_maxima() -> None:
     """People and agents who like different sellers: profits have local maxima, one class served and the other not."""
     random = np.random.default_rng(1)

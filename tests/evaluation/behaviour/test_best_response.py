@@ -161,6 +161,7 @@ def test_nothing_is_gained_at_the_grids_nash_prices() -> None:
     assert (found.loc[["0", "1"], ["trained", "constant"]] < 1e-6).all(axis=None)
 
 
+@pytest.mark.slow
 def test_chance_is_not_taken_for_a_gain() -> None:
     """Shoppers are drawn: of many responses under few of them some look better than Nash prices, which they are not."""
     own = market_from(
