@@ -145,8 +145,7 @@ def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) ->
 def test_four_devices_learn_what_one_does() -> None:
     code = """
         import jax, numpy as np
-        from tests.learning.helpers import TINY, learner_of, market_of
-from tests.learning.test_robust import GRID, INTERVAL, a_market
+        from tests.learning.helpers import learner_of, market_of
         from marl_pricing.learning.torch_mappo.program import TorchProgram
         assert jax.device_count() == 4
         own, ends = market_of("stock"), []
