@@ -99,7 +99,7 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
             stacklevel=3,
         )
     sessions = shape.traffic.sessions * float(np.asarray(params.demand.scale))
-    if ambiguity.mode != "expected" and shape.traffic.random_orders and sessions < _FEW:
+    if not ambiguity.expects and shape.traffic.random_orders and sessions < _FEW:
         noise = noise_of_draws(shape, params, ambiguity)
         warnings.warn(
             f"robust.mode={ambiguity.mode}: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit "

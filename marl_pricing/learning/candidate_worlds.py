@@ -60,7 +60,7 @@ def candidate_worlds(
     _, seen, outcome = worlds
     if happened is None:
         return *market.choose_world(worlds, outcome.shaped.sum(-1).argmin()), None
-    demand = outcome.demand if ambiguity.demand_metric or ambiguity.mode == "expected" else None
+    demand = outcome.demand if ambiguity.demand_metric or ambiguity.expects else None
     return *happened, Candidates(seen.state if central else seen.local, outcome.learning, outcome.terminated, demand)
 
 

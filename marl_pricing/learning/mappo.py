@@ -13,13 +13,13 @@ import optax
 from flax import struct
 
 from marl_pricing import market, traffic
-from marl_pricing.learning import actions, losses, normalisation, rollout
+from marl_pricing.learning import actions, expected_values, losses, normalisation, rollout
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
-from marl_pricing.learning.robust_critic import expects_worlds, robust_one_step, start_worlds
+from marl_pricing.learning.robust_critic import robust_one_step
 from marl_pricing.learning.rollout import Game, RolloutState, Segment
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import LearnerSettings
@@ -188,15 +188,16 @@ def _first_pool(learner: Learner, learnable: Learnable) -> Parameters:
     return past.first(learnable.actor)
 
 
-def _first_worlds(learner: Learner, _: Learnable) -> WorldFit | None:
-    return start_worlds(learner.ambiguity, learner.shape.num_sellers)
+def _first_worlds(learner: Learner, _: Learnable) -> WorldFit:
+    assert learner.ambiguity is not None
+    return expected_values.start(learner.ambiguity.num_candidates, learner.shape.num_sellers)
 
 
 def kind_of_state(learner: Learner) -> tuple[type[TrainState], dict[str, Callable]]:
     """A learner's class of state, and how each field that only some learners have begins: (learner, learnable)."""
     if self_play(learner) is not None:
         return SelfPlayState, {"pool": _first_pool}
-    if expects_worlds(learner.ambiguity):
+    if learner.ambiguity is not None and learner.ambiguity.expects:
         return RobustState, {"worlds": _first_worlds}
     return TrainState, {}
 

@@ -12,25 +12,13 @@ from marl_pricing.learning import expected_values, normalisation
 from marl_pricing.learning.advantage import one_step_target
 from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.rollout import Segment
-from marl_pricing.robust import Ambiguity, robust_targets
+from marl_pricing.robust import robust_targets
 
 if TYPE_CHECKING:
     from marl_pricing.learning.mappo import Learner, TrainState
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
-
-
-def expects_worlds(ambiguity: Ambiguity | None) -> bool:
-    """Whether a critic learns what its candidate worlds are expected to be worth."""
-    return ambiguity is not None and ambiguity.mode == "expected"
-
-
-def start_worlds(ambiguity: Ambiguity | None, num_sellers: int) -> WorldFit | None:
-    """What is known of the candidate worlds before the first update; None where nothing is learned of them."""
-    if ambiguity is None or not expects_worlds(ambiguity):
-        return None
-    return expected_values.start(ambiguity.num_candidates, num_sellers)
 
 
 def discounted(

@@ -139,7 +139,7 @@ def rollout(
             return *game.step(key, shape, own, action, params), None
         return candidate_worlds(key, shape, params, own, action, ambiguity, update, central)
 
-    expects = ambiguity is not None and ambiguity.mode == "expected"
+    expects = ambiguity is not None and ambiguity.expects
 
     def step(state: RolloutState, time: Array) -> tuple[RolloutState, tuple[Segment, MarketState | None, Any]]:
         step_key = jax.random.fold_in(key, time)

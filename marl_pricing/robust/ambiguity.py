@@ -60,6 +60,11 @@ class Ambiguity:
         """K."""
         return len(self.others) * len(self.shares)
 
+    @property
+    def expects(self) -> bool:
+        """Whether laws are chosen by what the worlds are expected to be worth, and not by draws."""
+        return self.mode == "expected"
+
     def radius_at(self, update: Array) -> Array:
         """The radius [] at an update."""
         return self.radius * self.growth(update)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from marl_pricing.traffic.events import START
 from marl_pricing.traffic.logs.schemas import Schema
 
@@ -71,18 +73,13 @@ GA4 = Schema(
     events=_GA4_EVENTS,
     joined=frozenset({"session"}),
 )  # fmt: skip
-GA4_TABLE = Schema(
-    "ga4",
-    "csv",
-    {
-        "session": ("user_pseudo_id", "ga_session_id"), "time": ("event_timestamp",), "event": ("event_name",),
-        "page": ("page_location",), "item": ("item_id",), "price": ("item_price", "price"), **_LABELS,
-    },
+# The same, flattened to a table.
+GA4_TABLE = replace(
+    GA4,
+    format="csv",
+    columns={**GA4.columns, "price": ("item_price", "price")},
     needed=("event_timestamp", "event_name", "user_pseudo_id"),
-    time_unit="us",
-    events=_GA4_EVENTS,
-    joined=frozenset({"session"}),
-)  # fmt: skip
+)
 RETAILROCKET = Schema(
     "retailrocket",
     "csv",
