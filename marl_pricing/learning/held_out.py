@@ -232,6 +232,24 @@ class HeldOut:
         return self._jitted(play_deviations, DEVIATION_EPISODES).lower(actors, params).compile()
 
 
+def gain_of_constants(deviations: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """What the best constant price brings more than the policy [R, S], money per episode; below 0 where none is better.
+
+    Each half of the episodes chooses the price that is measured on the other half: the best of many prices on its own
+    episodes would be ahead by their noise alone.
+
+    Args:
+        deviations: [R, S, C, E] at each of C constant prices.  base: [R, E, S] of the policy in the same episodes.
+    """
+    played = np.asarray(deviations, np.float64)
+    halves = [np.arange(played.shape[-1]) % 2 == half for half in (0, 1)]
+    measured = np.empty(played[..., 0, :].shape)
+    for own, other in (halves, halves[::-1]):
+        best = played[..., own].mean(-1).argmax(-1)[..., None, None]
+        measured[..., other] = np.take_along_axis(played, best, 2)[:, :, 0, other]
+    return measured.mean(-1) - np.asarray(base, np.float64).mean(1)
+
+
 def figures_of(
     shape: MarketShape,
     sums: dict[str, dict[str, np.ndarray]],
@@ -242,8 +260,7 @@ def figures_of(
 
     `profit` raw and `shaped` r' money per epoch of the whole episode; `price` money, a mean over products; `fill_rate`
     units sold over units demanded; `entropy` nats; of greedy play also `worst_world`, r' in the seller's worst
-    candidate world, for a robust learner, and `deviation_gain`, money per epoch of r' that the best constant price
-    brings more than the policy, in the same episodes; below 0 where none is better.
+    candidate world, for a robust learner, and `deviation_gain`, what `gain_of_constants` says of it.
 
     Args:
         sums: of `HeldOut.compile_play`, [R, E, S].  deviations: [R, S, C, E]; None where none were played.
@@ -266,10 +283,8 @@ def figures_of(
         worlds = np.asarray(sums["worlds"]["shaped"], np.float64)
         found["greedy"]["worst_world"] = worlds.mean(2).min(1) / shape.episode_length
     if deviations is not None:
-        best = np.asarray(deviations, np.float64).mean(-1).max(-1) / shape.episode_length
-        count = deviations.shape[-1]
-        base = np.asarray(sums["greedy"]["shaped"], np.float64)[:, :count].mean(1) / shape.episode_length
-        found["greedy"]["deviation_gain"] = best - base
+        base = np.asarray(sums["greedy"]["shaped"], np.float64)[:, : deviations.shape[-1]]
+        found["greedy"]["deviation_gain"] = gain_of_constants(deviations, base) / shape.episode_length
     if learners is not None and not learners.all():
         for own in found.values():
             for name in own.keys() & {"entropy", "deviation_gain"}:

@@ -14,7 +14,7 @@ from marl_pricing import market
 from marl_pricing.config import market_from
 from marl_pricing.learning import held_out
 from marl_pricing.learning.evaluations import Yardstick, better, yardstick_of
-from marl_pricing.learning.held_out import HeldOut, figures_of, has_one_objective, scores_of
+from marl_pricing.learning.held_out import HeldOut, figures_of, gain_of_constants, has_one_objective, scores_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from tests.doors.compose import composed
@@ -89,10 +89,27 @@ def test_deviations_are_all_constant_prices_of_one_seller(played) -> None:
         expected = by_hand(own, policy, 2, {seller: grid[place]})["shaped"][seller]
         np.testing.assert_allclose(deviations[1, seller, place, 2], expected, rtol=1e-4, atol=1e-4)
     figures = figures_of(own.shape, sums, deviations)["greedy"]
-    length, count = own.shape.episode_length, held_out.DEVIATION_EPISODES
-    own_play = sums["greedy"]["shaped"][:, :count].mean(1) / length
-    best = deviations.mean(-1).max(-1) / length
-    np.testing.assert_allclose(figures["deviation_gain"], best - own_play, rtol=1e-5, atol=1e-6)
+    count = held_out.DEVIATION_EPISODES
+    for seed, seller in product(range(2), range(2)):
+        measured = []
+        for own_half, other in (((0, 2, 4, 6), (1, 3, 5, 7)), ((1, 3, 5, 7), (0, 2, 4, 6))):
+            chosen = max(range(len(grid)), key=lambda c, e=other: deviations[seed, seller, c, list(e)].sum())
+            greedy = sums["greedy"]["shaped"][seed, :, seller]
+            measured += [deviations[seed, seller, chosen, e] - greedy[e] for e in own_half]
+        expected = sum(measured) / count / own.shape.episode_length
+        np.testing.assert_allclose(figures["deviation_gain"][seed, seller], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_best_of_many_equal_prices_gains_nothing() -> None:
+    numbers = np.random.default_rng(0)
+    base = 10.0 + numbers.normal(size=(4000, 8, 1))
+    equal = base[:, None, None, :, 0] + numbers.normal(size=(4000, 1, 25, 8))
+    gain = gain_of_constants(equal, base)[:, 0]
+    assert abs(gain.mean()) < 3 * gain.std() / np.sqrt(gain.size)
+    on_its_own = equal.mean(-1).max(-1)[:, 0] - base.mean((1, 2))
+    assert on_its_own.mean() > 0.5  # what is not said any more
+    better = equal + np.where(np.arange(25) == 7, 3.0, 0.0)[:, None]
+    np.testing.assert_allclose(gain_of_constants(better, base).mean(), 3.0, atol=0.02)
 
 
 def test_figures_are_ratios_of_sums(played) -> None:
