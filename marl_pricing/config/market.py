@@ -216,6 +216,11 @@ def _build_reward(
     if cash is not None and np.any(initial < limit):
         raise refuse("market.bankruptcy.initial_cash", cash, "at least market.bankruptcy.cash_limit")
     anchor = 1.0 if own.anchor == "nash" else own.anchor
+    order_cost = spread.offers("reward.order_cost", own.order_cost)
+    if order_cost.any() and settings.inventory.rule in ("unlimited", "none"):
+        raise refuse(
+            "market.reward.order_cost", own.order_cost, f"0 with market.inventory.rule={settings.inventory.rule}"
+        )
     params = market.RewardParams(
         unit_cost=_f32(spread.offers("reward.unit_cost", own.unit_cost)),
         stockout_penalty=_f32(spread.offers("reward.stockout_penalty", own.stockout_penalty)),
@@ -231,6 +236,7 @@ def _build_reward(
         agent_loss=_f32(own.agent_loss),
         initial_cash=_f32(initial),
         cash_limit=_f32(limit),
+        order_cost=_f32(order_cost) if order_cost.any() else None,
     )
     shape = market.RewardShape(
         penalties=penalties,  # type: ignore[arg-type]

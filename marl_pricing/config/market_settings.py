@@ -231,6 +231,7 @@ class Reward(Settings):
     unit_cost: EachNonNegative = 0.0
     stockout_penalty: EachNonNegative = 0.0
     holding_cost: EachNonNegative = 0.0
+    order_cost: EachNonNegative = 0.0
     pay_on_order: bool = False
     omega: Share | list[Share] = 1.0
     normalise_shaping: bool = True

@@ -17,6 +17,7 @@ from scipy.special import softmax
 Array = np.ndarray
 _PRICE_TOLERANCE = 1e-12
 _MOST_STATES = 200_000
+_MOST_ACTIONS = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,12 @@ class PriceAndOrder:
 
     Attributes:
         demand: [K, D] probabilities of 0, 1, … units in a period at each price.
-        prices: [K] money.  orders: [Q] units that may be ordered, decided with the price and usable next period.
+        prices: [K] money.  orders: [Q] units that may be ordered, decided with the price; nothing, 0, first.
         unit_cost: money per unit, paid when ordered.  holding: money per unit left at the end of a period.
         penalty: money per unit of unmet demand.
         gamma: discount a period, below 1.  most_stock: units beyond which what arrives is thrown away.
+        lead_time: periods until an order is usable, at least 1.
+        order_cost: money for placing an order, whatever its size.
     """
 
     demand: Array
@@ -172,6 +175,8 @@ class PriceAndOrder:
     penalty: float
     gamma: float
     most_stock: int
+    lead_time: int = 1
+    order_cost: float = 0.0
 
     def __post_init__(self) -> None:
         chances = np.asarray(self.demand)
@@ -181,11 +186,27 @@ class PriceAndOrder:
             raise ValueError("demand: accepted are rows of probabilities that sum to 1")
         if not 0 <= self.gamma < 1:
             raise ValueError(f"gamma={self.gamma!r}: accepted is a number from 0 to below 1")
+        units = np.asarray(self.orders)
+        if units[0] != 0 or np.any(units < 0) or np.any(units != np.round(units)):
+            raise ValueError(f"orders={units.tolist()}: accepted are whole numbers that begin with 0")
+        if self.lead_time < 1 or not 0 <= self.order_cost < np.inf:
+            raise ValueError(
+                f"lead_time={self.lead_time!r}, order_cost={self.order_cost!r}: accepted are at least 1, and 0 or more"
+            )
+        entries = (self.most_stock + 1.0) * len(units) ** self.lead_time * len(self.prices)
+        if entries > _MOST_ACTIONS:
+            raise ValueError(
+                f"lead_time={self.lead_time!r}: accepted is less with {len(units)} orders, {len(self.prices)} prices "
+                f"and {self.most_stock} units: {entries:,.0f} actions in all states are too many for value iteration"
+            )
 
 
 @dataclass(frozen=True)
 class PriceAndOrderValue:
-    """Value [X] of each stock at the start of a period, and the best price and order [X] there."""
+    """Value [X] of each stock at the start of a period, and the best price and order [X] there.
+
+    At lead times L above 1 there are L - 1 further axes [Q], orders on the way by index, the one due next first.
+    """
 
     value: Array
     price: Array
@@ -194,18 +215,19 @@ class PriceAndOrderValue:
 
 @partial(jax.jit, static_argnames="sweeps")
 def _iterate(
-    value: jax.Array, reward: jax.Array, left: jax.Array, orders: jax.Array, gamma: float, cost: float, sweeps: int
+    value: jax.Array, reward: jax.Array, left: jax.Array, orders: jax.Array, paid: jax.Array, gamma: float, sweeps: int
 ):
-    """(value after so many sweeps, its last change, [X, K, Q] of each action)."""
-    top = value.size - 1
-    following = jnp.minimum(jnp.arange(top + 1)[:, None] + orders, top)
+    """(value [X, Q, …] after so many sweeps, its last change, [X, K, Q, …, Q] of each action; the order comes last)."""
+    top = value.shape[0] - 1
+    arriving = jnp.minimum(jnp.arange(top + 1)[:, None] + orders, top)  # [X, order due]; at L = 1 the one placed now
+    own = reward.reshape(*reward.shape, *(1,) * value.ndim)
 
     def action_values(value: jax.Array) -> jax.Array:
-        return (reward[:, :, None] - cost * orders) + gamma * jnp.einsum("xky,yq->xkq", left, value[following])
+        return own - paid + gamma * jnp.tensordot(left, value[arriving], axes=1)
 
     def sweep(_: int, carry: tuple[jax.Array, jax.Array]):
         value, _change = carry
-        after = action_values(value).max((1, 2))
+        after = action_values(value).max((1, -1))
         return after, jnp.abs(after - value).max()
 
     value, change = jax.lax.fori_loop(0, sweeps, sweep, (value, jnp.inf))
@@ -227,15 +249,15 @@ def price_and_order(own: PriceAndOrder, tolerance: float = 1e-9) -> PriceAndOrde
     left = np.zeros((len(units), len(own.prices), len(units)))
     for x in units:
         np.add.at(left[x].T, remaining[x], own.demand.T)
+    orders = np.asarray(own.orders, int)
+    paid = own.unit_cost * orders + own.order_cost * (orders > 0)
     with jax.enable_x64(True):
-        value = jnp.zeros(len(units))
-        arrays = (jnp.asarray(reward), jnp.asarray(left), jnp.asarray(np.asarray(own.orders, int)))
+        value = jnp.zeros((len(units), *(len(orders),) * (own.lead_time - 1)))
+        arrays = [jnp.asarray(part) for part in (reward, left, orders, paid)]
         for _ in range(1_000):
-            value, change, by_action = _iterate(value, *arrays, own.gamma, own.unit_cost, 100)
+            value, change, by_action = _iterate(value, *arrays, own.gamma, 100)
             if float(change) * own.gamma / (1.0 - own.gamma) < tolerance:
-                flat = np.asarray(by_action).reshape(len(units), -1).argmax(1)
-                price, order = np.divmod(flat, len(own.orders))
-                return PriceAndOrderValue(
-                    np.asarray(value), np.asarray(own.prices)[price], np.asarray(own.orders)[order]
-                )
+                flat = np.moveaxis(np.asarray(by_action), 1, -2).reshape(*value.shape, -1).argmax(-1)
+                price, order = np.divmod(flat, len(orders))
+                return PriceAndOrderValue(np.asarray(value), np.asarray(own.prices)[price], orders[order])
     raise ValueError("value iteration did not settle in 100,000 sweeps")

@@ -1,4 +1,4 @@
-"""What replenishment can cost at best: one offer, lost sales or backorders, a lead time.
+"""What replenishment can cost at best: one offer, lost sales, a lead time, a cost of placing an order.
 
 The timing is the literature's (Zipkin 2008): an order is decided before the demand of a period and is on hand at the
 start of the period `lead_time` later. A *chosen* quantity of the market has that lead time; a replenishment *rule*
@@ -8,78 +8,32 @@ decides after the sales of an epoch, so that the market's lead time is one more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse, stats
+from scipy import sparse
+
+from marl_pricing.equilibrium import backorders
+from marl_pricing.equilibrium.stock_problem import Replenishment, Rule, largest_reach, poisson
+
+__all__ = [
+    "Replenishment",
+    "Rule",
+    "best_base_stock",
+    "best_capped_base_stock",
+    "best_cost",
+    "best_min_max",
+    "poisson",
+    "rule_cost",
+]
 
 Array = jax.Array
-_TAIL = 1e-10
 _MOST_ENTRIES = 30_000_000
 _MOST_STATES = 500_000
 _MOST_SWEEPS = 20_000
-
-
-@dataclass(frozen=True)
-class Replenishment:
-    """A single-offer stock problem.
-
-    Attributes:
-        demand: [D] probabilities of 0, 1, … units in a period, independent of each other.
-        holding: money per unit left at the end of a period.
-        penalty: money per unit of demand that was not served in a period.
-        lead_time: periods, at least 1 with lost sales.
-    """
-
-    demand: np.ndarray
-    holding: float
-    penalty: float
-    lead_time: int
-
-    def __post_init__(self) -> None:
-        own = np.asarray(self.demand, float)
-        if own.ndim != 1 or own.size < 2 or np.any(own < 0) or abs(own.sum() - 1.0) > 1e-6:
-            raise ValueError("demand: accepted are probabilities of 0, 1, … units that sum to 1")
-        for name in ("holding", "penalty"):
-            value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"{name}={value!r}: accepted is a number of at least 0")
-        if self.lead_time < 0:
-            raise ValueError(f"lead_time={self.lead_time!r}: accepted is a whole number of at least 0")
-
-    @property
-    def mean(self) -> float:
-        """Units a period."""
-        return float(self.demand @ np.arange(len(self.demand)))
-
-
-def poisson(rate: float) -> np.ndarray:
-    """Probabilities of a Poisson law, cut where less than 1e-10 is left."""
-    top = int(stats.poisson.isf(_TAIL, rate)) + 1
-    chances = stats.poisson.pmf(np.arange(top + 1), rate)
-    return chances / chances.sum()
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule and what it costs.
-
-    Attributes:
-        name: base_stock, capped_base_stock or s_S.
-        level: order-up-to level S, units of on hand plus on order.
-        cost: money a period, on average.
-        cap: largest order of a capped rule.  point: s, an order is placed where the position is below it.
-    """
-
-    name: str
-    level: int
-    cost: float
-    cap: int | None = None
-    point: int | None = None
 
 
 # Lost sales. The state is (on hand, due next, due after that, …): stock x and L - 1 orders that are on the way.
@@ -98,10 +52,10 @@ def _period(own: Replenishment, top: int) -> tuple[np.ndarray, np.ndarray]:
     return cost, chances
 
 
-def _average_cost(sweep: Callable[[Any], Any], value: Any, tolerance: float) -> float:
-    """Average cost a period by sweeps over the values of all states, from `value`.
+def _average_cost(sweep: Callable[[Any], Any], value: Any, tolerance: float) -> tuple[float, Any]:
+    """(average cost a period, relative values of all states) by sweeps from `value`.
 
-    It is the middle of bounds that are `tolerance` apart (Odoni 1969).
+    The cost is the middle of bounds that are `tolerance` apart (Odoni 1969).
     """
     for number in range(_MOST_SWEEPS):
         after = sweep(value)
@@ -109,44 +63,80 @@ def _average_cost(sweep: Callable[[Any], Any], value: Any, tolerance: float) -> 
             change = after - value
             low, high = float(change.min()), float(change.max())
             if high - low < tolerance:
-                return 0.5 * (low + high)
+                return 0.5 * (low + high), after
         value = after - after.ravel()[0]
     raise ValueError(f"value iteration did not settle in {_MOST_SWEEPS:,} sweeps")
 
 
 @partial(jax.jit, static_argnames="orders")
-def _best_sweep(value: Array, cost: Array, chances: Array, orders: int) -> Array:
-    """One step of value iteration over the states [X, Q, …], with the best of Q orders in each."""
+def _by_order(value: Array, chances: Array, orders: int, order_cost: float) -> Array:
+    """What comes after a period, [X, Q, …, Q]: by state, and by the order that is placed in it."""
     top = chances.shape[0] - 1
-    # Next on hand: what is left plus what is due; cut at the top, which no sensible policy reaches.
+    # Next on hand: what is left plus what is due; cut at the top, which `best_cost` lays where nobody comes.
     place = jnp.minimum(jnp.arange(top + 1)[:, None] + jnp.arange(orders), top)
     # [x, due next, due after that, …, order]; at L = 1 the order itself is due next.
-    following = jnp.tensordot(chances, value[place], axes=1)
+    return jnp.tensordot(chances, value[place], axes=1) + order_cost * (jnp.arange(orders) > 0)
+
+
+@partial(jax.jit, static_argnames="orders")
+def _best_sweep(value: Array, cost: Array, chances: Array, orders: int, order_cost: float) -> Array:
+    """One step of value iteration over the states [X, Q, …], with the best of Q orders in each."""
+    following = _by_order(value, chances, orders, order_cost)
     return cost.reshape(-1, *(1,) * (value.ndim - 1)) + following.min(-1)
+
+
+def _solve(own: Replenishment, top: int, most: int, tolerance: float) -> tuple[float, tuple[int, int]]:
+    """(average cost, `largest_reach` of the best policy) with up to `top` units on hand and orders of up to `most`."""
+    shape = (top + 1, *(most + 1,) * (own.lead_time - 1))
+    if max(np.prod(shape, dtype=float) * (most + 1), (top + 1.0) ** 2) > _MOST_ENTRIES:
+        raise ValueError(
+            f"lead_time={own.lead_time!r}: accepted is less with orders up to {most}: "
+            f"{np.prod(shape, dtype=float):,.0f} states are too many for value iteration"
+        )
+    with jax.enable_x64(True):
+        cost, chances = (jnp.asarray(part) for part in _period(own, top))
+        found, value = _average_cost(
+            lambda value: _best_sweep(value, cost, chances, most + 1, own.order_cost), jnp.zeros(shape), tolerance
+        )
+        order = np.asarray(_by_order(value, chances, most + 1, own.order_cost).argmin(-1))
+    return found, largest_reach(order, np.arange(most + 1), len(own.demand) - 1)
 
 
 def best_cost(own: Replenishment, *, most_ordered: int | None = None, tolerance: float = 2e-5) -> float:
     """Average cost a period of the best policy with lost sales, by relative value iteration.
 
+    The table of states grows until its ends are beside the point: from an empty shop the best policy reaches neither
+    the highest stock nor the largest order. Values are L♮-convex (Zipkin 2008), so that nothing beyond is better; where
+    placing an order costs they are not, and a table half as large again has to say the same. The error is at most
+    `tolerance`: half of it from the bounds on the cost, half from the growth.
+
     Args:
-        most_ordered: largest order that is considered; None takes the demand's 99.9 % point.
-        tolerance: how far apart the bounds on the cost may be.
+        most_ordered: largest order that is allowed; None: any.
+        tolerance: how far apart the bounds on the cost may be, and the costs of two tables.
 
     Raises:
-        ValueError: for a lead time of 0, or a problem too large for value iteration.
+        ValueError: for a lead time of 0, a unit that costs nothing to hold, or a problem too large for value iteration.
     """
-    most = int(np.searchsorted(np.cumsum(own.demand), 0.999)) if most_ordered is None else most_ordered
+    if own.lead_time >= 1 and own.holding == 0:
+        raise ValueError("holding=0: accepted is above 0, else there is no largest stock")
+    most = int(np.searchsorted(np.cumsum(own.demand), 0.999))
+    if own.order_cost:  # Harris 1913: what an order is worth without chance, and as much again
+        most = max(most, int(2.0 * np.sqrt(2.0 * own.order_cost * own.mean / max(own.holding, 1e-9))))
+    most = max(most, 1) if most_ordered is None else most_ordered
     horizon = own.mean * (own.lead_time + 1)
-    top = int(np.ceil(horizon + 5.0 * np.sqrt(max(horizon, 1.0))))
-    shape = (top + 1, *(most + 1,) * (own.lead_time - 1))
-    if np.prod(shape) * (most + 1) > _MOST_ENTRIES:
-        raise ValueError(
-            f"lead_time={own.lead_time!r}: accepted is less with orders up to {most}: {np.prod(shape):,} states are "
-            "too many for value iteration"
-        )
-    with jax.enable_x64(True):
-        cost, chances = (jnp.asarray(part) for part in _period(own, top))
-        return _average_cost(lambda value: _best_sweep(value, cost, chances, most + 1), jnp.zeros(shape), tolerance)
+    top = int(np.ceil(horizon + 5.0 * np.sqrt(max(horizon, 1.0)))) + (most if own.order_cost else 0)
+    before, free = np.inf, most_ordered is None
+    while True:
+        found, (stock, largest) = _solve(own, top, most, 0.5 * tolerance)
+        short_stock, short_orders = stock >= top, free and largest >= most
+        if short_stock or short_orders:
+            before = np.inf
+        elif not own.order_cost or abs(found - before) < 0.5 * tolerance:
+            return found
+        else:  # once more, further out
+            before, short_stock, short_orders = found, True, free
+        top = int(1.5 * top) + 1 if short_stock else top
+        most = int(1.5 * most) + 1 if short_orders else most
 
 
 def _follow(own: Replenishment, level: int, order: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, Any]:
@@ -181,7 +171,9 @@ def _follow(own: Replenishment, level: int, order: Callable[[np.ndarray], np.nda
             )
     source, target, chance = (np.concatenate(part) for part in zip(*moves, strict=True))
     place = (np.searchsorted(known, source), np.searchsorted(known, target))
-    return cost[known % (level + 1)], sparse.csr_array((chance, place), shape=(known.size, known.size))
+    digits = known[:, None] // base % (level + 1)
+    paid = cost[digits[:, 0]] + own.order_cost * (order(digits.sum(1)) > 0)
+    return paid, sparse.csr_array((chance, place), shape=(known.size, known.size))
 
 
 def rule_cost(
@@ -198,7 +190,7 @@ def rule_cost(
         return wanted if point is None else np.where(position < point, wanted, 0)
 
     cost, chances = _follow(own, level, order)
-    return _average_cost(lambda value: cost + chances @ value, np.zeros(cost.size), tolerance)
+    return _average_cost(lambda value: cost + chances @ value, np.zeros(cost.size), tolerance)[0]
 
 
 def _best_level(own: Replenishment, level: int, cap: int | None = None) -> tuple[int, float]:
@@ -244,7 +236,8 @@ def best_capped_base_stock(own: Replenishment) -> Rule:
 def best_min_max(own: Replenishment) -> Rule:
     """The best (s, S) with lost sales: no step of a unit in s, in S or in both costs less.
 
-    The search begins at s = S, the best base-stock rule, which without a cost of placing an order is hard to beat.
+    The search begins at s = S, the best base-stock rule, which without a cost of placing an order is hard to beat;
+    where there is one, at the best (s, S) were demand to wait.
 
     Raises:
         ValueError: as `rule_cost`.
@@ -254,8 +247,12 @@ def best_min_max(own: Replenishment) -> Rule:
     def cost(point: int, level: int) -> float:
         return rule_cost(own, level, point=point)
 
-    level = best_base_stock(own).level
-    best = level, level
+    if own.order_cost:
+        waiting = backorders.best_min_max(own)
+        assert waiting.point is not None
+        best = max(waiting.point, 1), max(waiting.level, 1)
+    else:
+        best = (best_base_stock(own).level,) * 2
     while True:
         point, level = best
         near = [(point + down, level + up) for down in (-1, 0, 1) for up in (-1, 0, 1)]
@@ -263,19 +260,3 @@ def best_min_max(own: Replenishment) -> Rule:
         if cost(*step) >= cost(*best):
             return Rule("s_S", level, cost(*best), point=point)
         best = step
-
-
-def backorder_base_stock(own: Replenishment) -> Rule:
-    """The best base-stock level where demand waits: the newsvendor of the L + 1 periods that an order has to cover.
-
-    Its cost is h E[(S - D)+] + p E[(D - S)+], D the demand of L + 1 periods (Zipkin 2000, section 6.2).
-    """
-    law = np.ones(1)
-    for _ in range(own.lead_time + 1):
-        law = np.convolve(law, own.demand)
-    if own.holding + own.penalty == 0:
-        raise ValueError("holding=0, penalty=0: accepted is one above 0, else every level is as good")
-    level = int(np.searchsorted(np.cumsum(law), own.penalty / (own.holding + own.penalty) - 1e-12))
-    units = np.arange(law.size)
-    cost = own.holding * np.maximum(level - units, 0) + own.penalty * np.maximum(units - level, 0)
-    return Rule("base_stock", level, float(law @ cost))

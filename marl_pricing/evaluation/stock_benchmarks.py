@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from marl_pricing.equilibrium import replenishment
+from marl_pricing.equilibrium import backorders, replenishment
 from marl_pricing.equilibrium.dynamic import PriceAndOrder, price_and_order
-from marl_pricing.equilibrium.replenishment import Replenishment, Rule
+from marl_pricing.equilibrium.stock_problem import Replenishment, Rule, largest_reach
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.traffic import Conditions
 from marl_pricing.traffic.analytic import expected_orders
@@ -25,7 +25,7 @@ COLUMNS = {
     "level": "units of on hand plus on order up to which is ordered; empty for the optimum",
     "cap": "units; largest order of capped_base_stock",
     "point": "units; s_S orders where the position is below it",
-    "cost": "money per epoch, on average: holding cost, stockout penalty and lost margin; empty where it is not known",
+    "cost": "money per epoch, on average: holding, stockout penalty, lost margin, placing orders; empty: not known",
     "note": "text; why a figure is not known",
 }
 
@@ -74,6 +74,10 @@ def _lead_time(shape: MarketShape, params: MarketParams) -> int:
     return int(params.inventory.lead_time[0]) - (not shape.chooses_orders)
 
 
+def _order_cost(params: MarketParams) -> float:
+    return 0.0 if params.reward.order_cost is None else float(params.reward.order_cost[0])
+
+
 def replenishment_of(shape: MarketShape, params: MarketParams) -> Replenishment:
     """The replenishment problem of a market whose price is given.
 
@@ -92,7 +96,8 @@ def replenishment_of(shape: MarketShape, params: MarketParams) -> Replenishment:
             f"no replenishment cost: it needs a unit that costs something to hold (here {holding:g}) and to miss (here "
             f"{penalty:g}, margin and stockout penalty)"
         )
-    return Replenishment(demand_law(shape, params, price), holding, penalty, _lead_time(shape, params))
+    law = demand_law(shape, params, price)
+    return Replenishment(law, holding, penalty, _lead_time(shape, params), _order_cost(params))
 
 
 def price_and_order_of(shape: MarketShape, params: MarketParams, gamma: float, most_stock: int) -> PriceAndOrder:
@@ -106,9 +111,8 @@ def price_and_order_of(shape: MarketShape, params: MarketParams, gamma: float, m
     """
     _refuse_unfit(shape, params)
     own, orders = params.reward, np.asarray(params.inventory.order_levels)
-    next_epoch = shape.chooses_orders and int(params.inventory.lead_time[0]) == 1
     needs = [
-        (next_epoch, "chosen orders that come in the next epoch (market.inventory.lead_time=1)"),
+        (shape.chooses_orders, "chosen orders (market.inventory.rule=chosen)"),
         (shape.reward.pay_on_order, "units that are paid for when ordered (market.reward.pay_on_order=true)"),
         (bool((orders == np.round(orders)).all()), "orders of whole units"),
     ]
@@ -127,11 +131,13 @@ def price_and_order_of(shape: MarketShape, params: MarketParams, gamma: float, m
         penalty=float(own.stockout_penalty[0]),
         gamma=gamma,
         most_stock=most_stock,
+        lead_time=int(params.inventory.lead_time[0]),
+        order_cost=_order_cost(params),
     )
 
 
 def best_values(shape: MarketShape, params: MarketParams, gamma: float, stocks: Sequence[int]) -> np.ndarray:
-    """The most that price and order are worth, discounted, from each stock at the start of an epoch.
+    """The most that price and order are worth, discounted, from each stock at the start of an epoch; nothing is due.
 
     Args:
         gamma: discount an epoch.  stocks: units, after arrivals.
@@ -141,13 +147,30 @@ def best_values(shape: MarketShape, params: MarketParams, gamma: float, stocks: 
     """
     most = int(max(stocks) + params.inventory.order_levels.max())
     while True:
-        found = price_and_order(price_and_order_of(shape, params, gamma, most))
-        after, reach = np.arange(most + 1) + found.order, max(stocks)  # of an epoch in which nothing is sold
-        while reach < most and after[: reach + 1].max() > reach:
-            reach = min(int(after[: reach + 1].max()), most)
+        own = price_and_order_of(shape, params, gamma, most)
+        found, orders = price_and_order(own), np.asarray(own.orders)
+        choice = np.searchsorted(orders, found.order)
+        reach, _ = largest_reach(choice, orders, own.demand.shape[1] - 1, list(stocks))
         if reach < most:  # so that the end of the table, where stock is thrown away, is never met
-            return found.value[list(stocks)]
+            return found.value.reshape(most + 1, -1)[list(stocks), 0]
         most *= 2
+
+
+def _at_no_lead_time(own: Replenishment) -> Rule:
+    """The best rule at the literature's lead time 0, where what is owed is served before anybody comes.
+
+    Raises:
+        ValueError: where it pays to owe more than nothing before an order is placed, which lost sales can't.
+    """
+    if not own.order_cost:
+        return backorders.base_stock(own)
+    found = backorders.best_min_max(own)
+    if found.point is None or found.point < 1:
+        raise ValueError(
+            f"order_cost={own.order_cost:g}: at lead time 0 accepted is a cost at which it pays to order before "
+            "the stock has run out"
+        )
+    return found
 
 
 def why_no_replenishment(shape: MarketShape, params: MarketParams) -> str | None:
@@ -171,12 +194,14 @@ def benchmarks_of(shape: MarketShape, params: MarketParams) -> pd.DataFrame:
         NoStockBenchmarkError: where the market is another one.
     """
     own = replenishment_of(shape, params)
-    waiting = replenishment.backorder_base_stock(own)
+    waiting = backorders.base_stock(own)
     if own.lead_time == 0:
         rules: list[tuple[str, Callable[[], Rule | float]]] = [
-            ("optimal", lambda: waiting.cost),
+            ("optimal", lambda: _at_no_lead_time(own).cost),
             ("base_stock", lambda: waiting),
         ]
+        if own.order_cost:
+            rules.append(("s_S", lambda: _at_no_lead_time(own)))
     else:
         rules = [
             ("optimal", lambda: replenishment.best_cost(own)),

@@ -51,7 +51,7 @@ class StockRun:
 
 
 def stock_cost(record: Record, params: MarketParams, warm_up: int) -> np.ndarray:
-    """Average cost of an epoch [E], as `stock_benchmarks` counts it: h I' + (P_so + p − C) · unmet.
+    """Average cost of an epoch [E], as `stock_benchmarks` counts it: h I' + (P_so + p − C) · unmet + K · 1{ordered}.
 
     Args:
         record: of one offer whose stock is limited.  warm_up: epochs of each episode that do not count.
@@ -59,6 +59,8 @@ def stock_cost(record: Record, params: MarketParams, warm_up: int) -> np.ndarray
     own = params.reward
     lost = np.asarray(own.stockout_penalty) + record.price - np.asarray(own.unit_cost)
     cost = np.asarray(own.holding_cost) * (record.stock - record.sales) + lost * record.unmet
+    if own.order_cost is not None:
+        cost = cost + np.asarray(own.order_cost) * (np.asarray(record.ordered) > 0)
     return np.asarray(cost[:, warm_up:, 0], np.float64).mean(1)
 
 

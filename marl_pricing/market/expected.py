@@ -20,7 +20,8 @@ class Expectation(struct.PyTreeNode):
     """One epoch in C worlds, as expected from the state and the joint action, in two cases of equal chance.
 
     An offer's orders are in their lower half in one case and in their upper half in the other; neighbouring offers are
-    in opposite halves. What is linear in each offer's orders is exact as the mean of both, and what is curved nearly.
+    in opposite halves. What is linear in each offer's orders is exact as the mean of both, and what is curved nearly;
+    whether an order is placed is exact where counts step by one (`order_law`), up to about four units an epoch.
     """
 
     state: Array  # [C, 2, G] global state after the epoch
@@ -99,6 +100,7 @@ def expect_candidates(
     if opened.pipeline is None:
         left, sales, unmet = inventory.sell(stock, demand)
         ordered, served = jnp.zeros_like(demand), jnp.ones_like(mean)
+        placed = ordered
     else:
         chosen = None if action.order is None else action.order.reshape(-1, 1)
         on_order = opened.pipeline.sum(-1, keepdims=True)
@@ -107,7 +109,10 @@ def expect_candidates(
         )
         then, sold, missed = inventory.sell(stock[:, None], counts)
         wanted = inventory.order_quantity(shape.inventory, columns, then, on_order, chosen)
-        sales, unmet, ordered = (cases(each) for each in (sold, missed, jnp.broadcast_to(wanted, then.shape)))
+        wanted = jnp.broadcast_to(wanted, then.shape)
+        sales, unmet, ordered, placed = (
+            cases(each) for each in (sold, missed, wanted, (wanted > 0).astype(then.dtype))
+        )
         left = stock - sales
         served = (law * (counts < stock[:, None])).sum(-1)
     ratio = demand / jnp.maximum(mean, 1e-20)[:, None]
@@ -119,7 +124,7 @@ def expect_candidates(
 
         return jax.vmap(case)(*cases)
 
-    seen, outcome = jax.vmap(settle)(agent_shares, visits, ratio, left, sales, unmet, ordered)
+    seen, outcome = jax.vmap(settle)(agent_shares, visits, ratio, left, sales, unmet, ordered, placed)
     return Expectation(seen.state, seen.local, outcome.learning, outcome.terminated, mean, served)
 
 

@@ -236,11 +236,13 @@ def settle_epoch(
     sales: Array,
     unmet: Array,
     ordered: Array | None = None,
+    placed: Array | None = None,
 ) -> tuple[MarketState, Observation, Outcome]:
     """Steps 5 to 9 of an epoch for one candidate world: replenishment, reward, shaping, end.
 
     Args:
         ordered: [N] units, where the rule has been asked already.
+        placed: [N] probability that these are an order at all; None: wherever they are above 0.
     """
     stock, pipeline, arrivals, found, after = opened
     chosen = None if action.order is None else action.order.reshape(-1)
@@ -263,6 +265,7 @@ def settle_epoch(
         unmet=unmet,
         stock_left=None if pipeline is None else left,
         ordered=ordered,
+        placed=placed,
     )
     raw = reward.by_seller(profit, shape.num_sellers)
     if shape.reward.penalties:

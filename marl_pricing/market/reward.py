@@ -54,6 +54,7 @@ class RewardParams(struct.PyTreeNode):
     agent_loss: Array  # [] money per money lost to agents that came back in a clean session
     initial_cash: Array  # [S] money
     cash_limit: Array  # [S] money; below it a seller is bankrupt
+    order_cost: Array | None = None  # [N] money for placing an order, whatever its size, K; None: nothing
 
 
 def by_seller(values: Array, num_sellers: int) -> Array:
@@ -75,18 +76,24 @@ def profit(
     unmet: Array,
     stock_left: Array | None,
     ordered: Array,
+    placed: Array | None = None,
 ) -> Array:
-    """Profit less stockout and holding cost, by offer: revenue − C·S − P_so·unmet − h·I' (DESIGN 2.7).
+    """Profit less stockout, holding and ordering cost, by offer: revenue − C·S − P_so·unmet − h·I' − K·1{ordered}.
+
+    DESIGN 2.7; the cost of placing an order is Scarf's (1960).
 
     Args:
         price_paid: [N] money per unit.  sales, unmet, ordered: [N] units.
         stock_left: [N] units after sales; None where stock is unlimited (then nothing is held).
+        placed: [N] probability that an order was placed; None: 1 where anything was ordered.
 
     Returns:
         [N] money.
     """
     paid_units = ordered if shape.pay_on_order else sales
     value = price_paid * sales - params.unit_cost * paid_units - params.stockout_penalty * unmet
+    if params.order_cost is not None:
+        value -= params.order_cost * ((ordered > 0).astype(value.dtype) if placed is None else placed)
     return value if stock_left is None else value - params.holding_cost * stock_left
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from marl_pricing.equilibrium import dynamic, replenishment
+from marl_pricing.equilibrium import backorders, dynamic, replenishment
 from marl_pricing.equilibrium.dynamic import FiniteStock, PriceAndOrder
 from marl_pricing.equilibrium.replenishment import Replenishment, poisson
 
@@ -112,9 +112,7 @@ def test_lost_sales(row: dict[str, float]) -> None:
     "row", table("backorder_base_stock.csv"), ids=lambda row: f"p={row['penalty']:.0f}, L={row['lead_time']:.0f}"
 )
 def test_backorders(row: dict[str, float]) -> None:
-    found = replenishment.backorder_base_stock(
-        Replenishment(poisson(5.0), row["holding"], row["penalty"], int(row["lead_time"]))
-    )
+    found = backorders.base_stock(Replenishment(poisson(5.0), row["holding"], row["penalty"], int(row["lead_time"])))
     assert found.level == row["level"] and found.cost == pytest.approx(row["cost"], abs=6e-4)
 
 

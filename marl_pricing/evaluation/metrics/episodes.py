@@ -58,8 +58,9 @@ class Episodes:
         return np.where(self.ran > 0, np.asarray(getattr(self.record, name), np.float64), 0.0)
 
     def cost(self, name: str) -> Array:
-        """A price of the market's [N]: `unit_cost`, `stockout_penalty` or `holding_cost`, money."""
-        value = np.asarray(getattr(self.params.reward, name), np.float64)
+        """A price of the market's [N]: `unit_cost`, `stockout_penalty`, `holding_cost` or `order_cost`, money."""
+        own = getattr(self.params.reward, name)
+        value = np.zeros(()) if own is None else np.asarray(own, np.float64)
         return np.broadcast_to(value, (self.shape.num_offers,))
 
     @cached_property

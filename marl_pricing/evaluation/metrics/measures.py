@@ -58,6 +58,10 @@ def _needs_orders(shape: MarketShape, params: MarketParams) -> str:
     return "stock is never replenished" if shape.inventory.rule == "none" else ""
 
 
+def _needs_order_cost(shape: MarketShape, params: MarketParams) -> str:
+    return "placing an order costs nothing" if params.reward.order_cost is None else ""
+
+
 def _needs_rivals(shape: MarketShape, params: MarketParams) -> str:
     return "there is one seller" if shape.num_sellers == 1 else ""
 
@@ -234,6 +238,11 @@ MEASURES: dict[str, Measure] = {
         lambda own: _per_epoch(own, own.cost("holding_cost") * (own.offers("stock") - own.offers("sales"))),
         total=True, withheld=_needs_stock,
     ),
+    "order_cost": Measure(
+        "cost of ordering", "money per epoch", "cost of placing an order times orders placed",
+        lambda own: _per_epoch(own, own.cost("order_cost") * (own.offers("ordered") > 0)),
+        total=True, withheld=_needs_order_cost,
+    ),
     "bullwhip": Measure(
         "bullwhip ratio", "variance ratio", "variance of orders over variance of demand, over the epochs of an episode",
         lambda own: _sellers(own, operations.bullwhip(own.offers("ordered"), own.offers("demand"), own.offered)),
@@ -292,7 +301,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "prices": ("price_mean", "price_spread", "volatility", "unchanged", "cycling", "cycle_period"),
     "stock and service": (
         "fill_rate", "cycle_service", "stockout_share", "unmet", "stock", "turns", "cover", "lost_sales_cost",
-        "holding_cost", "bullwhip",
+        "holding_cost", "order_cost", "bullwhip",
     ),
     "information": ("coi", "coi_leak", "coi_erosion", "agent_loss", "look_to_book"),
 }  # fmt: skip
