@@ -8,6 +8,8 @@ of which five in six buy nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,9 +55,13 @@ def reference_prices(
             accepted = f"a price, or a list of {shape.num_sellers} (sellers) or {count} (offers)"
             raise refuse("traffic.hold_prices", given, accepted)
         return np.broadcast_to(prices.reshape(-1), (count,))
-    # Their sessions do not matter to people's prices; without them the benchmark is known by a short key.
+    # Posted prices, as if nobody paid a mark-up: sessions do not matter, and the benchmark is known by a short key.
+    shape = replace(shape, traffic=replace(shape.traffic, markup=False))
     people = params.traffic.replace(
-        agent_share=jnp.float32(0.0), sessions=None, purchase_rate=jnp.ones_like(params.traffic.purchase_rate)
+        agent_share=jnp.float32(0.0),
+        sessions=None,
+        markup=None,
+        purchase_rate=jnp.ones_like(params.traffic.purchase_rate),
     )
     try:
         return static.nash(shape, params.replace(traffic=people)).prices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -307,6 +308,11 @@ def _price_ends(spread: _Spread, own: ScalePrices | AdjustPrices | LevelPrices) 
     return low, high
 
 
+def _as_posted(own: Market) -> Market:
+    """The market in which sessions pay what is posted: grids and anchors do not move with the mark-up."""
+    return own._replace(shape=replace(own.shape, traffic=replace(own.shape.traffic, markup=False)))
+
+
 def _levels(spread: _Spread, own: LevelPrices, bare: Market) -> np.ndarray:
     """The price grid [N, K]."""
     if own.levels is not None:
@@ -315,8 +321,8 @@ def _levels(spread: _Spread, own: LevelPrices, bare: Market) -> np.ndarray:
         low, high = _price_ends(spread, own)
     else:
         try:
-            nash = static.nash(bare.shape, bare.params).prices
-            joint = static.joint_profit(bare.shape, bare.params).prices
+            nash = static.nash(*_as_posted(bare)).prices
+            joint = static.joint_profit(*_as_posted(bare)).prices
         except static.NoEquilibriumError as error:
             raise ConfigError(f"market.prices.around_equilibrium={own.around_equilibrium!r}: {error}") from None
         margin = own.around_equilibrium * (joint - nash)
@@ -442,7 +448,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     bare = Market(*hold_orders(visitors, settings, *bare))
     if "supra_competitive" in reward_shape.penalties and settings.reward.anchor == "nash":
         try:
-            anchor = static.nash(bare.shape, bare.params).prices
+            anchor = static.nash(*_as_posted(bare)).prices
         except static.NoEquilibriumError as error:
             raise ConfigError(f"market.reward.anchor='nash': {error}; give the anchor as a price") from None
         bare = bare._replace(params=bare.params.replace(reward=reward_params.replace(anchor=_f32(anchor))))

@@ -312,6 +312,11 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
         rows = bank.fill(key, shape, params, own.bank.size)
     score = detection.suspicion(rows.gap, params.temperature).mean(-1)
     params = params.replace(mean_scores=jnp.resize(score, (2,)))
+    if own.markup.strength > 0:
+        most = sessions.most_interest(params, shape.max_events)
+        fixed = own.model == "bank" and not own.bank.refresh
+        law = sessions.interest_of_rows(rows, most) if fixed else sessions.interest_of_kernels(params, shape.max_events)
+        params = params.replace(interest=_f32(law))
     totals = sessions.session_totals(params, shape.max_events)
     rate, events = (_f32(total) for total in totals)
     if own.model == "bank":
@@ -338,7 +343,7 @@ def behaving_otherwise(
     assert before is not None
     changed = Traffic.model_validate(own.model_dump() | changes)
     other, rate, _ = _sessions(changed.model_dump_json(), before.kernels.shape[0])
-    sessions_now = before.replace(kernels=other.kernels, bank=other.bank)
+    sessions_now = before.replace(kernels=other.kernels, bank=other.bank, interest=other.interest)
     if before.units is None and nominal.session_weight is None:
         return sessions_now, rate
     if not bool((rate > 0).all()):

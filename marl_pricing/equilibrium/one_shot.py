@@ -16,7 +16,7 @@ from scipy import optimize
 
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.traffic import Conditions
-from marl_pricing.traffic.analytic import expected_orders
+from marl_pricing.traffic.analytic import expected_orders, expected_paid
 
 Array = np.ndarray
 
@@ -41,23 +41,31 @@ def refuse_unknown_orders(shape: MarketShape) -> None:
         )
 
 
-@partial(jax.jit, static_argnums=0)
-def demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    """Expected units [N] ordered in an epoch at level 1, without a shock."""
+def _orders(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    """Expected units [Y, N] ordered in an epoch by class, at level 1, without a shock."""
     everything = jnp.ones((shape.num_offers,), bool)
     level = jnp.ones((shape.num_offers,), prices.dtype)
     conditions = Conditions(prices, level, everything, params.demand.scale)
     own = params.traffic
-    orders = expected_orders(
+    return expected_orders(
         shape.traffic, shape.demand, params.demand, conditions, own.agent_share, own.session_orders(own.agent_share)
     )
-    return orders.sum(0)
+
+
+@partial(jax.jit, static_argnums=0)
+def demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
+    """Expected units [N] ordered in an epoch at level 1, without a shock."""
+    return _orders(shape, params, prices).sum(0)
 
 
 @partial(jax.jit, static_argnums=0)
 def profits(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
-    """Raw profits [S], money per epoch; every order is served."""
-    margin = (prices - params.reward.unit_cost) * demand(shape, params, prices)
+    """Raw profits [S], money per epoch; every order is served, at what its session pays on average."""
+    if shape.traffic.markup:
+        paid = expected_paid(shape.traffic, params.traffic, shape.demand, prices)
+        margin = ((paid - params.reward.unit_cost) * _orders(shape, params, prices)).sum(0)
+    else:
+        margin = (prices - params.reward.unit_cost) * demand(shape, params, prices)
     return margin.reshape(shape.num_sellers, -1).sum(-1)
 
 

@@ -77,7 +77,7 @@ def _stack(worlds: Worlds) -> MarketParams:
     """All worlds' numbers in float64 with a leading axis [K]; call under `jax.enable_x64`."""
     bare = [
         # Neither a bank of sessions nor variants matter to a closed form.
-        one_shot.in_float64(own.replace(variants=None, traffic=own.traffic.replace(sessions=None)))
+        one_shot.in_float64(own.replace(variants=None, traffic=own.traffic.without_bank()))
         for own in worlds.params
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *bare)

@@ -134,7 +134,8 @@ def _equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array 
     one_shot.refuse_unknown_orders(shape)
     own = params.reward.omega if omega is None else omega
     value = np.broadcast_to(np.asarray(own, np.float32), (shape.num_sellers,))
-    bare = params.replace(reward=params.reward.replace(omega=value))
+    # A bank of sessions does not matter to a closed form.
+    bare = params.replace(reward=params.reward.replace(omega=value), traffic=params.traffic.without_bank())
     # Rules, benchmarks and figures ask for the same few points again and again, each a second or more.
     leaves = tuple((leaf.shape, leaf.tobytes()) for leaf in map(np.asarray, jax.tree.leaves(bare)))
     key = (shape, jax.tree.structure(bare), leaves, together)
@@ -198,6 +199,8 @@ def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Ar
         NoEquilibriumError: where the conditions determine no cost, and as in `omega_equilibrium`.
     """
     one_shot.refuse_unknown_orders(shape)
+    if shape.traffic.markup:
+        raise NoEquilibriumError("traffic.markup: prices paid are not those posted; accepted is a strength of 0")
     with jax.enable_x64(True):
         exact, at = one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64))
         demand = np.asarray(one_shot.demand(shape, exact, at))

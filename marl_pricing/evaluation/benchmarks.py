@@ -77,7 +77,6 @@ def _ignored(shape: MarketShape) -> tuple[str, ...]:
         "the season": shape.demand.season,
         "shocks": shape.demand.shocks,
         "the moving share of agents": shape.traffic.process != "static",
-        "sessions' mark-up": shape.traffic.markup,
         "penalties": bool(shape.reward.penalties),
     }
     return tuple(name for name, present in has.items() if present)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from marl_pricing.demand import DemandParams, DemandShape, propensities
+from marl_pricing.traffic import information
 from marl_pricing.traffic.draws import poisson
 from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape, class_shares
 from marl_pricing.traffic.types import Conditions, Traffic
@@ -29,6 +30,15 @@ def expected_orders(
     rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
     share = class_shares(demand.num_classes, agent_share)
     return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
+
+
+def expected_paid(shape: TrafficShape, own: TrafficParams, demand: DemandShape, prices: Array) -> Array:
+    """Mean price [Y, N] that a class pays for a unit at posted prices [N]: these times a mark-up's expected factor."""
+    if not shape.markup:
+        return jnp.broadcast_to(prices, (demand.num_classes, prices.size))
+    assert own.markup is not None and own.sessions is not None and own.sessions.interest is not None
+    headroom = jnp.maximum(own.markup.highest_price / jnp.maximum(prices, 1e-30), 1.0)
+    return prices * information.expected_factor(own.sessions.interest, own.markup, headroom)
 
 
 def knows_orders(shape: TrafficShape) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.traffic.params import Array, MarkupParams
@@ -17,6 +18,21 @@ def session_markup(signal: Array, params: MarkupParams) -> Array:
         signal: [...] interest that a session has shown.
     """
     return 1.0 + params.strength * jax.nn.sigmoid((signal - params.threshold) / params.temperature)
+
+
+def expected_factor(interest: Array, params: MarkupParams, headroom: Array) -> Array:
+    """Mean factor [Y, N] on the posted prices that the sessions of people (class 0) and agents (1) pay for a unit.
+
+    Agents come back in a clean session. Exact: orders do not depend on the interest that their session showed.
+
+    Args:
+        interest: [Y, F] shares of a class's purchases whose session showed an interest of 0, ½, 1, …
+        headroom: [N] the highest price over the posted one, at least 1.
+    """
+    shown = session_markup(0.5 * jnp.arange(interest.shape[-1], dtype=headroom.dtype), params)
+    people = interest[0] @ jnp.minimum(shown[:, None], headroom)
+    clean = jnp.minimum(session_markup(params.clean_signal, params), headroom)
+    return jnp.stack([people, clean][: interest.shape[0]])
 
 
 def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndarray) -> float:

@@ -90,6 +90,7 @@ class SessionParams(struct.PyTreeNode):
     comparison: Array  # [] share of agents that buy the cheapest comparable offer they saw
     bank: Rows | None  # [Y, B, ...]
     units: Array | None = None  # [Y] units of a purchase event, where orders are held (`traffic.hold_orders`); else 1
+    interest: Array | None = None  # [Y, F] shares of a class's purchases, by interest in halves; where mark-ups matter
 
 
 class MarkupParams(struct.PyTreeNode):
@@ -136,6 +137,10 @@ class TrafficParams(struct.PyTreeNode):
     process: ProcessParams | None = None
     session_events: Array | None = None  # [Y] weighted events of a class's session, where sessions walk
     session_weight: Array | None = None  # [Y] orders of a class's session over a held one's; by its mean fewer come
+
+    def without_bank(self) -> TrafficParams:
+        """The same numbers without a bank of sessions: all that an expectation needs."""
+        return self if self.sessions is None else self.replace(sessions=self.sessions.replace(bank=None))
 
     def visits_factor(self, agent_share: Array) -> Array:
         """Factor [] on the number of sessions at a share of agents."""

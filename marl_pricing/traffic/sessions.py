@@ -296,6 +296,46 @@ def purchase_rate(rows: Rows) -> Array:
     return rows.purchases.sum(-1).mean(-1)
 
 
+# Interest is a sum of weights that are whole halves (`events.WEIGHTS`).
+_HALVES = 2
+
+
+def interest_of_rows(rows: Rows, most: int) -> np.ndarray:
+    """Shares [Y, F] of a class's purchases whose session showed an interest of 0, ½, … `most`; rows [Y, B, ...]."""
+    bought = np.asarray(rows.purchases, np.float64).sum(-1)
+    place = np.round(np.asarray(rows.signal, np.float64) * _HALVES).astype(int)
+    law = np.stack([np.bincount(p, own, _HALVES * most + 1) for p, own in zip(place, bought, strict=True)])
+    return law / np.maximum(law.sum(-1, keepdims=True), 1e-300)
+
+
+def interest_of_kernels(params: SessionParams, max_events: int) -> np.ndarray:
+    """The same for sessions that walk the kernels and are cut off after `max_events`, exactly: [Y, F].
+
+    Probabilities of (state, interest so far), and purchases expected with them, are moved on event by event.
+    """
+    kernels, shares, purchase, weights = (
+        np.asarray(part, np.float64) for part in (params.kernels, params.kind_shares, params.purchase, params.weights)
+    )
+    steps = np.round(_HALVES * weights * (1.0 - purchase)).astype(int)
+    width = _HALVES * most_interest(params, max_events) + 1
+    there = np.zeros((*kernels.shape[:-1], width))  # [Y, G, E, F]
+    there[..., 0, 0] = 1.0
+    bought = np.zeros_like(there)
+    for _ in range(max_events):
+        there, bought = (np.einsum("ygsf,ygse->ygef", law, kernels) for law in (there, bought))
+        for state, step in enumerate(steps):
+            for law in (there, bought):
+                law[..., state, :] = np.roll(law[..., state, :], step, -1)  # never past the end: `width` is the most
+        bought += purchase[:, None] * there
+    law = (shares[..., None] * bought.sum(-2)).sum(1)
+    return law / np.maximum(law.sum(-1, keepdims=True), 1e-300)
+
+
+def most_interest(params: SessionParams, max_events: int) -> int:
+    """The most interest that a session of so many events can show."""
+    return int(np.ceil(float(np.asarray(params.weights).max()) * max_events))
+
+
 def session_totals(params: SessionParams, max_events: int) -> tuple[np.ndarray, np.ndarray]:
     """(expected purchases, expected weighted events) of a class's session that is cut off after `max_events`, [Y] each.
 
