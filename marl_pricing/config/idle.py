@@ -73,7 +73,16 @@ _TABLE = (
         lambda own: own.market.inventory.rule == "unlimited",
         "market.inventory.rule=unlimited",
     ),
-    _Idle(("market.reward.anchor",), partial(_without, "supra_competitive"), "market.reward.supra_competitive=0"),
+    _Idle(
+        _under("market.reward", "anchor", "excess_memory"),
+        partial(_without, "supra_competitive"),
+        "market.reward.supra_competitive=0",
+    ),
+    _Idle(
+        ("market.reward.movement_floor",),
+        lambda own: own.market.reward.volatility == own.market.reward.upward_volatility == 0.0,
+        "market.reward.volatility=0 and upward_volatility=0",
+    ),
     _Idle(("market.reward.error_form",), partial(_without, "estimate_error"), "market.reward.estimate_error=0"),
     _Idle(
         _under("traffic.process", "start_probability", "stop_probability"),

@@ -217,6 +217,7 @@ def _build_reward(
     if cash is not None and np.any(initial < limit):
         raise refuse("market.bankruptcy.initial_cash", cash, "at least market.bankruptcy.cash_limit")
     anchor = 1.0 if own.anchor == "nash" else own.anchor
+    persistence = own.supra_competitive > 0 and own.excess_memory > 0
     order_cost = spread.offers("reward.order_cost", own.order_cost)
     if order_cost.any() and settings.inventory.rule in ("unlimited", "none"):
         raise refuse(
@@ -238,6 +239,8 @@ def _build_reward(
         initial_cash=_f32(initial),
         cash_limit=_f32(limit),
         order_cost=_f32(order_cost) if order_cost.any() else None,
+        movement_floor=_f32(own.movement_floor) if {"volatility", "upward_volatility"} & set(penalties) else None,
+        excess_memory=_f32(own.excess_memory) if persistence else None,
     )
     shape = market.RewardShape(
         penalties=penalties,  # type: ignore[arg-type]
@@ -245,6 +248,7 @@ def _build_reward(
         error_form=own.error_form,
         pay_on_order=own.pay_on_order,
         normalise_shaping=own.normalise_shaping,
+        persistence=persistence,
     )
     if own.pay_on_order and settings.inventory.rule in ("unlimited", "none"):
         raise refuse("market.reward.pay_on_order", True, f"false with market.inventory.rule={settings.inventory.rule}")

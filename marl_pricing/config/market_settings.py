@@ -237,7 +237,9 @@ class Reward(Settings):
     normalise_shaping: bool = True
     volatility: NonNegative = 0.0
     upward_volatility: NonNegative = 0.0
+    movement_floor: Positive = 1.0
     supra_competitive: NonNegative = 0.0
+    excess_memory: Annotated[float, Field(ge=0, lt=1)] = 0.0
     anchor: EachPositive | Literal["nash"] = "nash"
     coi_leakage: NonNegative = 0.0
     information_cost: NonNegative = 1.0

@@ -19,7 +19,8 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     A run from before orders could be held was trained in a market that did not hold them. `learner.value_coefficient`
     weighed the critic's loss, which has an optimiser of its own: Adam's steps are the same whatever the weight, but for
     the clipping of its gradient. It is fixed now, at the value that it had by default. Robust runs from before
-    `robust.mode` and `robust.adversary` were told apart were trained draw by draw.
+    `robust.mode` and `robust.adversary` were told apart were trained draw by draw. Penalties on movement were relative
+    to the price itself, however low it was.
 
     Args:
         source: the file, named in warnings.
@@ -28,6 +29,7 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     visitors = own.get("traffic")
     if isinstance(visitors, Mapping) and "hold_orders" not in visitors:
         own["traffic"] = {**visitors, "hold_orders": "none"}
+    own = _without_floor(own)
     study, robust = own.get("study"), own.get("robust")
     if isinstance(robust, Mapping) and "adversary" not in robust and robust.get("mode") != "algorithm_1":
         plain = robust.get("set", "none") == "none" and not study  # a study's runs may change the set alone
@@ -35,6 +37,28 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     if isinstance(study, Mapping) and isinstance(study.get("runs"), list):
         own["study"] = {**study, "runs": [_translate_run(run, source) for run in study["runs"]]}
     return own
+
+
+# What a movement was at least measured against before there was a setting for it.
+_NO_FLOOR = 1e-6
+
+
+def _fines_movement(data: Any) -> bool:
+    for name in ("market", "reward"):
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return isinstance(data, Mapping) and any(data.get(name) for name in ("volatility", "upward_volatility"))
+
+
+def _without_floor(data: dict[str, Any]) -> dict[str, Any]:
+    market = data.get("market")
+    if not isinstance(market, Mapping) or not isinstance(market.get("reward"), Mapping):
+        return data
+    reward, study = market["reward"], data.get("study")
+    runs = study.get("runs") if isinstance(study, Mapping) else None
+    changes = [run.get("change") for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
+    if "movement_floor" in reward or not any(map(_fines_movement, [data, *changes])):
+        return data
+    return {**data, "market": {**market, "reward": {**reward, "movement_floor": _NO_FLOOR}}}
 
 
 def _translate_run(run: Any, source: str) -> Any:

@@ -78,7 +78,7 @@ class PhantomDefenceEnv(SingleSellerEnv):
             raise ValueError(f"action={action!r:.80}: accepted is a whole number from 0 to {self.action_space.n - 1}")  # type: ignore[attr-defined]
         price = np.full((self.shape.num_offers,), action, np.int32)
         before, state, outcome, worst, rewards = self._advance(price)
-        movement = relative_movement(outcome.prices, before.prices)
+        movement = relative_movement(outcome.prices, before.prices, self.params.reward.movement_floor)
         own = self.params.reward
         leak = float(own.information_cost) * float(outcome.suspicion) * float(outcome.visits)
         info = {

@@ -64,7 +64,7 @@ class PhantomPrototypeEnv(SingleSellerEnv):
         units = outcome.demand
         observed = float((outcome.price_paid * units).sum())
         oracle = float((outcome.price_linked * units).sum())
-        movement = relative_movement(outcome.prices, before.prices)
+        movement = relative_movement(outcome.prices, before.prices, self.params.reward.movement_floor)
         bought = float(units.sum())
         form = self.shape.reward.error_form
         info = {

@@ -60,6 +60,7 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
         cash=params.reward.initial_cash if shape.bankruptcy else None,
         active=jnp.ones((shape.num_sellers,), bool) if shape.bankruptcy else None,
         quiet_epochs=jnp.zeros((), jnp.int32) if shape.collapse_patience else None,
+        excess=jnp.zeros((num_offers,)) if shape.reward.persistence else None,
     )
     return state, observe(shape, params, state)
 
@@ -268,6 +269,9 @@ def settle_epoch(
         placed=placed,
     )
     raw = reward.by_seller(profit, shape.num_sellers)
+    excess = before.excess
+    if excess is not None:
+        excess = reward.running_excess(excess, after.prices, params.reward)
     if shape.reward.penalties:
         raw -= reward.penalties(
             shape.reward,
@@ -280,6 +284,7 @@ def settle_epoch(
             leaked=(visits.price_linked - visits.price_paid) * sales,
             scores=visits.scores,
             log_prob=action.log_prob,
+            excess=excess,
         )
     raw = jnp.where(acted, raw, 0.0)
     shaped = jnp.where(acted, reward.shape_reward(raw, params.reward.omega), 0.0)
@@ -295,6 +300,7 @@ def settle_epoch(
         cash=cash,
         active=active,
         quiet_epochs=quiet,
+        excess=excess,
     )
     outcome = Outcome(
         prices=after.prices,

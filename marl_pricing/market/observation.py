@@ -186,7 +186,7 @@ def observe(shape: MarketShape, params: MarketParams, state: MarketState) -> Obs
 
 
 def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
-    """The whole market [G] for a central critic: prices, demand, stock, pipeline, latent level, shock, cash, time."""
+    """The whole market [G] for a central critic: prices, demand, stock, pipeline, latent level, shock, cash, time, …"""
     parts = [_shown_prices(params, state, shape.num_sellers), state.demand / demand_scale(shape)]
     if state.stock is not None and state.pipeline is not None:
         parts.append(on_hand(shape, state) / stock_scale(params))
@@ -205,5 +205,7 @@ def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -
         parts.append(state.active.astype(jnp.float32))
     if state.quiet_epochs is not None:
         parts.append((state.quiet_epochs / shape.collapse_patience)[None])
+    if state.excess is not None:
+        parts.append(state.excess)
     parts.append((state.epoch / shape.episode_length)[None])
     return jnp.concatenate(parts)

@@ -27,6 +27,7 @@ class RewardShape:
         error_form: `symmetric` is bounded; `relative` is the prototype's, which an offer without sales sends to a
             million.
         pay_on_order: units are paid for when ordered, not when sold.
+        persistence: prices above the anchor are fined by their running excess, not by this epoch's.
         normalise_shaping: learners see r' / (1 + (1 − ω)(S − 1)), whose size does not move with ω.
     """
 
@@ -35,6 +36,7 @@ class RewardShape:
     error_form: ErrorForm = "symmetric"
     pay_on_order: bool = False
     normalise_shaping: bool = True
+    persistence: bool = False
 
 
 class RewardParams(struct.PyTreeNode):
@@ -55,6 +57,8 @@ class RewardParams(struct.PyTreeNode):
     initial_cash: Array  # [S] money
     cash_limit: Array  # [S] money; below it a seller is bankrupt
     order_cost: Array | None = None  # [N] money for placing an order, whatever its size, K; None: nothing
+    movement_floor: Array | None = None  # [] money, the least that a movement is measured against; None: 1
+    excess_memory: Array | None = None  # [] weight of the past in the running excess; where there is one
 
 
 def by_seller(values: Array, num_sellers: int) -> Array:
@@ -97,9 +101,28 @@ def profit(
     return value if stock_left is None else value - params.holding_cost * stock_left
 
 
-def relative_movement(prices: Array, last: Array) -> Array:
-    """(p_t − p_{t−1}) / p_{t−1}, by offer [N] (spec/phantom_methodology, UX index)."""
-    return (prices - last) / jnp.maximum(last, 1e-6)
+def relative_movement(prices: Array, last: Array, floor: Array | None = None) -> Array:
+    """(p_t − p_{t−1}) / max(p_{t−1}, floor), by offer [N] (spec/phantom_methodology, UX index).
+
+    Args:
+        floor: [] money; None: the document's 1, so that movements of prices below 1 count in money.
+    """
+    return (prices - last) / jnp.maximum(last, 1.0 if floor is None else floor)
+
+
+def excess_above(prices: Array, anchor: Array) -> Array:
+    """max(0, p / anchor − 1), by offer [N]."""
+    return jnp.maximum(prices / anchor - 1.0, 0.0)
+
+
+def running_excess(before: Array, prices: Array, params: RewardParams) -> Array:
+    """E_t = ρ E_{t−1} + (1 − ρ) max(0, p_t / anchor − 1), by offer [N]: excess that lasts (spec/phantom_methodology).
+
+    An excess held for k epochs counts 1 − ρᵏ of itself; its half-life is log ½ / log ρ epochs.
+    """
+    memory = params.excess_memory
+    assert memory is not None
+    return memory * before + (1.0 - memory) * excess_above(prices, params.anchor)
 
 
 def penalties(
@@ -114,13 +137,14 @@ def penalties(
     leaked: Array,
     scores: Array,
     log_prob: Array | None,
+    excess: Array | None = None,
 ) -> Array:
     """Sum [S] of the penalties that are switched on (spec/phantom_methodology, reward engineering).
 
     - `coi_leakage`: λ · Σ_m f_m · c_info over the epoch's sessions m, shared equally by the sellers, because a session
       reads them all;
-    - `volatility`: weight · mean |Δp / p|;  `upward_volatility`: weight · mean max(0, Δp / p);
-    - `supra_competitive`: weight · mean max(0, p / anchor − 1);
+    - `volatility`: weight · mean |Δp / max(p, floor)|;  `upward_volatility`: weight · mean max(0, Δp / max(p, floor));
+    - `supra_competitive`: weight · mean max(0, p / anchor − 1), or of its `running_excess`;
     - `estimate_error`: weight · mean |D_H − q̂| / (D_H + q̂), bounded by the weight (0 where both are 0), or, `relative`,
       |D_H − q̂| / (D_H + 1e-6), with D_H what people ordered (spec/phantom_environment_prototype);
     - `agent_loss`: weight · max(0, revenue had recon and purchase been linked − revenue).
@@ -129,12 +153,13 @@ def penalties(
         prices, last_prices: [N] money.  people: [N] units that people ordered.  events: [N] demand proxy.
         leaked: [N] money, linked less observed revenue.  scores: [M] suspicion of each session.
         log_prob: [S] of the prices under each seller's policy; only for `revelation`.
+        excess: [N] running excess, this epoch's included; None: this epoch's alone.
 
     Raises:
         ValueError: for `revelation` without `log_prob`.
     """
     total = jnp.zeros((num_sellers,))
-    movement = relative_movement(prices, last_prices)
+    movement = relative_movement(prices, last_prices, params.movement_floor)
     if "coi_leakage" in shape.penalties:
         leak = information.constant_tax(params.information_cost, scores)
         if shape.information_value == "revelation":
@@ -147,7 +172,7 @@ def penalties(
     if "upward_volatility" in shape.penalties:
         total += params.upward_volatility * seller_mean(jnp.maximum(movement, 0.0), num_sellers)
     if "supra_competitive" in shape.penalties:
-        excess = jnp.maximum(prices / params.anchor - 1.0, 0.0)
+        excess = excess_above(prices, params.anchor) if excess is None else excess
         total += params.supra_competitive * seller_mean(excess, num_sellers)
     if "estimate_error" in shape.penalties:
         error = estimate_error(shape.error_form, people, events)

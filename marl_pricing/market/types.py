@@ -134,6 +134,7 @@ class MarketState(struct.PyTreeNode):
     cash: Array | None  # [S] money
     active: Array | None  # [S] bool, still in the market
     quiet_epochs: Array | None  # [] int32, epochs without any demand so far
+    excess: Array | None = None  # [N] running excess of prices above the anchor
 
 
 class Action(struct.PyTreeNode):

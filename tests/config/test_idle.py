@@ -28,7 +28,8 @@ OTHERWISE = {
     "market.shocks.duration": "4", "market.shocks.scale": "0.5", "market.types.nodes": "3",
     "market.bankruptcy.cash_limit": "5.0", "market.reward.normalise_shaping": "false",
     "market.reward.stockout_penalty": "3.0", "market.reward.holding_cost": "0.4",
-    "market.reward.anchor": "1.2", "market.reward.error_form": "relative",
+    "market.reward.anchor": "1.2", "market.reward.excess_memory": "0.5", "market.reward.movement_floor": "0.5",
+    "market.reward.error_form": "relative",
     "traffic.process.start_probability": "0.4", "traffic.process.stop_probability": "0.5",
     "traffic.process.step": "0.2", "traffic.process.low": "0.1", "traffic.process.high": "0.5",
     "traffic.smoothing": "5.0", "traffic.perturbation.seed": "3",
@@ -62,7 +63,8 @@ def test_a_setting_that_changes_nothing_is_refused_by_name(field: str) -> None:
 ACTIVE = (
     "learner.schedule=linear", "market.season.cosine=[0.1]", "market.season.sine=[0.0]", "market.types.spread=0.1",
     "market.bankruptcy.initial_cash=9.0", "market.reward.omega=0.5", "market.shocks.probability=0.1",
-    "market/inventory=threshold", "market.reward.supra_competitive=0.1", "market.reward.estimate_error=0.1",
+    "market/inventory=threshold", "market.reward.supra_competitive=0.1", "market.reward.volatility=0.1",
+    "market.reward.estimate_error=0.1",
     "traffic.process.kind=drift", "traffic.perturbation.strength=0.1", "traffic.markup.strength=0.1",
     "traffic.hold_orders=sessions", "robust=accept",
 )  # fmt: skip

@@ -261,9 +261,14 @@ MEASURES: dict[str, Measure] = {
         by_seller=False, withheld=_needs_rivals, nothing="nobody earned anything",
     ),
     "coi": Measure(
-        "COI level", "money per unit", "cost of information: mean price paid less unit cost",
+        "COI level", "money per unit", "cost of information: mean price paid less unit cost, weighted by units sold",
         lambda own: _margin(own, information.coi_level),
         nothing="nothing was sold",
+    ),
+    "coi_posted": Measure(
+        "COI level, posted", "money per unit", "E[P] less unit cost: mean posted price, every offer and epoch alike, "
+        "sold or not; without mark-ups",
+        lambda own: _mean(own, own.offers("price") - own.cost("unit_cost") * own.offered),
     ),
     "coi_leak": Measure(
         "COI leak", "money per epoch", "suspicion of an epoch's sessions times the cost of information",
@@ -303,7 +308,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "fill_rate", "cycle_service", "stockout_share", "unmet", "stock", "turns", "cover", "lost_sales_cost",
         "holding_cost", "order_cost", "bullwhip",
     ),
-    "information": ("coi", "coi_leak", "coi_erosion", "agent_loss", "look_to_book"),
+    "information": ("coi", "coi_posted", "coi_leak", "coi_erosion", "agent_loss", "look_to_book"),
 }  # fmt: skip
 
 
