@@ -218,12 +218,18 @@ class Checkpoints:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                there = _shapes(self._orbax.checkpointables_metadata(update).metadata[name])
+                written = self._orbax.checkpointables_metadata(update).metadata[name]
+                there = _shapes(written)
                 if not there:
                     raise ValueError("its files cannot be read")
                 wanted = _shapes(abstract)
-                same = there == wanted
-                state = self._orbax.load_checkpointables(update, {name: abstract})[name] if same else None
+                state = None
+                if there == wanted:
+                    # Read as it was written: a tree may have got fields since that are empty here.
+                    own = _by_name(abstract)
+                    form = jax.tree_util.tree_map_with_path(lambda path, _: own[_plain(path)], written)
+                    read = _by_name(self._orbax.load_checkpointables(update, {name: form})[name])
+                    state = jax.tree_util.tree_map_with_path(lambda path, _: read[_plain(path)], abstract)
         except Exception as error:
             why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise RunError(f"{path}: the checkpoint is broken or cut short ({why})") from None
@@ -251,6 +257,10 @@ def _shapes(tree: Any) -> list[str]:
     """`name (shape)` of every leaf, whatever kind of tree it is."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return sorted(f"{_plain(path)} {tuple(leaf.shape)}" for path, leaf in leaves)
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
+    return {_plain(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _plain(path: tuple[Any, ...]) -> str:

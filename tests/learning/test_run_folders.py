@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -217,6 +217,30 @@ def test_a_folder_of_an_older_version_is_read(kept, copy: Path) -> None:
     checkpoints = Checkpoints(copy)
     assert not checkpoints.has_best(6)
     equal(checkpoints.load(6, kept[1]), kept[2][6])
+
+
+class _Older(NamedTuple):
+    first: Any
+
+
+class _Newer(NamedTuple):
+    first: Any
+    excess: Any = None
+    before: Any = None
+
+
+def test_a_state_that_has_got_empty_fields_since_is_read(tmp_path: Path) -> None:
+    weights = {"w": np.arange(6.0, dtype=np.float32).reshape(2, 3), "none": None, "more": (np.full(2, 4, np.int32),)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, _Older(weights))
+    where = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), weights)
+    with Checkpoints(tmp_path) as checkpoints:
+        read = checkpoints.load(1, _Newer(abstract))
+        assert isinstance(read, _Newer) and read.excess is None and read.before is None
+        equal(read.first, weights)
+        with pytest.raises(RunError, match=r"nothing is there, excess \(3,\) is needed"):
+            checkpoints.load(1, _Newer(abstract, excess=jax.ShapeDtypeStruct((3,), np.float32, sharding=where)))
 
 
 def files_of(folder: Path, update: int) -> list[Path]:
