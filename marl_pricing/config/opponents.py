@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from marl_pricing.config.errors import Settings, refuse, validate
+from marl_pricing.config.sellers import seller_number
 from marl_pricing.learning.seats import SeatParams
 from marl_pricing.learning.settings import Share
 from marl_pricing.market import Policy
@@ -101,7 +102,7 @@ def seating_of(own: Opponents, num_sellers: int, names: Sequence[str]) -> Seatin
         return Seating([], tuple(range(num_sellers)))
     by_seat: dict[int, tuple[Opponent, ...]] = {}
     for key, value in own.seats.items():  # type: ignore[union-attr]
-        seat = _seat(key, num_sellers, names)
+        seat = seller_number("opponents.seats", key, num_sellers, names, "a seat")
         if seat in by_seat:
             raise refuse("opponents.seats", key, f"every seat once; it is seat {seat}, which is given already")
         by_seat[seat] = tuple(value) if isinstance(value, list) else (value,)
@@ -118,15 +119,6 @@ def seating_of(own: Opponents, num_sellers: int, names: Sequence[str]) -> Seatin
             "opponents.seats", told, "self where another seat learns too: the only learner never meets its past"
         )
     return Seating([(opponents, tuple(seats)) for opponents, seats in groups.items()], selves)
-
-
-def _seat(key: str, num_sellers: int, names: Sequence[str]) -> int:
-    if key in names:
-        return list(names).index(key)
-    if key.isdecimal() and int(key) < num_sellers:
-        return int(key)
-    known = f", or a seller's name: {', '.join(names)}" if names else ""
-    raise refuse("opponents.seats", key, f"a seat from 0 to {num_sellers - 1}{known}")
 
 
 @dataclass(frozen=True)

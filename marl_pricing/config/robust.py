@@ -62,6 +62,7 @@ class Robust(Settings):
     `wasserstein`: how far the worlds' numbers are apart (`worlds`), how far their demand was (`demand`), or a matrix.
     `mode` says what is known when a law is chosen (state and action; also the draw; only the draw's rewards),
     `adversary` who chooses it.
+    `sellers` fear, by number or name; the others of them learn from what they are paid.
     `accept` takes the worst of those worlds whose law of demand lies within `radius` of the nominal market's in the
     Wasserstein distance of `order`, by `samples` drawn epochs (`config.acceptance`); null: sliced above three offers.
     """
@@ -71,6 +72,7 @@ class Robust(Settings):
     num_candidates: Annotated[int, Field(ge=1, le=_MOST)] = 5
     mode: Literal["expected", "per_draw", "algorithm_1"] = "expected"
     adversary: Literal["per_seller", "nature", "fixed_world"] = "per_seller"
+    sellers: Literal["all"] | Annotated[list[int | str], Field(min_length=1)] = "all"
     worlds: list[WorldFactor] = [WorldFactor(factor="agent_share")]  # noqa: RUF012
     low: Share = 0.0
     high: Share = 0.6
@@ -129,6 +131,11 @@ class Robust(Settings):
             raise refuse("robust.mode", self.mode, f"another mode with robust.set={self.set}: it picks one candidate")
         if self.mode == "algorithm_1" and self.adversary == "fixed_world":
             raise refuse("robust.adversary", self.adversary, "another one with robust.mode=algorithm_1")
+        nature = self.adversary != "per_seller" or self.mode == "algorithm_1"
+        if self.sellers != "all" and nature:
+            told = "adversary" if self.adversary != "per_seller" else "mode"
+            accepted = f"all with robust.{told}={getattr(self, told)}, which is against all of them"
+            raise refuse("robust.sellers", self.sellers, accepted)
         if self.set != "interval" and self.low >= self.high:
             raise refuse("robust.low", self.low, f"below robust.high={self.high!r}")
         count = self.num_worlds

@@ -15,6 +15,7 @@ from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
 from marl_pricing.config.robust import Robust, WorldFactor
+from marl_pricing.config.sellers import seller_number
 from marl_pricing.config.traffic import Traffic, behaving_otherwise
 from marl_pricing.market import Variants
 from marl_pricing.robust import Ambiguity
@@ -171,9 +172,21 @@ def build_ambiguity(
         demand_metric=own.metric == "demand",
         labels=tuple(labels),
         adversary=own.adversary,
+        sellers=_fearful(own, shape.num_sellers, told),
     )
     fears.warn(built.shape, built.params, ambiguity, set(worlds))
     return built, ambiguity
+
+
+def _fearful(own: Robust, num_sellers: int, told: Calibration | None) -> tuple[int, ...] | None:
+    """Numbers of the sellers that fear, in order; None for all."""
+    if isinstance(own.sellers, str):
+        return None
+    names = told.sellers if told else ()
+    found = {seller_number("robust.sellers", str(seller), num_sellers, names) for seller in own.sellers}
+    if len(found) < len(own.sellers):
+        raise refuse("robust.sellers", own.sellers, "different sellers")
+    return tuple(sorted(found)) if len(found) < num_sellers else None
 
 
 def _share_labels(shares: tuple[float, ...], relative: bool, built: Market) -> list[str]:

@@ -148,6 +148,10 @@ def robust_table(run: RunToEvaluate, ignores: tuple[str, ...], offers: pd.DataFr
     learned = _learned(run, offers)
     note = f"ignores {', '.join(ignores)}" if ignores else ""
     rows: list[dict] = []
+    if run.ambiguity.sellers is not None:
+        who = ", ".join(map(str, run.ambiguity.sellers))
+        told = f"only some sellers fear ({who}): their game with the others is not solved"
+        return pd.DataFrame([_row(run, "any price", "worst", told, learned)], columns=list(COLUMNS))
     try:
         worlds = worlds_of(run.params, run.ambiguity)
         joint = (run.shape.prices.num_levels**run.shape.num_products) ** run.shape.num_sellers

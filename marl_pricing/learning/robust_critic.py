@@ -78,11 +78,17 @@ def robust_one_step(
     radius = ambiguity.radius_at(state.update)
     episodes = jnp.cumsum(segment.first, axis=0).astype(jnp.int32)
     targets, law = robust_targets(ambiguity, drawn, radius, episodes, found.demand, known, plain)
-    return targets, worlds, _pessimism(radius, plain, targets, law, live, total)
+    fear = jnp.asarray(ambiguity.fearful(learner.shape.num_sellers))
+    targets = jnp.where(fear, targets, plain)
+    return targets, worlds, _pessimism(radius, plain, targets, law, live * fear, total)
 
 
 def _pessimism(radius: Array, plain: Array, robust: Array, law: Array, live: Array, total: Sum) -> dict[str, Array]:
-    """How far the robust targets are below the plain ones, and how much weight each candidate got."""
+    """How far the robust targets are below the plain ones, and how much weight each candidate got.
+
+    Args:
+        live: [T, E, S] where a seller that fears was in the market.
+    """
     count = jnp.maximum(total(live.sum()), 1.0)
     chosen = total((law * live[:, :, None]).sum((0, 1, 3))) / count
     return {

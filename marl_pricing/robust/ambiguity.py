@@ -40,6 +40,7 @@ class Ambiguity:
         labels: [K] names of the worlds.
         adversary: who chooses: one of each seller (a robust Markov game), one `nature` against the shaped sum, or
             nature once an episode (`fixed_world`). Under `algorithm_1` it is nature.
+        sellers: numbers of those that fear, the others learn from plain targets; None: all.
     """
 
     set: SetName
@@ -54,6 +55,7 @@ class Ambiguity:
     demand_metric: bool = False
     labels: tuple[str, ...] = field(default=(), compare=False)
     adversary: Adversary = "per_seller"
+    sellers: tuple[int, ...] | None = None
 
     @property
     def num_candidates(self) -> int:
@@ -64,6 +66,10 @@ class Ambiguity:
     def expects(self) -> bool:
         """Whether laws are chosen by what the worlds are expected to be worth, and not by draws."""
         return self.mode == "expected"
+
+    def fearful(self, num_sellers: int) -> np.ndarray:
+        """Who fears [S], bool."""
+        return np.ones(num_sellers, bool) if self.sellers is None else np.isin(np.arange(num_sellers), self.sellers)
 
     def radius_at(self, update: Array) -> Array:
         """The radius [] at an update."""

@@ -147,6 +147,7 @@ def _try(
             policies=run.policies(greedy=True),
             worlds=trial_worlds(run.settings, run.experiment.market, trials),
             against=against[run.name],
+            sellers=run.experiment.learner.ambiguity.sellers if run.experiment.learner.ambiguity else None,
             config_text=run.config_text,
             command=str(run.provenance.get("command", "")),
         )

@@ -35,7 +35,7 @@ OTHERWISE = {
     "traffic.smoothing": "5.0", "traffic.perturbation.seed": "3",
     "traffic.markup.threshold": "1.0", "traffic.markup.temperature": "0.5", "traffic.markup.clean_signal": "3.0",
     "traffic.markup.highest_price": "2.0",
-    "robust.num_candidates": "3", "robust.mode": "per_draw", "robust.adversary": "nature",
+    "robust.num_candidates": "3", "robust.mode": "per_draw", "robust.adversary": "nature", "robust.sellers": "[0]",
     "robust.low": "0.1",
     "robust.worlds": "[{factor:demand_scale,values:[0.8,1.2]}]", "robust.high": "0.5",
     "robust.metric": "demand", "robust.anneal_updates": "5",

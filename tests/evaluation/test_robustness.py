@@ -118,7 +118,9 @@ def tried() -> tuple[list[Tried], pd.DataFrame]:
 
 def test_every_world_seed_and_episode_has_a_row(tried) -> None:
     _, table = tried
-    assert list(table.columns) == list(play.COLUMNS)
+    sellers = [play.OF_SELLER.format(seller) for seller in range(3)]
+    assert list(table.columns) == [*play.COLUMNS, *sellers] == list(play.columns_of(table))
+    np.testing.assert_allclose(table[sellers].sum(axis=1), table["profit"], rtol=1e-9)
     assert len(table) == 2 * 5 * 2 * 6 and not table.isna().any().any()
     assert table["fill_rate"].between(0, 1).all()
     means = table.groupby(["run", "world"])["price"].mean()
@@ -164,6 +166,22 @@ def test_measures_are_what_they_say(tried) -> None:
     assert (frame["low"].isna() | (frame["low"] <= frame["value"])).all()
 
 
+def test_a_run_of_one_robust_seller_is_measured_by_its_profit(tried) -> None:
+    _, table = tried
+    frame = summary.summarise(table, {"dear": None, "cheap": "dear"}, {"cheap": (1,)})
+    found = frame.set_index(["run", "measure"])
+    assert set(frame[frame["run"] == "cheap"]["sellers"]) == {"1"} and set(frame["sellers"]) == {"1", "all"}
+    means = table.groupby(["run", "world"])["profit_seller_1"].mean().unstack("run")
+    assert found.loc[("cheap", "worst"), "value"] == pytest.approx(means["cheap"].min())
+    gain = means["cheap"].min() - means["dear"].min()
+    assert found.loc[("cheap", "worst_gain"), "value"] == pytest.approx(gain)
+    assert found.loc[("cheap", "worst_gain"), "base"] == pytest.approx(abs(means["dear"].min()))
+    total = table[table["run"] == "dear"].groupby("world")["profit"].mean()
+    assert found.loc[("dear", "worst"), "value"] == pytest.approx(total.min())
+    shares = figures.relative(table, {"dear": None, "cheap": "dear"}, {"cheap": (1,)})
+    np.testing.assert_allclose(shares.loc["cheap"], (means["cheap"] / means["dear"] - 1)[shares.columns])
+
+
 def test_runs_of_different_seeds_are_not_compared(tried) -> None:
     _, table = tried
     fewer = table[(table["run"] == "dear") | (table["seed"] == 0)]
@@ -192,6 +210,8 @@ def test_the_page_holds_tables_and_figures(tried, tmp_path: Path) -> None:
     frame = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert set(frame["measure"]) <= set(summary.MEASURES)
     assert pd.read_parquet(tmp_path / "out" / "robustness.parquet").shape[0] == 2 * 5 * 2 * 3
-    sentences = report.sentences(runs, frame.fillna({"against": "", "world": ""}), {
-        "cheap": {"worst_gain": 1.0, "worst_share_gain": 1.0, "cvar_gain": 1.0}})  # fmt: skip
+    read = frame.fillna({"against": "", "world": ""})
+    sentences = report.sentences(runs, read)
+    (told,) = report.sentences([replace(runs[1], sellers=(1,))], read)
+    assert told.startswith("cheap (profit of seller 1 alone) ") and "profit of" in page
     assert sentences[0].startswith("dear earns ") and sentences[1].startswith("cheap ")

@@ -208,9 +208,34 @@ def test_radius_zero_is_the_plain_learner() -> None:
     assert composed("robust=kl").learner.ambiguity.shares == pytest.approx((0.0, 0.15, 0.3, 0.45, 0.6))
 
 
+def test_who_does_not_fear_learns_from_what_he_is_paid() -> None:
+    own, targets = a_market(), {}
+    for name, ambiguity in (("all", INTERVAL), ("one", replace(INTERVAL, sellers=(1,))), ("none", None)):
+        made = learner(own, ambiguity, normalise_advantage=False)
+        state = started(made, own)
+        batch, _, measures = mappo.prepare(made, state, own.params, jnp.arange(made.settings.num_envs))
+        targets[name] = np.asarray(batch.target), measures
+    np.testing.assert_allclose(targets["one"][0][..., 1], targets["all"][0][..., 1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(targets["one"][0][..., 0], targets["none"][0][..., 0], rtol=1e-5, atol=1e-5)
+    assert np.abs(targets["all"][0] - targets["none"][0]).max(axis=(0, 1)).min() > 1e-3
+    # Pessimism is that of the sellers who fear.
+    assert 0 < float(targets["one"][1]["pessimism"]) != float(targets["all"][1]["pessimism"])
+
+
+def test_sellers_who_fear_have_a_number_or_a_name() -> None:
+    assert composed("robust=interval", "robust.sellers=[1]").learner.ambiguity.sellers == (1,)
+    assert composed("robust=interval", "robust.sellers=[2,0,1]").learner.ambiguity == composed(
+        "robust=interval").learner.ambiguity  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
+        (["robust=interval", "robust.sellers=[3]"], "robust.sellers='3': accepted is a seller from 0 to 2"),
+        (["robust=interval", "robust.sellers=[1,1]"], "robust.sellers=[1, 1]: accepted is different sellers"),
+        (["robust=interval", "robust.sellers=[]"], "robust.sellers"),
+        (["robust=interval", "robust.sellers=[0]", "robust.adversary=nature"], "accepted is all with robust.adversary"),
+        (["robust=interval", "robust.sellers=[0]", "robust.mode=algorithm_1"], "accepted is all with robust.mode"),
         (["robust=interval", "robust.radius=-0.1"], "robust.radius=-0.1: accepted is a number of at least 0"),
         (["robust=interval", "robust.radius=nan"], "robust.radius=nan"),
         (["robust=interval", "robust.radius=inf"], "robust.radius=inf"),

@@ -40,7 +40,8 @@ def test_the_robustness_study_is_nominal_and_robust_sellers_of_both_kinds() -> N
     plan = plan_study(settings("experiment=robustness_study"))
     found = plan.settings
     by_name = {run.name: settings for run, settings in zip(plan.runs, found, strict=True)}
-    assert len(found) == 8
+    assert len(found) == 9
+    assert by_name["one_interval"].robust.sellers == [0]
     for name, one in by_name.items():
         assert one.name == name
         assert one.learner.num_seeds == 10 and one.traffic.process.kind == "static"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from marl_pricing.evaluation.robustness.summary import TRAINED, by_world
+from marl_pricing.evaluation.robustness.summary import TRAINED, about, by_world
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
+
+Sellers = Mapping[str, tuple[int, ...] | None]
 
 CAPTIONS = {
     "matrix": (
         "Profit of each run (rows) in each world (columns), less that of the run it is compared with, as a share of "
         "the latter's; for runs that are compared with none, their profit in a world as a share of that in the world "
-        "of training. The first column is the world of training."
+        "of training. The first column is the world of training. Where only some sellers are robust it is their "
+        "profit, and that of the same sellers in the run they are compared with."
     ),
     "share_curves": (
         "Profit an epoch, all sellers together, by the share of agents: mean over training seeds, 95 % bootstrap "
@@ -75,24 +78,31 @@ def curves(table: pd.DataFrame, column: str, assumed: float | None) -> Figure:
     return figure
 
 
-def relative(table: pd.DataFrame, against: dict[str, str | None]) -> pd.DataFrame:
-    """[run, world] gain as a share: on the run compared with, or on the world of training where with none."""
-    means = table.groupby(["run", "world"], sort=False)["profit"].mean().unstack("world")
+def relative(table: pd.DataFrame, against: dict[str, str | None], sellers: Sellers) -> pd.DataFrame:
+    """[run, world] gain as a share: on the run compared with, or on the world of training where with none.
+
+    Args:
+        sellers: as of `summary.summarise`.
+    """
+
+    def means(run: str, who: tuple[int, ...] | None) -> pd.Series:
+        return about(table[table["run"] == run], who).groupby("world", sort=False)["profit"].mean()
+
     worlds = list(dict.fromkeys(table["world"]))
-    means = means.loc[list(dict.fromkeys(table["run"])), worlds]
     trained = table[table["factor"] == TRAINED]["world"].iloc[0]
     rows = {}
-    for run, own in means.iterrows():
-        other = against.get(str(run))
-        base = own[trained] if other is None else means.loc[other]
+    for run in dict.fromkeys(table["run"]):
+        who, other = sellers.get(run), against.get(run)
+        own = means(run, who)
+        base = own[trained] if other is None else means(other, who)
         rows[run] = own / base - 1.0
     return pd.DataFrame(rows).T[worlds]
 
 
 @styled
-def matrix(table: pd.DataFrame, against: dict[str, str | None]) -> Figure:
+def matrix(table: pd.DataFrame, against: dict[str, str | None], sellers: Sellers) -> Figure:
     """The matrix of runs and worlds as a map with its numbers."""
-    shares = 100.0 * relative(table, against)
+    shares = 100.0 * relative(table, against, sellers)
     narrow = style.is_narrow()
     own = shares if not narrow else shares.T
     rows, columns = own.shape
@@ -116,12 +126,8 @@ def matrix(table: pd.DataFrame, against: dict[str, str | None]) -> Figure:
 
 
 @styled
-def gains(summary: pd.DataFrame, bases: dict[str, dict[str, float]]) -> Figure:
-    """Gains of runs on those they are compared with.
-
-    Args:
-        bases: by run, measure → value of the other run that a gain is a share of.
-    """
+def gains(summary: pd.DataFrame) -> Figure:
+    """Gains of runs on those they are compared with."""
     names = {
         "price_of_robustness": "world of training",
         "worst_gain": "worst world",
@@ -139,7 +145,7 @@ def gains(summary: pd.DataFrame, bases: dict[str, dict[str, float]]) -> Figure:
             found = own[(own["run"] == run) & (own["measure"] == measure)]
             if found.empty:
                 continue
-            sign, base = (-1.0, 1.0) if measure == "price_of_robustness" else (1.0, bases[run][measure])
+            sign, base = (-1.0, 1.0) if measure == "price_of_robustness" else (1.0, float(found["base"].iloc[0]))
             value, low, high = (sign * float(found[name].iloc[0]) / base for name in ("value", "low", "high"))
             place = row + (number - 0.5 * (len(runs) - 1)) * height
             label = run if row == 0 else None
@@ -160,15 +166,15 @@ def drawings(
     summary: pd.DataFrame,
     against: dict[str, str | None],
     assumed: float | None,
-    bases: dict[str, dict[str, float]],
+    sellers: Sellers,
 ) -> Sequence[tuple[str, str, object]]:
     """(name, title, function that draws) of every figure that these tables have."""
     found: list[tuple[str, str, object]] = []
     if any(against.values()):
-        found.append(("gains", "What robustness gains and costs", lambda: gains(summary, bases)))
+        found.append(("gains", "What robustness gains and costs", lambda: gains(summary)))
     if (table["factor"] == "agent_share").any():
         found.append(("share_curves", "Profit by the share of agents", lambda: curves(table, "profit", assumed)))
-    found.append(("matrix", "Runs and worlds", lambda: matrix(table, against)))
+    found.append(("matrix", "Runs and worlds", lambda: matrix(table, against, sellers)))
     if (table["factor"] == "agent_share").any():
         titles = {"fill_rate": "Fill rate", "coi": "Cost of information", "price": "Prices"}
         for column, title in titles.items():

@@ -28,6 +28,13 @@ COLUMNS = {
     "coi": "cost of information: mean price paid less mean unit cost, money a unit (spec/phantom_methodology, def. 1)",
     "price": "mean posted price",
 }
+OF_SELLER = "profit_seller_{}"  # one more for each seller
+
+
+def columns_of(table: pd.DataFrame) -> dict[str, str]:
+    """What the columns of a table of `try_run` are."""
+    every = [name for name in table.columns if name not in COLUMNS]
+    return COLUMNS | dict.fromkeys(every, "the same profit of one seller alone")
 
 
 @dataclass(frozen=True)
@@ -38,25 +45,27 @@ class Tried:
         policies: one a training seed, of one kind.
         worlds: the world of training first.
         against: the run that it is compared with; None for none.
+        sellers: whose profit it is about, here and in the run compared with; None: that of all together.
     """
 
     name: str
     policies: Sequence[Policy]
     worlds: Sequence[World]
     against: str | None = None
+    sellers: tuple[int, ...] | None = None
     config_text: str = ""
     command: str = ""
 
 
 def _sums(record: Record, params: MarketParams) -> dict[str, Array]:
-    """Per episode [E]: what the columns are made of, float32 sums over epochs that ran."""
+    """Per episode [E]: what the columns are made of, float32 sums over epochs that ran; `reward` [E, S]."""
     live = record.live.any(-1).astype(jnp.float32)  # [E, T]
     ran = live[..., None]
     offered = jnp.repeat(record.live.astype(jnp.float32), record.price.shape[-1] // record.live.shape[-1], axis=-1)
     price = (record.price * offered).sum(-1) / jnp.maximum(offered.sum(-1), 1.0)
     margin = (record.price_paid - params.reward.unit_cost) * record.sales
     return {
-        "reward": (record.reward_raw * record.live).sum((-1, -2)),
+        "reward": (record.reward_raw * record.live).sum(-2),
         "epochs": live.sum(-1),
         "sales": (record.sales * ran).sum((-1, -2)),
         "demand": (record.demand * ran).sum((-1, -2)),
@@ -74,7 +83,7 @@ def try_run(run: Tried, episodes: int, seed: int, step: Callable[[str], None] = 
         step: told each world's label when it is done.
 
     Returns:
-        The columns of `COLUMNS`, one row a world, seed and episode.
+        The columns of `COLUMNS` and `OF_SELLER`, one row a world, seed and episode.
 
     Raises:
         ValueError: for less than one episode, or no policies.
@@ -84,6 +93,7 @@ def try_run(run: Tried, episodes: int, seed: int, step: Callable[[str], None] = 
     frames = []
     for world in run.worlds:
         sums = play_seeds(keys, world.shape, world.params, first.act, parameters, first.start(), episodes, _sums)
+        rewards = np.asarray(sums.pop("reward"), np.float64).reshape(count * episodes, -1)
         own = {name: np.asarray(values, np.float64).ravel() for name, values in sums.items()}
         with np.errstate(invalid="ignore", divide="ignore"):
             frames.append(
@@ -95,10 +105,11 @@ def try_run(run: Tried, episodes: int, seed: int, step: Callable[[str], None] = 
                         "world": world.label,
                         "seed": np.repeat(np.arange(count), episodes),
                         "episode": np.tile(np.arange(episodes), count),
-                        "profit": own["reward"] / own["epochs"],
+                        "profit": rewards.sum(-1) / own["epochs"],
                         "fill_rate": own["sales"] / own["demand"],
                         "coi": own["margin"] / own["sales"],
                         "price": own["price"] / own["epochs"],
+                        **{OF_SELLER.format(s): part / own["epochs"] for s, part in enumerate(rewards.T)},
                     }
                 )
             )

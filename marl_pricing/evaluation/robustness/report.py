@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from marl_pricing.evaluation import tables
 from marl_pricing.evaluation.robustness import figures
-from marl_pricing.evaluation.robustness.play import COLUMNS, Tried, try_run
+from marl_pricing.evaluation.robustness.play import Tried, columns_of, try_run
 from marl_pricing.evaluation.robustness.summary import MEASURES, SUMMARY_COLUMNS, TRAINED, by_world, summarise
 from marl_pricing.presentation import page, style
 
@@ -50,21 +50,22 @@ def evaluate_robustness(
 
             frames.append(try_run(run, episodes, seed, step))
     table = pd.concat(frames, ignore_index=True)
-    summary = summarise(table, against)
+    sellers = {run.name: run.sellers for run in runs}
+    summary = summarise(table, against, sellers)
     out.mkdir(parents=True, exist_ok=True)
     written = [
         tables.write_atomically(out / "robustness.parquet", _parquet(table)),
         tables.write_atomically(out / "worlds.csv", by_world(table).to_csv(index=False)),
         tables.write_atomically(out / "summary.csv", summary.to_csv(index=False)),
         tables.write_atomically(
-            out / "columns.json", json.dumps({"robustness": COLUMNS, "summary": SUMMARY_COLUMNS}, indent=2) + "\n"
+            out / "columns.json",
+            json.dumps({"robustness": columns_of(table), "summary": SUMMARY_COLUMNS}, indent=2) + "\n",
         ),
     ]
-    bases = {run: _bases(summary, other) for run, other in against.items() if other is not None}
-    pictures = _pictures(out, table, summary, against, _assumed(runs), bases)
+    pictures = _pictures(out, table, summary, against, _assumed(runs), sellers)
     html = page.render(
         f"Robustness of {', '.join(names) if len(names) <= 3 else f'{len(names)} runs'}",
-        _body(runs, table, summary, bases, pictures, [path.name for path in written], episodes, command),
+        _body(runs, table, summary, pictures, [path.name for path in written], episodes, command),
     )
     return tables.write_atomically(out / "robustness.html", html)
 
@@ -80,23 +81,12 @@ def _assumed(runs: Sequence[Tried]) -> float | None:
     return shares.pop() if len(shares) == 1 and not moving else None
 
 
-def _value(summary: pd.DataFrame, run: str, measure: str) -> float:
-    own = summary[(summary["run"] == run) & (summary["measure"] == measure)]
-    return float(own["value"].iloc[0]) if len(own) else float("nan")
-
-
-def _bases(summary: pd.DataFrame, other: str) -> dict[str, float]:
-    """What a gain is a share of: the size of the other run's own figure."""
-    own = {name: abs(_value(summary, other, name)) for name in ("worst", "worst_share", "cvar")}
-    return {f"{name}_gain": value if value > 0 else float("nan") for name, value in own.items()}
-
-
 def _pictures(
-    out: Path, table: pd.DataFrame, summary: pd.DataFrame, against: dict, assumed: float | None, bases: dict
+    out: Path, table: pd.DataFrame, summary: pd.DataFrame, against: dict, assumed: float | None, sellers: dict
 ) -> list[str]:
     (out / "figures").mkdir(exist_ok=True)
     found = []
-    for name, title, draw in figures.drawings(table, summary, against, assumed, bases):
+    for name, title, draw in figures.drawings(table, summary, against, assumed, sellers):
         drawn: Callable[[], Any] = draw  # type: ignore[assignment]
         figure = drawn()
         image = style.png(figure)
@@ -126,7 +116,14 @@ def _turned(row: Mapping[str, Any]) -> dict[str, float]:
     return {"value": -row["value"], "low": -row["high"], "high": -row["low"]}
 
 
-def sentences(runs: Sequence[Tried], summary: pd.DataFrame, bases: dict[str, dict[str, float]]) -> list[str]:
+def _sellers(run: Tried) -> str:
+    """Whose profit a run's figures are."""
+    if run.sellers is None:
+        return "all sellers"
+    return ("seller " if len(run.sellers) == 1 else "sellers ") + ", ".join(map(str, run.sellers))
+
+
+def sentences(runs: Sequence[Tried], summary: pd.DataFrame) -> list[str]:
     """What came of it, in a few sentences made from the summary."""
     told = []
     for run in runs:
@@ -144,7 +141,7 @@ def sentences(runs: Sequence[Tried], summary: pd.DataFrame, bases: dict[str, dic
             continue
         price = own["price_of_robustness"]
         key = "worst_share_gain" if "worst_share_gain" in own else "worst_gain"
-        gain, base = own[key], bases[run.name][key]
+        gain, base = own[key], own[key]["base"]
         where = "at the worst share of agents" if key == "worst_share_gain" else "in the worst world"
         sure = np.isfinite(gain["low"])
         what = "gains" if sure and gain["low"] > 0 else "loses" if sure and gain["high"] < 0 else "is not told apart:"
@@ -154,7 +151,10 @@ def sentences(runs: Sequence[Tried], summary: pd.DataFrame, bases: dict[str, dic
         dearer = price["value"] > 0
         part = _interval(price, 100.0, 1, " %") if dearer else _interval(_turned(price), 100.0, 1, " %")
         cost = f"it costs {part} of" if dearer else f"it adds {part} to"
-        told.append(f"{run.name} {what} {size} {where} on {run.against}; {cost} the profit in the world of training.")
+        alone = "" if run.sellers is None else f" (profit of {_sellers(run)} alone)"
+        told.append(
+            f"{run.name}{alone} {what} {size} {where} on {run.against}; {cost} the profit in the world of training."
+        )
     return told
 
 
@@ -163,7 +163,7 @@ def _table(runs: Sequence[Tried], summary: pd.DataFrame) -> str:
     rows: list[list[tuple[str, float | None]]] = []
     for run in runs:
         own = _measures(summary, run.name)
-        cells: list[tuple[str, float | None]] = [(run.name, None), (run.against or "", None)]
+        cells: list[tuple[str, float | None]] = [(run.name, None), (run.against or "", None), (_sellers(run), None)]
         for name in measures:
             if name not in own:
                 cells.append(("", float("inf")))
@@ -173,7 +173,12 @@ def _table(runs: Sequence[Tried], summary: pd.DataFrame) -> str:
             text = _interval(row, 100.0 if percent else 1.0, 1 if percent else 2, " %" if percent else "")
             cells.append((text, float(row["value"])))
         rows.append(cells)
-    heads = [("run", ""), ("compared with", ""), *[(name.replace("_", " "), "") for name in measures]]
+    heads = [
+        ("run", ""),
+        ("compared with", ""),
+        ("profit of", ""),
+        *[(name.replace("_", " "), "") for name in measures],
+    ]
     told = "".join(f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(MEASURES[name])}</dd>" for name in measures)
     return page.table(heads, rows) + f"<details><summary>What is measured</summary><dl>{told}</dl></details>"
 
@@ -202,7 +207,6 @@ def _body(
     runs: Sequence[Tried],
     table: pd.DataFrame,
     summary: pd.DataFrame,
-    bases: dict[str, dict[str, float]],
     pictures: Sequence[str],
     files: Sequence[str],
     episodes: int,
@@ -216,7 +220,7 @@ def _body(
         f"{counted} training seeds a run, {episodes} episodes of each in each of {worlds} worlds; greedy actions. "
         "Intervals are 95 % bootstrap intervals over seeds; the k-th seed of every run meets the same shoppers."
     )
-    items = "".join(f"<li>{escape(text)}</li>" for text in sentences(runs, summary, bases))
+    items = "".join(f"<li>{escape(text)}</li>" for text in sentences(runs, summary))
     parts = [f"<h1>Robustness of {len(runs)} run{'s' if len(runs) > 1 else ''}</h1>", f"<ul class=lead>{items}</ul>"]
     parts += [f"<p class=note>{escape(note)}</p>", "<h2>Summary</h2>", _table(runs, summary)]
     parts += ["<h2>Figures</h2>", *pictures]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from marl_pricing.evaluation.robustness.play import OF_SELLER
 
 TRAINED = "trained"
 TAIL = 0.1  # share of the episodes that the conditional value at risk is the mean of
@@ -20,6 +22,8 @@ SUMMARY_COLUMNS = {
     "high": "upper end",
     "against": "text; the run that it is compared with, seed by seed; empty where with none",
     "world": "text; the worst world, where the measure has one",
+    "sellers": "text; whose profit it is: numbers, or all",
+    "base": "size of the other run's own figure, which a gain is a share of; empty where it is no gain",
     "seeds": "how many",
 }
 MEASURES = {
@@ -44,6 +48,13 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
         (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     return mean, float(found.low), float(found.high)
+
+
+def about(table: pd.DataFrame, sellers: Sequence[int] | None) -> pd.DataFrame:
+    """The same table with the profit of some sellers in the place of everybody's; None: as it is."""
+    if sellers is None:
+        return table
+    return table.assign(profit=table[[OF_SELLER.format(seller) for seller in sellers]].sum(axis=1))
 
 
 def by_world(table: pd.DataFrame, column: str = "profit") -> pd.DataFrame:
@@ -76,35 +87,42 @@ def _worst_worlds(own: pd.DataFrame) -> dict[str, str]:
     return worst | ({"worst_share": str(shares.idxmin())} if len(shares) else {})
 
 
-def summarise(table: pd.DataFrame, against: Mapping[str, str | None]) -> pd.DataFrame:
+def summarise(
+    table: pd.DataFrame, against: Mapping[str, str | None], sellers: Mapping[str, tuple[int, ...] | None] | None = None
+) -> pd.DataFrame:
     """The columns of `SUMMARY_COLUMNS`, one row a run and measure.
 
     Args:
         table: of `try_run`, all runs.
         against: by run, the run that it is compared with.
+        sellers: by run, whose profit it is about, in the run compared with too; None or not there: all sellers'.
 
     Raises:
         ValueError: where the two have different numbers of seeds, or were tried in different worlds.
     """
-    runs = list(dict.fromkeys(table["run"]))
-    measured = {run: _by_seed(table[table["run"] == run]) for run in runs}
     rows: list[tuple] = []
+    for run in dict.fromkeys(table["run"]):
+        who = (sellers or {}).get(run)
+        told = "all" if who is None else ", ".join(map(str, who))
+        mine = about(table[table["run"] == run], who)
+        own, worlds, other = _by_seed(mine), _worst_worlds(mine), against.get(run) or ""
 
-    def add(run: str, measure: str, values: np.ndarray, other: str = "", world: str = "") -> None:
-        rows.append((run, measure, *interval(values), other, world, values.size))
+        def add(
+            measure: str, values: np.ndarray, to: str = "", world: str = "", base: float = np.nan,
+            run: str = run, told: str = told,
+        ) -> None:  # fmt: skip
+            rows.append((run, measure, *interval(values), to, world, told, base, values.size))
 
-    for run in runs:
-        own, worlds = measured[run], _worst_worlds(table[table["run"] == run])
         for name, values in own.items():
-            add(run, name, values, world=worlds.get(name, ""))
-        other = against.get(run)
-        if other is None:
+            add(name, values, world=worlds.get(name, ""))
+        if not other:
             continue
-        base = measured[other]
+        base = _by_seed(about(table[table["run"] == other], who))
         if set(base) != set(own) or base["nominal"].size != own["nominal"].size:
             raise ValueError(f"run {run!r} and {other!r}: have different seeds or worlds, so they cannot be compared")
-        add(run, "price_of_robustness", (base["nominal"] - own["nominal"]) / base["nominal"].mean(), other)
+        add("price_of_robustness", (base["nominal"] - own["nominal"]) / base["nominal"].mean(), other)
         for name in ("worst", "worst_share", "cvar"):
             if name in own:
-                add(run, f"{name}_gain", own[name] - base[name], other)
+                size = abs(float(base[name].mean()))
+                add(f"{name}_gain", own[name] - base[name], other, base=size if size > 0 else np.nan)
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
