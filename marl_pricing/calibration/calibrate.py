@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from marl_pricing.calibration import elasticity, page
+from marl_pricing.calibration import by_group, page
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.forecast import Backtest, backtest
 from marl_pricing.calibration.mapping import Mapping, read_mapping
@@ -22,7 +22,7 @@ from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
 
 STEPS = ("read", "estimate", "by group", "back-test", "market", "page")
-_PACKAGES = ("linearmodels", "pyblp", "statsmodels", "pandas", "numpy")
+_PACKAGES = ("linearmodels", "pyblp", "pyfixest", "statsmodels", "pandas", "numpy")
 
 
 def find(sales: Sales, own: CalibrationSettings, step: Callable[[str], None] = lambda _: None) -> Findings:
@@ -42,7 +42,12 @@ def find(sales: Sales, own: CalibrationSettings, step: Callable[[str], None] = l
     fit = fit_demand(panel, own)
     step("by group")
     several = panel.table["category"].nunique() > 1
-    groups = elasticity.by_category(panel.table, own.effects) if several else elasticity.by_offer(panel.table)
+    kind = fit.elasticity.estimator
+    groups = (
+        by_group.by_category(panel.rows, own.effects, kind, own.errors)
+        if several
+        else by_group.by_offer(panel.rows, kind)
+    )
     step("back-test")
     tested: Backtest | None = None
     no_backtest = no_market = ""

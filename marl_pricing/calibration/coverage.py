@@ -1,14 +1,16 @@
 """Simulation-based calibration: markets whose parameters are drawn are simulated and estimated again.
 
-`python -m marl_pricing.calibration.coverage [logit|power] [--markets N] [--level]` prints, per parameter, how often
-the 95 % interval holds the true value and how far estimates lie from it in standard errors.
+`python -m marl_pricing.calibration.coverage [logit|power|worlds|WORLD …] [--markets N] [--level]` prints how often the
+95 % interval holds the true value and how far estimates lie from it in standard errors: per parameter of this package's
+own markets, and per hostile world (`worlds.WORLDS`) of the slope, estimated as the settings do by default.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -16,10 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from marl_pricing.calibration import dynamics, elasticity, logit
-from marl_pricing.calibration.elasticity import Estimate
+from marl_pricing.calibration import dynamics, elasticity, logit, worlds
+from marl_pricing.calibration.fit import constant_elasticity, fit_shares
 from marl_pricing.calibration.panel import make_panel
+from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.calibration.simulate import play, sales_table
+from marl_pricing.calibration.standard_errors import Estimate
 from marl_pricing.config import Market, market_from
 from marl_pricing.market import MarketParams
 from marl_pricing.presentation.output import run_command
@@ -79,7 +83,7 @@ def _estimates(form: str, sales: pd.DataFrame, with_level: bool) -> dict[str, Es
         slope, log_demand = logit.fit_logit(shares).price, logit.inverted(shares)
         price = panel.table["price"]
     else:
-        slope = elasticity.fit_elasticity(panel.table, effects=("product",)).own
+        slope = elasticity.fit_elasticity(panel.rows, effects=("product",), cross=False).own
         log_demand, price = panel.table["log_units"].to_numpy(), panel.table["log_price"]
     if not with_level:
         return {"slope": slope}
@@ -132,6 +136,29 @@ def coverage(
     return pd.DataFrame(rows, columns=["market", "parameter", "true", "value", "error", "low", "high"])
 
 
+def default_slope(sales: pd.DataFrame, world: worlds.World) -> Estimate:
+    """The slope as a calibration estimates it: form power, all else by default but what the world's settings say."""
+    own = CalibrationSettings.model_validate({"data": "sales", "out": "out", "form": "power"} | dict(world.settings))
+    panel = make_panel(sales)
+    if own.form == "power":
+        return constant_elasticity(panel, own, []).own
+    size = own.market_size or logit.market_size(panel.rows, 1.5)
+    return fit_shares(panel, own, size, [])[0].price
+
+
+def worlds_table(
+    names: Sequence[str], markets: int, *, seed: int = 0, step: Callable[[int], None] = lambda _: None
+) -> pd.DataFrame:
+    """A row a world: `summary` of the slope, with its mean and the true one."""
+    rows = {}
+    for number, name in enumerate(names):
+        found = worlds.simulate_worlds(name, markets, default_slope, seed)
+        told = summary(found.assign(parameter=name)).loc[name]
+        rows[name] = {"true": found["true"].mean(), "mean": found["value"].mean()} | told.to_dict()
+        step(number + 1)
+    return pd.DataFrame(rows).T.astype({"markets": int})
+
+
 def summary(found: pd.DataFrame) -> pd.DataFrame:
     """Per parameter: markets, covered (share of intervals that hold the truth), bias (mean of (value - true) / error),
     bias_error (its standard error) and spread (standard deviation of the same; 1 where errors are right)."""
@@ -149,18 +176,27 @@ def main() -> int:
     """Print the table of one form of demand, or of both."""
     from rich.progress import Progress
 
+    known = f"logit, power, worlds (all) or one of {', '.join(worlds.WORLDS)}"
     parser = argparse.ArgumentParser(prog="python -m marl_pricing.calibration.coverage", description=__doc__)
-    parser.add_argument("forms", nargs="*", metavar="FORM", help="logit, power (default: both)")
+    parser.add_argument(
+        "forms",
+        nargs="*",
+        metavar="FORM",
+        help=f"logit, power (default: both), worlds (all), or {', '.join(worlds.WORLDS)}",
+    )
     parser.add_argument("--markets", type=int, default=200, help="markets that are drawn (default 200)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--level", action="store_true", help="persistence, volatility and noise too: a second a market")
     given = parser.parse_args()
-    unknown = [form for form in given.forms if form not in ("logit", "power")]
+    unknown = [form for form in given.forms if form not in ("logit", "power", "worlds", *worlds.WORLDS)]
     if unknown or given.markets < 2:
-        fault = f"FORM {unknown[0]!r}: accepted are logit and power" if unknown else "--markets: accepted is 2 or more"
+        fault = f"FORM {unknown[0]!r}: accepted are {known}" if unknown else "--markets: accepted is 2 or more"
         print(f"error: {fault}", file=sys.stderr)
         return 2
-    for form in given.forms or ("logit", "power"):
+    asked = given.forms or ("logit", "power")
+    hostile = list(worlds.WORLDS) if "worlds" in asked else [form for form in asked if form in worlds.WORLDS]
+    forms: list[Literal["logit", "power"]] = [form for form in ("logit", "power") if form in asked]
+    for form in forms:
         with Progress(transient=True) as bar:
             task = bar.add_task(form, total=given.markets)
             found = coverage(
@@ -171,6 +207,14 @@ def main() -> int:
                 step=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
             )
         print(f"{form}\n{summary(found).round(3).to_string()}")
+    if hostile:
+        with Progress(transient=True) as bar, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task = bar.add_task("worlds", total=len(hostile))
+            table = worlds_table(
+                hostile, given.markets, seed=given.seed, step=lambda done: bar.update(task, completed=done)
+            )
+        print(f"worlds\n{table.round(3).to_string()}")
     return 0
 
 

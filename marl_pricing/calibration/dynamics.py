@@ -16,8 +16,8 @@ from linearmodels.panel import PanelOLS
 from linearmodels.panel.utility import AbsorbingEffectError
 from scipy import stats
 
-from marl_pricing.calibration.elasticity import Estimate
 from marl_pricing.calibration.levels import Levels, highest, highest_without_level, standard_errors
+from marl_pricing.calibration.standard_errors import Estimate
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,17 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
     return coefficients, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 
 
-def fit_dynamics(table: pd.DataFrame, residual: np.ndarray, *, season: float, harmonics: int) -> Dynamics:
+def fit_dynamics(
+    table: pd.DataFrame, residual: np.ndarray, *, season: float, harmonics: int, beyond: pd.DataFrame | None = None
+) -> Dynamics:
     """Season, persistence and volatility.
 
     Args:
         table: of a panel: offer, period, units.
         residual: per row, log demand (or attraction) less the price's part.
         season: periods of a season.  harmonics: its pairs of terms; 0 for none.
+        beyond: rows without a residual, as those of 0 units: offer, period, demand less the price's part, no logarithm.
+            They count in what an offer sells on average, not in how its level moves.
     """
     own = table[["offer", "period", "units"]].assign(residual=residual)
     first, last = int(own["period"].min()), int(own["period"].max())
@@ -126,6 +130,17 @@ def fit_dynamics(table: pd.DataFrame, residual: np.ndarray, *, season: float, ha
     )
     level_ratio, noise_ratio = max(2.0 * (whole - noise_only), 0.0), max(2.0 * (noise_only - counted_only), 0.0)
     constants, constant_errors, filtered = levels.states(point)
+    mean_factor = np.log(np.exp(wide).mean())
+    if beyond is not None and len(beyond):
+        terms = season_terms(beyond["period"].to_numpy() - first, season, harmonics)
+        more = beyond.assign(demand=beyond["demand"] * np.exp(-terms @ coefficients)).groupby("offer")["demand"]
+        total, count = np.exp(wide).sum(), wide.notna().sum()
+        with_more = np.log((total + more.sum().reindex(total.index).fillna(0.0)) / (
+            count + more.size().reindex(total.index).fillna(0)))  # fmt: skip
+        touched = more.size().reindex(total.index).fillna(0) > 0
+        # The level's path is that of the rows seen; it is put where all rows have the mean that they have.
+        constants = constants + (with_more - mean_factor).where(touched, 0.0)
+        mean_factor = with_more.where(touched, mean_factor)
     return Dynamics(
         persistence=Estimate(float(point[0]), errors[0]),
         volatility=Estimate(float(np.sqrt(point[1])), errors[1]),
@@ -140,6 +155,6 @@ def fit_dynamics(table: pd.DataFrame, residual: np.ndarray, *, season: float, ha
         constants=constants,
         constant_errors=constant_errors,
         filtered=filtered,
-        mean_factor=np.log(np.exp(wide).mean()),
+        mean_factor=mean_factor,
         counting=counting,
     )

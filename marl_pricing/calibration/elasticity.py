@@ -1,48 +1,28 @@
-"""Constant-elasticity demand: log units on log price, with effects of products and periods, by linearmodels."""
+"""Constant-elasticity demand: units in log price, with effects of products and periods."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyhdfe
-import statsmodels.api as sm
 from linearmodels.iv import IV2SLS
 from linearmodels.panel import PanelOLS
 from linearmodels.panel.utility import AbsorbingEffectError
-from scipy import stats
 
-from marl_pricing.calibration.panel import FEWEST_PERIODS
+from marl_pricing.calibration import standard_errors as errors_of
+from marl_pricing.calibration.censored import Censored, fit_censored
+from marl_pricing.calibration.choosing import Effect, Estimator, choose_effects, choose_estimator, with_trend
+from marl_pricing.calibration.instruments import Strength, refuse_lagged_prices, strength
+from marl_pricing.calibration.linear import Linear, fit_linear, without_effects
+from marl_pricing.calibration.panel import sold_out_rows
+from marl_pricing.calibration.poisson import fit_poisson, that_sold
 from marl_pricing.calibration.reading import CalibrationError
+from marl_pricing.calibration.single_series import fit_arma
+from marl_pricing.calibration.standard_errors import Errors, Estimate
 
-Effect = Literal["product", "period"]
-Estimator = Literal["loglinear", "poisson"]
 _GROUPS = {"product": "offer", "period": "period"}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its error.
-
-    Attributes:
-        error: standard error.
-        clusters: groups that the error allows correlation within (one: none was allowed for); intervals are those of
-            Student's t with one degree of freedom less.
-    """
-
-    value: float
-    error: float
-    clusters: int = 1
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval."""
-        reach = self.error * (stats.t.ppf(0.975, self.clusters - 1) if self.clusters > 1 else stats.norm.ppf(0.975))
-        return self.value - float(reach), self.value + float(reach)
 
 
 @dataclass(frozen=True)
@@ -50,22 +30,35 @@ class Elasticity:
     """Elasticities of units in price.
 
     Attributes:
-        own: clustered by offer.  iid: the same with errors of equal and independent draws.
+        own: with the errors that `errors` tells.  iid: the same with errors of independent draws.
         with_cross: (own, cross) where the other offers of the category have a coefficient too; None with its reason in
             `no_cross` where that is not identified.
         controls: coefficients of what stands beside the price.
-        first_stage: F of the instruments; NaN without them.
+        instruments: what they are worth; None without them.
         rows, offers: that the estimate rests on.
+        estimator, effects: as used.  errors: what they allow for, in words.
+        wanted: per row of the table given, expected units wanted (of sold-out rows more than sold; NaN where not told).
+        warnings: what makes it less to be trusted, one sentence each.
     """
 
     own: Estimate
     iid: Estimate
     with_cross: tuple[Estimate, Estimate] | None
     no_cross: str
-    first_stage: float
+    instruments: Strength | None
     rows: int
     offers: int
     controls: dict[str, Estimate]
+    estimator: Estimator = "loglinear"
+    effects: tuple[Effect, ...] = ("product", "period")
+    errors: str = ""
+    wanted: pd.Series | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def first_stage(self) -> float:
+        """F of the instruments; NaN without them."""
+        return np.nan if self.instruments is None else self.instruments.first_stage
 
 
 def _not_identified(error: Exception | str) -> CalibrationError:
@@ -75,7 +68,8 @@ def _not_identified(error: Exception | str) -> CalibrationError:
     )
 
 
-def _panel_fit(table: pd.DataFrame, columns: Sequence[str], effects: Sequence[Effect], iid: bool = False):
+def _clustered_panel(table: pd.DataFrame, columns: Sequence[str], effects: Sequence[Effect]):
+    """Errors clustered by product, linearmodels' (the grocery chain's known answer)."""
     panel = table.set_index(["offer", "period"])
     model = PanelOLS(
         panel["log_units"],
@@ -83,73 +77,132 @@ def _panel_fit(table: pd.DataFrame, columns: Sequence[str], effects: Sequence[Ef
         entity_effects="product" in effects,
         time_effects="period" in effects,
     )
-    if iid or table["offer"].nunique() < 2:
-        return model.fit(cov_type="unadjusted" if iid else "robust")
     # Effects of products are nested in the clusters and do not count as parameters (Cameron and Miller 2015, III.B).
-    return model.fit(cov_type="clustered", cluster_entity=True, auto_df=False, count_effects=False, group_debias=True)
-
-
-def _estimate(fit, name: str, table: pd.DataFrame, clustered: bool = True) -> Estimate:
-    clusters = table["offer"].nunique() if clustered else 1
-    return Estimate(float(fit.params[name]), float(fit.std_errors[name]), clusters)
-
-
-def _through_instruments(
-    table: pd.DataFrame, effects: Sequence[Effect], instruments: Sequence[str], controls: Sequence[str]
-) -> tuple[Estimate, Estimate, float, dict[str, Estimate]]:
-    """(clustered, iid, first-stage F, controls) of two-stage least squares after the effects are partialled out."""
-    columns = ["log_units", "log_price", *instruments, *controls]
-    # Each offer and period of its own has to be seen twice, else its row says nothing and is dropped by its effect.
-    ids = np.column_stack([pd.factorize(table[_GROUPS[effect]])[0] for effect in effects])
-    within = pd.DataFrame(
-        pyhdfe.create(ids, drop_singletons=False).residualize(table[columns].to_numpy(float)),
-        columns=columns,
-        index=table.index,
+    clustered = model.fit(
+        cov_type="clustered", cluster_entity=True, auto_df=False, count_effects=False, group_debias=True
     )
-    if within["log_price"].std() < 1e-10 or within[list(instruments)].std().min() < 1e-10:
-        raise _not_identified("an instrument or the price is explained by the effects alone")
-    beside = within[list(controls)] if controls else None
+    return clustered, model.fit(cov_type="unadjusted")
+
+
+def _clustered_instruments(
+    table: pd.DataFrame, columns: Sequence[str], groups: Sequence[str], instruments: Sequence[str]
+):
+    """Two-stage least squares with errors clustered by product, linearmodels'."""
+    names = ["log_units", *columns, *instruments]
+    within = pd.DataFrame(without_effects(table, names, groups), columns=names, index=table.index)
+    beside = within[list(columns[1:])] if len(columns) > 1 else None
     model = IV2SLS(within["log_units"], beside, within[["log_price"]], within[list(instruments)])
     clusters = pd.Series(pd.factorize(table["offer"])[0], table.index)
-    fit = model.fit(cov_type="clustered", clusters=clusters, debiased=True)
-    plain = model.fit(cov_type="unadjusted", debiased=True)
-    used = sum(table[_GROUPS[effect]].nunique() for effect in effects) - len(effects) + 1
-    lost = np.sqrt((len(table) - 1) / max(len(table) - 1 - used, 1))
-    first = float(fit.first_stage.diagnostics["f.stat"].iloc[0])  # type: ignore[attr-defined]
-    own = _estimate(fit, "log_price", table)
-    iid = Estimate(float(plain.params["log_price"]), float(plain.std_errors["log_price"] * lost))
-    return own, iid, first, {name: _estimate(fit, name, table) for name in controls}
+    return model.fit(cov_type="clustered", clusters=clusters, debiased=True)
 
 
-def _poisson(
-    table: pd.DataFrame, effects: Sequence[Effect], controls: Sequence[str]
-) -> tuple[Estimate, Estimate, dict[str, Estimate]]:
-    """Poisson pseudo maximum likelihood (Santos Silva and Tenreyro 2006): units themselves, so counts need no log."""
-    parts = [
-        pd.get_dummies(table[_GROUPS[effect]], dtype=float, drop_first=number > 0)
-        for number, effect in enumerate(effects)
-    ]
-    beside = [table[name] for name in controls]
-    design = np.column_stack([table["log_price"], *beside, *(part.to_numpy() for part in parts)])
-    model = sm.GLM(table["units"].to_numpy(), design, family=sm.families.Poisson())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(table["offer"])[0]})
-        except (np.linalg.LinAlgError, sm.tools.sm_exceptions.PerfectSeparationError) as error:
-            raise _not_identified(error) from None
-        plain = model.fit(scale="X2")
-    clusters = table["offer"].nunique()
-    own = Estimate(float(fit.params[0]), float(fit.bse[0]), clusters)
-    found = {
-        name: Estimate(float(fit.params[number]), float(fit.bse[number]), clusters)
-        for number, name in enumerate(controls, 1)
-    }
-    return own, Estimate(float(plain.params[0]), float(plain.bse[0])), found
+@dataclass(frozen=True)
+class _Fitted:
+    """Coefficients of one fit: with the errors of their kind, and with those of independent draws."""
+
+    found: dict[str, Estimate]
+    plain: dict[str, Estimate]
+    rows: int
+    wanted: pd.Series | None = None
+
+
+def _fit_counts(
+    table: pd.DataFrame, columns: Sequence[str], groups: Sequence[str], kind: Errors, censored: bool
+) -> _Fitted:
+    rows = that_sold(table, groups)
+    fit = fit_censored(rows, columns, groups) if censored else fit_poisson(rows, columns, groups)
+
+    def again(name: str) -> Callable[[pd.DataFrame], float]:
+        def estimate(some: pd.DataFrame) -> float:
+            left = that_sold(some, groups)
+            return (fit_censored if censored else fit_poisson)(left, columns, groups).coefficients[name]
+
+        return estimate
+
+    found, plain = {}, {}
+    for name in columns:
+        value, influence = fit.coefficients[name], fit.influences[name]
+        found[name] = errors_of.with_error(value, influence, rows, kind, again(name))
+        plain[name] = errors_of.with_error(value, influence, rows, "independent")
+    wanted = pd.Series(fit.wanted, rows.index) if isinstance(fit, Censored) else None
+    return _Fitted(found, plain, len(rows), wanted)
+
+
+def _fit_logs(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    effects: Sequence[Effect],
+    groups: Sequence[str],
+    kind: Errors,
+    instruments: Sequence[str],
+) -> _Fitted:
+    fit: Linear = fit_linear(table, "log_units", columns, groups, instruments)
+
+    def again(name: str) -> Callable[[pd.DataFrame], float]:
+        return lambda some: fit_linear(some, "log_units", columns, groups, instruments).coefficients[name]
+
+    found, plain = {}, {}
+    for name in columns:
+        value, influence = fit.coefficients[name], fit.influences[name]
+        found[name] = errors_of.with_error(value, influence, table, kind, again(name))
+        plain[name] = errors_of.with_error(value, influence, table, "independent")
+    if kind == "product":
+        clusters = table["offer"].nunique()
+        if instruments:
+            own = _clustered_instruments(table, columns, groups, instruments)
+        else:
+            own, iid = _clustered_panel(table, columns, effects)
+            plain = {name: Estimate(float(iid.params[name]), float(iid.std_errors[name])) for name in columns}
+        found = {name: Estimate(float(own.params[name]), float(own.std_errors[name]), clusters) for name in columns}
+    return _Fitted(found, plain, len(table))
+
+
+def _groups_of(effects: Sequence[Effect]) -> list[str]:
+    return [_GROUPS[effect] for effect in effects if effect in _GROUPS]
+
+
+def _rows_of(table: pd.DataFrame, estimator: Estimator) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that an estimator takes, and what it leaves out in words."""
+    out, zero = sold_out_rows(table), table["units"] <= 0
+    if estimator == "censored":
+        return table.assign(sold_out=out), []
+    left = []
+    if out.any():
+        left.append(
+            f"{int(out.sum()):,} rows that sold out are left out, which biases the elasticity towards 0: "
+            "form=power with estimator=auto takes them as bounds of demand"
+        )
+    if estimator == "poisson":
+        return table[~out], left
+    if (zero & ~out).any():
+        left.append(
+            f"{int((zero & ~out).sum()):,} rows of 0 units have no logarithm and are left out, which biases the "
+            "elasticity towards 0: estimator=poisson counts them"
+        )
+    return table[~out & ~zero], left
+
+
+def _fit(
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    effects: Sequence[Effect],
+    estimator: Estimator,
+    kind: Errors,
+    instruments: Sequence[str] = (),
+) -> _Fitted:
+    groups = _groups_of(effects)
+    columns = [*columns, *(["trend"] if "trend" in effects else [])]
+    table = with_trend(table) if "trend" in effects else table
+    if estimator == "arma":
+        found = fit_arma(table, columns)
+        return _Fitted(found, _fit_logs(table, columns, effects, groups, "independent", ()).plain, len(table))
+    if estimator in ("poisson", "censored"):
+        return _fit_counts(table, columns, groups, kind, estimator == "censored")
+    return _fit_logs(table, columns, effects, groups, kind, instruments)
 
 
 def _with_cross(
-    table: pd.DataFrame, effects: Sequence[Effect], controls: Sequence[str]
+    table: pd.DataFrame, effects: Sequence[Effect], controls: Sequence[str], estimator: Estimator, kind: Errors
 ) -> tuple[tuple[Estimate, Estimate] | None, str]:
     if table["cross_price"].abs().max() < 1e-10:
         return None, "no category has two products with prices that move"
@@ -159,84 +212,83 @@ def _with_cross(
             "of periods, or bring several categories"
         )
     try:
-        fit = _panel_fit(table, ["log_price", "cross_price", *controls], effects)
+        found = _fit(table, ["log_price", "cross_price", *controls], effects, estimator, kind).found
     except (AbsorbingEffectError, ValueError) as error:
         return None, " ".join(str(error).split())[:160]
-    return (_estimate(fit, "log_price", table), _estimate(fit, "cross_price", table)), ""
+    return (found["log_price"], found["cross_price"]), ""
 
 
 def fit_elasticity(
     table: pd.DataFrame,
     *,
-    effects: Sequence[Effect] = ("product", "period"),
+    effects: Sequence[Effect] | None = None,
     instruments: Sequence[str] = (),
-    estimator: Estimator = "loglinear",
+    estimator: Estimator = "auto",
     controls: Sequence[str] = (),
+    errors: Errors = "auto",
+    cross: bool = True,
 ) -> Elasticity:
     """One elasticity for all offers of a panel.
 
     Args:
-        table: of `Panel`.
-        effects: what has a constant of its own; "product" has to be among them.
-        instruments: columns that move price and not demand; none takes price as given (`loglinear` only).
-        estimator: least squares of log units, or Poisson pseudo maximum likelihood of units.
+        table: of `Panel`, `rows` or `table`.
+        effects: what has a constant of its own, and a common trend; "product" has to be among them; None chooses.
+        instruments: columns that move price and not demand; none takes price as given.
+        estimator: `choosing.CALLED` says what each is; auto takes the one that the rows need.
         controls: columns that move demand beside the price.
+        errors: what they allow for; auto chooses by the data's shape (`standard_errors.choose_errors`).
+        cross: estimate the cross-price elasticity too.
 
     Raises:
-        CalibrationError: where the elasticity is not identified.
+        CalibrationError: where the elasticity is not identified, and for instruments that are none.
     """
-    first_stage = np.nan
-    columns = ["log_price", *controls]
+    estimator = choose_estimator(table, estimator, instruments)
+    rows, warnings = _rows_of(table, estimator)
+    rows = rows.reset_index(names="place")
+    if rows.empty:
+        raise _not_identified("no row is left")
+    own_effects = choose_effects(rows, effects)
+    kind = errors_of.choose_errors(rows, errors)
+    columns, groups = ["log_price", *controls], _groups_of(own_effects)
+    worth: Strength | None = None
     try:
+        if "instrument_lag" in instruments:
+            beside = [*columns, *(["trend"] if "trend" in own_effects else [])]
+            refuse_lagged_prices(rows, fit_linear(with_trend(rows), "log_units", beside, groups).residual)
+        fitted = _fit(rows, columns, own_effects, estimator, kind, instruments)
         if instruments:
-            own, iid, first_stage, beside = _through_instruments(table, effects, instruments, controls)
-        elif estimator == "poisson":
-            own, iid, beside = _poisson(table, effects, controls)
-        else:
-            fit = _panel_fit(table, columns, effects)
-            own, beside = _estimate(fit, "log_price", table), {name: _estimate(fit, name, table) for name in controls}
-            iid = _estimate(_panel_fit(table, columns, effects, iid=True), "log_price", table, clustered=False)
+            trend = ["trend"] if "trend" in own_effects else []
+            worth = strength(
+                with_trend(rows), "log_units", "log_price", instruments,
+                groups=groups, controls=[*controls, *trend], kind=kind, names=instruments,
+            )  # fmt: skip
     except (AbsorbingEffectError, np.linalg.LinAlgError, ValueError) as error:
-        if isinstance(error, CalibrationError):
+        if isinstance(error, CalibrationError) and ":" in str(error):
             raise
         raise _not_identified(error) from None
+    own = fitted.found["log_price"]
     if not np.isfinite(own.error) or own.error <= 0:
         raise _not_identified("its error cannot be computed")
-    with_cross, no_cross = _with_cross(table, effects, controls)
-    return Elasticity(own, iid, with_cross, no_cross, first_stage, len(table), table["offer"].nunique(), beside)
-
-
-def by_category(table: pd.DataFrame, effects: Sequence[Effect]) -> pd.DataFrame:
-    """An elasticity a category: category, offers, rows, elasticity, error, low, high.
-
-    Categories of fewer than three offers, whose errors could not be clustered, and those in which the elasticity is not
-    identified are left out.
-    """
-    rows = []
-    for category, own in table.groupby("category", sort=True):
-        offers = own["offer"].nunique()
-        if offers < 3:
-            continue
-        try:
-            fit = _panel_fit(own, ["log_price"], effects)
-        except (AbsorbingEffectError, np.linalg.LinAlgError, ValueError, ZeroDivisionError):
-            continue
-        found = _estimate(fit, "log_price", own)
-        if np.isfinite(found.error) and found.error > 0:
-            rows.append((category, offers, len(own), found.value, found.error, *found.interval))
-    return pd.DataFrame(rows, columns=["category", "offers", "rows", "elasticity", "error", "low", "high"])
-
-
-def by_offer(table: pd.DataFrame) -> pd.DataFrame:
-    """Each offer's own regression of log units on log price, robust errors; those whose price never moves are left out.
-
-    Without effects of periods: a price that follows the season is taken for demand's cause.
-    """
-    rows = []
-    for (seller, offer), own in table.groupby(["seller", "offer"], sort=True):
-        if own["price"].nunique() < 2 or len(own) <= FEWEST_PERIODS:
-            continue
-        fit = sm.OLS(own["log_units"].to_numpy(), sm.add_constant(own["log_price"].to_numpy())).fit(cov_type="HC1")
-        found = Estimate(float(fit.params[1]), float(fit.bse[1]))
-        rows.append((offer, seller, len(own), found.value, found.error, *found.interval))
-    return pd.DataFrame(rows, columns=["offer", "seller", "rows", "elasticity", "error", "low", "high"])
+    with_cross, no_cross = (
+        _with_cross(rows, own_effects, controls, estimator, kind)
+        if cross and not instruments and estimator != "arma"
+        else (None, "it is not estimated with instruments, nor of one product")
+    )
+    wanted = None
+    if fitted.wanted is not None:
+        wanted = pd.Series(fitted.wanted.to_numpy(), rows["place"].to_numpy()[fitted.wanted.index])
+    return Elasticity(
+        own=own,
+        iid=fitted.plain["log_price"],
+        with_cross=with_cross,
+        no_cross=no_cross,
+        instruments=worth,
+        rows=fitted.rows,
+        offers=rows["offer"].nunique(),
+        controls={name: fitted.found[name] for name in controls},
+        estimator=estimator,
+        effects=own_effects,
+        errors=errors_of.told(kind, rows) if estimator != "arma" else "a level that lasts and noise, as an ARMA(1, 1)",
+        wanted=wanted,
+        warnings=tuple(warnings),
+    )

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from marl_pricing.calibration.elasticity import Estimate
 from marl_pricing.calibration.fit import Fit
 from marl_pricing.calibration.forecast import Backtest
+from marl_pricing.calibration.standard_errors import Estimate
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 
@@ -53,9 +53,13 @@ def elasticities(fit: Fit, rows: pd.DataFrame, name: str, most: int = 24) -> Fig
     shown = rows.sort_values("rows", ascending=False).head(most).sort_values("elasticity")
     figure = style.new_figure(1.3 + 0.27 * (len(shown) + 2))
     axes = figure.subplots()
-    names = ["all offers, log–log", f"as the market has it ({fit.form.replace('_', ' ')})", *shown[name].astype(str)]
+    names = [
+        "all offers, constant elasticity",
+        f"as the market has it ({fit.form.replace('_', ' ')})",
+        *shown[name].astype(str),
+    ]
     scale = fit.mean_elasticity / fit.slope.value
-    as_used = Estimate(fit.mean_elasticity, abs(scale) * fit.slope.error, fit.slope.clusters)
+    as_used = Estimate(fit.mean_elasticity, abs(scale) * fit.slope.error, fit.slope.clusters, fit.slope.critical)
     rows_of = shown[["elasticity", "low", "high"]].to_numpy(float)
     own = [Estimate(value, (high - low) / 2.0 / 1.959964) for value, low, high in rows_of]
     colours = [style.PALETTE[1], style.PALETTE[0], *["#777777"] * len(own)]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
 from marl_pricing.calibration import dynamics, elasticity, logit
-from marl_pricing.calibration.elasticity import Elasticity, Estimate
+from marl_pricing.calibration.choosing import Effect, choose_effects, with_trend
+from marl_pricing.calibration.elasticity import Elasticity
+from marl_pricing.calibration.instruments import Strength, instrument_columns, strength
 from marl_pricing.calibration.panel import Panel, largest_store, stores_of
 from marl_pricing.calibration.reading import CalibrationError, names_of
 from marl_pricing.calibration.settings import CalibrationSettings
+from marl_pricing.calibration.standard_errors import Errors, Estimate, choose_errors
 from marl_pricing.config.errors import refuse
 
 
@@ -36,6 +40,9 @@ class Fit:
         promotion: coefficient of the promotion, where it stands beside the price; usual_promotion: its mean, per offer.
         first_period: number of the period that the season is counted from.
         last_period: number of the last period of the data.
+        estimator, effects: of the slope, as used.  errors: what they allow for, in words.
+        instruments: what they are worth in the form's own equation; None without them.
+        warnings: what makes the slope less to be trusted, one sentence each.
     """
 
     form: str
@@ -54,6 +61,11 @@ class Fit:
     usual_promotion: pd.Series | None = None
     sizes: pd.Series | None = None
     store: str | None = None
+    estimator: str = "loglinear"
+    effects: tuple[str, ...] = ("product",)
+    errors: str = ""
+    instruments: Strength | None = None
+    warnings: tuple[str, ...] = ()
 
     def promotion_part(self, table: pd.DataFrame) -> np.ndarray:
         """What a row's promotion adds to log demand beside its price, 0 at its offer's usual one."""
@@ -71,30 +83,6 @@ class Fit:
         return own + (self.cross.value * cross_price if self.cross else 0.0)
 
 
-def instrument_columns(table: pd.DataFrame, choice: str) -> tuple[pd.DataFrame, list[str]]:
-    """The rows that have the instruments, and the columns of these.
-
-    Raises:
-        CalibrationError: where the file has no such column.
-    """
-    if choice == "none":
-        return table, []
-    if choice == "lagged_price":
-        ordered = table.sort_values(["offer", "period"])
-        before = ordered.groupby("offer")[["log_price", "price", "period"]].shift(1)
-        lagged = ordered.assign(instrument_lag=before["log_price"])
-        return lagged[before["period"].eq(ordered["period"] - 1)], ["instrument_lag"]
-    names = ["cost"] if choice == "cost" else [name for name in table.columns if name.startswith("instrument")]
-    if not names or not set(names) <= set(table.columns):
-        raise CalibrationError(
-            f"instruments={choice!r}: the mapping names no such column; accepted is none or lagged_price"
-        )
-    kept = table.dropna(subset=names)
-    if kept.empty:
-        raise CalibrationError(f"instruments={choice!r}: the column {names[0]!r} has no number in any row")
-    return kept, names
-
-
 def _controls(table: pd.DataFrame, own: CalibrationSettings) -> list[str]:
     if own.promotion == "ignore":
         return []
@@ -106,53 +94,118 @@ def _controls(table: pd.DataFrame, own: CalibrationSettings) -> list[str]:
     return ["promotion"]
 
 
+def _logit_estimator(panel: Panel, own: CalibrationSettings) -> str:
+    """Shares have to be above 0 for an inversion; counts do not, but take neither a nest nor instruments."""
+    if own.estimator != "auto":
+        return own.estimator
+    plain = own.form == "logit" and own.instruments == "none"
+    return "poisson" if plain and panel.zero_rows else "loglinear"
+
+
+def fit_shares(
+    panel: Panel, own: CalibrationSettings, sizes: float | pd.Series, controls: Sequence[str]
+) -> tuple[logit.Logit, dict[str, Any]]:
+    """The logit of the settings, and what is to be told of it (fields of `Fit`)."""
+    nested, estimator = own.form == "nested_logit", _logit_estimator(panel, own)
+    shares = logit.shares_of(panel.rows, sizes)
+    seen = shares[(shares["units"] > 0) & ~shares["sold_out"]]
+    table, instruments = instrument_columns(seen, own.instruments)
+    effects = choose_effects(table, own.effects, ("product", "trend") if nested else ())
+    warnings = []
+    if panel.sold_out:
+        warnings.append(
+            f"{panel.sold_out:,} rows that sold out tell no odds and are left out, their units kept in the market's; "
+            "what sold out pushed shoppers to is taken for its own demand"
+        )
+    told: dict[str, Any] = {"estimator": estimator, "effects": effects}
+    if estimator == "poisson":
+        found = logit.fit_logit_counts(shares, sizes, effects=effects, errors=own.errors, controls=controls)
+        return found, told | {"errors": found.errors, "warnings": tuple(warnings)}
+    if panel.zero_rows:
+        warnings.append(
+            f"{panel.zero_rows:,} rows of 0 units have no odds and are left out, which biases the slope towards 0"
+            + ("" if nested or instruments else ": estimator=poisson counts them")
+        )
+    kind: Errors = choose_errors(table, own.errors)
+    if (nested or len(instruments) > 1) and kind not in ("product", "independent"):
+        if own.errors != "auto":
+            where = "form=nested_logit" if nested else "several instruments"
+            raise refuse("errors", own.errors, f"auto, product or independent with {where}")
+        kind = "product"
+    found = logit.fit_logit(
+        table, effects=effects, instruments=instruments, nested=nested, controls=controls, errors=kind
+    )
+    worth = None
+    if instruments and not nested:
+        trend = ["trend"] if "trend" in effects else []
+        groups = [{"product": "offer", "period": "market"}[effect] for effect in effects if effect != "trend"]
+        rows = with_trend(table.assign(log_odds=logit.inverted(table))).reset_index(drop=True)
+        worth = strength(
+            rows, "log_odds", "price", instruments,
+            groups=groups, controls=[*controls, *trend], kind=kind, names=instruments,
+        )  # fmt: skip
+    return found, told | {"errors": found.errors, "instruments": worth, "warnings": tuple(warnings)}
+
+
+def constant_elasticity(panel: Panel, own: CalibrationSettings, controls: Sequence[str]) -> Elasticity:
+    """The constant-elasticity regression, whatever the form."""
+    estimator: Any = own.estimator if own.form == "power" else _logit_estimator(panel, own)
+    table, instruments = instrument_columns(panel.rows, own.instruments)
+    effects: Sequence[Effect] | None = own.effects
+    if own.form == "nested_logit":
+        effects = choose_effects(table, effects, ("product", "trend"))
+    return elasticity.fit_elasticity(
+        table, effects=effects, instruments=instruments, estimator=estimator, controls=controls, errors=own.errors
+    )
+
+
 def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
     """Fit the form that the settings name.
 
     Raises:
         CalibrationError: where the slope is not identified.
     """
-    controls = _controls(panel.table, own)
-    table, instruments = instrument_columns(panel.table, own.instruments)
-    constant = elasticity.fit_elasticity(
-        table, effects=own.effects, instruments=instruments, estimator=own.estimator, controls=controls
-    )
+    controls = _controls(panel.rows, own)
+    constant = constant_elasticity(panel, own, controls)
     beside = constant.controls
-    store, sizes, of_store = None, None, panel.table
-    if stores_of(panel.table) > 1:
-        store = own.store if own.store is not None else largest_store(panel.table)
-        of_store = panel.table[panel.table["store"] == store]
+    store, sizes, of_store = None, None, panel.rows
+    if stores_of(panel.rows) > 1:
+        store = own.store if own.store is not None else largest_store(panel.rows)
+        of_store = panel.rows[panel.rows["store"] == store]
         if of_store.empty:
-            there = list(panel.table["store"].unique())
+            there = list(panel.rows["store"].unique())
             raise refuse("store", store, f"one of the file's with sales to estimate from: {names_of(there)}")
-    elif own.store is not None and own.store not in set(panel.table.get("store", [])):
+    elif own.store is not None and own.store not in set(panel.rows.get("store", [])):
         raise refuse("store", own.store, "null where the sales tell no stores apart (store: in the mapping does)")
     size = own.market_size or logit.market_size(of_store, 1.5)
     if store is not None:
         logit.shares_of(of_store, size)  # refuses a size that is too small
-        sizes = logit.market_sizes(panel.table, size, store)
+        sizes = logit.market_sizes(panel.rows, size, store)
     cross = nesting = None
+    told: dict[str, Any]
+    rows = panel.rows
     if own.form == "power":
         slope, mean_elasticity = constant.own, constant.own.value
-        if constant.with_cross is not None and not instruments and own.estimator == "loglinear":
+        if constant.with_cross is not None:
             slope, cross = constant.with_cross
             mean_elasticity = slope.value
-        reference = np.exp(panel.table.groupby("offer")["log_price"].mean())
+        reference = np.exp(rows.groupby("offer")["log_price"].mean())
         log_demand = panel.table["log_units"].to_numpy()
+        wanted = rows["units"].where(~rows["sold_out"])
+        demand = wanted if constant.wanted is None else constant.wanted.reindex(rows.index).fillna(wanted)
+        told = {
+            "estimator": constant.estimator, "effects": constant.effects, "errors": constant.errors,
+            "instruments": constant.instruments, "warnings": constant.warnings,
+        }  # fmt: skip
     else:
-        shares = logit.shares_of(panel.table, size if sizes is None else sizes)
-        with_instruments = shares.loc[table.index].assign(**{name: table[name] for name in instruments})
-        found = logit.fit_logit(
-            with_instruments,
-            effects=own.effects,
-            instruments=instruments,
-            nested=own.form == "nested_logit",
-            controls=controls,
-        )
+        found, told = fit_shares(panel, own, size if sizes is None else sizes, controls)
         beside = found.controls
         slope, nesting, mean_elasticity = found.price, found.nesting, found.mean_elasticity
-        reference = panel.table.groupby("offer")["price"].mean()
-        log_demand = logit.inverted(shares, nesting.value if nesting else 0.0)
+        reference = rows.groupby("offer")["price"].mean()
+        shares = logit.shares_of(rows, size if sizes is None else sizes)
+        seen = shares[(rows["units"] > 0) & ~rows["sold_out"]]
+        log_demand = logit.inverted(seen, nesting.value if nesting else 0.0)
+        demand = (shares["share"] / shares["outside"]).where(~rows["sold_out"])
     first, last = int(panel.table["period"].min()), int(panel.table["period"].max())
     whole = last - first + 1 >= own.season
     fit = Fit(
@@ -169,19 +222,26 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         first_period=first,
         last_period=last,
         promotion=beside.get("promotion"),
-        usual_promotion=panel.table.groupby("offer")["promotion"].mean() if controls else None,
+        usual_promotion=rows.groupby("offer")["promotion"].mean() if controls else None,
         sizes=sizes,
         store=store,
+        **told,
     )
-    price_part = fit.price_part(
-        panel.table["price"].to_numpy(), panel.table["offer"].tolist(), panel.table["cross_price"].to_numpy()
-    )
+
+    def parts(table: pd.DataFrame) -> np.ndarray:
+        own_part = fit.price_part(table["price"].to_numpy(), table["offer"].tolist(), table["cross_price"].to_numpy())
+        return own_part + fit.promotion_part(table)
+
+    # What has no logarithm, or sold out, counts in what offers sell on average.
+    bare = rows[(rows["units"] <= 0) | rows["sold_out"]]
+    beyond = bare[["offer", "period"]].assign(demand=demand.loc[bare.index] / np.exp(parts(bare))).dropna()
     moves = dynamics.fit_dynamics(
         # Less than one season would be drawn on beyond its data.
         panel.table,
-        log_demand - price_part - fit.promotion_part(panel.table),
+        log_demand - parts(panel.table),
         season=own.season,
         harmonics=own.harmonics if whole else 0,
+        beyond=beyond,
     )
     return replace(fit, dynamics=moves)
 

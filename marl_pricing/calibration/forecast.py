@@ -72,7 +72,7 @@ def _score(cells: pd.DataFrame, name: str, what: str) -> tuple:
         len(own),
         error.sum() / own["units"].sum(),
         (error * price).sum() / (own["units"] * price).sum(),
-        (offers["error"] / offers["units"]).mean(),
+        (offers["error"] / offers["units"])[offers["units"] > 0].mean(),
         model_error.sum() / own["units"].sum(),
     )
 
@@ -83,16 +83,15 @@ def backtest(panel: Panel, own: CalibrationSettings) -> Backtest:
     Raises:
         CalibrationError: where too little is left to fit on.
     """
-    table = panel.table
-    last = int(table["period"].max()) - own.holdout
-    before = table[table["period"] <= last]
+    table = panel.rows[~panel.rows["sold_out"]]
+    last = int(panel.table["period"].max()) - own.holdout
+    before = panel.table[panel.table["period"] <= last]
     if before["period"].nunique() < 3 or before.empty:
         most = table["period"].nunique() - 3
         raise CalibrationError(
             f"holdout={own.holdout}: accepted is less than {most}, so that periods to fit on are left"
         )
-    seen = before.groupby("offer")["period"].transform("nunique") >= 3
-    fit = fit_demand(Panel(before[seen].reset_index(drop=True), 0, 0, [], [], 0), own)
+    fit = fit_demand(panel.until(last), own)
     known = table["offer"].isin(fit.reference.index)
     held = table[(table["period"] > last) & known].reset_index(drop=True)
     wide = table.pivot(index="period", columns="offer", values="units")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from marl_pricing.calibration.elasticity import Estimate
 from marl_pricing.calibration.fit import Fit, shares_at
 from marl_pricing.calibration.levels import HIGHEST
 from marl_pricing.calibration.reading import CalibrationError, names_of
 from marl_pricing.calibration.settings import CalibrationSettings
+from marl_pricing.calibration.standard_errors import Estimate
 from marl_pricing.config import market_from
 from marl_pricing.config.calibrated import FORMAT
 from marl_pricing.config.errors import refuse
@@ -303,6 +303,24 @@ def estimates_of(fit: Fit) -> dict[str, Any]:
         "p_values": {name: None if test is None else _rounded(test.p_value) for name, test in tests.items()},
         "rows": fit.elasticity.rows,
         "offers": fit.elasticity.offers,
+        "estimator": fit.estimator,
+        "effects": list(fit.effects),
+        "errors_allow_for": fit.errors,
+        "instruments": _worth(fit),
+        "warnings": list(fit.warnings),
+    }
+
+
+def _worth(fit: Fit) -> dict[str, Any] | None:
+    """What the instruments of the form's own equation are worth; of a nested logit, of the constant elasticity's."""
+    own = fit.instruments or fit.elasticity.instruments
+    if own is None:
+        return None
+    return {
+        "columns": list(own.names),
+        "first_stage_f": _rounded(own.first_stage),
+        "anderson_rubin": [_rounded(interval) for interval in own.intervals],
+        "p_value_of_agreeing": None if own.overidentified is None else _rounded(own.overidentified),
     }
 
 

@@ -12,12 +12,14 @@ import yaml
 from matplotlib.figure import Figure
 
 from marl_pricing.calibration import figures
-from marl_pricing.calibration.elasticity import Estimate
+from marl_pricing.calibration.choosing import CALLED
 from marl_pricing.calibration.fit import Fit
 from marl_pricing.calibration.forecast import Backtest
+from marl_pricing.calibration.instruments import Strength, shown_set
 from marl_pricing.calibration.market_file import CalibratedMarket
 from marl_pricing.calibration.panel import Panel
 from marl_pricing.calibration.reading import Sales
+from marl_pricing.calibration.standard_errors import Estimate
 from marl_pricing.presentation import page, style
 
 Cell = tuple[str, float | None]
@@ -56,13 +58,17 @@ def _estimates(found: Findings) -> str:
         low, high = own.interval
         rows.append([(name, None), _number(own.value), _number(own.error), _number(low), _number(high), (test, None)])
 
-    add("own-price elasticity, log–log", fit.elasticity.own)
+    add(f"own-price elasticity, {CALLED[fit.elasticity.estimator]}", fit.elasticity.own)
     add("the same, errors of independent draws", fit.elasticity.iid)
+    if fit.elasticity.instruments is not None:
+        rows.append(_instrument_row("the same, Anderson–Rubin", fit.elasticity.instruments))
     if fit.elasticity.with_cross:
         add("own, beside the others' price", fit.elasticity.with_cross[0])
         add("cross-price elasticity in the category", fit.elasticity.with_cross[1])
     if fit.form != "power":
         add(f"price coefficient of the logit, per {found.sales.currency or 'money'}", fit.slope)
+        if fit.instruments is not None:
+            rows.append(_instrument_row("the same, Anderson–Rubin", fit.instruments))
     add("promotion, beside the price", fit.promotion)
     add("nesting ρ", fit.nesting)
     tests = (moves.persistence_test, moves.volatility_test)
@@ -76,6 +82,35 @@ def _estimates(found: Findings) -> str:
         rows.append([("season, swing of log demand", None), _number(size), *[("", None)] * 3, (test, None)])
     heads = [("what", ""), ("estimate", ""), ("standard error", ""), ("95 % from", ""), ("to", ""), ("p-value of", "")]
     return page.table(heads, rows)
+
+
+def _instrument_row(name: str, own: Strength) -> list[Cell]:
+    """The interval that holds however weak the instruments are; the first stage's F says how weak."""
+    told = f"first-stage F {own.first_stage:,.1f}"
+    if own.overidentified is not None:
+        told += f"; instruments that agree: {_p_value(own.overidentified)}"
+    if len(own.intervals) == 1 and np.all(np.isfinite(own.intervals[0])):
+        low, high = own.intervals[0]
+        return [(name, None), ("", None), ("", None), _number(low), _number(high), (told, None)]
+    return [(f"{name}: {shown_set(own.intervals)}", None), *[("", None)] * 4, (told, None)]
+
+
+def how_estimated(fit: Fit) -> list[str]:
+    """By what, with which effects and errors, and what makes it less to be trusted, in sentences."""
+    named = {"product": "products", "period": "periods", "trend": "a trend"}
+    called = CALLED[fit.estimator]
+    if fit.form != "power":
+        counts = "multinomial likelihood of the units, rows of 0 units counted"
+        called = counts if fit.estimator == "poisson" else "log odds of shares (Berry's inversion)"
+    told = [
+        f"Estimated by {called}, with effects of {' and '.join(named[effect] for effect in fit.effects)}; standard "
+        f"errors allow for {fit.errors}."
+    ]
+    worth = fit.instruments or fit.elasticity.instruments
+    if worth is not None:
+        told.append(worth.told)
+    warnings = dict.fromkeys([*fit.warnings, *fit.elasticity.warnings])
+    return [*told, *(f"NOTE: {line[0].upper()}{line[1:]}." for line in warnings)]
 
 
 def _groups(found: Findings) -> str:
@@ -122,8 +157,8 @@ def _dropped(found: Findings) -> str:
         (reason, count, "row set aside") for reason, count in found.sales.reasons.most_common()
     ]
     rows += [
-        ("units are 0, which has no logarithm", panel.zero_rows, "row left out of the estimates"),
-        ("all of the stock was sold, so that demand is only bounded", panel.sold_out, "row left out of the estimates"),
+        ("units are 0", panel.zero_rows, _zeros(found.fit)),
+        ("all of the stock was sold, so that demand is only bounded", panel.sold_out, _sold_out(found.fit)),
         ("fewer periods than parameters", len(panel.short), "product left out"),
         ("price never changes", len(panel.fixed), "product kept; it tells nothing of the elasticity"),
         ("no row between a product's first and last period", panel.missing, "period missing; taken for unknown"),
@@ -134,6 +169,18 @@ def _dropped(found: Findings) -> str:
     if not cells:
         return "<p>Nothing.</p>"
     return page.table([("reason", ""), ("how many", ""), ("what was done", "")], cells)
+
+
+def _zeros(fit: Fit) -> str:
+    if fit.estimator in ("poisson", "censored"):
+        return "row kept in the estimate of the slope and in the mean; the level's path does without"
+    return "row left out of the estimates: it has no logarithm"
+
+
+def _sold_out(fit: Fit) -> str:
+    if fit.estimator == "censored":
+        return "row kept: at least the stock was wanted"
+    return "row left out of the estimates" + ("" if fit.form == "power" else ", its units kept in the market's")
 
 
 def _offers(market: CalibratedMarket, money: str, period: str) -> str:
@@ -155,6 +202,7 @@ def sentences(found: Findings) -> list[str]:
         f"A price 1 % higher goes with {abs(value):.2f} % {way} units (95 % interval of the elasticity "
         f"{low:.2f} to {high:.2f}, {fit.elasticity.rows:,} rows of {fit.elasticity.offers} offers)."
     ]
+    told += how_estimated(fit)
     if fit.elasticity.own.value >= 0:
         told.append("Demand rises with its price: more likely prices follow demand here than the other way round.")
     told.append(
@@ -230,7 +278,7 @@ def render(
         f"<p class=lead>{escape(' '.join(sentences(found)))}</p>",
         "<section><h2>Estimates</h2>",
         _estimates(found),
-        f"<p class=note>Errors allow for correlation within each of {found.fit.slope.clusters} offers. "
+        f"<p class=note>{escape(' '.join(how_estimated(found.fit)))} "
         f"{escape(_cross_note(found.fit))}Press a column's head to sort.</p>",
         shown["elasticities"],
         f"<details><summary>By {found.group}</summary>{_groups(found)}</details></section>",

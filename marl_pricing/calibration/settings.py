@@ -33,18 +33,28 @@ class CalibrationSettings(Settings):
     form: Literal["logit", "nested_logit", "power"] = Field(
         "logit", description="demand: logit of market shares, nested_logit (one nest of all offers), power"
     )
-    effects: list[Literal["product", "period"]] = Field(
-        ["product"], min_length=1, description="what has a constant of its own; [product,period] takes the season out"
+    effects: list[Literal["product", "period", "trend"]] | None = Field(
+        None,
+        min_length=1,
+        description="what has a constant of its own, and a trend; null: [product,period] where these leave the price "
+        "to move, else [product,trend]",
     )
-    instruments: Literal["none", "cost", "lagged_price", "columns"] = Field(
-        "none", description="what moves price and not demand; none takes price as given; columns: the mapping's"
+    instruments: Literal["none", "cost", "lagged_price", "other_stores", "columns"] = Field(
+        "none",
+        description="what moves price and not demand; none takes price as given; other_stores: the same product's "
+        "price there; columns: the mapping's",
     )
     promotion: Literal["ignore", "control"] = Field(
         "ignore",
         description="control: its column stands beside the price, which then does not answer for it",
     )
-    estimator: Literal["loglinear", "poisson"] = Field(
-        "loglinear", description="of form=power: least squares of log units, or Poisson pseudo maximum likelihood"
+    estimator: Literal["auto", "poisson", "censored", "loglinear", "arma"] = Field(
+        "auto",
+        description="poisson: counts, zeros too; censored: sold-out rows bound demand; loglinear: logs of units or "
+        "shares; arma: one product; auto: what the rows need",
+    )
+    errors: Literal["auto", "product_period", "product", "jackknife", "hac", "independent"] = Field(
+        "auto", description="what standard errors allow for; auto: by how many products and periods there are"
     )
     market_size: Positive | None = Field(
         None, description="shoppers a period, an assumption; null: 1.5 times the units of the busiest period"
@@ -75,14 +85,20 @@ class CalibrationSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> CalibrationSettings:
-        if "product" not in self.effects or len(set(self.effects)) < len(self.effects):
-            raise refuse("effects", self.effects, "[product] or [product,period]")
-        if self.form == "nested_logit" and "period" in self.effects:
-            raise refuse("effects", self.effects, "[product] with form=nested_logit: the others explain a nest's total")
-        if self.estimator == "poisson" and self.form != "power":
-            raise ConfigError(f"estimator='poisson': accepted is 'loglinear' with form={self.form}")
-        if self.estimator == "poisson" and self.instruments != "none":
-            raise ConfigError(f"instruments={self.instruments!r}: accepted is 'none' with estimator=poisson")
+        effects = self.effects or ["product"]
+        if "product" not in effects or len(set(effects)) < len(effects) or {"period", "trend"} <= set(effects):
+            raise refuse("effects", self.effects, "null, [product], [product,period] or [product,trend]")
+        if self.form == "nested_logit" and "period" in effects:
+            raise refuse(
+                "effects", self.effects, "[product] or [product,trend] with form=nested_logit: the others explain a "
+                "nest's total"
+            )  # fmt: skip
+        fitting = {"power": ("poisson", "censored", "loglinear", "arma"), "logit": ("poisson", "loglinear")}
+        accepted = ("auto", *fitting.get(self.form, ("loglinear",)))
+        if self.estimator not in accepted:
+            raise ConfigError(f"estimator={self.estimator!r}: accepted is {', '.join(accepted)} with form={self.form}")
+        if self.estimator in ("poisson", "censored", "arma") and self.instruments != "none":
+            raise ConfigError(f"instruments={self.instruments!r}: accepted is 'none' with estimator={self.estimator}")
         if 2 * self.harmonics > self.season:
             raise refuse("harmonics", self.harmonics, f"at most {int(self.season / 2)} with season={self.season:g}")
         return self

@@ -55,9 +55,21 @@ def test_a_file_becomes_a_market_and_a_page(tmp_path: Path, capsys: pytest.Captu
         (["out={out}"], "data"),
         (["data={file}", "out={out}", "form=probit"], "form='probit'"),
         (["data={file}", "out={out}", "holdout=0"], "holdout=0"),
-        (["data={file}", "out={out}", "effects=[period]"], "effects=['period']: accepted is [product]"),
+        (["data={file}", "out={out}", "effects=[period]"], "effects=['period']: accepted is null, [product]"),
         (["data={file}", "out={out}", "form=nested_logit", "effects=[product,period]"], "with form=nested_logit"),
-        (["data={file}", "out={out}", "estimator=poisson"], "estimator='poisson'"),
+        (["data={file}", "out={out}", "estimator=ols"], "estimator='ols'"),
+        (["data={file}", "out={out}", "estimator=censored"], "accepted is auto, poisson, loglinear with form=logit"),
+        (["data={file}", "out={out}", "form=nested_logit", "estimator=poisson"], "accepted is auto, loglinear with"),
+        (["data={file}", "out={out}", "form=power", "estimator=censored"], "where no row sold all of its stock"),
+        (["data={file}", "out={out}", "form=power", "estimator=arma"], "estimator='arma': accepted is auto, poisson"),
+        (
+            ["data={file}", "out={out}", "form=power", "estimator=poisson", "instruments=cost"],
+            "accepted is 'none' with",
+        ),
+        (["data={file}", "out={out}", "effects=[product,period,trend]"], "or [product,trend]"),
+        (["data={file}", "out={out}", "errors=robust"], "errors='robust'"),
+        (["data={file}", "out={out}", "instruments=other_stores"], "where the mapping tells no stores apart"),
+        (["data={file}", "out={out}", "instruments=lagged_price"], "'lagged_price': accepted is none, cost, columns"),
         (["data={file}", "out={out}", "instruments=cost"], "instruments='cost': the mapping names no such column"),
         (["data={file}", "out={out}", "category=soap"], "category='soap': accepted is one of the file's"),
         (["data={file}", "out={out}", "judging.bad_share=2"], "bad_share"),
@@ -103,7 +115,7 @@ def test_simulated_sales_are_of_the_schema_and_repeat() -> None:
 def test_coverage_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("sys.argv", ["coverage", "probit"])
     assert coverage.main() == 2
-    assert "FORM 'probit': accepted are logit and power" in capsys.readouterr().err
+    assert "FORM 'probit': accepted are logit, power, worlds (all) or one of friendly" in capsys.readouterr().err
 
 
 def test_the_example_says_where_its_data_come_from() -> None:

@@ -18,7 +18,9 @@ from tests.calibration.sales import GROCERY
 def test_grocery_elasticity() -> None:
     """Own-price elasticity -1.825, standard error 0.027 (iid) and 0.123 (clustered by product)."""
     sales = read_sales(GROCERY / "sales.csv", read_mapping(GROCERY / "mapping.yaml"))
-    found = fit_elasticity(make_panel(sales.table).table)
+    found = fit_elasticity(
+        make_panel(sales.table).rows, effects=("product", "period"), estimator="loglinear", errors="product"
+    )
     assert found.own.value == pytest.approx(-1.825, abs=5e-4)
     assert found.iid.value == pytest.approx(-1.825, abs=5e-4)
     assert found.iid.error == pytest.approx(0.027, abs=5e-4)
@@ -40,7 +42,7 @@ INSTRUMENTS = [f"demand_instruments{number}" for number in range(20)]
 
 def test_nevos_logit(cereals: pd.DataFrame) -> None:
     """Price -30.047 (1.009), mean own elasticity -3.706: pyblp's tutorial on Nevo's (2000) data."""
-    found = fit_logit(cereals, effects=("product",), instruments=INSTRUMENTS, clustered=False)
+    found = fit_logit(cereals, effects=("product",), instruments=INSTRUMENTS, errors="independent")
     assert found.price.value == pytest.approx(-30.047, abs=5e-4)
     assert found.price.error == pytest.approx(1.009, abs=5e-4)
     assert found.mean_elasticity == pytest.approx(-3.706, abs=5e-4)
@@ -50,7 +52,7 @@ def test_nevos_nested_logit(cereals: pd.DataFrame) -> None:
     """One nest: ρ 0.98259, price -1.17332; the number of offers is one more instrument."""
     found = fit_logit(
         cereals.assign(count=cereals.groupby("period")["offer"].transform("size")), effects=(),
-        instruments=INSTRUMENTS, nested=True, clustered=False,
+        instruments=INSTRUMENTS, nested=True, errors="independent",
     )  # fmt: skip
     assert found.nesting is not None
     assert found.nesting.value == pytest.approx(0.98259, abs=5e-6)
