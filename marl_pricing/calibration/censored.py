@@ -42,13 +42,14 @@ def _scores(eta: np.ndarray, units: np.ndarray, out: np.ndarray, r: float) -> tu
     log_x, log_rest = -np.log1p(r / mean), -np.log1p(mean / r)
     own = special.gammaln(units + r) - special.gammaln(r) - special.gammaln(units + 1.0) + units * log_x + r * log_rest
     slope, curve = (units - mean) * (1.0 - x), x * (1.0 - x) * (units + r)
-    k = np.maximum(units, 1.0)
+    for values in (own, slope, curve):
+        values[out] = 0.0  # all of no stock was sold: nothing is told
+    bound = out & (units > 0)
+    k, x, log_x, log_rest = units[bound], x[bound], log_x[bound], log_rest[bound]
     tail = np.maximum(special.betainc(k, r, x), 1e-290)
     hazard = np.exp(np.minimum(k * log_x + r * log_rest - special.betaln(k, r) - np.log(tail), 300.0))
-    bound = out & (units > 0)
-    own = np.where(bound, np.log(tail), np.where(out, 0.0, own))
-    slope = np.where(bound, hazard, np.where(out, 0.0, slope))
-    curve = np.where(bound, -hazard * (k * (1.0 - x) - r * x - hazard), np.where(out, 0.0, curve))
+    own[bound], slope[bound] = np.log(tail), hazard
+    curve[bound] = -hazard * (k * (1.0 - x) - r * x - hazard)
     return own, slope, curve
 
 
@@ -71,14 +72,23 @@ class _Likelihood:
     def highest(self, start: np.ndarray, r: float) -> tuple[np.ndarray, float]:
         """(coefficients, mean log likelihood) at a dispersion."""
         count = len(self.units)
+        last: dict[bytes, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+        def scores(b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            # A step of conjugate gradients asks for many products at one point.
+            key = b.tobytes()
+            if key not in last:
+                while len(last) > 1:
+                    last.pop(next(iter(last)))
+                last[key] = _scores(self.design @ b, self.units, self.out, r)
+            return last[key]
 
         def value(b: np.ndarray) -> tuple[float, np.ndarray]:
-            own, slope, _ = _scores(self.design @ b, self.units, self.out, r)
+            own, slope, _ = scores(b)
             return -float(own.sum()) / count, -(self.design.T @ slope) / count
 
         def product(b: np.ndarray, direction: np.ndarray) -> np.ndarray:
-            curve = _scores(self.design @ b, self.units, self.out, r)[2]
-            return self.design.T @ (curve * (self.design @ direction)) / count
+            return self.design.T @ (scores(b)[2] * (self.design @ direction)) / count
 
         found = optimize.minimize(
             value, start, jac=True, hessp=product, method="trust-ncg", options={"gtol": 1e-7, "maxiter": 300}
