@@ -148,7 +148,10 @@ def test_every_set_and_omega_against_brute_force(name: str, radius: float, omega
     assert robust.grid_equilibria(own.shape, thought).tolist() == stable
 
 
-@pytest.mark.parametrize(("name", "radius"), SETS)
+@pytest.mark.parametrize(
+    ("name", "radius"),
+    [pytest.param(*own, marks=[pytest.mark.slow] if own[0] == "wasserstein" else []) for own in SETS],
+)
 @pytest.mark.parametrize("omega", [1.0, 0.5])
 def test_no_seller_gains_off_the_grid(name: str, radius: float, omega: float) -> None:
     own = game(2, reward={"unit_cost": 1.0, "omega": omega})

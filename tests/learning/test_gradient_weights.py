@@ -70,6 +70,7 @@ def test_the_robust_values_gradient_is_the_one_weighed_by_the_worst_visits(set_n
         assert slope == pytest.approx(exact[state], rel=0.05, abs=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("set_name", SETS)
 def test_what_the_worst_visits_would_change(set_name: str) -> None:
     table, zeros = stock_table(), np.zeros(STATES)
