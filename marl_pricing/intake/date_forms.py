@@ -168,34 +168,26 @@ def _day_or_month(texts: pd.Series, lines: Mapping[str, int], where: str, title:
     )
 
 
-def _six(texts: pd.Series, lines: Mapping[str, int], where: str, title: str) -> Form:
-    """yyyymm or yyyyww: above 12 are weeks; several years of 1 to 12 only are months."""
-    parts = match(texts, "six")
-    last = pd.to_numeric(parts["last"])
-    if (last > 12).any():
-        return Form("yyyyww", "yyyyww")
-    if parts["year"].nunique() > 1:
-        return Form("yyyymm", "yyyymm")
-    text = texts.iloc[0]
-    raise IntakeError(
-        f"{where}:{lines[text]}: {title} {shown(text)} can be read as a month (yyyymm) or as a week (yyyyww); "
-        "date_format: yyyymm or date_format: yyyyww in the mapping settles it"
-    )
+def _month_or_week(texts: pd.Series, lines: Mapping[str, int], where: str, title: str, family: str, part: str) -> Form:
+    """yyyymm or yyyyww (`six`), yyyy-mm, mm/yyyy or ww/yyyy (`month`): above 12 are weeks; several years of 1 to 12 are
+    months.
 
-
-def _month_or_week(texts: pd.Series, lines: Mapping[str, int], where: str, title: str) -> Form:
-    """yyyy-mm, or mm/yyyy and ww/yyyy: above 12 are weeks; several years of 1 to 12 only are months."""
-    parts = match(texts, "month")
-    if texts.str.match(r"\d{4}").all():
+    Args:
+        part: the name of what is a month or a week.
+    """
+    parts = match(texts, family)
+    if family == "month" and texts.str.match(r"\d{4}").all():
         return Form("month", "yyyy-mm")
-    if (pd.to_numeric(parts["month"]) > 12).any():
-        return Form("ww/yyyy", "ww/yyyy")
+    month = Form("yyyymm", "yyyymm") if family == "six" else Form("month", "mm/yyyy")
+    week = Form("yyyyww", "yyyyww") if family == "six" else Form("ww/yyyy", "ww/yyyy")
+    if (pd.to_numeric(parts[part]) > 12).any():
+        return week
     if parts["year"].nunique() > 1:
-        return Form("month", "mm/yyyy")
+        return month
     text = texts.iloc[0]
     raise IntakeError(
-        f"{where}:{lines[text]}: {title} {shown(text)} can be read as a month (mm/yyyy) or as a week (ww/yyyy); "
-        "date_format: mm/yyyy or date_format: ww/yyyy in the mapping settles it"
+        f"{where}:{lines[text]}: {title} {shown(text)} can be read as a month ({month.told}) or as a week "
+        f"({week.told}); date_format: {month.told} or date_format: {week.told} in the mapping settles it"
     )
 
 
@@ -245,13 +237,13 @@ def detect(values: pd.Series, lines: np.ndarray, where: str, title: str) -> Form
     if family in ("dotted", "slashed"):
         return _day_or_month(own, place, where, title, family)
     if family == "six":
-        return _six(own, place, where, title)
+        return _month_or_week(own, place, where, title, "six", "last")
     if family in ("named", "named_month"):
         return Form("names", "names")
     if family == "ymd":
         return Form("ymd", "yyyy-mm-dd")
     if family == "month":
-        return _month_or_week(own, place, where, title)
+        return _month_or_week(own, place, where, title, "month", "month")
     return Form(family, family)
 
 
