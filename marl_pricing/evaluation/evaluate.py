@@ -28,7 +28,7 @@ from marl_pricing.evaluation.markets import comparable, comparison_note, market_
 from marl_pricing.evaluation.playing import Played, Wanted, count_steps, play_all, progress_bar
 from marl_pricing.evaluation.report import html_tables, page, sections, texts
 from marl_pricing.evaluation.report.page import Report, RunSection
-from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, check
+from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, check, held_line
 from marl_pricing.policies import RULES
 from marl_pricing.presentation.files import write_atomically
 
@@ -181,9 +181,7 @@ def evaluate(
         parts.append(
             RunSection(
                 name=run.name,
-                market=texts.market_line(run.shape, run.params)
-                + texts.seller_line(run.sellers)
-                + texts.held_line(run.held),
+                market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers) + held_line(run.held),
                 pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown, tested),
                 fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],

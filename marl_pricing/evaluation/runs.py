@@ -67,6 +67,11 @@ class RunToEvaluate:
         return self.policies.get("greedy", ())
 
 
+def held_line(held: Mapping[int, str]) -> str:
+    """Who holds seats, to append to a line; nothing where nobody does."""
+    return "".join(f"; seller {seller} is held by {who}" for seller, who in sorted(held.items()))
+
+
 def main_policy(policies: Sequence[str]) -> str:
     """The policy that a run's figures show: the greedy learned one, else the first."""
     greedy = [name for name in policies if name == f"{LEARNED} (greedy)"]

@@ -88,6 +88,7 @@ def evaluate_study(plan: Plan, folder: Path) -> Path:
             shape=run.experiment.market.shape,
             params=run.experiment.market.params,
             policies=run.policies(greedy=True),
+            held=run.held,
         )
         for run, point in zip(loaded, study.sweep.points, strict=True)
     ]
@@ -131,6 +132,14 @@ def evaluate_robustness(
     return _try(loaded, trials, _default_against(loaded), out, episodes=episodes, seed=seed, command=command)
 
 
+def _asked(run: LoadedRun) -> tuple[int, ...] | None:
+    """Whose profit a run is judged by: of those who learned, or who fear, where only some do; None for all."""
+    ambiguity = run.experiment.learner.ambiguity
+    if ambiguity is not None and ambiguity.sellers is not None:
+        return ambiguity.sellers
+    return tuple(run.learners) if run.held else None
+
+
 def _try(
     loaded: Sequence[LoadedRun],
     trials: Trials,
@@ -147,7 +156,8 @@ def _try(
             policies=run.policies(greedy=True),
             worlds=trial_worlds(run.settings, run.experiment.market, trials),
             against=against[run.name],
-            sellers=run.experiment.learner.ambiguity.sellers if run.experiment.learner.ambiguity else None,
+            sellers=_asked(run),
+            held=run.held,
             config_text=run.config_text,
             command=str(run.provenance.get("command", "")),
         )

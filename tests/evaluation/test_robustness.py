@@ -201,8 +201,10 @@ def test_no_episodes_no_policies_no_play(tried) -> None:
 
 def test_the_page_holds_tables_and_figures(tried, tmp_path: Path) -> None:
     runs, _ = tried
+    runs = [runs[0], replace(runs[1], command="python train.py", held={2: "myopic"})]
     path = report.evaluate_robustness(runs, tmp_path / "out", episodes=3, seed=11, progress=False)
     page = path.read_text()
+    assert "<p class=note>python train.py; seller 2 is held by myopic</p>" in page
     names = {file.stem for file in (tmp_path / "out" / "figures").glob("*.png")}
     assert names == {"gains", "share_curves", "matrix", "fill_rate", "coi", "price"} == set(figures.CAPTIONS) | names
     assert page.count("<figure>") == 6 and "http://" not in page and "https://" not in page

@@ -200,12 +200,13 @@ def test_agents_inflate_the_proxy_and_drown_it(contaminated: SweptRun, tmp_path:
     own, other = (contaminated.params.traffic.replace(agent_share=jnp.float32(share)) for share in (0.0, 0.6))
     runs = [
         SweptRun(f"agents_{share}", share, None, contaminated.shape, contaminated.params.replace(traffic=traffic),
-                 contaminated.policies)
+                 contaminated.policies, {1: "myopic"} if share else {})
         for share, traffic in ((0.0, own), (0.6, other))
     ]  # fmt: skip
     path = evaluate_sweep(
         runs, Axes("agents", "α", "", omega=False), tmp_path / "out", episodes=16, seed=3, progress=False
     )
+    assert "<li>agents_0.6: seller 1 is held by myopic</li></ul>" in path.read_text()
     table = pd.read_csv(tmp_path / "out" / "summary.csv").set_index(["run", "measure"])["mean"]
     assert table["agents_0.6", "proxy_inflation"] > 1.5 * table["agents_0.0", "proxy_inflation"]
     assert table["agents_0.6", "proxy_correlation"] < table["agents_0.0", "proxy_correlation"] - 0.1

@@ -7,11 +7,10 @@ import pandas as pd
 
 from marl_pricing.evaluation.report.texts import (
     equilibrium_sentence,
-    held_line,
     opponent_sentences,
     runs_sentence,
 )
-from marl_pricing.evaluation.runs import RunToEvaluate
+from marl_pricing.evaluation.runs import RunToEvaluate, held_line
 from tests.markets import one_shot
 
 

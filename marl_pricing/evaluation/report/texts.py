@@ -253,11 +253,6 @@ def opponent_sentences(runs: Sequence[RunToEvaluate]) -> list[str]:
     return found
 
 
-def held_line(held: Mapping[int, str]) -> str:
-    """Who holds seats, to append to a line; nothing where nobody does."""
-    return "".join(f"; seller {seller} is held by {who}" for seller, who in sorted(held.items()))
-
-
 def counts_line(measured: Measured) -> str:
     """How many seeds, episodes and epochs the figures are made of."""
     found = []

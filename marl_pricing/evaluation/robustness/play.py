@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,7 @@ class Tried:
         policies: one a training seed, of one kind.
         worlds: the world of training first.
         against: the run that it is compared with; None for none.
+        held: by seller that did not learn, who holds its seat here as in training.
         sellers: whose profit it is about, here and in the run compared with; None: that of all together.
     """
 
@@ -53,6 +54,7 @@ class Tried:
     worlds: Sequence[World]
     against: str | None = None
     sellers: tuple[int, ...] | None = None
+    held: Mapping[int, str] = field(default_factory=dict)
     config_text: str = ""
     command: str = ""
 

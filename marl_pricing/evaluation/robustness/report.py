@@ -16,6 +16,7 @@ from marl_pricing.evaluation import tables
 from marl_pricing.evaluation.robustness import figures
 from marl_pricing.evaluation.robustness.play import Tried, columns_of, try_run
 from marl_pricing.evaluation.robustness.summary import MEASURES, SUMMARY_COLUMNS, TRAINED, by_world, summarise
+from marl_pricing.evaluation.runs import held_line
 from marl_pricing.presentation import page, style
 
 
@@ -229,7 +230,8 @@ def _body(
     parts.append("<h2>Runs</h2>")
     for run in runs:
         parts.append(
-            f"<details><summary>{escape(run.name)}</summary><p class=note>{escape(run.command)}</p>"
+            f"<details><summary>{escape(run.name)}</summary><p class=note>"
+            f"{escape(run.command + held_line(run.held))}</p>"
             f"<pre>{escape(run.config_text)}</pre></details>"
         )
     listed = ", ".join(escape(name) for name in files)

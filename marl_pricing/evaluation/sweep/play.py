@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ class SweptRun:
         x: value of what is on the x axis.
         over: value of the second dimension; None without.
         policies: one a training seed, all of one kind.
+        held: by seller that did not learn, who holds its seat here as in training.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SweptRun:
     shape: MarketShape
     params: MarketParams
     policies: Sequence[Policy]
+    held: Mapping[int, str] = field(default_factory=dict)
 
 
 def play_run(run: SweptRun, episodes: int, seed: int) -> list[Record]:

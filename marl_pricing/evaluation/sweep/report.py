@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from marl_pricing.evaluation.playing import progress_bar
+from marl_pricing.evaluation.runs import held_line
 from marl_pricing.evaluation.sweep import exact as theory
 from marl_pricing.evaluation.sweep import figures, measures, summary, texts
 from marl_pricing.evaluation.sweep.exact import Exact
@@ -173,12 +174,16 @@ def _body(
         f"{' to '.join(map(str, length))} epochs of each seed; greedy actions. Figures are interquartile means over "
         "seeds with 95 % bootstrap intervals; the k-th seed of every run meets the k-th set of shoppers."
     )
+    seated = "".join(
+        f"<li>{escape(run.name + ': ' + held_line(run.held).removeprefix('; '))}</li>" for run in runs if run.held
+    )
     withheld = "".join(f"<li>{escape(line)}</li>" for line in texts.withheld(found.summary))
     listed = "".join(f"<li><a href='{escape(name)}'>{escape(name)}</a></li>" for name in files)
     return [
         f"<h1>{escape(axes.title)}</h1>",
         f"<ul class=lead>{''.join(f'<li>{escape(text)}</li>' for text in told)}</ul>",
         f"<p class=note>{escape(note)}</p>",
+        *([f"<ul class=note>{seated}</ul>"] if seated else []),
         "<section><h2>Summary</h2>",
         _table(found, axes),
         f"<ul class=note>{withheld}</ul></section>" if withheld else "</section>",
