@@ -249,6 +249,11 @@ def fit_elasticity(
         raise _not_identified("no row is left")
     own_effects = choose_effects(rows, effects)
     kind = errors_of.choose_errors(rows, errors)
+    if kind == "hac" and estimator in ("poisson", "censored") and rows["offer"].nunique() == 1:
+        warnings.append(
+            "counts of one product have Newey–West errors, and 95 % intervals of these hold the truth less often than "
+            "they say (docs/calibration.md)"
+        )
     columns, groups = ["log_price", *controls], _groups_of(own_effects)
     worth: Strength | None = None
     try:

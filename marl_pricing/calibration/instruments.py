@@ -37,14 +37,13 @@ class Strength:
     intervals: tuple[tuple[float, float], ...]
     overidentified: float | None
 
-    @property
-    def told(self) -> str:
-        """In a sentence."""
+    def told(self, what: str) -> str:
+        """In a sentence; `what` is what the interval is of."""
         weak = f", WEAK: below {WEAK:g} only the Anderson–Rubin interval is to be trusted" * (self.first_stage < WEAK)
         agree = "" if self.overidentified is None else f"; p-value of them agreeing {self.overidentified:.2g}"
         return (
             f"Instruments {', '.join(self.names)}: first-stage F {self.first_stage:,.1f}{weak}; 95 % Anderson–Rubin "
-            f"interval {shown_set(self.intervals)}{agree}."
+            f"interval of {what} {shown_set(self.intervals)}{agree}."
         )
 
 

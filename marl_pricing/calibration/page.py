@@ -108,7 +108,8 @@ def how_estimated(fit: Fit) -> list[str]:
     ]
     worth = fit.instruments or fit.elasticity.instruments
     if worth is not None:
-        told.append(worth.told)
+        of = "the elasticity" if fit.instruments is None or fit.form == "power" else "the price's coefficient"
+        told.append(worth.told(of))
     warnings = dict.fromkeys([*fit.warnings, *fit.elasticity.warnings])
     return [*told, *(f"NOTE: {line[0].upper()}{line[1:]}." for line in warnings)]
 

@@ -36,6 +36,7 @@ class World:
         settings: of the calibration, where the defaults are not meant.
         shoppers: a period; where it is not 0 the sales are a logit's, each buys one unit at most, and the elasticities
             are coefficients of the price.
+        holds: the intervals can hold the truth; False where no file of such sales can tell it.
     """
 
     told: str
@@ -58,6 +59,7 @@ class World:
     cost_spread: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     shoppers: int = 0
+    holds: bool = True
 
 
 WORLDS: dict[str, World] = {
@@ -87,6 +89,14 @@ WORLDS: dict[str, World] = {
         settings={"form": "logit", "market_size": 200.0},
     ),
     "five_products": World("five products, 60 weeks", products=5, periods=60, elasticity=(-2.0, -2.0)),
+    "one_with_zeros": World(
+        "one product, 104 weeks, 20 % of them without a sale", products=1, periods=104, elasticity=(-2.0, -2.0),
+        zeros=0.2,
+    ),
+    "follows_unseen": World(
+        "prices follow demand, and no cost is known: nothing in the file tells", elasticity=(-2.0, -2.0), periods=60,
+        hold=1.0, persistence=0.9, spread=0.4, follows=0.5, cost_spread=0.15, holds=False,
+    ),
 }  # fmt: skip
 
 

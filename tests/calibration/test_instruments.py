@@ -55,7 +55,7 @@ def test_a_cost_takes_out_what_prices_know_and_says_how_strong_it_is() -> None:
         (low, high), (own_low, own_high) = fit.instruments.intervals[0], fit.slope.interval
         assert low == pytest.approx(own_low, abs=0.25) and high == pytest.approx(own_high, abs=0.25)
         told = " ".join(how_estimated(fit))
-        assert "first-stage F" in told and "Anderson–Rubin interval" in told and "WEAK" not in told
+        assert "first-stage F" in told and "Anderson–Rubin interval of the " in told and "WEAK" not in told
         worth = estimates_of(fit)["instruments"]
         assert worth["columns"] == ["cost"] and worth["first_stage_f"] > 100 and len(worth["anderson_rubin"]) == 1
 
@@ -91,14 +91,14 @@ def test_ends_of_the_anderson_rubin_interval_are_where_the_reduced_form_says_not
 
 def test_weak_instruments_say_little_and_contradictory_ones_disagree() -> None:
     weak = own_strength(_instrumented(0.0, np.random.default_rng(2)), ["z0"])
-    assert weak.first_stage < 10 and not np.all(np.isfinite(weak.intervals)) and "WEAK" in weak.told
+    assert weak.first_stage < 10 and not np.all(np.isfinite(weak.intervals)) and "WEAK" in weak.told("b")
     table = _instrumented(0.4, np.random.default_rng(3), 2)
     agreed = own_strength(table, ["z0", "z1"])
     assert agreed.overidentified is not None and agreed.overidentified > 0.01
     assert agreed.intervals[0][0] < -2.0 < agreed.intervals[0][1]
     broken = own_strength(table.assign(y=table["y"] + 1.5 * table["z1"]), ["z0", "z1"])
     assert broken.overidentified is not None and broken.overidentified < 1e-3
-    assert not broken.intervals and "contradict" in broken.told
+    assert not broken.intervals and "contradict" in broken.told("b")
     assert shown_set([(-np.inf, -3.0), (1.0, np.inf)]) == "below -3.00 or above 1.00"
 
 
