@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax, wrightomega
 
 Array = np.ndarray
 _PRICE_TOLERANCE = 1e-12
+_MOST_ROUNDS = 20_000
 _MOST_STATES = 200_000
 _MOST_ACTIONS = 30_000_000
 
@@ -89,16 +90,40 @@ def _chances(own: FiniteStock, prices: Array, stock: Array) -> Array:
     return softmax(np.concatenate([utility, np.zeros((1, *utility.shape[1:]))]), axis=0)[:-1]
 
 
-def _solve_prices(own: FiniteStock, stock: Array, first_order, start: Array) -> Array:
-    """The fixed point of `first_order(chances) -> prices`, damped, in all states at once."""
-    prices = start
-    for _ in range(100_000):
-        wanted = first_order(_chances(own, prices, stock))
-        change = np.where(stock > 0, wanted - prices, 0.0)
-        prices = prices + 0.5 * change
-        if np.abs(change).max() < _PRICE_TOLERANCE:
+def _best_response(own: FiniteStock, prices: Array, stock: Array, by_sale: Array, seller: int) -> Array:
+    """The best price [n_1 + 1, …] of one seller in all states, the others' as they are.
+
+    With R the seller's expected gain from what shoppers do that do not buy from it, it earns s (p - k) + R at the cost
+    k = c - g + R of a sale. Its choice probability s is logit, so that p = k + μ (1 + ω(y)), ω Wright's omega function
+    and y = (a - k) / μ - 1 - log(what the others and the outside weigh). No iteration, and nothing overflows.
+    """
+    utility = np.where(stock > 0, (np.reshape(own.quality, (-1, *(1,) * len(own.stock))) - prices) / own.scale, -np.inf)
+    others = np.concatenate([np.delete(utility, seller, 0), np.zeros((1, *utility.shape[1:]))])
+    chance = softmax(others, axis=0)[:-1]
+    rest = (chance * np.delete(by_sale[seller], seller, 0)).sum(0)
+    cost = own.cost[seller] - by_sale[seller, seller] + rest
+    margin = wrightomega((own.quality[seller] - cost) / own.scale - 1.0 - logsumexp(others, axis=0))
+    return cost + own.scale * (1.0 + margin)
+
+
+def _solve_prices(own: FiniteStock, stock: Array, by_sale: Array, start: Array) -> Array:
+    """Prices [S, …] that are best responses to each other, in all states at once.
+
+    Args:
+        by_sale: [S, S, …] what seller i's value gains where j sells a unit.
+    """
+    prices = start.copy()
+    for round_ in range(_MOST_ROUNDS):
+        moved = 0.0
+        step = 1.0 if round_ < _MOST_ROUNDS // 2 else 0.5
+        for seller in range(len(own.stock)):
+            wanted = _best_response(own, prices, stock, by_sale, seller)
+            change = np.where(stock[seller] > 0, wanted - prices[seller], 0.0)
+            prices[seller] += step * change
+            moved = max(moved, float(np.abs(change).max()))
+        if moved < _PRICE_TOLERANCE * max(1.0, float(np.abs(prices).max())):
             return prices
-    raise ValueError("prices: the first-order conditions did not settle, so that no equilibrium is reported")
+    raise ValueError("prices: best responses did not settle, so that no equilibrium is reported")
 
 
 def markov_perfect(own: FiniteStock) -> FiniteStockValue:
@@ -108,20 +133,14 @@ def markov_perfect(own: FiniteStock) -> FiniteStockValue:
     by j's; its first-order condition is g_i (1 - s_i) - Σ_j s_j h_ij = μ.
 
     Raises:
-        ValueError: where the conditions do not settle.
+        ValueError: where best responses do not settle.
     """
     stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
     value = np.zeros(stock.shape)
     for _ in range(own.slots):
         by_sale = np.stack([_after_sale(value, j) - value for j in sellers], 1)  # [of whom, whose sale, …]
-        ownly = np.stack([by_sale[i, i] for i in sellers])
-
-        def first_order(chances: Array, by_sale: Array = by_sale, ownly: Array = ownly) -> Array:
-            rivals = np.einsum("ij...,j...->i...", by_sale, chances) - ownly * chances
-            return cost - ownly + (own.scale + rivals) / (1.0 - chances)
-
-        prices = _solve_prices(own, stock, first_order, prices)
+        prices = _solve_prices(own, stock, by_sale, prices)
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost, 0.0)
         value = value + chances * margin + np.einsum("ij...,j...->i...", by_sale, chances)
@@ -132,21 +151,18 @@ def joint_optimum(own: FiniteStock) -> FiniteStockValue:
     """The most that the sellers can earn together, and their first prices.
 
     With one value for all, every offer has the same margin over its cost and the value of the unit that it gives up,
-    m (1 - Σ s) = μ.
-
-    Raises:
-        ValueError: where the conditions do not settle.
+    m (1 - Σ s) = μ, so that m = μ (1 + ω(log Σ exp((a - c - given up) / μ) - 1)), ω Wright's omega function.
     """
     stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
+    quality = np.reshape(own.quality, (-1, *(1,) * len(own.stock)))
     value = np.zeros((1, *stock.shape[1:]))
     for _ in range(own.slots):
         given_up = np.concatenate([value - _after_sale(value, j) for j in sellers])
-
-        def first_order(chances: Array, given_up: Array = given_up) -> Array:
-            return cost + given_up + own.scale / (1.0 - chances.sum(0))
-
-        prices = _solve_prices(own, stock, first_order, prices)
+        worth = np.where(stock > 0, (quality - cost - given_up) / own.scale, -np.inf)
+        with np.errstate(divide="ignore"):  # where nobody has stock, nothing is worth anything
+            total = logsumexp(worth, axis=0)
+        prices = cost + given_up + own.scale * (1.0 + wrightomega(total - 1.0))
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost - given_up, 0.0)
         value = value + (chances * margin).sum(0)

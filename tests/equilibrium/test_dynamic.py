@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from marl_pricing.equilibrium import backorders, dynamic, replenishment
 from marl_pricing.equilibrium.dynamic import FiniteStock, PriceAndOrder
@@ -36,34 +37,63 @@ def test_finite_stock_duopoly(row: dict[str, float]) -> None:
     np.testing.assert_allclose(joint.first_prices, row["price_joint_first"], atol=6e-6)
 
 
-def test_no_seller_gains_by_another_price_in_any_state() -> None:
-    """Unequal sellers with unequal stock: a one-step deviation never pays (the principle of one-shot deviations)."""
-    own = FiniteStock((2.0, 1.8), (1.0, 0.7), 0.3, 4, (3, 2))
-    before = FiniteStock(own.quality, own.cost, own.scale, 3, own.stock)
-    for stock in product(range(1, 4), range(1, 3)):
-        now = FiniteStock(own.quality, own.cost, own.scale, 4, stock)
+UNEQUAL = FiniteStock((2.0, 1.8), (1.0, 0.7), 0.3, 4, (3, 2))
+# Good offers and sharp demand: a step of the first-order conditions there is many times too long.
+DEAR = FiniteStock((3.0, 2.0), (1.0, 1.0), 0.25, 3, (2, 2))
+SHARP = FiniteStock((2.0, 2.0), (1.0, 1.0), 0.1, 3, (2, 2))
+SHARPEST = FiniteStock((9.0, 2.0), (1.0, 1.0), 0.01, 2, (1, 1))
+
+
+@pytest.mark.parametrize("own", [UNEQUAL, DEAR, SHARP, SHARPEST], ids=["unequal", "dear", "sharp", "sharpest"])
+def test_stock_no_seller_gains_by_another_price_in_any_state(own: FiniteStock) -> None:
+    """A one-step deviation never pays (the principle of one-shot deviations)."""
+    before = replace(own, slots=own.slots - 1)
+    for stock in product(*(range(1, units + 1) for units in own.stock)):
+        found = dynamic.markov_perfect(replace(own, stock=stock))
         then = {
-            sold: dynamic.markov_perfect(
-                FiniteStock(before.quality, before.cost, before.scale, 3, tuple(np.subtract(stock, sold)))
-            ).value
+            sold: dynamic.markov_perfect(replace(before, stock=tuple(np.subtract(stock, sold)))).value
             for sold in ((0, 0), (1, 0), (0, 1))
         }
-        found = dynamic.markov_perfect(now)
         for seller in (0, 1):
 
-            def payoff(price: float, seller: int = seller, then=then, prices=found.first_prices, stock=stock) -> float:
+            def payoff(price: float, seller: int = seller, then=then, prices=found.first_prices) -> float:
                 posted = prices.copy()
                 posted[seller] = price
-                weight = np.exp((np.array(own.quality) - posted) / own.scale)
-                chance = weight / (1.0 + weight.sum())
+                chance = special.softmax([*(np.array(own.quality) - posted) / own.scale, 0.0])[:-1]
                 gain = chance[seller] * (price - own.cost[seller])
                 return gain + chance[0] * then[1, 0][seller] + chance[1] * then[0, 1][seller] + (
                     1.0 - chance.sum()
                 ) * then[0, 0][seller]  # fmt: skip
 
-            best = optimize.minimize_scalar(lambda p, f=payoff: -f(p), bounds=(0.5, 3.5), method="bounded")
+            best = max(payoff(price) for price in np.linspace(own.cost[seller], own.quality[seller] + 2.0, 2001))
             assert payoff(found.first_prices[seller]) == pytest.approx(found.value[seller], abs=1e-9)
-            assert -best.fun <= found.value[seller] + 1e-8
+            assert best <= found.value[seller] + 1e-8
+
+
+def test_stock_of_a_good_monopolist() -> None:
+    """a = 4, μ = 0.25, three slots, two units: each slot's best price found by search."""
+    own = FiniteStock((4.0,), (1.0,), 0.25, 3, (2,))
+    after = np.zeros(3)  # of 0, 1 and 2 units
+    for _ in range(3):
+        now = after.copy()
+        for units in (1, 2):
+
+            def worth(price: float, units: int = units, after: np.ndarray = after) -> float:
+                chance = 1.0 / (1.0 + np.exp((price - 4.0) / 0.25))
+                return chance * (price - 1.0 + after[units - 1]) + (1.0 - chance) * after[units]
+
+            now[units] = -optimize.minimize_scalar(
+                lambda p, f=worth: -f(p), bounds=(1.0, 6.0), method="bounded", options={"xatol": 1e-9}
+            ).fun
+        after = now
+    found, joint = dynamic.markov_perfect(own), dynamic.joint_optimum(own)
+    assert found.value[0] == pytest.approx(after[2], abs=1e-8) == pytest.approx(joint.value[0], abs=1e-8)
+    assert found.first_prices[0] == pytest.approx(joint.first_prices[0], abs=1e-7)
+
+
+def test_stock_joint_optimum_is_at_least_the_equilibrium() -> None:
+    for own in (UNEQUAL, DEAR, SHARP, SHARPEST):
+        assert dynamic.joint_optimum(own).value[0] >= dynamic.markov_perfect(own).value.sum() - 1e-12
 
 
 def test_a_seller_without_stock_sells_nothing() -> None:
