@@ -14,6 +14,7 @@ from marl_pricing.evaluation import behaviour as behaviour_tests
 from marl_pricing.evaluation import (
     benchmark_table,
     frontier,
+    history,
     machine_summary,
     measured,
     robust_benchmarks,
@@ -163,6 +164,7 @@ def evaluate(
     frames = {
         "summary": (found, summary.COLUMNS),
         "episodes": (played.measured.table(), measured.COLUMNS),
+        "history": (_joined(history.COLUMNS, played.histories), history.COLUMNS),
         "benchmarks": (table, benchmark_table.COLUMNS),
         "robust_equilibria": (feared, robust_benchmarks.COLUMNS),
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),

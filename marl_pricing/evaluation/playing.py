@@ -12,7 +12,7 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
-from marl_pricing.evaluation import behaviour, guests, tables
+from marl_pricing.evaluation import behaviour, guests, history, tables
 from marl_pricing.evaluation.markets import market_key
 from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.play import Record, play
@@ -45,12 +45,14 @@ class Played:
     guests: list[pd.DataFrame] = field(default_factory=list)
     findings: dict[str, behaviour.Findings] = field(default_factory=dict)
     best_responses: list[pd.DataFrame] = field(default_factory=list)
+    histories: list[pd.DataFrame] = field(default_factory=list)
 
     def add(self, record: Record, run: RunToEvaluate, policy: str, seed: int) -> None:
         """Keep one seed's episodes of a policy."""
         self.measured.add(run.shape, run.params, record, run.name, policy)
         self.offers.append(tables.offers_table(record, run.name, policy, seed))
         self.sellers.append(tables.sellers_table(record, run.name, policy, seed))
+        self.histories.append(history.history_table(record, run.name, policy, seed))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.traffic import chain
+from marl_pricing.traffic import chain, detection
 from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParams, TrafficShape
 
 
@@ -52,6 +52,14 @@ def refresh(key: Array, shape: TrafficShape, params: TrafficParams) -> TrafficPa
     return params.replace(sessions=own.replace(bank=_fill(key, shape, own, own.bank.signal.shape[-1])))
 
 
+def _log_ratio(params: SessionParams, ratio: np.ndarray, session: np.ndarray) -> float:
+    if params.kind_logs is None:
+        return float(ratio[session[:-1], session[1:]].sum())
+    assert params.kind_weights is not None
+    totals = params.kind_logs[:, :, session[:-1], session[1:]].sum(-1)
+    return float(detection.mixture_ratio(totals, params.kind_weights))
+
+
 def from_sessions(
     sessions: Sequence[Sequence[np.ndarray]], shape: TrafficShape, params: SessionParams, size: int, seed: int = 0
 ) -> Rows:
@@ -86,7 +94,7 @@ def from_sessions(
             np.add.at(rows["weight"][index], np.arange(len(inner)) % slots, weights[inner])
             bought = np.flatnonzero(purchase[inner])
             np.add.at(rows["purchases"][index], np.arange(len(bought)) % bought_slots, 1.0)
-            total = ratio[session[:-1], session[1:]].sum()
+            total = _log_ratio(params, ratio, session)
             signal = (weights[inner] * (1.0 - purchase[inner])).sum()
             scalars[:, index] = signal, view[inner].sum(), total, total / max(len(session) - 1, 1)
         pick = random.permutation(np.resize(np.arange(len(own)), size))

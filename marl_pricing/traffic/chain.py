@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from marl_pricing.traffic import detection
 from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficShape
 
 
@@ -43,7 +44,9 @@ def walk(key: Array, shape: TrafficShape, params: SessionParams, classes: Array,
     base = (classes * num_kinds + first) * num_states
     # One table of all that an event adds, so that a step gathers once by state and once by transition.
     adds = jnp.stack([params.weights, params.purchase, params.view], -1)
-    ratio = params.log_ratio.reshape(-1)
+    ratio = params.log_ratio.reshape(1, -1)
+    if params.kind_logs is not None:  # of each class and kind; one number a session is made of them at its end
+        ratio = params.kind_logs.reshape(-1, num_states * num_states)
     lanes = classes.shape
     purchase_slots = shape.purchase_slots
 
@@ -60,7 +63,7 @@ def walk(key: Array, shape: TrafficShape, params: SessionParams, classes: Array,
         walking = state != end
         following = jnp.where(walking, following, end)
         added = adds[following]
-        log_ratio += jnp.where(walking, ratio[state * num_states + following], 0.0)
+        log_ratio += jnp.where(walking, ratio[:, state * num_states + following], 0.0)
         moves += walking
         slot = step % slots
         # The first event of a slot chooses its product.
@@ -95,10 +98,15 @@ def walk(key: Array, shape: TrafficShape, params: SessionParams, classes: Array,
         jnp.zeros((purchase_slots, *lanes)),
         zeros,
         zeros,
-        zeros,
+        jnp.zeros((len(ratio), *lanes)),
         zeros,
     )
     _, _, item, weight, bought_item, bought, signal, views, log_ratio, moves = jax.lax.while_loop(more, advance, carry)
+    if params.kind_logs is None:
+        log_ratio = log_ratio[0]
+    else:
+        assert params.kind_weights is not None
+        log_ratio = detection.mixture_ratio(log_ratio.reshape(2, -1, *lanes), params.kind_weights)
     return Rows(
         item=jnp.moveaxis(item, 0, -1),
         weight=jnp.moveaxis(weight, 0, -1),

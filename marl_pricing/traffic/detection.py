@@ -11,14 +11,16 @@ session never visited do not count, and nothing underflows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit, logit
+from scipy import stats
+from scipy.special import expit, logit, logsumexp
 
-from marl_pricing.traffic.kernels import transition_counts
+from marl_pricing.traffic.kernels import estimate, fit_kinds, transition_counts
 
 Array = jax.Array
 
@@ -42,6 +44,33 @@ def log_ratio(human: np.ndarray, agent: np.ndarray, smoothing: float = SMOOTHING
     return log_kernel(agent, smoothing) - log_kernel(human, smoothing)
 
 
+def kind_logs(kinds: Sequence[Sequence[np.ndarray]], shares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What a detector knows that tells kinds of behaviour apart within people and agents.
+
+    Args:
+        kinds: of people and of agents, kernels [E, E] of their kinds of behaviour.  shares: of each kind in its class.
+
+    Returns:
+        (log-probabilities [2, G, E, E], log shares [2, G]); a class with fewer kinds repeats its first, at no share.
+    """
+    width = max(map(len, kinds))
+    logs = np.stack([np.stack([log_kernel(own[g if g < len(own) else 0]) for g in range(width)]) for own in kinds])
+    weights = np.full((2, width), -np.inf)
+    for row, own in zip(weights, shares, strict=True):
+        row[: len(own)] = np.log(np.maximum(own, 1e-300))
+    return logs, weights
+
+
+def mixture_ratio(totals: Array, log_shares: Array) -> Array:
+    """log P(session | agents) − log P(session | people) where each class is a mixture of kinds of behaviour.
+
+    Args:
+        totals: [2, G, ...] log-likelihood of the session under each kind.  log_shares: [2, G].
+    """
+    by_class = jax.nn.logsumexp(totals + log_shares.reshape(*log_shares.shape, *(1,) * (totals.ndim - 2)), axis=1)
+    return by_class[1] - by_class[0]
+
+
 def suspicion(gap: Array, temperature: Array) -> Array:
     """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape."""
     return jax.nn.sigmoid(gap / temperature)
@@ -58,6 +87,50 @@ def estimate_share(mean_score: Array, class_means: Array, bounded: bool = True) 
     safe = jnp.where(jnp.abs(distance) > 1e-6, distance, 1.0)
     raw = jnp.where(jnp.abs(distance) > 1e-6, (mean_score - class_means[0]) / safe, 0.0)
     return jnp.clip(raw, 0.0, 1.0) if bounded else raw
+
+
+def session_ratios(sessions: Sequence[np.ndarray], logs: np.ndarray, log_shares: np.ndarray) -> np.ndarray:
+    """`mixture_ratio` [sessions] of sessions of state numbers; logs and log shares as of `kind_logs`."""
+    totals = np.stack([logs[:, :, own[:-1], own[1:]].sum(-1) for own in sessions], -1)
+    by_class = logsumexp(totals + log_shares[:, :, None], axis=1)
+    return by_class[1] - by_class[0]
+
+
+def area(people: np.ndarray, agents: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that an agent's score is above a person's, ties counting half."""
+    ranks = stats.rankdata(np.concatenate([people, agents]))
+    above = ranks[len(people) :].sum() - len(agents) * (len(agents) + 1) / 2.0
+    return float(above / (len(people) * len(agents)))
+
+
+def kinds_help(
+    sessions: Sequence[Sequence[np.ndarray]],
+    states: tuple[str, ...],
+    kinds: Sequence[int],
+    strength: float,
+    seed: int = 0,
+) -> bool:
+    """Whether a mixture over kinds of behaviour tells agents from people at least as well as one kernel a class.
+
+    Both are estimated on three quarters of each class's sessions and judged, by the area under the ROC curve, on the
+    rest.
+
+    Args:
+        sessions: of people and of agents.  kinds: how many each has.  strength: of the kernels' smoothing.
+    """
+    if min(map(len, sessions)) < 16:  # too few to find kinds on a part of them
+        return False
+    fitted, judged = [], []
+    for own in sessions:
+        order = np.random.default_rng(seed).permutation(len(own))
+        cut = max(1, len(own) // 4)
+        judged.append([own[i] for i in order[:cut]])
+        fitted.append([own[i] for i in order[cut:]])
+    found = [fit_kinds(own, states, number, strength, seed) for own, number in zip(fitted, kinds, strict=True)]
+    many = kind_logs([[k.matrix for k in own] for own, _ in found], [shares for _, shares in found])
+    single = kind_logs([[estimate(own, states, strength).matrix] for own in fitted], [np.ones(1), np.ones(1)])
+    areas = [area(*(session_ratios(own, *known) for own in judged)) for known in (many, single)]
+    return areas[0] >= areas[1]
 
 
 @dataclass(frozen=True)

@@ -259,20 +259,38 @@ class Behaviours:
     held_out: dict[int, float]
 
 
+def fit_kinds(
+    sessions: Sequence[Array], states: tuple[str, ...], kinds: int, strength: float, seed: int
+) -> tuple[list[Kernel], Array]:
+    """(kernels of so many kinds of behaviour, or fewer where some stay empty; their shares), by k-means (scikit-learn).
+
+    Sessions are described by their transition frequencies; each session's sum to one.
+    """
+    if kinds == 1:
+        return [estimate(sessions, states, strength)], np.ones(1)
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    table = np.stack([transition_counts([session], len(states)).ravel() / (len(session) - 1) for session in sessions])
+    with threadpool_limits(1):  # tables are small, and threads that wait for each other cost more than they save
+        labels = KMeans(kinds, n_init=10, random_state=seed).fit_predict(table)
+    groups = [[own for own, label in zip(sessions, labels, strict=True) if label == k] for k in np.unique(labels)]
+    shares = np.array([len(group) for group in groups]) / len(sessions)
+    return [estimate(group, states, strength) for group in groups], shares
+
+
 def cluster(
     sessions: Sequence[Array], states: tuple[str, ...], max_kinds: int = 4, strength: float = 1.0, seed: int = 0
 ) -> Behaviours:
     """Kinds of behaviour within a class, their number by held-out likelihood.
 
-    Sessions are described by their transition frequencies (each session's sum to one) and clustered by k-means
-    (scikit-learn). For each number of kinds a mixture of the clusters' kernels is fitted on three quarters of the
+    For each number of kinds a mixture of the clusters' kernels (`fit_kinds`) is fitted on three quarters of the
     sessions and judged on the rest; the best number is then fitted on all.
 
     Raises:
         KernelError: with fewer than 8 sessions (6 to fit, 2 to judge), or max_kinds below 1.
     """
     from scipy.special import logsumexp
-    from sklearn.cluster import KMeans
 
     if max_kinds < 1:
         raise KernelError(f"max_kinds={max_kinds!r}: accepted is a whole number of at least 1")
@@ -280,22 +298,14 @@ def cluster(
         raise KernelError(f"{len(sessions)} sessions: accepted are at least 8 to look for kinds of behaviour")
     order = np.random.default_rng(seed).permutation(len(sessions))
     judged, fitted = order[: max(2, len(order) // 4)], order[max(2, len(order) // 4) :]
-    table = np.stack([transition_counts([session], len(states)).ravel() / (len(session) - 1) for session in sessions])
-
-    def fit(rows: Array, kinds: int) -> tuple[list[Kernel], Array]:
-        labels = KMeans(kinds, n_init=10, random_state=seed).fit_predict(table[rows])
-        groups = [[sessions[i] for i in rows[labels == k]] for k in np.unique(labels)]
-        shares = np.array([len(group) for group in groups]) / len(rows)
-        return [estimate(group, states, strength) for group in groups], shares
-
+    seen, unseen = [sessions[i] for i in fitted], [sessions[i] for i in judged]
     held_out: dict[int, float] = {}
     for kinds in range(1, min(max_kinds, len(fitted) // 2) + 1):
-        kernels, shares = fit(fitted, kinds)
-        unseen = [sessions[i] for i in judged]
+        kernels, shares = fit_kinds(seen, states, kinds, strength, seed)
         each = np.stack([np.log(s) + log_likelihood(unseen, k.matrix) for k, s in zip(kernels, shares, strict=True)])
         held_out[kinds] = float(logsumexp(each, axis=0).mean())
     best = max(held_out, key=lambda kinds: (held_out[kinds], -kinds))
-    kernels, shares = fit(np.arange(len(sessions)), best)
+    kernels, shares = fit_kinds(sessions, states, best, strength, seed)
     return Behaviours(tuple(kernels), shares, held_out)
 
 

@@ -90,6 +90,10 @@ class SessionParams(struct.PyTreeNode):
     comparison: Array  # [] share of agents that buy the cheapest comparable offer they saw
     bank: Rows | None  # [Y, B, ...]
     units: Array | None = None  # [Y] units of a purchase event, where orders are held (`traffic.hold_orders`); else 1
+    kind_logs: Array | None = (
+        None  # [2, G, E, E] log-probabilities of kinds that a detector tells apart; None: one each
+    )
+    kind_weights: Array | None = None  # [2, G] their log shares in people and agents
     interest: Array | None = None  # [Y, F] shares of a class's purchases, by interest in halves; where mark-ups matter
 
 
