@@ -87,7 +87,8 @@ class PhantomDefenceEnv(SingleSellerEnv):
             "candidate": worst,
             "candidate_rewards": np.array(rewards, np.float32),
             "revenue": float((outcome.price_paid * outcome.sales).sum()),
-            "profit_nominal": float(rewards[len(rewards) // 2]),
+            # An even number of candidates has none at the nominal share: the two next to it, one on either side.
+            "profit_nominal": float(0.5 * (rewards[(len(rewards) - 1) // 2] + rewards[len(rewards) // 2])),
             "suspicion": float(outcome.suspicion),
             "coi_leak": leak,
             "ux_volatility": float(np.abs(movement).mean()),

@@ -12,7 +12,7 @@ from marl_pricing.evaluation.runs import RunToEvaluate
 
 COLUMNS = {
     "run": "text",
-    "benchmark": "text; Nash, joint profit, the equilibrium at the run's omega, or the cycle of best responses",
+    "benchmark": "text; Nash, joint profit, both stock-aware, the equilibrium at the run's omega, or a cycle",
     "seller": "text; a seller's number, or all; equal sellers have no rows of their own",
     "price": "money per unit; mean over products, and over sellers for all",
     "profit": "money per epoch",
@@ -53,6 +53,12 @@ def benchmark_table(runs: Sequence[RunToEvaluate], benchmarks: Mapping[str, Benc
             if point is not None:
                 value = surplus_at(run.shape, run.params, point.prices)
                 rows += _rows(run, name, point.prices, point.profits, value, own.label)
+        for name, bound in (("Nash, stock-aware", own.fluid_nash), ("joint profit, stock-aware", own.fluid_joint)):
+            if bound is not None:
+                value = surplus_at(run.shape, run.params, bound.at.prices)
+                rows += _rows(run, name, bound.at.prices, bound.at.profits, value, own.stock_label)
+        if own.stock_note and rows:
+            rows[-1]["note"] += f"; no stock-aware benchmark: {own.stock_note}"
         if own.cycle is not None:
             seen = own.cycle
             sample = seen.prices[:: max(1, len(seen.prices) // 64)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from marl_pricing.equilibrium import cycles, static
 from marl_pricing.equilibrium.cycles import Cycle
+from marl_pricing.equilibrium.fluid import Fluid, fluid_equilibrium
 from marl_pricing.equilibrium.static import SMALLEST_GAP, CyclingError, Equilibrium, NoEquilibriumError
 from marl_pricing.evaluation import surplus
 from marl_pricing.evaluation.metrics import economics
@@ -24,6 +25,9 @@ class Benchmarks:
         reason: why no index of the whole market can be given; empty where it can.
         at_omega: the equilibrium at the market's own omega; None where there is none, or omega is 1 for all.
         cycle: where best responses go instead, where they do not settle at Nash prices.
+        fluid_nash, fluid_joint: the same at prices that the stock can serve; None where it serves the static ones,
+            where none was found, and where nobody asked (`with_stock`).
+        stock_note: why there are none, of those that could not be found; empty where all is well.
     """
 
     nash: Equilibrium | None
@@ -32,14 +36,22 @@ class Benchmarks:
     reason: str
     at_omega: Equilibrium | None = None
     cycle: Cycle | None = None
+    fluid_nash: Fluid | None = None
+    fluid_joint: Fluid | None = None
+    stock_note: str = ""
 
     @property
     def label(self) -> str:
         """What to call them: "static benchmark", and what it ignores."""
-        if not self.ignores:
-            return "static benchmark"
-        *others, last = self.ignores
-        return f"static benchmark, ignores {', '.join(others) + ' and ' if others else ''}{last}"
+        return "static benchmark" + _and_ignores(self.ignores)
+
+    @property
+    def stock_label(self) -> str:
+        """What to call those that know of stock."""
+        others = tuple(name for name in self.ignores if name != "stock")
+        return "stock-aware benchmark (fluid: what first stock and orders can bring in an episode, spread evenly)" + (
+            _and_ignores(("when orders come", *others))
+        )
 
     def profit_gain(self, profit: float | np.ndarray) -> np.ndarray:
         """Δ [...] of the sellers' total profits [...], money per epoch; see `metrics.economics.profit_gain`."""
@@ -68,6 +80,26 @@ def too_close(what: str, nash: float, joint: float) -> str:
         f"joint-profit {what} ({joint:.4g}) is {apart} Nash {what} ({nash:.4g}); at least +{SMALLEST_GAP:.0%} is "
         "needed to divide by"
     )
+
+
+def _and_ignores(names: tuple[str, ...]) -> str:
+    *others, last = names or ("",)
+    return f", ignores {', '.join(others) + ' and ' if others else ''}{last}" if names else ""
+
+
+def with_stock(shape: MarketShape, params: MarketParams, own: Benchmarks) -> Benchmarks:
+    """The same benchmarks, with those that know of stock beside them where the market's binds."""
+    if shape.inventory.unlimited:
+        return own
+    found: list[Fluid | None] = []
+    reasons = []
+    for together, static_one in ((False, own.nash), (True, own.joint)):
+        try:
+            found.append(None if static_one is None else fluid_equilibrium(shape, params, together=together))
+        except NoEquilibriumError as error:
+            found.append(None)
+            reasons.append(str(error))
+    return replace(own, fluid_nash=found[0], fluid_joint=found[1], stock_note="; ".join(dict.fromkeys(reasons)))
 
 
 def _ignored(shape: MarketShape) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from marl_pricing.evaluation import (
 )
 from marl_pricing.evaluation import guests as guest_tables
 from marl_pricing.evaluation.behaviour import best_response
-from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks
+from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks, with_stock
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
 from marl_pricing.evaluation.playing import Played, Wanted, count_steps, play_all, progress_bar
 from marl_pricing.evaluation.report import html_tables, page, sections, texts
@@ -42,7 +42,7 @@ def _benchmarks(runs: Sequence[RunToEvaluate]) -> dict[str, Benchmarks]:
     for run in runs:
         key = market_key(run.shape, run.params)
         if key not in known:
-            known[key] = static_benchmarks(run.shape, run.params)
+            known[key] = with_stock(run.shape, run.params, static_benchmarks(run.shape, run.params))
         found[run.name] = known[key]
     return found
 

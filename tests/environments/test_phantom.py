@@ -92,6 +92,14 @@ def test_radius_zero_is_the_nominal_market() -> None:
     assert info["candidate_rewards"].shape == (1,) and info["alpha_star"] == pytest.approx(0.25)
 
 
+@pytest.mark.slow
+def test_an_even_number_of_candidates_has_its_nominal_profit_between_the_middle_two() -> None:
+    env = marl_pricing.phantom_defence_env(radius=0.2, num_candidates=4)
+    env.reset(seed=0)
+    info = env.step(2)[-1]
+    assert info["profit_nominal"] == pytest.approx(info["candidate_rewards"][1:3].mean(), rel=1e-6)
+
+
 def test_a_larger_radius_is_never_better(defence) -> None:
     wide = marl_pricing.phantom_defence_env(radius=0.25, num_candidates=11)
     for env in (defence, wide):

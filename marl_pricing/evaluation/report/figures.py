@@ -84,7 +84,10 @@ def benchmark_lines(axes: Axes, prices: dict[str, np.ndarray]) -> None:
 
 
 def _looks(lines: dict) -> list[dict]:
-    return [style.NASH if name.startswith("Nash") else style.JOINT for name in lines]
+    looks = [style.NASH if name.startswith("Nash") else style.JOINT for name in lines]
+    # Lines that know of stock are thick and pale, so that a static one that lies on them is still seen.
+    aware = {"alpha": 0.45, "linewidth": 3.2}
+    return [look | aware if name.endswith(paths.STOCK_AWARE) else look for look, name in zip(looks, lines, strict=True)]
 
 
 @styled

@@ -95,7 +95,8 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
         dash = "dash" if label.startswith("Nash") else "dot"
         same = np.ptp(prices) < 1e-3 * abs(prices.mean())
         for seller, price in enumerate([prices.mean()] if same else prices):
-            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
+            width = 3.5 if label.endswith(paths.STOCK_AWARE) else 1.5
+            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": width}
             ends = [0, int(offers["epoch"].max())]
             trace = go.Scatter(
                 x=ends, y=[price, price], mode="lines", line=line, hoverinfo="skip", showlegend=seller == 0,

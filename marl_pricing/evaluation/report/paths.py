@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from marl_pricing.equilibrium.static import Equilibrium
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.tables import EPISODE
 
+# What names of lines end with that know of stock.
+STOCK_AWARE = " given the stock"
 _BINS = 8
 _FEWEST = 5  # visits that a cell of a policy map needs
 
@@ -43,15 +46,24 @@ def time_path(epochs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def benchmark_prices(benchmarks: Benchmarks, num_sellers: int) -> dict[str, np.ndarray]:
-    """Nash and joint-profit price [S] of each seller, mean over its products; what does not exist is left out."""
-    found = {"Nash price": benchmarks.nash, "joint-profit price": benchmarks.joint}
-    return {name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items() if own is not None}
+    """Nash and joint-profit price [S] of each seller, mean over its products; what does not exist is left out.
+
+    Where stock binds, the same at prices that it can serve stand beside them, by names of their own.
+    """
+    found = _named(benchmarks, "Nash price", "joint-profit price")
+    return {name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items()}
 
 
 def benchmark_profits(benchmarks: Benchmarks) -> dict[str, float]:
-    """Nash and joint profit of all sellers, money per epoch; what does not exist is left out."""
-    found = {"Nash profit": benchmarks.nash, "joint profit": benchmarks.joint}
-    return {name: float(own.profits.sum()) for name, own in found.items() if own is not None}
+    """Nash and joint profit of all sellers, money per epoch, as `benchmark_prices`."""
+    return {name: float(own.profits.sum()) for name, own in _named(benchmarks, "Nash profit", "joint profit").items()}
+
+
+def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium]:
+    found = {nash: own.nash, joint: own.joint}
+    for name, bound in ((nash, own.fluid_nash), (joint, own.fluid_joint)):
+        found[f"{name}{STOCK_AWARE}"] = None if bound is None else bound.at
+    return {name: point for name, point in found.items() if point is not None}
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

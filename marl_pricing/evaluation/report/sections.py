@@ -73,7 +73,10 @@ def lines(benchmarks: Benchmarks) -> str:
     """What the benchmark lines of a figure are, in a sentence."""
     if benchmarks.nash is None and benchmarks.joint is None:
         return "No lines: this market has no one-shot equilibrium."
-    return f"Lines: {benchmarks.label}."
+    told = f"Lines: {benchmarks.label}."
+    if benchmarks.fluid_nash is not None or benchmarks.fluid_joint is not None:
+        told += f" Thick lines: {benchmarks.stock_label}."
+    return told
 
 
 def run_pictures(
