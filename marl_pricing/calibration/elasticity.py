@@ -22,6 +22,9 @@ from marl_pricing.calibration.reading import CalibrationError
 from marl_pricing.calibration.single_series import fit_arma
 from marl_pricing.calibration.standard_errors import Errors, Estimate
 
+# Counts weigh products by their units: where so few speak for all, or so small a share of them, it is said. Their
+# number is 1 / Σ of squared shares of all units.
+_FEW_HEARD, _SHARE_HEARD = 1.5, 0.05
 _GROUPS = {"product": "offer", "period": "period"}
 
 
@@ -104,6 +107,7 @@ class _Fitted:
     plain: dict[str, Estimate]
     rows: int
     wanted: pd.Series | None = None
+    heard: pd.Series | None = None  # per product, its share of all units
 
 
 def _fit_counts(
@@ -125,7 +129,8 @@ def _fit_counts(
         found[name] = errors_of.with_error(value, influence, rows, kind, again(name))
         plain[name] = errors_of.with_error(value, influence, rows, "independent")
     wanted = pd.Series(fit.wanted, rows.index) if isinstance(fit, Censored) else None
-    return _Fitted(found, plain, len(rows), wanted)
+    heard = rows.groupby("offer")["units"].sum() / rows["units"].sum()
+    return _Fitted(found, plain, len(rows), wanted, heard)
 
 
 def _fit_logs(
@@ -271,6 +276,13 @@ def fit_elasticity(
         if isinstance(error, CalibrationError) and ":" in str(error):
             raise
         raise _not_identified(error) from None
+    if fitted.heard is not None and len(fitted.heard) > 1:
+        count = 1.0 / float((fitted.heard**2).sum())
+        if count < max(_FEW_HEARD, _SHARE_HEARD * len(fitted.heard)):
+            warnings.append(
+                f"the elasticity rests on the units of as much as {count:.1f} of {len(fitted.heard)} products, most on "
+                f"{fitted.heard.idxmax()}; leave_out its category, or estimator=loglinear, which counts products alike"
+            )
     own = fitted.found["log_price"]
     if not np.isfinite(own.error) or own.error <= 0:
         raise _not_identified("its error cannot be computed")

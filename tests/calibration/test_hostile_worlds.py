@@ -205,6 +205,15 @@ def test_one_product_has_errors_that_last() -> None:
     assert found.estimator == "poisson" and "less often than they say" in found.warnings[0]
 
 
+def test_products_that_speak_for_all_are_named() -> None:
+    sales, _ = one_draw("friendly", products=6)
+    same = {"estimator": "poisson", "errors": "product", "effects": ("product",), "cross": False}
+    assert not elasticity.fit_elasticity(make_panel(sales).rows, **same).warnings
+    many = sales["units"].where(sales["product"] != "product_3", 5_000.0 * sales["units"])
+    found = elasticity.fit_elasticity(make_panel(sales.assign(units=many)).rows, **same)
+    assert "1.0 of 6 products, most on product_3" in found.warnings[0]
+
+
 def test_what_tells_sales_from_no_sales_has_no_slope() -> None:
     table = pd.DataFrame({"offer": "a", "period": range(6), "units": [0.0, 0, 0, 3, 4, 5], "x": [1.0, 1, 1, 0, 0, 0]})
     with pytest.raises(CalibrationError):
