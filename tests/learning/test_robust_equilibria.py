@@ -22,11 +22,11 @@ MARKET = (
 @pytest.mark.slow
 @pytest.mark.parametrize("sellers", [2, 3])
 def test_greedy_prices_are_a_robust_equilibrium_of_the_grid_game(sellers: int) -> None:
-    """8 of 8 seeds; of three sellers at omega 0.5 at least half, the others within two grid steps."""
+    """8 of 8 seeds. Payoffs are flat around an equilibrium: who stops exploring early stays beside it."""
     radius = 0.3
     experiment = composed(
         *MARKET, "robust=interval", f"robust.radius={radius}", f"market.num_sellers={sellers}",
-        f"learner.num_seeds={SEEDS * len(OMEGAS)}",
+        f"learner.num_seeds={SEEDS * len(OMEGAS)}", "learner.num_envs=64", "learner.entropy_start=0.3",
     )  # fmt: skip
     shape, params = experiment.market
     chosen = trained(Program, experiment, OMEGAS, SEEDS)
@@ -38,8 +38,4 @@ def test_greedy_prices_are_a_robust_equilibrium_of_the_grid_game(sellers: int) -
         }
         there = [{tuple(row) for row in episode.tolist()} <= known for episode in played]
         print(f"{sellers} sellers, radius {radius}, omega {omega}: {sum(there)} of {SEEDS} at one of {len(known)}")
-        # Seeds and processors differ in how many arrive there: 5 to 7.
-        least = SEEDS // 2 if sellers == 3 and omega == 0.5 else SEEDS
-        assert sum(there) >= least, (omega, grid[played[:, -1]].tolist())
-        apart = [min(np.abs(np.subtract(row, one)).max() for one in known) for row in played.reshape(-1, sellers)]
-        assert max(apart) <= 2, (omega, apart)
+        assert all(there), (omega, grid[played[:, -1]].tolist())
