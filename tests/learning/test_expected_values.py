@@ -11,11 +11,13 @@ from scipy import stats
 from marl_pricing import market
 from marl_pricing.learning import expected_values, mappo
 from marl_pricing.learning.candidate_worlds import candidate_worlds, expect_worlds
+from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.robust_critic import discounted
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market.expected import lower_half, order_law
 from tests.doors.compose import composed
 from tests.learning.helpers import QUICK, TINY
+from tests.learning.test_known_answers import trained
 from tests.learning.test_robust import INTERVAL, NULL
 from tests.markets import UNLIMITED
 from tests.traffic.visitors import with_sessions
@@ -181,6 +183,24 @@ def test_the_null_market_frightens_nobody_after_100_updates(name: str, sessions:
     pessimism, by_episode = map(np.asarray, updates())
     profit = by_episode.mean() / experiment.market.shape.episode_length
     assert abs(pessimism.mean()) < 0.005 * profit, (pessimism.mean() / profit, pessimism.std() / profit)
+
+
+@pytest.mark.slow
+def test_greedy_prices_in_the_null_market_are_the_plain_learners() -> None:
+    """At least 4 of 5 seeds: programs round differently, and two prices are nearly as good as each other."""
+    found = {}
+    for name in ("none", "interval", "kl", "wasserstein"):
+        experiment = composed(
+            "experiment=logit_duopoly", f"robust={name}", "traffic=bank", "traffic.agent_share=0.3",
+            "traffic.random_orders=true", "traffic.mimicry=1", "traffic.sessions_per_epoch=60",
+            "+market.agent.scale=0.25", "learner.num_seeds=5", "learner.num_envs=64", "learner.entropy_start=0.3",
+            "learner.num_updates=100",
+        )  # fmt: skip
+        found[name] = [tuple(row) for row in trained(Program, experiment, (1.0,), 5)[0][:, -1].tolist()]
+    print(found)
+    for prices in found.values():
+        same = [own == plain for own, plain in zip(prices, found["none"], strict=True)]
+        assert sum(same) >= 4 and np.abs(np.subtract(prices, found["none"])).max() <= 1, found
 
 
 def _nested(learner, params, state, played, keys):
