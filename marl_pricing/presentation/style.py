@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +23,7 @@ _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 NASH = {"color": "#444444", "linestyle": (0, (6, 3)), "linewidth": 1.3}
 JOINT = {"color": "#444444", "linestyle": (0, (1, 1.6)), "linewidth": 1.6}
 LEARNED, RULE = "#333333", "#8C8C8C"
+GREY = "#7A7A7A"  # of what belongs to no seller, read on a light and on a dark page
 WIDE, NARROW = 7.2, 4.2  # inches; narrow figures can be read on a phone
 _width = ContextVar("width", default=WIDE)
 MAP_COLOURS = "cividis"
@@ -109,3 +111,19 @@ def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
         figure.savefig(buffer, format=kind, metadata=metadata)
     figure.set_layout_engine("none")  # it is laid out now; another file of it need not do so again
     return buffer.getvalue()
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """The legend of axes below a figure, in as many columns as its width takes; none where nothing has a name."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    widest = float(figure.get_size_inches()[0]) - 0.2
+    count = len(labels)
+    for columns in range(min(count, 5), 0, -1):
+        rows = -(-count // columns)
+        # Entries go down the columns; a letter is about 0.07 inches wide, a handle with its gaps 0.6.
+        needed = sum(0.07 * max(map(len, labels[at : at + rows])) + 0.6 for at in range(0, count, rows))
+        if needed <= widest:
+            break
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.4)

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.behaviour.responses import mean_interval
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 
-_LOOKS: tuple[dict, ...] = (style.NASH, style.JOINT)
 _SHOWN = 3  # sellers with panels of their own
 AFTER = 20  # epochs that are shown of a response
 
@@ -49,17 +49,6 @@ CAPTIONS = {
 }
 
 
-def one_line(prices: np.ndarray) -> bool:
-    """Whether a benchmark's prices [S] are the same for all sellers."""
-    return bool(np.ptp(prices) < 1e-3 * abs(prices.mean()))
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 2 if style.is_narrow() else min(len(labels), 4)
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.4)
-
-
 def _time_axis(axes: Axes, forced: int, last: int) -> None:
     axes.axvspan(-0.5, forced - 0.5, color="#BBBBBB", alpha=0.35, linewidth=0)
     axes.set_xlim(-5.3, last + 0.3)
@@ -81,13 +70,7 @@ def _draw_response(axes: Axes, rows: pd.DataFrame, lines: Mapping[str, np.ndarra
         axes.fill_between(since, base + low, base + high, color=look["color"], alpha=0.18, linewidth=0)
         axes.plot(since, base, linewidth=1.2, **(look | {"linestyle": (0, (1, 1.6))}))
         axes.plot(since, base + own["price_change"], linewidth=width, label=f"seller {seller}", **look)
-    for (name, prices), look in zip(lines.items(), _LOOKS, strict=False):
-        if one_line(prices):
-            axes.axhline(float(prices.mean()), label=f"{name} ({prices.mean():.3f})", **look)
-            continue
-        for number, price in enumerate(prices):
-            own_look = look | {"color": style.seller_colour(number)}
-            axes.axhline(price, label=f"{name} of each seller" if number == 0 else None, **own_look)
+    benchmark_lines.draw(axes, lines)
 
 
 @styled
@@ -120,7 +103,7 @@ def deviation_response(responses: pd.DataFrame, lines: Mapping[str, np.ndarray],
         axes.set_ylabel("price (money)")
     axes = panels[0, 0]
     axes.plot([], [], color="#555555", linewidth=1.2, linestyle=(0, (1, 1.6)), label="undisturbed")
-    _legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -165,7 +148,7 @@ def stock_response(found: pd.DataFrame) -> Figure:
         axes.set_ylabel(measures[name])
     panels[-1].set_xlabel("own stock when the shoppers come (units of each product)")
     figure.align_ylabels(panels)
-    _legend(figure, panels[0])
+    style.legend_below(figure, panels[0])
     return figure
 
 
@@ -185,7 +168,7 @@ def _changes(rows: pd.DataFrame, xlabel: str) -> Figure:
         axes.set_ylabel(label)
     panels[-1].set_xlabel(xlabel)
     figure.align_ylabels(panels)
-    _legend(figure, panels[0])
+    style.legend_below(figure, panels[0])
     return figure
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from marl_pricing.evaluation.behaviour.figures import AFTER, one_line
-from marl_pricing.evaluation.report.interactive import GREY, GRID, LAYOUT, LEGEND, rgba, to_html
+from marl_pricing.evaluation import benchmark_lines
+from marl_pricing.evaluation.behaviour.figures import AFTER
+from marl_pricing.evaluation.report.interactive import GRID, LAYOUT, LEGEND, rgba, to_html
 from marl_pricing.presentation import style
 
 _MANY = 2  # with more sellers the menu has the means over deviators only
@@ -67,16 +68,9 @@ def deviation_response(responses: pd.DataFrame, lines: Mapping[str, np.ndarray],
             figure.add_trace(trace)
             owners.append(len(entries) - 1)
     ends = [int(own["since"].min()), int(own["since"].max())]
-    for (label, prices), dash in zip(lines.items(), ("dash", "dot"), strict=False):
-        same = one_line(prices)
-        for seller, price in enumerate([prices.mean()] if same else prices):
-            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": 1.5}
-            trace = go.Scatter(
-                x=ends, y=[float(price)] * 2, mode="lines", line=line, hoverinfo="skip", showlegend=seller == 0,
-                name=label + (f" ({price:.3f})" if same else " of each seller"), legendgroup=label,
-            )  # fmt: skip
-            figure.add_trace(trace)
-            owners.append(None)
+    for trace in benchmark_lines.traces(lines, ends):
+        figure.add_trace(trace)
+        owners.append(None)
 
     def shade(epochs: int) -> dict:
         box = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": -0.5, "x1": epochs - 0.5}

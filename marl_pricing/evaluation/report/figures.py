@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
 from marl_pricing.evaluation.summary import records
@@ -53,15 +54,6 @@ CAPTIONS = {
 }
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-    """Legend below a figure, in as many columns as its width takes."""
-    handles, labels = axes.get_legend_handles_labels()
-    if labels:
-        # Five entries are as many as the full width takes in one line; more are set in rows of four.
-        columns = 2 if style.is_narrow() else len(labels) if len(labels) <= 5 else 4
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.4)
-
-
 def _draw_paths(axes: Axes, path: pd.DataFrame) -> None:
     sellers = sorted(path["seller"].unique())
     for turn, seller in enumerate(sellers):
@@ -72,24 +64,6 @@ def _draw_paths(axes: Axes, path: pd.DataFrame) -> None:
         axes.plot(own["epoch"], own["mean"], linewidth=thick, label=f"seller {seller}", **line)
 
 
-def benchmark_lines(axes: Axes, prices: dict[str, np.ndarray]) -> None:
-    """Lines at each seller's own benchmark prices [S], in its colour; one for all where they are the same."""
-    for (name, by_seller), look in zip(prices.items(), _looks(prices), strict=True):
-        if np.ptp(by_seller) < 1e-3 * abs(by_seller.mean()):
-            axes.axhline(by_seller.mean(), label=f"{name} ({by_seller.mean():.3f})", **look)
-            continue
-        for seller, price in enumerate(by_seller):
-            label = f"{name} of each seller" if seller == 0 else None
-            axes.axhline(price, label=label, **(look | {"color": style.seller_colour(seller)}))
-
-
-def _looks(lines: dict) -> list[dict]:
-    looks = [style.NASH if name.startswith("Nash") else style.JOINT for name in lines]
-    # Lines that know of stock are thick and pale, so that a static one that lies on them is still seen.
-    aware = {"alpha": 0.45, "linewidth": 3.2}
-    return [look | aware if name.endswith(paths.STOCK_AWARE) else look for look, name in zip(looks, lines, strict=True)]
-
-
 @styled
 def prices_over_time(offers: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     """Price paths of one policy, with the benchmark prices."""
@@ -97,11 +71,11 @@ def prices_over_time(offers: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     axes = figure.subplots()
     epochs = paths.by_epoch(offers, {"price": "mean"})
     _draw_paths(axes, paths.time_path(epochs, "price"))
-    benchmark_lines(axes, paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1))
+    benchmark_lines.draw(axes, paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1))
     several = offers["product"].max() > 0
     axes.set(xlabel="epoch", ylabel="mean price of products (money)" if several else "price (money)")
     axes.margins(x=0.01)
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -130,7 +104,7 @@ def stock_over_time(offers: pd.DataFrame) -> Figure:
     mean.plot([], [], "^", color="#666666", markersize=6, label="order placed")
     mean.plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="stockout")
     figure.align_ylabels(panels)
-    legend(figure, mean)
+    style.legend_below(figure, mean)
     return figure
 
 
@@ -211,7 +185,7 @@ def profit_by_seller(summary: pd.DataFrame) -> Figure:
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set(xlabel="raw profit (money per epoch)")
     axes.grid(False, axis="y")
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -229,8 +203,8 @@ def _points(axes: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
 
 def _profit_lines(axes: Axes, benchmarks: Benchmarks) -> None:
     lines = paths.benchmark_profits(benchmarks)
-    for (name, value), look in zip(lines.items(), _looks(lines), strict=True):
-        axes.axvline(value, label=f"{name} ({value:.4g})", **look)
+    for name, value in lines.items():
+        axes.axvline(value, label=f"{name} ({value:.4g})", **benchmark_lines.look_of(name))
 
 
 def _kinds(axes: Axes, rows: pd.DataFrame) -> None:
@@ -249,7 +223,7 @@ def total_profit(summary: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     _points(axes, rows, list(rows["policy"]))
     _profit_lines(axes, benchmarks)
     _kinds(axes, rows)
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -263,5 +237,5 @@ def total_profit_by_run(summary: pd.DataFrame, benchmarks: Benchmarks | None) ->
     _points(axes, rows, [f"{row['run']}, {row['policy'][9:-1]}" for row in records(rows)])
     if benchmarks is not None:
         _profit_lines(axes, benchmarks)
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure

@@ -11,12 +11,13 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
 from marl_pricing.presentation import style
 
 # Labels, and grey that can be read on white and on black alike.
-GREY = "#7A7A7A"
+GREY = style.GREY
 LAYOUT = {
     "template": "none",
     "paper_bgcolor": "rgba(0,0,0,0)",
@@ -91,19 +92,10 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
                 trace.visible = policy == policies[0]
                 figure.add_trace(trace, row=row, col=1)
                 owners.append(policy)
-    for label, prices in paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1).items():
-        dash = "dash" if label.startswith("Nash") else "dot"
-        same = np.ptp(prices) < 1e-3 * abs(prices.mean())
-        for seller, price in enumerate([prices.mean()] if same else prices):
-            width = 3.5 if label.endswith(paths.STOCK_AWARE) else 1.5
-            line = {"color": GREY if same else style.seller_colour(seller), "dash": dash, "width": width}
-            ends = [0, int(offers["epoch"].max())]
-            trace = go.Scatter(
-                x=ends, y=[price, price], mode="lines", line=line, hoverinfo="skip", showlegend=seller == 0,
-                name=label + (f" ({price:.3f})" if same else " of each seller"), legendgroup=label,
-            )  # fmt: skip
-            figure.add_trace(trace, row=1, col=1)
-            owners.append(None)
+    prices = paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1)
+    for trace in benchmark_lines.traces(prices, [0, int(offers["epoch"].max())]):
+        figure.add_trace(trace, row=1, col=1)
+        owners.append(None)
     buttons = [
         {"label": policy, "method": "update", "args": [{"visible": [own in (policy, None) for own in owners]}]}
         for policy in policies

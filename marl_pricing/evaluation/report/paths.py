@@ -7,11 +7,10 @@ import pandas as pd
 from scipy import stats
 
 from marl_pricing.equilibrium.static import Equilibrium
+from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.tables import EPISODE
 
-# What names of lines end with that know of stock.
-STOCK_AWARE = " given the stock"
 _BINS = 8
 _FEWEST = 5  # visits that a cell of a policy map needs
 
@@ -62,7 +61,7 @@ def benchmark_profits(benchmarks: Benchmarks) -> dict[str, float]:
 def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium]:
     found = {nash: own.nash, joint: own.joint}
     for name, bound in ((nash, own.fluid_nash), (joint, own.fluid_joint)):
-        found[f"{name}{STOCK_AWARE}"] = None if bound is None else bound.at
+        found[f"{name}{benchmark_lines.STOCK_AWARE}"] = None if bound is None else bound.at
     return {name: point for name, point in found.items() if point is not None}
 
 

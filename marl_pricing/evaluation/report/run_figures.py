@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
-from marl_pricing.evaluation.report.figures import benchmark_lines, legend, whiskers
+from marl_pricing.evaluation.report.figures import whiskers
 from marl_pricing.evaluation.runs import LEARNED
 from marl_pricing.evaluation.summary import records
 from marl_pricing.presentation import style
@@ -92,13 +93,13 @@ def learning_curves(
         mark(top, greedy.groupby(["update", "seed"])["profit"].sum().groupby("update").mean(), style.LEARNED)
         for seller, own in greedy.groupby("seller"):
             mark(bottom, own.groupby("update")["price"].mean(), style.seller_colour(int(str(seller))))
-    benchmark_lines(bottom, paths.benchmark_prices(benchmarks, prices.shape[1]))
+    benchmark_lines.draw(bottom, paths.benchmark_prices(benchmarks, prices.shape[1]))
     top.set(ylabel="raw profit (money per epoch)")
     bottom.set(ylabel="mean price (money)", xlabel="update")
     for axes in (top, bottom):
         axes.margins(x=0.01)
     figure.align_ylabels([top, bottom])
-    legend(figure, bottom)
+    style.legend_below(figure, bottom)
     return figure
 
 
@@ -144,7 +145,7 @@ def surplus_by_run(summary: pd.DataFrame, table: pd.DataFrame) -> Figure:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set(xlabel="money per epoch")
     axes.grid(False, axis="y")
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
 
 
@@ -172,5 +173,5 @@ def service_frontier(summary: pd.DataFrame, frontier: pd.DataFrame) -> Figure:
             markersize=8 if learned else 6, capsize=3, label=policy,
         )  # fmt: skip
     axes.set(xlabel="holding cost (money per epoch)", ylabel="fill rate (%)")
-    legend(figure, axes)
+    style.legend_below(figure, axes)
     return figure
