@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from itertools import pairwise
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -121,9 +123,12 @@ def legend_below(figure: Figure, axes: Axes) -> None:
     widest = float(figure.get_size_inches()[0]) - 0.2
     count = len(labels)
     for columns in range(min(count, 5), 0, -1):
-        rows = -(-count // columns)
-        # Entries go down the columns; a letter is about 0.07 inches wide, a handle with its gaps 0.6.
-        needed = sum(0.07 * max(map(len, labels[at : at + rows])) + 0.6 for at in range(0, count, rows))
+        # Entries go down the columns, of which the first take one more where they do not come out even.
+        size, longer = divmod(count, columns)
+        starts = np.cumsum([0] + [size + 1] * longer + [size] * (columns - longer))
+        # A letter is about 0.07 inches wide, a handle with its gaps 0.6.
+        longest = [max(map(len, labels[start:end])) for start, end in pairwise(starts)]
+        needed = sum(0.07 * length + 0.6 for length in longest)
         if needed <= widest:
             break
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.4)
