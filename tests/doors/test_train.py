@@ -147,13 +147,15 @@ def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
     assert "the checkpoint has another shape" in refusal("train.py", f"resume={folder}")
 
 
-def test_evaluate_writes_a_report(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("updates", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_evaluate_writes_a_report(whole: Path, tmp_path: Path, updates: int) -> None:
     out = tmp_path / "evaluation"
     # What guests and forced deviations show is looked at in tests/evaluation.
     done = call("evaluate.py", f"run={whole}", f"out={out}", "episodes=4", "rules=[constant_nash,random]",
-                "guests=false", "behaviour=false", "best_response=2")  # fmt: skip
+                "guests=false", "behaviour=false", f"best_response={updates}")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "trained" in (out / "best_responses.csv").read_text().splitlines()[0]
+    responses = out / "best_responses.csv"
+    assert ("trained" in responses.read_text().splitlines()[0]) if updates else not responses.exists()
     assert f"report: {out / 'report.html'}" in done.stdout
     assert (out / "offers.parquet").exists()
     assert "learned (greedy)" in (out / "summary.csv").read_text()

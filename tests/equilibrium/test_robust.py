@@ -209,6 +209,7 @@ def test_one_world_is_the_plain_game() -> None:
     np.testing.assert_array_equal(robust.grid_equilibria(own.shape, alone), static.grid_equilibria(*own))
 
 
+@pytest.mark.slow
 def test_worlds_that_are_alike_are_nothing_to_fear() -> None:
     own = game(2, agent={"scale": KNOWN["scale_people"]})
     for name, radius in SETS:

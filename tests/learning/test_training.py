@@ -107,6 +107,7 @@ def test_evaluations_are_written_for_every_seed_seller_and_kind(whole: Path) -> 
     assert not any(row["deviation_gain"] for row in rows)
 
 
+@pytest.mark.slow
 def test_deviations_are_played_as_often_as_they_are_cheap(tmp_path: Path) -> None:
     """192 market epochs: an eighth of 1,536, which three updates of 512 have."""
     wide = ["learner.num_envs=16", "learner.num_steps=32", "learner.num_seeds=1"]
@@ -248,6 +249,7 @@ def test_best_is_refused_where_sellers_have_different_aims_or_nothing_was_evalua
         loading.load_run(blind, "best")
 
 
+@pytest.mark.slow
 def test_a_lengthened_run_is_the_longer_run_bit_for_bit(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     own = of(COOPERATIVE, *CONSTANT, "learner.num_updates=4", "run.evaluate_every=2")
@@ -285,6 +287,7 @@ def test_a_hundred_updates_and_a_hundred_more_are_two_hundred(tmp_path: Path) ->
     assert one == other and len(one) == 20 * 2 * 2 * 2
 
 
+@pytest.mark.slow
 def test_schedules_stay_at_their_ends_when_a_run_is_lengthened(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert single.train_run(of("learner.num_updates=4", "learner.num_seeds=1"), folder, PROVENANCE)
@@ -305,6 +308,7 @@ def test_schedules_stay_at_their_ends_when_a_run_is_lengthened(tmp_path: Path) -
     assert [told["to"] for told in runs.read_provenance(folder)["lengthened"]] == [6, 9]
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_is_evaluated_the_same(whole: Path, tmp_path: Path, monkeypatch) -> None:
     """Killed while the third evaluation is written: what was kept is as old as the checkpoint before it."""
     folder = tmp_path / "run"
@@ -338,6 +342,7 @@ def flat(self: Evaluations, update: int, sums, deviations):
 written = Evaluations._rows
 
 
+@pytest.mark.slow
 def test_a_run_until_converged_stops_at_the_first_evaluation_at_which_the_rule_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -372,6 +377,7 @@ def test_a_run_until_converged_stops_at_the_first_evaluation_at_which_the_rule_h
     same(folder, stopped)
 
 
+@pytest.mark.slow
 def test_runs_of_a_study_end_apart_once_converged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evaluations, "_rows", flat)
     each = ["run.until=converged", "learner.num_updates=20", "run.evaluate_every=1", "learner.num_seeds=1"]

@@ -195,6 +195,7 @@ def test_two_seeds_of_stacked_networks_start_without_hanging() -> None:
     assert "(2, 2, 64, 192)" in python(code, timeout=120)
 
 
+@pytest.mark.slow
 def test_eight_devices_learn_what_one_does() -> None:
     code = """
         import jax, numpy as np

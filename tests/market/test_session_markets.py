@@ -132,6 +132,7 @@ def test_revelation_needs_a_policy_that_says_how_probable_it_was() -> None:
         np.testing.assert_allclose(action.log_prob, surprise, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_new_bank_for_each_update_changes_the_shoppers_and_nothing_else() -> None:
     kept, fresh = (
         with_sessions("bank", sessions=40, traffic={"bank": {"size": 64, "refresh": on}}) for on in (False, True)

@@ -112,6 +112,7 @@ def respond(own, hosts, settings=BUDGET, episodes=1, networks=None):
     return best_responses(jax.random.key(0), *own, hosts, settings, episodes, networks)
 
 
+@pytest.mark.slow
 def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -> None:
     """On r' at omega 0.5 and on own money; what was trained and the best constant find the same."""
     own = bandit()
@@ -220,6 +221,7 @@ def trained_pair(own, updates: int):
     return networks, [learned_policy(learner, actor, greedy=True) for actor in actors], settings
 
 
+@pytest.mark.slow
 def test_responders_begin_as_the_seller_in_whose_seat_they_sit() -> None:
     """A step size of almost nothing leaves the host itself, seed by seed; another start would play otherwise."""
     own = bandit(omega=1.0)
@@ -241,6 +243,7 @@ def test_responders_gain_where_the_seller_was_trained_a_little() -> None:
     assert (going_on.loc[["0", "1"], "trained"] > 0).all()
 
 
+@pytest.mark.slow
 def test_the_fitted_rule_is_found_where_prices_have_to_move_with_stock() -> None:
     """A host that holds one price while its stock varies between nothing and plenty: better ones follow the stock."""
     own = market_from(
