@@ -52,12 +52,12 @@ def refresh(key: Array, shape: TrafficShape, params: TrafficParams) -> TrafficPa
     return params.replace(sessions=own.replace(bank=_fill(key, shape, own, own.bank.signal.shape[-1])))
 
 
-def _log_ratio(params: SessionParams, ratio: np.ndarray, session: np.ndarray) -> float:
+def _log_ratios(params: SessionParams, sessions: Sequence[np.ndarray]) -> np.ndarray:
+    """How much likelier each session [B] is an agent's, as the detector of these sessions knows it."""
     if params.kind_logs is None:
-        return float(ratio[session[:-1], session[1:]].sum())
-    assert params.kind_weights is not None
-    totals = params.kind_logs[:, :, session[:-1], session[1:]].sum(-1)
-    return float(detection.mixture_ratio(totals, params.kind_weights))
+        ratio = np.asarray(params.log_ratio)
+        return np.array([ratio[own[:-1], own[1:]].sum() for own in sessions])
+    return detection.session_ratios(sessions, np.asarray(params.kind_logs), np.asarray(params.kind_weights))
 
 
 def from_sessions(
@@ -76,7 +76,6 @@ def from_sessions(
     """
     random = np.random.default_rng(seed)
     weights, purchase, view = (np.asarray(x) for x in (params.weights, params.purchase, params.view))
-    ratio = np.asarray(params.log_ratio)
     banks = []
     for number, own in enumerate(sessions):
         if not len(own):
@@ -87,6 +86,7 @@ def from_sessions(
             "purchases": np.zeros((len(own), bought_slots), np.float32),
         }
         scalars = np.zeros((4, len(own)), np.float32)
+        ratios = _log_ratios(params, own)
         for index, session in enumerate(own):
             inner = session[1:-1] if session[-1] == len(weights) - 1 else session[1:]
             if len(inner) > shape.max_events:
@@ -94,7 +94,7 @@ def from_sessions(
             np.add.at(rows["weight"][index], np.arange(len(inner)) % slots, weights[inner])
             bought = np.flatnonzero(purchase[inner])
             np.add.at(rows["purchases"][index], np.arange(len(bought)) % bought_slots, 1.0)
-            total = _log_ratio(params, ratio, session)
+            total = ratios[index]
             signal = (weights[inner] * (1.0 - purchase[inner])).sum()
             scalars[:, index] = signal, view[inner].sum(), total, total / max(len(session) - 1, 1)
         pick = random.permutation(np.resize(np.arange(len(own)), size))
