@@ -60,6 +60,11 @@ def with_trend(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(trend=(period - period.mean()) / max(np.ptp(period), 1.0))
 
 
+def trend_column(effects: Sequence[str]) -> list[str]:
+    """The column that a trend among the effects adds to a regression (`with_trend`)."""
+    return ["trend"] if "trend" in effects else []
+
+
 def choose_estimator(table: pd.DataFrame, wanted: Estimator, instruments: Sequence[str]) -> Estimator:
     """The estimator as asked for, or that which the rows need.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,18 @@ from linearmodels.panel.utility import AbsorbingEffectError
 
 from marl_pricing.calibration import standard_errors as errors_of
 from marl_pricing.calibration.censored import Censored, fit_censored
-from marl_pricing.calibration.choosing import Effect, Estimator, choose_effects, choose_estimator, with_trend
+from marl_pricing.calibration.choosing import (
+    Effect,
+    Estimator,
+    choose_effects,
+    choose_estimator,
+    trend_column,
+    with_trend,
+)
 from marl_pricing.calibration.instruments import Strength, refuse_lagged_prices, strength
 from marl_pricing.calibration.linear import Linear, fit_linear, without_effects
 from marl_pricing.calibration.panel import sold_out_rows
-from marl_pricing.calibration.poisson import fit_poisson, that_sold
+from marl_pricing.calibration.poisson import Poisson, fit_poisson, that_sold
 from marl_pricing.calibration.reading import CalibrationError
 from marl_pricing.calibration.single_series import fit_arma
 from marl_pricing.calibration.standard_errors import Errors, Estimate
@@ -110,24 +119,35 @@ class _Fitted:
     heard: pd.Series | None = None  # per product, its share of all units
 
 
+def _with_errors(
+    fit: Poisson | Censored | Linear, rows: pd.DataFrame, kind: Errors, again: Callable[[pd.DataFrame], Any]
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Each coefficient with the error of its kind, and with that of independent draws.
+
+    Args:
+        rows: that the fit rests on.  again: fits the same on fewer rows.
+    """
+
+    def coefficient(some: pd.DataFrame, name: str) -> float:
+        return again(some).coefficients[name]
+
+    found, plain = {}, {}
+    for name, value in fit.coefficients.items():
+        influence = fit.influences[name]
+        found[name] = errors_of.with_error(value, influence, rows, kind, partial(coefficient, name=name))
+        plain[name] = errors_of.with_error(value, influence, rows, "independent")
+    return found, plain
+
+
 def _fit_counts(
     table: pd.DataFrame, columns: Sequence[str], groups: Sequence[str], kind: Errors, censored: bool
 ) -> _Fitted:
+    def fit_again(some: pd.DataFrame) -> Poisson | Censored:
+        return (fit_censored if censored else fit_poisson)(that_sold(some, groups), columns, groups)
+
     rows = that_sold(table, groups)
-    fit = fit_censored(rows, columns, groups) if censored else fit_poisson(rows, columns, groups)
-
-    def again(name: str) -> Callable[[pd.DataFrame], float]:
-        def estimate(some: pd.DataFrame) -> float:
-            left = that_sold(some, groups)
-            return (fit_censored if censored else fit_poisson)(left, columns, groups).coefficients[name]
-
-        return estimate
-
-    found, plain = {}, {}
-    for name in columns:
-        value, influence = fit.coefficients[name], fit.influences[name]
-        found[name] = errors_of.with_error(value, influence, rows, kind, again(name))
-        plain[name] = errors_of.with_error(value, influence, rows, "independent")
+    fit = fit_again(rows)
+    found, plain = _with_errors(fit, rows, kind, fit_again)
     wanted = pd.Series(fit.wanted, rows.index) if isinstance(fit, Censored) else None
     heard = rows.groupby("offer")["units"].sum() / rows["units"].sum()
     return _Fitted(found, plain, len(rows), wanted, heard)
@@ -141,16 +161,10 @@ def _fit_logs(
     kind: Errors,
     instruments: Sequence[str],
 ) -> _Fitted:
-    fit: Linear = fit_linear(table, "log_units", columns, groups, instruments)
+    def fit_again(some: pd.DataFrame) -> Linear:
+        return fit_linear(some, "log_units", columns, groups, instruments)
 
-    def again(name: str) -> Callable[[pd.DataFrame], float]:
-        return lambda some: fit_linear(some, "log_units", columns, groups, instruments).coefficients[name]
-
-    found, plain = {}, {}
-    for name in columns:
-        value, influence = fit.coefficients[name], fit.influences[name]
-        found[name] = errors_of.with_error(value, influence, table, kind, again(name))
-        plain[name] = errors_of.with_error(value, influence, table, "independent")
+    found, plain = _with_errors(fit_again(table), table, kind, fit_again)
     if kind == "product":
         clusters = table["offer"].nunique()
         if instruments:
@@ -196,7 +210,7 @@ def _fit(
     instruments: Sequence[str] = (),
 ) -> _Fitted:
     groups = _groups_of(effects)
-    columns = [*columns, *(["trend"] if "trend" in effects else [])]
+    columns = [*columns, *trend_column(effects)]
     table = with_trend(table) if "trend" in effects else table
     if estimator == "arma":
         found = fit_arma(table, columns)
@@ -263,14 +277,13 @@ def fit_elasticity(
     worth: Strength | None = None
     try:
         if "instrument_lag" in instruments:
-            beside = [*columns, *(["trend"] if "trend" in own_effects else [])]
+            beside = [*columns, *trend_column(own_effects)]
             refuse_lagged_prices(rows, fit_linear(with_trend(rows), "log_units", beside, groups).residual)
         fitted = _fit(rows, columns, own_effects, estimator, kind, instruments)
         if instruments:
-            trend = ["trend"] if "trend" in own_effects else []
             worth = strength(
                 with_trend(rows), "log_units", "log_price", instruments,
-                groups=groups, controls=[*controls, *trend], kind=kind, names=instruments,
+                groups=groups, controls=[*controls, *trend_column(own_effects)], kind=kind, names=instruments,
             )  # fmt: skip
     except (AbsorbingEffectError, np.linalg.LinAlgError, ValueError) as error:
         if isinstance(error, CalibrationError) and ":" in str(error):

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from marl_pricing.calibration import dynamics, elasticity, logit
-from marl_pricing.calibration.choosing import Effect, choose_effects, with_trend
+from marl_pricing.calibration.choosing import Effect, choose_effects, trend_column, with_trend
 from marl_pricing.calibration.elasticity import Elasticity
 from marl_pricing.calibration.instruments import Strength, instrument_columns, strength
 from marl_pricing.calibration.panel import Panel, largest_store, stores_of
@@ -137,12 +137,11 @@ def fit_shares(
     )
     worth = None
     if instruments and not nested:
-        trend = ["trend"] if "trend" in effects else []
         groups = [{"product": "offer", "period": "market"}[effect] for effect in effects if effect != "trend"]
         rows = with_trend(table.assign(log_odds=logit.inverted(table))).reset_index(drop=True)
         worth = strength(
             rows, "log_odds", "price", instruments,
-            groups=groups, controls=[*controls, *trend], kind=kind, names=instruments,
+            groups=groups, controls=[*controls, *trend_column(effects)], kind=kind, names=instruments,
         )  # fmt: skip
     return found, told | {"errors": found.errors, "instruments": worth, "warnings": tuple(warnings)}
 

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from marl_pricing.calibration.linear import without_effects
 from marl_pricing.calibration.mapping import CalibrationError
-from marl_pricing.calibration.standard_errors import Errors, covariance, fixed_b
+from marl_pricing.calibration.standard_errors import BANDWIDTH, Errors, covariance, fixed_b
 
 Choice = Literal["none", "cost", "lagged_price", "other_stores", "columns"]
 WEAK = 10.0  # a first-stage F below this (Staiger and Stock 1997): trust the Anderson-Rubin interval alone
@@ -134,7 +134,7 @@ def strength(
     each = np.concatenate([(z * rest[:, [column]]) @ inverse for column in (0, 1)], axis=1)
     kind = "product" if kind in ("jackknife", "product_period") else kind
     spread, free = covariance(each, table, kind)
-    wider = (fixed_b(0.5) / 1.95996) ** 2 if kind == "hac" else 1.0
+    wider = (fixed_b(BANDWIDTH) / fixed_b(0.0)) ** 2 if kind == "hac" else 1.0
     on_outcome, on_price, mixed = spread[:count, :count], spread[count:, count:], spread[:count, count:]
     free = max(free, count) - count + 1  # Hotelling's law
     critical = wider * stats.f.ppf(0.95, count, free) * count * (free + count - 1) / free

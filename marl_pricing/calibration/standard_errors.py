@@ -21,7 +21,7 @@ Errors = Literal["auto", "product_period", "product", "jackknife", "hac", "indep
 # Clusters below which sums over them say too little of their variance, and below which leaving one out does too.
 FEW, FEWEST = 12, 5
 LEAST_PERIODS = 12
-_BANDWIDTH = 0.5  # lags of a HAC error, as a share of the periods
+BANDWIDTH = 0.5  # lags of a HAC error, as a share of the periods
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def covariance(each: np.ndarray, table: pd.DataFrame, kind: Errors) -> tuple[np.
         sound = np.linalg.eigvalsh(both).min() > 0 and np.all(np.diag(both) >= np.diag(within))
         return (both if sound else within), min(count, length) - 1
     if kind == "hac":
-        lags = max(int(np.ceil(_BANDWIDTH * length)) - 1, 1)
+        lags = max(int(np.ceil(BANDWIDTH * length)) - 1, 1)
         return S_hac_groupsum(each, periods, lags) * length / max(length - 2, 1), length - 2
     return each.T @ each * len(each) / max(len(each) - 2, 1), len(each) - 2
 
@@ -135,7 +135,7 @@ def _over_time(each: np.ndarray, table: pd.DataFrame) -> tuple[float, float]:
     rho = float(sums[1:] @ sums[:-1]) / float(sums @ sums)
     rho = float(np.clip(rho + (1.0 + 3.0 * rho) / length, -0.95, 0.95))  # Kendall's correction
     white = sums[1:] - rho * sums[:-1]
-    lags = int(np.ceil(_BANDWIDTH * length))
+    lags = int(np.ceil(BANDWIDTH * length))
     variance = float(S_hac_groupsum(white, np.arange(length - 1), lags - 1)[0, 0]) / (1.0 - rho) ** 2
     # One constant and one slope are estimated, and a trend most often.
     return float(np.sqrt(variance * length / max(length - 3, 1))), fixed_b(lags / length)
