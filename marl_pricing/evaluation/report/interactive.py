@@ -16,17 +16,16 @@ from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
 from marl_pricing.presentation import style
 
-# Labels, and grey that can be read on white and on black alike.
-GREY = style.GREY
+# Labels in grey that can be read on white and on black alike.
 LAYOUT = {
     "template": "none",
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"family": "system-ui, sans-serif", "size": 13, "color": GREY},
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": style.GREY},
     "hovermode": "x unified",
     "hoverlabel": {"bgcolor": "#FFFFFF", "font": {"color": "#222222"}},
 }
-GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": GREY, "showline": True}
+GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": style.GREY, "showline": True}
 LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"}
 
 
@@ -130,7 +129,7 @@ def profit_bars(summary: pd.DataFrame, name: str) -> str:
                 y=own["policy"].astype(str).tolist(), x=value, orientation="h", name=f"seller {seller}",
                 marker={"color": style.seller_colour(int(seller))},
                 error_x={
-                    "type": "data", "symmetric": False, "color": GREY, "thickness": 1.2, "width": 3,
+                    "type": "data", "symmetric": False, "color": style.GREY, "thickness": 1.2, "width": 3,
                     "array": own["high"].fillna(own["value"]).to_numpy() - value,
                     "arrayminus": value - own["low"].fillna(own["value"]).to_numpy(),
                 },
@@ -145,5 +144,5 @@ def profit_bars(summary: pd.DataFrame, name: str) -> str:
         legend=LEGEND | {"traceorder": "normal"},
     )
     figure.update_xaxes(**GRID, title_text="raw profit (money per epoch)", title_standoff=8)
-    figure.update_yaxes(autorange="reversed", automargin=True, linecolor=GREY)
+    figure.update_yaxes(autorange="reversed", automargin=True, linecolor=style.GREY)
     return to_html(figure, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -101,11 +102,16 @@ def summarise(
         ValueError: where the two have different numbers of seeds, or were tried in different worlds.
     """
     rows: list[tuple] = []
+
+    @cache
+    def measured(run: str, who: tuple[int, ...] | None) -> dict[str, np.ndarray]:
+        return _by_seed(about(table[table["run"] == run], who))
+
     for run in dict.fromkeys(table["run"]):
         who = (sellers or {}).get(run)
         told = "all" if who is None else ", ".join(map(str, who))
         mine = about(table[table["run"] == run], who)
-        own, worlds, other = _by_seed(mine), _worst_worlds(mine), against.get(run) or ""
+        own, worlds, other = measured(run, who), _worst_worlds(mine), against.get(run) or ""
 
         def add(
             measure: str, values: np.ndarray, to: str = "", world: str = "", base: float = np.nan,
@@ -117,7 +123,7 @@ def summarise(
             add(name, values, world=worlds.get(name, ""))
         if not other:
             continue
-        base = _by_seed(about(table[table["run"] == other], who))
+        base = measured(other, who)
         if set(base) != set(own) or base["nominal"].size != own["nominal"].size:
             raise ValueError(f"run {run!r} and {other!r}: have different seeds or worlds, so they cannot be compared")
         add("price_of_robustness", (base["nominal"] - own["nominal"]) / base["nominal"].mean(), other)
