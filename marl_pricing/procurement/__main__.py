@@ -1,0 +1,138 @@
+"""`python -m marl_pricing.procurement play out=FOLDER …`: a bargain between any two negotiators."""
+
+from __future__ import annotations
+
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marl_pricing.doors import say_errors
+from marl_pricing.presentation.output import run_command
+
+if TYPE_CHECKING:
+    from marl_pricing.procurement.playing import PlayedBargain
+
+_USAGE = """Play a bargain over a supply contract between two negotiators.
+
+usage: python -m marl_pricing.procurement play out=FOLDER [buyer=NAME] [supplier=NAME] [field=value …]
+       python -m marl_pricing.procurement play settings=FILE.yaml [field=value …]
+
+A negotiator is {names},
+a class of negmas.sao, or module:Class, yours.
+NegMAS is under the AGPL-3.0 and comes with: pip install 'marl-pricing[procurement]'
+
+Settings:
+"""
+
+
+def _help() -> str:
+    from marl_pricing.config.command_line import settings_help
+    from marl_pricing.procurement.negotiators import NAMES
+    from marl_pricing.procurement.playing import PlaySettings
+
+    told = settings_help(PlaySettings, {"out": "FOLDER"}, ("issues", "situation", "supply"))
+    return _USAGE.format(names=", ".join(NAMES)) + told
+
+
+def _outcome(own: PlayedBargain, number: int) -> dict[str, Any] | None:
+    """An outcome's issues, what it is worth to both and how far from the frontier it lies; None for none."""
+    from marl_pricing import negotiation
+
+    if number < 0:
+        return None
+    issues = {issue.name: value for issue, value in zip(own.space.issues, own.space.outcome(number), strict=True)}
+    both = own.buyer.utility, own.supplier.utility
+    return issues | {
+        "buyer": float(both[0][number]),
+        "supplier": float(both[1][number]),
+        "distance_to_frontier": float(negotiation.distance_to_frontier(*both, number)),
+    }
+
+
+def _write(own: PlayedBargain, folder: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from marl_pricing.presentation import style
+    from marl_pricing.presentation.files import write_atomically
+    from marl_pricing.procurement.figure import CAPTION, picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "trace.csv", own.trace.to_csv(index=False))
+    names = [issue.name for issue in own.space.issues]
+    on = np.flatnonzero(own.frontier)
+    rows = pd.DataFrame([own.space.outcome(int(number)) for number in on], columns=names)
+    rows["buyer"], rows["supplier"] = np.asarray(own.buyer.utility)[on], np.asarray(own.supplier.utility)[on]
+    write_atomically(folder / "frontier.csv", rows.sort_values("buyer").to_csv(index=False))
+    told = {
+        "settings": own.settings.model_dump(),
+        "ended": own.ended,
+        "offers": len(own.trace),
+        "reserved": {"buyer": float(own.buyer.reserved), "supplier": float(own.supplier.reserved)},
+        "agreement": _outcome(own, own.agreement),
+        "nash": _outcome(own, own.nash),
+        "kalai_smorodinsky": _outcome(own, own.kalai_smorodinsky),
+        "figure": CAPTION,
+    }
+    write_atomically(folder / "bargain.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    style.write(folder, "bargain", picture(own))
+
+
+def _tell(own: PlayedBargain) -> list[str]:
+    def line(name: str, number: int) -> str:
+        found = _outcome(own, number)
+        if found is None:
+            return f"{name}: none"
+        issues = ", ".join(f"{issue.name.replace('_', ' ')} {found[issue.name]:.4g}" for issue in own.space.issues)
+        gains = found["buyer"] - float(own.buyer.reserved), found["supplier"] - float(own.supplier.reserved)
+        whole = sum(gains)
+        share = f", {gains[0] / whole:.0%} of the surplus is the buyer's" if min(gains) >= 0 < whole else ""
+        return f"{name}: {issues}; the buyer gains {gains[0]:.4g}, the supplier {gains[1]:.4g}{share}"
+
+    last = int(own.trace["round"].iloc[-1]) + 1 if len(own.trace) else 0
+    agreed = _outcome(own, own.agreement)
+    distance = "" if agreed is None else f", {agreed['distance_to_frontier']:.4g} from the frontier"
+    return [
+        f"{own.settings.buyer} buys from {own.settings.supplier}: {own.ended} after {last} of {own.settings.rounds} "
+        f"rounds and {len(own.trace)} offers{distance}",
+        line("agreement", own.agreement),
+        line("Nash", own.nash),
+        line("Kalai–Smorodinsky", own.kalai_smorodinsky),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play; exit status 2 and a line a fault on standard error where it cannot be done."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help") or given[1:2] in (["-h"], ["--help"]):
+        print(_help())
+        return 0
+    if given[0] != "play":
+        print(f"error: {given[0]}: accepted is play; --help lists the settings", file=sys.stderr)
+        return 2
+    with say_errors():
+        from marl_pricing.config.command_line import read_command_line
+        from marl_pricing.config.errors import validate
+        from marl_pricing.procurement.library import load
+        from marl_pricing.procurement.playing import PlaySettings, play
+
+        own = validate(PlaySettings, read_command_line(given[1:], texts=("out", "buyer", "supplier")))
+        load()
+        played = play(own)
+        _write(played, Path(own.out))
+    for told in _tell(played):
+        print(told)
+    for name in ("trace.csv", "frontier.csv", "bargain.json", "bargain.png"):
+        print(f"{name.partition('.')[0] if name != 'bargain.png' else 'figure'}: {own.out}/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
