@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from marl_pricing.doors import say_errors
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.progress import named_steps
 
 if TYPE_CHECKING:
     from marl_pricing.calibration.settings import CalibrationSettings
@@ -34,35 +36,20 @@ Train on the result: python train.py market=calibrated market.path=FOLDER/market
 
 def _help() -> str:
     from marl_pricing.calibration.settings import CalibrationSettings
+    from marl_pricing.config.command_line import settings_help
 
-    lines = []
-    for name, field in CalibrationSettings.model_fields.items():
-        if name == "judging":
-            for inner, own in type(field.default).model_fields.items():
-                lines.append((f"judging.{inner}={own.default}", own.description or ""))
-            continue
-        value = "FILE" if name == "data" else "FOLDER" if name == "out" else field.default
-        shown = "null" if value is None else str(value).replace("'", "").replace(" ", "")
-        lines.append((f"{name}={shown}", field.description or ""))
-    width = max(len(setting) for setting, _ in lines) + 2
-    return _USAGE + "\n".join(f"  {setting:<{width}}{told}" for setting, told in lines) + "\n" + _FOOTER
+    told = settings_help(CalibrationSettings, {"data": "FILE", "out": "FOLDER"}, ("judging",))
+    return _USAGE + told + "\n" + _FOOTER
 
 
 def read_settings(arguments: Sequence[str]) -> CalibrationSettings:
     """The settings of a command line. Raises ConfigError."""
     from marl_pricing.calibration.settings import CalibrationSettings
-    from marl_pricing.config.command_line import read_command_line
+    from marl_pricing.config.command_line import names_as_texts, read_command_line
     from marl_pricing.config.errors import validate
 
-    data = read_command_line(arguments)
-    # Numbers that name a seller or a category are texts.
-    for name in ("category", "store", "data", "out", "mapping"):
-        if data.get(name) is not None:
-            data[name] = str(data[name])
-    for name in ("sellers", "leave_out"):
-        if isinstance(data.get(name), list):
-            data[name] = [str(value) for value in data[name]]
-    return validate(CalibrationSettings, data)
+    texts, lists = ("category", "store", "data", "out", "mapping"), ("sellers", "leave_out")
+    return validate(CalibrationSettings, names_as_texts(read_command_line(arguments), texts, lists))
 
 
 def _check(given: Sequence[str]) -> int:
@@ -99,17 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from marl_pricing.calibration.page import sentences
     from marl_pricing.calibration.reading import CalibrationError
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with say_errors(CalibrationError):
         own = read_settings(given)
-        with warnings.catch_warnings(), Progress(*columns, console=console, transient=True) as bar:
-            warnings.simplefilter("ignore")
-            task = bar.add_task("", total=len(STEPS))
-
-            def step(name: str) -> None:
-                bar.update(task, description=name, completed=STEPS.index(name))
-
+        with named_steps(STEPS) as step:
             found = calibrate(own, ["python", "-m", "marl_pricing.calibration", *given], step)
     print(f"read as: {', '.join(found.sales.read_as)}")
     for sentence in sentences(found):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from marl_pricing.calibration import by_group, page
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.forecast import Backtest, backtest
 from marl_pricing.calibration.mapping import Mapping, read_mapping
-from marl_pricing.calibration.market_file import CalibratedMarket, estimates_of, make_market, write_market
+from marl_pricing.calibration.market_file import CalibratedMarket, estimates_of, make_market, products_of, write_market
 from marl_pricing.calibration.page import Findings
 from marl_pricing.calibration.panel import make_panel
 from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.presentation.spreadsheets import csv_of
 
 STEPS = ("read", "estimate", "by group", "back-test", "market", "page")
 _PACKAGES = ("linearmodels", "pyblp", "pyfixest", "statsmodels", "pandas", "numpy")
@@ -80,14 +82,14 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
     """Read the file that the settings name, and leave in `out`: market.yaml, calibration.html, tables, figures.
 
     Raises:
-        CalibrationError, ConfigError: one line a fault; then nothing but the quarantine file is written.
+        CalibrationError, ConfigError: one line a fault; then nothing is left but the quarantine file that it names.
     """
     out = Path(own.out)
     step("read")
     mapping = mapping_of(own)
-    out.mkdir(parents=True, exist_ok=True)
-    sales = read_sales(own.data, mapping, own.judging, quarantine=out / "quarantine.csv")
-    found = find(sales, own, step)
+    with _as_it_was(out) as quarantine:
+        sales = read_sales(own.data, mapping, own.judging, quarantine=quarantine)
+        found = find(sales, own, step)
     step("page")
     provenance = {
         "command": shlex.join(command),
@@ -104,28 +106,47 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
     return found
 
 
+@contextmanager
+def _as_it_was(out: Path) -> Iterator[Path]:
+    """The quarantine file of a folder that is made; after a fault the folder is what it was, unless the fault names
+    that file."""
+    quarantine = out / "quarantine.csv"
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    before = quarantine.read_bytes() if quarantine.exists() else None
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield quarantine
+    except BaseException as error:  # Ctrl-C is one
+        if str(quarantine) not in str(error):
+            if before is None:
+                quarantine.unlink(missing_ok=True)
+            else:
+                write_atomically(quarantine, before)
+            for folder in made:  # the innermost first
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
 def _leave(out: Path, found: Findings, provenance: dict) -> None:
     """Write everything; an older market is taken away where there is none now."""
-    drawn = page.draw(found)
     (out / "figures").mkdir(exist_ok=True)
-    for name, (figure, wide, _) in drawn.items():
-        write_atomically(out / "figures" / f"{name}.png", wide)
-        write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
-    images = {name: (wide, narrow) for name, (_, wide, narrow) in drawn.items()}
+    images = {name: style.write_for_page(out / "figures", name, draw) for name, _, _, draw in page.pictures(found)}
     title = f"Calibration of {provenance['file']}" + (f", {provenance['category']}" if provenance["category"] else "")
     write_atomically(out / "calibration.html", page.render(found, title, provenance, images).encode())
-    write_atomically(out / "elasticities.csv", found.groups.to_csv(index=False).encode())
+    write_atomically(out / "elasticities.csv", csv_of(found.groups))
     if found.market is not None:
         offers = found.market.offers.assign(currency=found.sales.currency)
-        write_atomically(out / "offers.csv", offers.to_csv(index=False).encode())
+        write_atomically(out / "offers.csv", csv_of(offers))
     else:
         (out / "offers.csv").unlink(missing_ok=True)
     estimates = estimates_of(found.fit)
-    write_atomically(out / "estimates.json", json.dumps(estimates, indent=1, ensure_ascii=False).encode())
+    everything = estimates | {"elasticities": products_of(found.fit)}
+    write_atomically(out / "estimates.json", json.dumps(everything, indent=1, ensure_ascii=False).encode())
     if found.backtest is not None:
-        write_atomically(out / "backtest.csv", found.backtest.scores.to_csv(index=False).encode())
+        write_atomically(out / "backtest.csv", csv_of(found.backtest.scores))
         cells = found.backtest.cells.assign(currency=found.sales.currency)
-        write_atomically(out / "forecasts.csv", cells.to_csv(index=False).encode())
+        write_atomically(out / "forecasts.csv", csv_of(cells))
     if found.market is None:
         (out / "market.yaml").unlink(missing_ok=True)
     else:

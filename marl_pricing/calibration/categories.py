@@ -13,6 +13,11 @@ stock as wanted. A category counts where its estimates are believable:
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,6 +35,7 @@ from marl_pricing.doors import say_errors
 from marl_pricing.equilibrium import static
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.spreadsheets import csv_of
 
 LEAST, MOST = -8.0, -1.0  # own elasticities that are believed
 COLUMNS = {
@@ -132,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("usage: python -m marl_pricing.calibration.categories settings=FILE.yaml out=FOLDER [field=value …]")
         print("Settings are those of a calibration (python -m marl_pricing.calibration --help).")
         return 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with say_errors(CalibrationError):
         own = read_settings(given)
         out = Path(own.out)
@@ -142,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")
             task = bar.add_task("", total=sales.table["category"].nunique())
             table = compare(sales, own, lambda name, done: bar.update(task, description=name, completed=done))
-        write_atomically(out / "categories.csv", table.to_csv(index=False).encode())
+        write_atomically(out / "categories.csv", csv_of(table))
     shown = table.drop(columns=["slope", "slope_high", "sellers"]).round(3)
     print(shown.to_string(index=False, na_rep="", max_colwidth=60))
     print(f"table: {out}/categories.csv")

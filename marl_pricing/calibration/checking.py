@@ -58,7 +58,7 @@ def check(own: CalibrationSettings, folder: str | None) -> list[str]:
         sales = read_sales(own.data, likely, own.judging)
     text = "# How --check read the file; see docs/import.md.\n" + told_mapping(sales.mapping)
     target = Path(folder) / "mapping.yaml" if folder is not None else Path(f"{own.data}.mapping.yaml")
-    if target.exists() and target.read_text("utf-8") != text:
+    if target.exists() and target.read_bytes() != text.encode():
         raise CalibrationError(f"{target}: is there already and says something else; accepted is another out=FOLDER")
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, text)

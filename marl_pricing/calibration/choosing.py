@@ -20,6 +20,7 @@ _LEFT = 0.02
 # Products from which on effects of periods leave the own price alone: with J of them they take 1 / (J - 1) of a cross
 # effect for the price's own.
 _SEVERAL = 5
+_GROUPS = {"product": "offer", "period": "period"}
 
 CALLED = {
     "poisson": "Poisson pseudo maximum likelihood, rows of 0 units counted",
@@ -58,6 +59,11 @@ def with_trend(table: pd.DataFrame) -> pd.DataFrame:
     """The table with `trend`, periods from the middle of the data over their number."""
     period = table["period"].to_numpy(float)
     return table.assign(trend=(period - period.mean()) / max(np.ptp(period), 1.0))
+
+
+def group_columns(effects: Sequence[str]) -> list[str]:
+    """The columns whose values have a constant each under some effects."""
+    return [_GROUPS[effect] for effect in effects if effect in _GROUPS]
 
 
 def trend_column(effects: Sequence[str]) -> list[str]:

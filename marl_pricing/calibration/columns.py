@@ -135,7 +135,13 @@ def _periods(raw: RawTable, mapping: Mapping) -> tuple[pd.Series, pd.Series | No
                 f"{mapping.period} is; date_format: in the mapping says what else they are"
             )
         found = pd.to_numeric(as_texts(cells), errors="coerce").astype(float)
-        return found.where(found == np.floor(found)), None, "period", form
+        whole = (found == np.floor(found)) & (found.abs() < 2**53)
+        return found.where(whole), None, mapping.period_name or "period", form
+    if mapping.period_name is not None:
+        raise CalibrationError(
+            f"{raw.path}: period_name={mapping.period_name!r}: accepted is null where {mapping.period} holds dates; "
+            "period_length: in the mapping says what they are added up to"
+        )
     days = dates.parse(cells, form)
     if days.notna().any():
         told = length or dates.guess_length(days, form)

@@ -7,6 +7,11 @@ own markets, and per hostile world (`worlds.WORLDS`) of the slope, estimated as 
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import argparse
 import sys
 import warnings
@@ -66,7 +71,8 @@ def _draw(key: jax.Array, form: str, params: MarketParams) -> MarketParams:
         choice = own.choice.replace(scale=scale[None], quality=(2.0 + scale * delta)[None])
     else:
         popularity = uniform(keys[1], 0.4, 1.6, (num_offers,))
-        choice = own.choice.replace(elasticity=uniform(keys[0], -4.0, -1.2)[None], popularity=popularity[None])
+        elasticity = jnp.full((1, num_offers), uniform(keys[0], -4.0, -1.2))
+        choice = own.choice.replace(elasticity=elasticity, popularity=popularity[None])
     demand = own.replace(
         choice=choice,
         level_persistence=jnp.full((num_offers,), uniform(keys[2], 0.5, 0.9)),
@@ -95,7 +101,7 @@ def _estimates(form: str, sales: pd.DataFrame, with_level: bool) -> dict[str, Es
 def _truth(form: str, params: MarketParams, index: int) -> dict[str, float]:
     own = params.demand
     choice: Any = own.choice
-    slope = -1.0 / choice.scale[index, 0] if form == "logit" else choice.elasticity[index, 0]
+    slope = -1.0 / choice.scale[index, 0] if form == "logit" else choice.elasticity[index, 0, 0]
     return {
         "slope": float(slope),
         "persistence": float(own.level_persistence[index, 0]),

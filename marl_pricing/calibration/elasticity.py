@@ -20,6 +20,7 @@ from marl_pricing.calibration.choosing import (
     Estimator,
     choose_effects,
     choose_estimator,
+    group_columns,
     trend_column,
     with_trend,
 )
@@ -34,7 +35,6 @@ from marl_pricing.calibration.standard_errors import Errors, Estimate
 # Counts weigh products by their units: where so few speak for all, or so small a share of them, it is said. Their
 # number is 1 / Σ of squared shares of all units.
 _FEW_HEARD, _SHARE_HEARD = 1.5, 0.05
-_GROUPS = {"product": "offer", "period": "period"}
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,7 @@ def _fit_logs(
     return _Fitted(found, plain, len(table))
 
 
-def _groups_of(effects: Sequence[Effect]) -> list[str]:
-    return [_GROUPS[effect] for effect in effects if effect in _GROUPS]
-
-
-def _rows_of(table: pd.DataFrame, estimator: Estimator) -> tuple[pd.DataFrame, list[str]]:
+def rows_of(table: pd.DataFrame, estimator: Estimator) -> tuple[pd.DataFrame, list[str]]:
     """The rows that an estimator takes, and what it leaves out in words."""
     out, zero = sold_out_rows(table), table["units"] <= 0
     if estimator == "censored":
@@ -209,7 +205,7 @@ def _fit(
     kind: Errors,
     instruments: Sequence[str] = (),
 ) -> _Fitted:
-    groups = _groups_of(effects)
+    groups = group_columns(effects)
     columns = [*columns, *trend_column(effects)]
     table = with_trend(table) if "trend" in effects else table
     if estimator == "arma":
@@ -262,7 +258,7 @@ def fit_elasticity(
         CalibrationError: where the elasticity is not identified, and for instruments that are none.
     """
     estimator = choose_estimator(table, estimator, instruments)
-    rows, warnings = _rows_of(table, estimator)
+    rows, warnings = rows_of(table, estimator)
     rows = rows.reset_index(names="place")
     if rows.empty:
         raise _not_identified("no row is left")
@@ -273,7 +269,7 @@ def fit_elasticity(
             "counts of one product have Newey–West errors, and 95 % intervals of these hold the truth less often than "
             "they say (docs/calibration.md)"
         )
-    columns, groups = ["log_price", *controls], _groups_of(own_effects)
+    columns, groups = ["log_price", *controls], group_columns(own_effects)
     worth: Strength | None = None
     try:
         if "instrument_lag" in instruments:

@@ -58,8 +58,7 @@ def elasticities(fit: Fit, rows: pd.DataFrame, name: str, most: int = 24) -> Fig
         f"as the market has it ({fit.form.replace('_', ' ')})",
         *shown[name].astype(str),
     ]
-    scale = fit.mean_elasticity / fit.slope.value
-    as_used = Estimate(fit.mean_elasticity, abs(scale) * fit.slope.error, fit.slope.clusters, fit.slope.critical)
+    as_used = fit.as_used
     rows_of = shown[["elasticity", "low", "high"]].to_numpy(float)
     own = [Estimate(value, (high - low) / 2.0 / 1.959964) for value, low, high in rows_of]
     colours = [style.PALETTE[1], style.PALETTE[0], *["#777777"] * len(own)]
@@ -147,9 +146,10 @@ def demand_curves(
         axes = all_axes[number // columns][number % columns]
         colour = style.seller_colour(sellers.index(row["seller"]))
         price = np.linspace(low[number], high[number], 60)
-        curves = [
-            _curve(fit, row["price"], row["units"], price, slope) for slope in (fit.slope.value, *fit.slope.interval)
-        ]
+        slopes = (fit.slope.value, *fit.slope.interval)
+        if fit.own is not None:
+            slopes = (row["elasticity"], row["elasticity_low"], row["elasticity_high"])
+        curves = [_curve(fit, row["price"], row["units"], price, slope) for slope in slopes]
         axes.fill_between(price, np.minimum(*curves[1:]), np.maximum(*curves[1:]), color=colour, alpha=0.2, linewidth=0)
         axes.plot(price, curves[0], color=colour)
         axes.plot(row["price"], row["units"], "o", color=colour, markersize=5)

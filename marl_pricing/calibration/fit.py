@@ -14,9 +14,11 @@ from marl_pricing.calibration import dynamics, elasticity, logit
 from marl_pricing.calibration.choosing import Effect, choose_effects, trend_column, with_trend
 from marl_pricing.calibration.elasticity import Elasticity
 from marl_pricing.calibration.instruments import Strength, instrument_columns, strength
+from marl_pricing.calibration.own import OwnElasticities, draw_towards
 from marl_pricing.calibration.panel import Panel, largest_store, stores_of
 from marl_pricing.calibration.reading import CalibrationError, names_of
 from marl_pricing.calibration.settings import CalibrationSettings
+from marl_pricing.calibration.slopes import own_slopes
 from marl_pricing.calibration.standard_errors import Errors, Estimate, choose_errors
 from marl_pricing.config.errors import refuse
 
@@ -43,6 +45,7 @@ class Fit:
         estimator, effects: of the slope, as used.  errors: what they allow for, in words.
         instruments: what they are worth in the form's own equation; None without them.
         warnings: what makes the slope less to be trusted, one sentence each.
+        own: elasticities of single offers (power), where these take the slope's place; None: the slope is everybody's.
     """
 
     form: str
@@ -66,6 +69,22 @@ class Fit:
     errors: str = ""
     instruments: Strength | None = None
     warnings: tuple[str, ...] = ()
+    own: OwnElasticities | None = None
+
+    @property
+    def as_used(self) -> Estimate:
+        """The mean own-price elasticity over the rows, of the form's own demand."""
+        if self.own is not None:
+            drawn = self.own.draws.to_numpy().mean(1)
+            return Estimate(float(drawn.mean()), float(drawn.std()))
+        scale = abs(self.mean_elasticity / self.slope.value)
+        return Estimate(self.mean_elasticity, scale * self.slope.error, self.slope.clusters, self.slope.critical)
+
+    def slopes_of(self, offers: Sequence[str]) -> np.ndarray:
+        """[K] coefficients of price (logit) or elasticities (power) of offers."""
+        if self.own is None:
+            return np.full(len(offers), self.slope.value)
+        return self.own.mean.loc[list(offers)].to_numpy()
 
     def promotion_part(self, table: pd.DataFrame) -> np.ndarray:
         """What a row's promotion adds to log demand beside its price, 0 at its offer's usual one."""
@@ -79,7 +98,7 @@ class Fit:
         reference = self.reference.loc[list(offer)].to_numpy()
         if self.form != "power":
             return self.slope.value * (price - reference)
-        own = self.slope.value * np.log(price / reference)
+        own = self.slopes_of(offer) * np.log(price / reference)
         return own + (self.cross.value * cross_price if self.cross else 0.0)
 
 
@@ -192,9 +211,12 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         log_demand = panel.table["log_units"].to_numpy()
         wanted = rows["units"].where(~rows["sold_out"])
         demand = wanted if constant.wanted is None else constant.wanted.reindex(rows.index).fillna(wanted)
+        own_elasticities = fit_own(panel, own, constant)
+        if own_elasticities is not None:
+            mean_elasticity = float(own_elasticities.mean.loc[rows["offer"].tolist()].mean())
         told = {
             "estimator": constant.estimator, "effects": constant.effects, "errors": constant.errors,
-            "instruments": constant.instruments, "warnings": constant.warnings,
+            "instruments": constant.instruments, "warnings": constant.warnings, "own": own_elasticities,
         }  # fmt: skip
     else:
         found, told = fit_shares(panel, own, size if sizes is None else sizes, controls)
@@ -243,6 +265,30 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         beyond=beyond,
     )
     return replace(fit, dynamics=moves)
+
+
+def fit_own(panel: Panel, own: CalibrationSettings, constant: Elasticity) -> OwnElasticities | None:
+    """Each offer's elasticity, where the settings and the sales allow it; None where one is everybody's.
+
+    Raises:
+        CalibrationError: where `elasticities=own` is asked for and no two offers have one.
+    """
+    wanted = own.elasticities == "own" or (own.elasticities == "auto" and own.instruments == "none")
+    if own.form != "power" or not wanted or own.estimator == "arma":
+        return None
+    # The others' prices stand beside the own where nothing of their periods does.
+    cross = constant.with_cross is not None and "period" not in constant.effects
+    table, instruments = instrument_columns(panel.rows, own.instruments)
+    measured, _ = own_slopes(table, own.estimator, own.effects, cross, _controls(table, own), instruments)
+    if len(measured) < 2:
+        if own.elasticities == "own":
+            raise CalibrationError(
+                f"elasticities='own': accepted is auto or pooled where {len(measured)} of "
+                f"{panel.rows['offer'].nunique()} products have a price that moves apart from the effects"
+                + (" for the instruments' reasons" if instruments else "")
+            )
+        return None
+    return draw_towards(panel, measured)
 
 
 def expected_units(fit: Fit, table: pd.DataFrame, log_demand: np.ndarray) -> np.ndarray:

@@ -19,11 +19,13 @@ class Linear:
 
     Attributes:
         residual: [n] what they leave, effects taken out.
+        pulls: per coefficient [n], what 1 more in a row's outcome adds to it.
     """
 
     coefficients: dict[str, float]
     influences: dict[str, Influence]
     residual: np.ndarray
+    pulls: dict[str, np.ndarray]
 
 
 def without_effects(table: pd.DataFrame, columns: Sequence[str], groups: Sequence[str]) -> np.ndarray:
@@ -64,4 +66,5 @@ def fit_linear(
         {name: float(found[number]) for number, name in enumerate(names)},
         {name: Influence(own[:, n] * residual, own[:, n] ** 2 / spread[n]) for n, name in enumerate(names)},
         residual,
+        {name: own[:, n] for n, name in enumerate(names)},
     )

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import model_validator
 
-from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
-from marl_pricing.intake import IntakeError, shown
+from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.intake import IntakeError, plain, shown
 from marl_pricing.intake.dates import form_named
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.layouts import recognise
@@ -38,7 +38,7 @@ class Mapping(Settings):
     added up. Columns are named as the file does; a product may be several columns together. `units: null` counts each
     row as one unit, `seller: null` is one seller. Where there is no price, `revenue` over units is it; `price_for` is
     the number of units that a price is for, `margin_percent` the margin in percent of the price, which gives a cost.
-    `currency` is a column, or the currency itself.
+    `currency` is a column, or the currency itself; `period_name` what a period is called, where it is a number.
 
     Null for `format`, `separator`, `encoding`, `header` (the header's line), `sheet`, `decimal` (a sign, or one by our
     name of a column), `thousands`, `date_format` and `period_length` means that it is found in the file.
@@ -68,6 +68,7 @@ class Mapping(Settings):
     thousands: Literal[".", ",", " ", "'"] | None = None
     date_format: str | None = None
     period_length: Literal["day", "week", "month"] | None = None
+    period_name: str | None = None
     stores: Literal["separate", "add_up"] = "separate"
     repeats: Literal["auto", "add_up", "drop", "refuse"] = "auto"
     returns: Literal["net", "drop"] = "net"
@@ -114,11 +115,9 @@ def read_mapping(path: Path | str | None) -> Mapping:
     if path is None:
         return Mapping()
     try:
-        text = Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"mapping={str(path)!r}: cannot be read, {reason}") from None
-    data = parse_yaml(text, f"mapping={str(path)!r}")
+        data = plain.read_yaml(path)
+    except IntakeError as error:
+        raise ConfigError(f"mapping={str(path)!r}: {str(error).removeprefix(str(path)).lstrip(', :')}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"mapping={str(path)!r}: accepted are lines `our name: column of the file`")
     try:

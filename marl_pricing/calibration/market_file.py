@@ -19,11 +19,13 @@ from marl_pricing.calibration.standard_errors import Estimate
 from marl_pricing.config import market_from
 from marl_pricing.config.calibrated import FORMAT
 from marl_pricing.config.errors import refuse
+from marl_pricing.config.market_settings import draw_lines
 from marl_pricing.equilibrium import static
 from marl_pricing.presentation.files import write_atomically
 
 _SIGNIFICANT = 0.05
 _DIGITS = 6
+KEPT = 64  # draws of elasticities: a robust learner has no more candidate worlds
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class CalibratedMarket:
     Attributes:
         settings: `market:` settings, with `calibration`.
         offers: one row an offer of the market, sellers in order: seller, offer, price, units (a period, at that price),
-            cost, elasticity (own price, at that price).
+            cost, elasticity (own price, at that price); where each has its own, elasticity_low and _high (95 %).
         assumptions: what the sales did not tell and was taken for granted, one sentence each.
         size: shoppers a period.
         warnings: the assumptions that were not asked for and matter most; they are said first.
@@ -92,11 +94,12 @@ def _demand(fit: Fit, offers: list[str], around: list[str], own: CalibrationSett
             "model": "power",
             "base": _rounded(base),
             "popularity": _rounded(units / units.mean()),
-            "elasticity": _rounded(fit.slope.value),
+            "elasticity": _rounded(fit.slope.value if fit.own is None else fit.slopes_of(offers)),
             "cross_elasticity": _rounded(fit.cross.value) if fit.cross else 0.0,
             "reference_price": _rounded(price),
         }
-        agents = {"elasticity": _rounded(fit.slope.value * own.agent_sensitivity), "level_sensitivity": 0.0}
+        keener = fit.slope.value if fit.own is None else fit.slopes_of(offers)
+        agents = {"elasticity": _rounded(own.agent_sensitivity * keener), "level_sensitivity": 0.0}
         return people, agents, units / fit.size
     rho = fit.nesting.value if fit.nesting else 0.0
     everything = shares_at(fit.dynamics.mean_factor.loc[around].to_numpy(), rho)
@@ -169,10 +172,10 @@ def _season(fit: Fit) -> tuple[dict, str]:
     return {"period": fit.season, **terms}, f"{found}, so the market has it{warn}."
 
 
-def own_elasticities(fit: Fit, price: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Own-price elasticities [N] at given prices and shares."""
+def own_elasticities(fit: Fit, offers: Sequence[str], price: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Own-price elasticities [N] of offers at given prices and shares."""
     if fit.form == "power":
-        return np.full(len(price), fit.slope.value)
+        return fit.slopes_of(offers)
     rho = fit.nesting.value if fit.nesting else 0.0
     within = share / share.sum()
     return fit.slope.value * price * (1.0 / (1.0 - rho) - rho / (1.0 - rho) * within - share)
@@ -200,6 +203,12 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
     offers = chosen["offer"].tolist()
     sellers = list(dict.fromkeys(chosen["seller"]))
     price = fit.reference.loc[offers].to_numpy()
+    rising = [offer for offer, slope in zip(offers, fit.slopes_of(offers), strict=True) if slope >= 0]
+    if rising:
+        raise CalibrationError(
+            f"price: demand for {names_of(rising)} is estimated to rise with its price, and no market is made of that; "
+            "accepted is elasticities=pooled, or products_per_seller that leaves it out"
+        )
     people, agents, share = _demand(fit, offers, list(table["offer"].unique()), own)
     moves = fit.dynamics
     persistence = max(moves.persistence.value, 0.0)
@@ -252,9 +261,12 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
             "price": price,
             "units": fit.size * share,
             "cost": costs,
-            "elasticity": own_elasticities(fit, price, share),
+            "elasticity": own_elasticities(fit, offers, price, share),
         }
     )
+    if fit.own is not None:
+        told["elasticity_low"], told["elasticity_high"] = fit.own.interval(offers)
+        bare["calibration"]["elasticity_draws"] = draw_lines(fit.own.draws[offers].to_numpy()[:KEPT].tolist())
     assumptions = [
         cost_told,
         f"The market is that of store {fit.store}; the slope and the level's laws are those of all stores."
@@ -262,6 +274,8 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
         f"{fit.size:,.0f} shoppers come a period, each for one unit at most; those who buy none of these offers buy "
         "elsewhere or nothing." if fit.form != "power" else "",
         season_told,
+        "Each offer has its own elasticity, drawn towards its category's; agents' are the same times a factor."
+        if fit.own is not None else "",
         f"Persistence is estimated at {moves.persistence.value:.3f} and put to 0."
         if moves.persistence.value < 0 else "",
         f"Persistence is at its highest, {HIGHEST:g}: these sales do not tell the level from a random walk, which has "
@@ -276,6 +290,25 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
     ]  # fmt: skip
     warnings = (warning,) if warning else ()
     return CalibratedMarket(bare, told, [line for line in assumptions if line], fit.size, warnings)
+
+
+def products_of(fit: Fit) -> dict[str, Any] | None:
+    """Each offer's own elasticity as plain data: measured by itself, and drawn towards its category's; None without."""
+    if fit.own is None:
+        return None
+    alone = fit.own.measured.set_index("offer")
+    offers = list(fit.own.draws.columns)
+    ends = zip(*fit.own.interval(offers), strict=True)
+    return {
+        "spread_of_categories": _rounded(fit.own.among),
+        "spread_within": _rounded(fit.own.within),
+        "offers": {
+            offer: {"value": _rounded(fit.own.mean[offer]), "interval": _rounded(interval)}
+            | ({"alone": _rounded(alone.loc[offer, "elasticity"]), "alone_error": _rounded(alone.loc[offer, "error"])}
+               if offer in alone.index else {})
+            for offer, interval in zip(offers, ends, strict=True)
+        },
+    }  # fmt: skip
 
 
 def _estimate(own: Estimate | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from marl_pricing.calibration.market_file import CalibratedMarket
 from marl_pricing.calibration.panel import Panel
 from marl_pricing.calibration.reading import Sales
 from marl_pricing.calibration.standard_errors import Estimate
-from marl_pricing.presentation import page, style
+from marl_pricing.presentation import page
 
 Cell = tuple[str, float | None]
 
@@ -188,9 +188,13 @@ def _offers(market: CalibratedMarket, money: str, period: str) -> str:
     rows: list[list[Cell]] = []
     for row in market.offers.to_dict("records"):
         numbers = [_number(row[name], digits) for name, digits in (("price", 2), ("units", 1), ("cost", 2))]
-        rows.append([(str(row["offer"]), None), (str(row["seller"]), None), *numbers, _number(row["elasticity"], 2)])
+        told = _number(row["elasticity"], 2)
+        if "elasticity_low" in row:
+            told = (f"{told[0]} ({row['elasticity_low']:.2f} to {row['elasticity_high']:.2f})", told[1])
+        rows.append([(str(row["offer"]), None), (str(row["seller"]), None), *numbers, told])
     heads = [("offer", ""), ("seller", ""), ("price", money), ("units", f"a {period}"), ("unit cost", money)]
-    return page.table([*heads, ("elasticity", "own price")], rows)
+    what = "own price, 95 %" if "elasticity_low" in market.offers else "own price"
+    return page.table([*heads, ("elasticity", what)], rows)
 
 
 def sentences(found: Findings) -> list[str]:
@@ -204,6 +208,13 @@ def sentences(found: Findings) -> list[str]:
         f"{low:.2f} to {high:.2f}, {fit.elasticity.rows:,} rows of {fit.elasticity.offers} offers)."
     ]
     told += how_estimated(fit)
+    if fit.own is not None:
+        low, middle, high = np.quantile(fit.own.mean, [0.0, 0.5, 1.0])
+        told.append(
+            f"Each offer has its own elasticity, drawn towards its category's: from {low:.2f} to {high:.2f}, half of "
+            f"them below {middle:.2f}; of {fit.own.draws.shape[1] - len(fit.own.measured)} of {fit.own.draws.shape[1]} "
+            "the sales tell none, and these have their category's."
+        )
     if fit.elasticity.own.value >= 0:
         told.append("Demand rises with its price: more likely prices follow demand here than the other way round.")
     told.append(
@@ -308,14 +319,3 @@ def _cross_note(fit: Fit) -> str:
     if fit.elasticity.with_cross is None:
         return f"No cross-price elasticity: {fit.elasticity.no_cross}. "
     return ""
-
-
-def draw(found: Findings) -> dict[str, tuple[Figure, bytes, bytes]]:
-    """By file name: the wide figure, and PNG for wide pages and phones."""
-    drawn = {}
-    for name, _, _, figure in pictures(found):
-        wide = figure()
-        with style.width(style.NARROW):
-            narrow = style.png(figure())
-        drawn[name] = (wide, style.png(wide), narrow)
-    return drawn

@@ -22,12 +22,14 @@ class Poisson:
     Attributes:
         table: the rows: those of groups without a single unit say nothing of the slope and are gone.
         mean: [n] expected units.
+        pulls: per coefficient [n], what a unit more in a row adds to it.
     """
 
     coefficients: dict[str, float]
     influences: dict[str, Influence]
     table: pd.DataFrame
     mean: np.ndarray
+    pulls: dict[str, np.ndarray]
 
 
 def that_sold(table: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
@@ -85,4 +87,5 @@ def fit_poisson(table: pd.DataFrame, columns: Sequence[str], groups: Sequence[st
     }
     found = fit.coef()
     coefficients = {name: float(found[f"x{number}"]) for number, name in enumerate(columns)}
-    return Poisson(coefficients, influences, rows, mean)
+    pulls = {name: own[:, number] for number, name in enumerate(columns)}
+    return Poisson(coefficients, influences, rows, mean, pulls)

@@ -27,6 +27,8 @@ __all__ = [
 
 # Of all rows: so many that repeat another word for word are no order lines but a file that was put in twice.
 _TWICE = 0.45
+_MOST_PERIODS = 30_000  # days of 80 years
+_MOST_ROWS = 50_000_000  # periods of all offers, with those that have no row
 _AGAIN = "product, seller and period a second time"
 
 
@@ -123,6 +125,23 @@ def _judge_lines(table: pd.DataFrame, judging: Judging) -> _Verdicts:
     return verdicts
 
 
+def _check_span(path: Path, mapping: Mapping, table: pd.DataFrame, columns: Columns) -> None:
+    """Refuse periods that lie so far apart that they are none: whoever counts them makes room for all in between."""
+    if table.empty:
+        return
+    first, last = int(table["period"].min()), int(table["period"].max())
+    keys = [name for name in lines.key_of(table) if name != "period"]
+    rows = (last - first + 1) * len(table[keys].drop_duplicates())
+    if last - first >= _MOST_PERIODS or rows > _MOST_ROWS:
+        own = table["period"].to_numpy()
+        earliest, latest = (columns.called[table.index].iloc[int(place)] for place in (own.argmin(), own.argmax()))
+        raise CalibrationError(
+            f"{path}: {mapping.period} goes from {earliest} to {latest}, {last - first + 1:,} {columns.period_name}s "
+            f"of which {table['period'].nunique():,} have a row; accepted are {_MOST_PERIODS:,}, and {_MOST_ROWS:,} of "
+            "all products together; date_format: in the mapping says that numbers are times, as s or yyyymmdd"
+        )
+
+
 def _how_to_add(path: Path, table: pd.DataFrame, columns: Columns, judging: Judging, mapping: Mapping) -> str:
     """ "add_up", "drop" (of rows word for word alike, then added up) or "refuse", for rows of one product and period.
 
@@ -212,6 +231,7 @@ def read_sales(
     table, left_out = columns.table, columns.left_out
     verdicts = _judge_lines(table, judging)
     kept = table[verdicts.good].astype({"period": np.int64})
+    _check_span(path, own, kept, columns)
     if own.returns == "drop":
         back = kept["units"] < 0
         left_out["returns"] += int(back.sum())

@@ -33,6 +33,11 @@ class CalibrationSettings(Settings):
     form: Literal["logit", "nested_logit", "power"] = Field(
         "logit", description="demand: logit of market shares, nested_logit (one nest of all offers), power"
     )
+    elasticities: Literal["auto", "own", "pooled"] = Field(
+        "auto",
+        description="own: each product's, drawn towards its category's; pooled: one for all; auto: own with form=power "
+        "and no instruments, where two products or more have one",
+    )
     effects: list[Literal["product", "period", "trend"]] | None = Field(
         None,
         min_length=1,
@@ -99,6 +104,9 @@ class CalibrationSettings(Settings):
             raise ConfigError(f"estimator={self.estimator!r}: accepted is {', '.join(accepted)} with form={self.form}")
         if self.estimator in ("poisson", "censored", "arma") and self.instruments != "none":
             raise ConfigError(f"instruments={self.instruments!r}: accepted is 'none' with estimator={self.estimator}")
+        if self.elasticities == "own" and (self.form != "power" or self.instruments == "lagged_price"):
+            where = f"form={self.form}" if self.form != "power" else f"instruments={self.instruments}"
+            raise refuse("elasticities", self.elasticities, f"auto or pooled with {where}")
         if 2 * self.harmonics > self.season:
             raise refuse("harmonics", self.harmonics, f"at most {int(self.season / 2)} with season={self.season:g}")
         return self

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import statsmodels.api as sm
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from marl_pricing.calibration.mapping import CalibrationError
 from marl_pricing.calibration.standard_errors import Estimate
@@ -34,7 +35,8 @@ def fit_arma(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, Estimate]
     design = np.column_stack([beside.to_numpy(float), np.ones(len(beside))])
     if np.linalg.matrix_rank(design - np.r_[design.mean(0)[:-1], 0.0]) < design.shape[1]:
         raise CalibrationError("columns explain one another")
-    with warnings.catch_warnings():
+    # Its matrices are of two rows: threads of BLAS wait for one another twenty times longer than they compute.
+    with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
         warnings.simplefilter("ignore")
         try:
             fit = sm.tsa.SARIMAX(own["log_units"].to_numpy(float), design, order=(1, 0, 1)).fit(disp=0, maxiter=200)

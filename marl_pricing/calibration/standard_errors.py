@@ -49,6 +49,12 @@ class Estimate:
             reach = self.error * (stats.t.ppf(0.975, self.clusters - 1) if self.clusters > 1 else stats.norm.ppf(0.975))
         return self.value - float(reach), self.value + float(reach)
 
+    @property
+    def normal_error(self) -> float:
+        """Of the normal that has this interval: few clusters, which make an interval wide, make it large."""
+        low, high = self.interval
+        return (high - low) / 2.0 / float(stats.norm.ppf(0.975))
+
 
 @dataclass(frozen=True)
 class Influence:

@@ -100,7 +100,7 @@ WORLDS: dict[str, World] = {
 }  # fmt: skip
 
 
-def _autoregression(random: np.random.Generator, shape: tuple[int, int], persistence: float, spread: float):
+def autoregression(random: np.random.Generator, shape: tuple[int, int], persistence: float, spread: float):
     """[T, N] stationary AR(1) of the given persistence and spread."""
     draws = random.normal(0.0, spread, shape)
     for period in range(1, shape[0]):
@@ -108,7 +108,7 @@ def _autoregression(random: np.random.Generator, shape: tuple[int, int], persist
     return draws
 
 
-def _held(random: np.random.Generator, shape: tuple[int, int], hold: float, spread: float) -> np.ndarray:
+def held(random: np.random.Generator, shape: tuple[int, int], hold: float, spread: float) -> np.ndarray:
     """[T, N] log prices, each drawn anew after `hold` periods on average."""
     draws = random.normal(0.0, spread, shape)
     for period in range(1, shape[0]):
@@ -122,13 +122,13 @@ def draw(world: World, random: np.random.Generator) -> tuple[pd.DataFrame, float
     shape = (world.periods, world.products)
     true = float(random.uniform(*world.elasticity))
     time = np.arange(world.periods, dtype=float)[:, None]
-    level = _autoregression(random, shape, world.persistence, world.spread)
-    shock = _autoregression(random, (world.periods, 1), world.shared_persistence, world.shared)
+    level = autoregression(random, shape, world.persistence, world.spread)
+    shock = autoregression(random, (world.periods, 1), world.shared_persistence, world.shared)
     loading = 1.0 + 0.5 * random.normal(size=world.products)
     moves = level + random.normal(0.0, world.noise, shape) + loading * shock + world.growth * time
-    cost = _autoregression(random, shape, 0.7, world.cost_spread)
-    own = cost if world.cost_spread else _held(random, shape, world.hold, 0.2)
-    common = _held(random, (world.periods, 1), world.hold, world.shared_prices)
+    cost = autoregression(random, shape, 0.7, world.cost_spread)
+    own = cost if world.cost_spread else held(random, shape, world.hold, 0.2)
+    common = held(random, (world.periods, 1), world.hold, world.shared_prices)
     log_price = np.log(2.0) + own + common + world.inflation * time + world.follows * level
     popularity = random.normal(0.0, 0.5, world.products)
     if world.shoppers:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from marl_pricing.config.errors import ConfigError, parse_yaml
+from marl_pricing.config.errors import ConfigError, parse_yaml, read_bytes
+from marl_pricing.intake import plain
+from marl_pricing.presentation.words import Words
+from marl_pricing.shipped import found
+
+if TYPE_CHECKING:
+    from marl_pricing.config.market_settings import Calibration
 
 FORMAT = 1
 _TAGS = {"demand": "model", "prices": "map", "inventory": "rule"}
@@ -21,10 +26,7 @@ def read_market_file(path: str) -> dict[str, Any]:
     """
     if path == "???":
         raise ConfigError("market.path: has to be given, a market.yaml that `python -m marl_pricing.calibration` wrote")
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"market.path={path!r}: cannot be read, {error.strerror}") from None
+    content = read_bytes(found(path), f"market.path={path!r}", plain.MOST_YAML)
     data = parse_yaml(content, f"market.path={path!r}")
     if not isinstance(data, dict) or not isinstance(data.get("market"), dict) or "format" not in data:
         raise ConfigError(
@@ -36,8 +38,14 @@ def read_market_file(path: str) -> dict[str, Any]:
     given = own.get("calibration")
     if not isinstance(given, dict):
         raise ConfigError(f"market.path={path!r}: market.calibration is missing")
-    own["calibration"] = given | {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+    named = {name: str(data[name]) for name in ("currency", "period") if data.get(name)}
+    own["calibration"] = given | named | {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
     return own
+
+
+def words_of(own: Calibration | None) -> Words:
+    """What money, an epoch and the sellers are called in a market; nothing special where it is not calibrated."""
+    return Words() if own is None else Words(own.currency, own.period, tuple(own.sellers))
 
 
 def _merge(given: Any, base: Any) -> Any:

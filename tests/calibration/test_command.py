@@ -76,7 +76,7 @@ def test_a_file_becomes_a_market_and_a_page(tmp_path: Path, capsys: pytest.Captu
         (["data={file}", "out={out}", "harmonics=5", "season=6"], "harmonics=5"),
         (["data={file}", "out={out}", "colour=red"], "colour"),
         (["data"], "accepted are settings as field=value"),
-        (["settings=none.yaml"], "settings='none.yaml': cannot be read"),
+        (["settings=none.yaml"], "settings='none.yaml': there is no such file"),
         (["data={fixed}", "out={out}"], "no product's price ever changes"),
     ],
 )
@@ -95,7 +95,25 @@ def test_wrong_input_is_told_in_a_line(
     lines = captured.err.strip().splitlines()
     assert any(told in line for line in lines), captured.err
     assert all(line.startswith("error: ") for line in lines) and "Traceback" not in captured.err
-    assert not (tmp_path / "out" / "market.yaml").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_calibration_leaves_a_folder_as_it_was(tmp_path: Path) -> None:
+    table = some_sales(periods=20)
+    table.loc[:2, "units"] = -1
+    good = written(tmp_path / "sales.csv", table)
+    fixed = written(tmp_path / "fixed.csv", fixed_prices(table))
+    out = tmp_path / "a" / "b"
+    with pytest.raises(SystemExit):  # rows are set aside before it is refused for its prices
+        main([f"data={fixed}", f"out={out}"])
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(SystemExit):  # this refusal names the list
+        main([f"data={good}", f"out={out}", "judging.bad_share=0"])
+    assert [path.name for path in out.iterdir()] == ["quarantine.csv"]
+    (out / "quarantine.csv").write_text("of before")
+    with pytest.raises(SystemExit):
+        main([f"data={fixed}", f"out={out}"])
+    assert (out / "quarantine.csv").read_text() == "of before"
 
 
 def test_simulated_sales_are_of_the_schema_and_repeat() -> None:

@@ -64,7 +64,7 @@ def test_a_market_sells_what_was_sold_weeks_without_a_sale_included() -> None:
     offers = market_file.make_market(fit, panel.table, settings()).offers.set_index("offer")
     rows = panel.rows
     price = np.exp(rows["log_price"] - np.log(fit.reference.loc[rows["offer"]].to_numpy()))
-    expected = (rows["units"] / price**fit.slope.value).groupby(rows["offer"]).mean()
+    expected = (rows["units"] / price ** fit.slopes_of(rows["offer"].tolist())).groupby(rows["offer"]).mean()
     np.testing.assert_allclose(offers["units"], expected.loc[offers.index], rtol=1e-4)
     assert (expected < panel.table.groupby("offer")["units"].mean()).all()
     tested = backtest(panel, settings())

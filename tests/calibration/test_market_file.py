@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from marl_pricing.calibration import market_file, simulate
 from marl_pricing.calibration.calibrate import calibrate, find
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.panel import make_panel
-from marl_pricing.calibration.reading import read_sales
+from marl_pricing.calibration.reading import CalibrationError, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.calibration.simulate import simulate_sales
 from marl_pricing.config import ConfigError, market_from
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.equilibrium import static
+from marl_pricing.pricelist.elasticities import measure, posterior
+from marl_pricing.pricelist.settings import PriceListSettings
 from tests.calibration.sales import GROCERY, POWER, a_market, rising, some_sales, written
 from tests.doors.compose import composed
 
@@ -38,6 +41,45 @@ def market_of(tmp_path: Path, table: pd.DataFrame, **changes: Any) -> market_fil
     if found.market is None:
         raise AssertionError(found.no_market)
     return found.market
+
+
+OWN = [-1.3, -1.8, -2.2, -2.6, -3.0, -3.4]
+
+
+def test_the_market_has_each_offers_own_elasticity(tmp_path: Path) -> None:
+    table = some_sales(demand=POWER | {"elasticity": OWN}, periods=120)
+    panel = make_panel(table.assign(category="all"))
+    settings = own_settings(form="power", cost="margin")
+    fit = fit_demand(panel, settings)
+    made = market_file.make_market(fit, panel.table, settings)
+    market_file.write_market(tmp_path / "market.yaml", made, market_file.estimates_of(fit), {})
+    file = yaml.safe_load((tmp_path / "market.yaml").read_text())["market"]
+    place = [int(offer.removeprefix("product_")) for offer in file["calibration"]["products"]]
+    true, found, told = np.array(OWN)[place], np.array(file["demand"]["elasticity"]), made.offers
+    np.testing.assert_allclose(told["elasticity"], found, rtol=1e-5)
+    assert ((told["elasticity_low"] < true) & (true < told["elasticity_high"])).sum() >= 5
+    assert np.sqrt(((found - true) ** 2).mean()) < 0.5 * np.sqrt(((fit.slope.value - true) ** 2).mean())
+    np.testing.assert_allclose(file["agent"]["elasticity"], 2.5 * found, rtol=1e-4)
+    # What the list would use, the market has: the same posterior, and training's candidate worlds are draws of it.
+    own = PriceListSettings.model_validate({"data": "", "out": "", "draws": 1000})
+    draws, _ = posterior(panel, *measure(panel, own), own)
+    np.testing.assert_allclose(draws.mean(0)[place], found, rtol=1e-4)
+    trained = composed(
+        "market=calibrated", f"market.path={tmp_path / 'market.yaml'}", "robust=kl", "robust.radius=0.1",
+        "robust.worlds=calibration", "robust.num_candidates=6", "traffic=analytic",
+    )  # fmt: skip
+    worlds = np.asarray(trained.market.params.variants.choice.elasticity)
+    assert worlds.shape == (6, 2, 6)
+    np.testing.assert_allclose(worlds[1:, 0], draws[:5][:, place], rtol=1e-4)
+    # One for all is a choice.
+    pooled = own_settings(form="power", elasticities="pooled", cost="margin")
+    one = market_file.make_market(fit_demand(panel, pooled), panel.table, pooled).settings
+    assert one["demand"]["elasticity"] == pytest.approx(fit.slope.value, rel=1e-4)
+    assert "elasticity_draws" not in one["calibration"]
+    # A product whose demand rises with its price makes no market, by name.
+    rising_one = replace(fit, own=replace(fit.own, draws=fit.own.draws.assign(product_0=0.3)))
+    with pytest.raises(CalibrationError, match="demand for product_0 is estimated to rise with its price"):
+        market_file.make_market(rising_one, panel.table, settings)
 
 
 def without_agents(own: market_file.CalibratedMarket) -> dict[str, Any]:
@@ -159,6 +201,7 @@ def test_what_stands_beside_the_path_wins_over_the_file() -> None:
     assert (
         file["num_products"] == 1 and file["calibration"]["path"] == path and len(file["calibration"]["sha256"]) == 64
     )
+    assert (file["calibration"]["currency"], file["calibration"]["period"]) == ("USD", "week")
     own = resolve({"path": path, "reward": {"omega": 0.0, "unit_cost": None}, "level": {"noise": 0.1}})
     assert own["reward"] == file["reward"] | {"omega": 0.0}
     assert own["level"] == file["level"] | {"noise": 0.1}
@@ -170,7 +213,7 @@ def test_what_stands_beside_the_path_wins_over_the_file() -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "cannot be read"),
+        (None, "there is no such file"),
         ("market: [", "line 1: is not YAML"),
         ("a: 1", "is no calibrated market"),
         ("format: 99\nmarket: {}", "is of format 99; accepted is 1"),

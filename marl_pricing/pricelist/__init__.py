@@ -1,0 +1,1 @@
+"""Estimates of demand → prices for the next period, under a shop's constraints."""
