@@ -13,23 +13,31 @@ from marl_pricing.traffic.bank import refresh
 from marl_pricing.traffic.contamination import advance_share
 from marl_pricing.traffic.params import (
     Array,
+    BrowsingParams,
+    IdentityParams,
     MarkupParams,
     ProcessParams,
+    QuoteParams,
     Rows,
     ScriptParams,
     SessionParams,
+    TimeParams,
     TrafficParams,
     TrafficShape,
 )
 from marl_pricing.traffic.types import Conditions, Traffic, combine
 
 __all__ = [
+    "BrowsingParams",
     "Conditions",
+    "IdentityParams",
     "MarkupParams",
     "ProcessParams",
+    "QuoteParams",
     "Rows",
     "ScriptParams",
     "SessionParams",
+    "TimeParams",
     "Traffic",
     "TrafficParams",
     "TrafficShape",

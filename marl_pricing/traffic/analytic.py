@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.demand import DemandParams, DemandShape, propensities
-from marl_pricing.traffic import information
+from marl_pricing.demand import DemandParams, DemandShape, propensities, propensities_by_type
+from marl_pricing.traffic import browsing, information
 from marl_pricing.traffic.draws import poisson
 from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape, class_shares
 from marl_pricing.traffic.types import Conditions, Traffic
@@ -33,12 +33,21 @@ def expected_orders(
 
 
 def expected_paid(shape: TrafficShape, own: TrafficParams, demand: DemandShape, prices: Array) -> Array:
-    """Mean price [Y, N] that a class pays for a unit at posted prices [N]: these times a mark-up's expected factor."""
-    if not shape.markup:
-        return jnp.broadcast_to(prices, (demand.num_classes, prices.size))
-    assert own.markup is not None and own.sessions is not None and own.sessions.interest is not None
-    headroom = jnp.maximum(own.markup.highest_price / jnp.maximum(prices, 1e-30), 1.0)
-    return prices * information.expected_factor(own.sessions.interest, own.markup, headroom)
+    """Mean price [Y, N] that a class pays for a unit at posted prices [N]: these times what mark-ups and the quotes
+    that it buys at come to on average."""
+
+    def marked(quote: Array | float) -> Array:
+        """Mean mark-up [Y, N] on one quote, up to the highest price."""
+        if not shape.markup:
+            return jnp.ones((demand.num_classes, prices.size))
+        assert own.markup is not None and own.sessions is not None and own.sessions.interest is not None
+        headroom = jnp.maximum(own.markup.highest_price / jnp.maximum(prices, 1e-30), 1.0)
+        return information.expected_factor(own.sessions.interest, own.markup, headroom / quote)
+
+    if not shape.quotes:
+        return prices * marked(1.0)
+    assert own.quotes is not None
+    return prices * information.expected_quoted(jax.vmap(marked)(own.quotes.factors), own.quotes)
 
 
 def knows_orders(shape: TrafficShape) -> bool:
@@ -59,7 +68,17 @@ def expected_traffic(
     Orders are exact where `knows_orders`. Events follow each class's attention; they are those of the market's own
     kernels. Mark-ups are left out. `scores` [1] is the sum over the sessions.
     """
-    rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
+    by_type, weight = propensities_by_type(
+        demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed
+    )
+    rate = jnp.tensordot(jnp.asarray(weight), by_type, axes=1)
+    inside = by_type.sum(-1)
+    if own.sessions is not None and own.sessions.units is not None:
+        inside = inside * own.sessions.units
+    coming = browsing.visiting(shape, own, conditions, inside)
+    accepted = jnp.ones_like(coming)
+    if not shape.counts_refused:
+        accepted = browsing.accepting(inside / coming, jnp.asarray(weight))
     total = rate.sum(-1, keepdims=True)
     attention = jnp.where(total > 0, rate / jnp.maximum(total, 1e-30), 1.0 / rate.shape[-1])
 
@@ -70,18 +89,25 @@ def expected_traffic(
         visits = shape.sessions * conditions.intensity * own.visits_factor(agent_share)
         if conditions.listed is not None:
             visits = jnp.where(conditions.listed.any(), visits, 0.0)
-        events, scores = orders.sum(0), jnp.zeros((0,))
+        events, scores, means = orders.sum(0), jnp.zeros((0,)), jnp.zeros((2,))
         if shape.walks_sessions:
-            each = jnp.broadcast_to(own.event_scale if own.session_events is None else own.session_events, share.shape)
+            share = share * coming
+            each = jnp.broadcast_to(own.event_scale, share.shape)
+            if own.session_events is not None and own.session_purchases is not None:
+                each = own.session_events + accepted * own.session_purchases
             events = visits * ((share * each)[:, None] * attention).sum(0)
-            mean = jnp.zeros(()) if own.sessions is None else (share * own.sessions.mean_scores[: share.size]).sum()
-            scores = (visits * mean)[None]
+            if own.sessions is not None:
+                kept, lost = own.sessions.mean_scores, own.sessions.refused_scores
+                means = lost + jnp.resize(accepted, (2,)) * (kept - lost)
+            scores = (visits * (share * means[: share.size]).sum())[None]
+            visits = visits * share.sum()
         return Traffic(
             orders=orders,
             events=events,
             price_paid=conditions.prices,
             price_linked=conditions.prices,
             scores=scores,
+            class_scores=means,
             visits=visits,
             views=jnp.zeros(()),
         )
@@ -155,6 +181,7 @@ def simulate(
             price_paid=conditions.prices,
             price_linked=conditions.prices,
             scores=jnp.zeros((0,)),
+            class_scores=jnp.zeros((2,)),
             visits=visits,
             views=orders.sum(),
         )

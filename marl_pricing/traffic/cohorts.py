@@ -10,7 +10,15 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit
 
-from marl_pricing.traffic.detection import divergences, log_kernel, posterior
+from marl_pricing.traffic.detection import (
+    RULE_CONVERSION,
+    RULE_EVENTS,
+    RULE_VELOCITY,
+    declaration_odds,
+    divergences,
+    log_kernel,
+    posterior,
+)
 from marl_pricing.traffic.kernels import Kernel, smoothed, transition_counts
 
 
@@ -92,12 +100,19 @@ def left_out_gaps(
 
 
 def score_sessions(
-    sessions: Sequence[np.ndarray], human: Kernel, agent: Kernel, prior: float, temperature: float = 1.0
+    sessions: Sequence[np.ndarray],
+    human: Kernel,
+    agent: Kernel,
+    prior: float,
+    temperature: float = 1.0,
+    said: tuple[Sequence[str], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """One row a session: Δ_H, Δ_A, gap, log-likelihood ratio, f and the posterior of being an agent's.
 
     Args:
         sessions: state numbers over the states that both kernels share.
+        said: what each session says of itself, of `DECLARATIONS`, and the rates [2, 3] at which people and agents do
+            (`declaration_rates`); it moves the prior odds.
 
     Raises:
         ValueError: for kernels over different states, or a prior outside (0, 1).
@@ -109,7 +124,11 @@ def score_sessions(
         columns=["human", "agent", "gap", "log_ratio"],
     ).rename(columns={"human": "delta_human", "agent": "delta_agent"})
     table["suspicion"] = expit(table["gap"] / temperature)
-    table["posterior"] = posterior(table["log_ratio"].to_numpy(), prior)
+    odds: np.ndarray | float = 0.0
+    if said is not None:
+        table["declared"] = list(said[0])
+        odds = declaration_odds(said[1])[[DECLARATIONS.index(own) for own in said[0]]]
+    table["posterior"] = posterior(table["log_ratio"].to_numpy(), prior, odds)
     return table
 
 
@@ -124,4 +143,25 @@ def heuristic(features: pd.DataFrame) -> pd.Series:
     Returns:
         bool, one a session.
     """
-    return (features["events"] >= 12) & (features["velocity"] >= 0.20) & (features["conversion"] <= 0.01)
+    fast = features["velocity"] >= RULE_VELOCITY
+    return (features["events"] >= RULE_EVENTS) & fast & (features["conversion"] <= RULE_CONVERSION)
+
+
+# What a session may say of itself, in the order of `params.IdentityParams`.
+DECLARATIONS = ("none", "declared", "verified")
+
+
+def declaration_rates(declared: pd.Series, actor: pd.Series, strength: float = 1.0) -> np.ndarray:
+    """Shares [2, 3] of people's and of agents' labelled sessions that say nothing, declare themselves, prove it.
+
+    Posterior means under an even Dirichlet law of total mass `strength`: what nobody of a class has said yet is rare
+    there, not impossible.
+
+    Args:
+        declared: one of `DECLARATIONS` or missing (which counts as none), one a session.
+        actor: human, agent or missing.
+    """
+    said = declared.astype("object").where(declared.notna(), DECLARATIONS[0])
+    counts = [[((actor == who) & (said == what)).sum() for what in DECLARATIONS] for who in ("human", "agent")]
+    mass = np.array(counts, np.float64) + strength / len(DECLARATIONS)
+    return mass / mass.sum(1, keepdims=True)

@@ -71,9 +71,66 @@ def mixture_ratio(totals: Array, log_shares: Array) -> Array:
     return by_class[1] - by_class[0]
 
 
-def suspicion(gap: Array, temperature: Array) -> Array:
-    """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape."""
-    return jax.nn.sigmoid(gap / temperature)
+def suspicion(gap: Array, temperature: Array, odds: Array | float = 0.0) -> Array:
+    """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape.
+
+    Args:
+        odds: log odds of an agent by what the session says of itself (`declaration_odds`).
+    """
+    return jax.nn.sigmoid(gap / temperature + odds)
+
+
+# The prototype's rule (spec/phantom_environment_prototype, `simple_agent_detector`): at least so many events, at least
+# so many a second, at most so many purchases a view.
+RULE_EVENTS, RULE_VELOCITY, RULE_CONVERSION = 12, 0.20, 0.01
+_TINY = 1e-6
+
+
+def flagged(events: Array, seconds: Array, purchases: Array, views: Array) -> Array:
+    """1.0 where the prototype's rule sees an agent: many events, fast, hardly a purchase. Any shape."""
+    fast = events / (seconds + _TINY) >= RULE_VELOCITY
+    return ((events >= RULE_EVENTS) & fast & (purchases / (views + _TINY) <= RULE_CONVERSION)).astype(jnp.float32)
+
+
+def timing_ratio(count: Array, seconds: Array, laws: Array) -> Array:
+    """log density of `count` gamma times that sum to so many seconds, under agents' law less under people's. Any shape.
+
+    The sum of n times of Gamma(k, θ) is Gamma(n k, θ). Where nothing was timed it is 0.
+
+    Args:
+        laws: [2, 2] (shape k, scale θ in seconds) of people and of agents.
+    """
+    there = (count > 0) & (seconds > 0)
+    total = jnp.where(there, seconds, 1.0)
+
+    def density(law: Array) -> Array:
+        shape = jnp.where(there, count, 1.0) * law[0]
+        return (shape - 1.0) * jnp.log(total) - total / law[1] - shape * jnp.log(law[1]) - jax.lax.lgamma(shape)
+
+    return jnp.where(there, density(laws[1]) - density(laws[0]), 0.0)
+
+
+# No declaration is taken for more than this: e^±20 is as good as certain, and finite.
+_CERTAIN = 20.0
+
+
+def declaration_odds(rates: np.ndarray) -> np.ndarray:
+    """Log odds [K] of an agent by what a session says of itself: log P(said | agent) − log P(said | person).
+
+    Honest about those who say nothing: the more agents declare themselves, the less likely is one among the rest.
+
+    Args:
+        rates: [2, K] shares of people's and of agents' sessions that say each of K things.
+
+    Raises:
+        ValueError: for rows that are no laws.
+    """
+    rates = np.asarray(rates, np.float64)
+    if rates.shape[0] != 2 or np.any(~(rates >= 0)) or np.any(abs(rates.sum(1) - 1.0) > 1e-6):
+        raise ValueError(f"rates={rates.tolist()}: accepted are two rows of shares that sum to 1")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        odds = np.log(rates[1]) - np.log(rates[0])
+    return np.clip(np.nan_to_num(odds, nan=0.0), -_CERTAIN, _CERTAIN)
 
 
 def estimate_share(mean_score: Array, class_means: Array, bounded: bool = True) -> Array:
@@ -161,17 +218,18 @@ def divergences(session: np.ndarray, human: np.ndarray, agent: np.ndarray, smoot
     return Divergences(from_human, from_agent, ratio / total, ratio)
 
 
-def posterior(log_ratios: np.ndarray, prior: float) -> np.ndarray:
+def posterior(log_ratios: np.ndarray, prior: float, odds: np.ndarray | float = 0.0) -> np.ndarray:
     """P(agent | session): the logistic function of the log-likelihood ratio plus the prior's log odds.
 
     Calibrated where the kernels are right.
 
     Args:
         log_ratios: [...] log P(session | agents) − log P(session | people).  prior: α.
+        odds: [...] by what each session says of itself (`declaration_odds`); they move the prior's.
 
     Raises:
         ValueError: for a prior outside (0, 1).
     """
     if not 0.0 < prior < 1.0:
         raise ValueError(f"prior={prior!r}: accepted is a number between 0 and 1")
-    return expit(np.asarray(log_ratios, np.float64) + logit(prior))
+    return expit(np.asarray(log_ratios, np.float64) + logit(prior) + odds)

@@ -28,13 +28,23 @@ ACTIONS: dict[str, Category] = {
     "page_view": "nav",
     "view_item": "nav",
     "learn_more": "nav",
+    "home": "nav",
+    "login": "nav",
+    "listing": "nav",
     "search": "filter",
     "filter_date": "filter",
     "filter_price": "filter",
     "sort": "filter",
 }
+# Events that are about no product where sessions are told so (spec/phantom_methodology, generic states).
+GENERIC = ("home", "login", "search", "listing", "checkout")
 # What an event of a category counts in the demand proxy (spec/phantom_methodology: powers of two).
 WEIGHTS: dict[Category, float] = {"cart": 4.0, "dwell": 2.0, "nav": 1.0, "filter": 0.5}
+
+# Seconds are gamma, (shape, scale): between two events (spec/phantom_environment_prototype: agents act faster than
+# people), and of a dwell event, these illustrative.
+GAPS = {"human": (2.0, 3.0), "agent": (2.0, 0.6)}
+DWELL = {"human": (2.0, 0.8), "agent": (2.0, 0.1)}
 
 _ALIASES = {
     "add_item_to_cart": "add_item",
@@ -57,6 +67,10 @@ _ALIASES = {
     "view_page": "page_view",
     "pageview": "page_view",
     "learn_more_about_item": "learn_more",
+    "home_page": "home",
+    "homepage": "home",
+    "sign_in": "login",
+    "log_in": "login",
     "filter_for_date": "filter_date",
     "filter_for_price": "filter_price",
     "filter_by_date": "filter_date",

@@ -239,7 +239,7 @@ def match(kernel: Kernel, funnel: Funnel) -> Kernel:
         f"{kernel.source + '; ' if kernel.source else ''}matched to {pages:.4g} pages a session and a purchase "
         f"share of {share:.2%} ({funnel.sessions:,} sessions)"
     )
-    matched = Kernel(kernel.states, matrix, source=source)
+    matched = Kernel(kernel.states, matrix, source=source, generic=kernel.generic)
     off = max(abs(expected_pages(matched) / pages - 1), abs(purchase_probability(matched) / share - 1))
     if off > _NEAR:
         raise FunnelError(f"{pages:.4g} pages and a purchase share of {share:.4g} were missed by {off:.2g}")

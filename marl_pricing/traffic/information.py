@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.traffic.params import Array, MarkupParams
+from marl_pricing.traffic.params import Array, MarkupParams, QuoteParams
 
 
 def session_markup(signal: Array, params: MarkupParams) -> Array:
@@ -33,6 +33,39 @@ def expected_factor(interest: Array, params: MarkupParams, headroom: Array) -> A
     people = interest[0] @ jnp.minimum(shown[:, None], headroom)
     clean = jnp.minimum(session_markup(params.clean_signal, params), headroom)
     return jnp.stack([people, clean][: interest.shape[0]])
+
+
+def lowest_quote_law(count: int, num_quotes: Array) -> Array:
+    """Chance [n] that the lowest of N independent quotes is the i-th lowest of n that are as likely each.
+
+    [(n − i)/n]^N − [(n − i − 1)/n]^N for i = 0, 1, …; spec/phantom_methodology, theorem 1, as `erosion`.
+    """
+    above = jnp.arange(count, -1, -1) / count
+    return -jnp.diff(above**num_quotes)
+
+
+def session_quotes(uniform: Array, params: QuoteParams) -> tuple[Array, Array]:
+    """(factor on the posted price of a session's own quote, of the lowest of an agent's N quotes), each [M].
+
+    Both from one uniform number, so that the second is never above the first.
+    """
+    count = params.factors.size
+    own = jnp.minimum((uniform * count).astype(jnp.int32), count - 1)
+    limits = jnp.cumsum(lowest_quote_law(count, params.identities))[:-1]
+    lowest = (uniform[:, None] >= limits).sum(-1)
+    return params.factors[own], params.factors[lowest]
+
+
+def expected_quoted(markups: Array, params: QuoteParams) -> Array:
+    """Mean factor [Y, N] on the posted price that people (class 0) and agents (1) pay where quotes differ.
+
+    Args:
+        markups: [n, Y, N] mean mark-up of each class at each quote, up to the highest price.
+    """
+    paid = params.factors[:, None, None] * markups
+    law = lowest_quote_law(params.factors.size, params.identities)
+    agents = jnp.tensordot(law, paid[:, -1], axes=1)
+    return jnp.stack([paid[:, 0].mean(0), agents][: markups.shape[1]])
 
 
 def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndarray) -> float:

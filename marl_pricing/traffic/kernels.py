@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from marl_pricing.traffic.events import ACTIONS, END, PURCHASE, START, weight
+from marl_pricing.traffic.events import ACTIONS, END, GENERIC, PURCHASE, START, weight
 
 Array = np.ndarray
 
@@ -33,15 +33,27 @@ class Kernel:
         matrix: [E, E] float64, row = source, column = destination; the last row stays where it is.
         counts: [E, E] transitions that the probabilities were estimated from; None where they were given.
         source: where the numbers come from, for people.
+        generic: states that are about no product, beside the start and the end.
     """
 
     states: tuple[str, ...]
     matrix: Array
     counts: Array | None = None
     source: str = ""
+    generic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.states, self.matrix)
+        wrong = [name for name in self.generic if name not in self.states[1:-1] or name == PURCHASE]
+        if wrong:
+            inner = [name for name in self.states[1:-1] if name != PURCHASE]
+            told = f"accepted are events of the kernel but {PURCHASE}: {', '.join(inner)}"
+            raise KernelError(f"generic={wrong[0]!r}: {told}")
+
+    @property
+    def product(self) -> Array:
+        """Whether each state is about a product, [E] bool."""
+        return np.array([state not in (START, END, *self.generic) for state in self.states])
 
     @property
     def visits(self) -> Array:
@@ -114,7 +126,7 @@ def _reach(matrix: Array, start: int) -> Array:
     return seen
 
 
-def from_rows(rows: Mapping[str, Mapping[str, float]], source: str = "") -> Kernel:
+def from_rows(rows: Mapping[str, Mapping[str, float]], source: str = "", generic: Sequence[str] = ()) -> Kernel:
     """A kernel from {event: {next event: probability}}; what is missing to one goes to `session_end`.
 
     Raises:
@@ -139,7 +151,7 @@ def from_rows(rows: Mapping[str, Mapping[str, float]], source: str = "") -> Kern
         matrix[index, -1] += rest if abs(rest) > 1e-12 else 0.0
     matrix[-1] = 0.0
     matrix[-1, -1] = 1.0
-    return Kernel(states, matrix, source=source)
+    return Kernel(states, matrix, source=source, generic=tuple(name for name in generic if name in states))
 
 
 _FALLBACK = "illustrative: PHANTOM's published fallback, the search row is ours; not estimated from data"
@@ -159,6 +171,47 @@ def default_kernels() -> tuple[Kernel, Kernel]:
     """The kernels of people and of agents that ship with the product. They are illustrative, and say so."""
     human, agent = ({name: pair[y] for name, pair in _ROWS.items()} for y in (0, 1))
     return from_rows(human, _FALLBACK), from_rows(agent, _FALLBACK)
+
+
+_STOREFRONT = "illustrative: the fallback with home, listing, login and hovering; not estimated from data"
+# Chances of people and of agents: to hover after a look at a product, to hover on, to log in before the checkout.
+_HOVERS, _HOVERS_ON, _LOGS_IN = (0.45, 0.08), (0.35, 0.10), (0.35, 0.10)
+_HOVERED = {"hover_title": 0.5, "hover_paragraph": 0.35, "hover_link": 0.15}
+
+
+def _storefront_rows(own: int) -> dict[str, dict[str, float]]:
+    plain = {name: pair[own] for name, pair in _ROWS.items()}
+
+    def leave(row: Mapping[str, float], page: str) -> dict[str, float]:
+        return {page if name == "page_view" else name: value for name, value in row.items()}
+
+    def detour(row: Mapping[str, float], chance: float) -> dict[str, float]:
+        kept = {name: (1.0 - chance) * value for name, value in row.items()}
+        return kept | {name: chance * share for name, share in _HOVERED.items()}
+
+    rows = {name: leave(row, "home" if name == START else "listing") for name, row in plain.items()}
+    page, look, cart = rows.pop("page_view"), rows["view_item"], rows["add_item"]
+    direct = cart.pop("checkout")
+    rows |= {
+        "home": page,
+        "listing": page,
+        "view_item": detour(look, _HOVERS[own]),
+        **dict.fromkeys(_HOVERED, detour(look, _HOVERS_ON[own])),
+        "add_item": {**cart, "login": direct * _LOGS_IN[own], "checkout": direct * (1.0 - _LOGS_IN[own])},
+        "login": {"checkout": 1.0},
+    }
+    return rows
+
+
+def storefront_kernels() -> tuple[Kernel, Kernel]:
+    """Kernels of people and of agents with generic states and dwell events, illustrative as the fallback is.
+
+    Pages are `home` (the first) and `listing`, carts may lead through `login`, looks at a product may end in hovering
+    over it. All of these are detours: watched on the fallback's states, sessions move as the fallback's, and buy as
+    often (Kemeny and Snell 1960, section 6.1).
+    """
+    human, agent = (from_rows(_storefront_rows(own), _STOREFRONT, GENERIC) for own in (0, 1))
+    return human, agent
 
 
 def transition_counts(sessions: Sequence[Array], num_states: int) -> Array:
@@ -220,9 +273,18 @@ def states_of(sessions: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 
 def align(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """The same kernels over one set of states; a state that one of them lacks is never entered there."""
+    """The same kernels over one set of states; a state that one of them lacks is never entered there.
+
+    Raises:
+        KernelError: if a state of two of them is generic in one only.
+    """
     names = {state for kernel in kernels for state in kernel.states}
     states = (START, *(action for action in ACTIONS if action in names), END)
+    generic = tuple(state for state in states if any(state in kernel.generic for kernel in kernels))
+    for kernel in kernels:
+        odd = [state for state in generic if state in kernel.states and state not in kernel.generic]
+        if odd:
+            raise KernelError(f"{odd[0]} is generic in one kernel only: accepted is both or none")
     aligned = []
     for kernel in kernels:
         place = [states.index(state) for state in kernel.states]
@@ -233,7 +295,7 @@ def align(kernels: Sequence[Kernel]) -> list[Kernel]:
         if kernel.counts is not None:
             counts = np.zeros_like(matrix)
             counts[np.ix_(place, place)] = kernel.counts
-        aligned.append(Kernel(states, matrix, counts, kernel.source))
+        aligned.append(Kernel(states, matrix, counts, kernel.source, generic))
     return aligned
 
 
@@ -309,17 +371,19 @@ def cluster(
     return Behaviours(tuple(kernels), shares, held_out)
 
 
-def expand(matrix: Array, attention: Array) -> Array:
-    """A kernel over events × products and the two generic states (spec/phantom_methodology, product expansion).
+def expand(matrix: Array, attention: Array, product: Array | None = None) -> Array:
+    """A kernel over T events × N products and C generic states (spec/phantom_methodology, product expansion).
 
     Each cell of the base matrix becomes a block in which the destination's product is drawn by `attention`; so the
-    block [event, event'] is T[event, event'] · 1 attentionᵀ, a Kronecker product, and rows still sum to one.
+    block [event, event'] is T[event, event'] · 1 attentionᵀ, a Kronecker product, and rows still sum to one. A generic
+    state has one row and one column.
 
     Args:
         matrix: [E, E].  attention: [N] ≥ 0, sums to one.
+        product: [E] bool, states that are about a product (`Kernel.product`); None: all but the start and the end.
 
     Returns:
-        [(E − 2)·N + 2, (E − 2)·N + 2]: start, then event by event its N products, then the end.
+        [T·N + C, T·N + C]: state by state, its N products or itself.
 
     Raises:
         KernelError: if the attention is no distribution.
@@ -327,12 +391,8 @@ def expand(matrix: Array, attention: Array) -> Array:
     attention = np.asarray(attention, np.float64)
     if np.any(~(attention >= 0)) or abs(attention.sum() - 1.0) > _SUM_TOLERANCE:
         raise KernelError(f"attention={attention.tolist()}: accepted are numbers of at least 0 that sum to 1")
-    inner, width = matrix[1:-1, 1:-1], attention.size
-    size = len(inner) * width + 2
-    dense = np.zeros((size, size))
-    dense[0, 1:-1] = np.kron(matrix[0, 1:-1], attention)
-    dense[0, -1] = matrix[0, -1]
-    dense[1:-1, 1:-1] = np.kron(inner, np.tile(attention, (width, 1)))
-    dense[1:-1, -1] = np.repeat(matrix[1:-1, -1], width)
-    dense[-1, -1] = 1.0
-    return dense
+    if product is None:
+        product = np.arange(len(matrix)) % (len(matrix) - 1) > 0
+    state = np.repeat(np.arange(len(matrix)), np.where(product, attention.size, 1))
+    drawn = np.concatenate([attention if own else np.ones(1) for own in product])
+    return matrix[np.ix_(state, state)] * drawn

@@ -11,6 +11,7 @@ from flax import struct
 
 Array = jax.Array
 TrafficModel = Literal["analytic", "scripted", "chain", "bank"]
+Detector = Literal["kernels", "timed", "rule"]
 ContaminationProcess = Literal["static", "drift", "burst"]
 OrderLaw = Literal["poisson", "multinomial"]
 
@@ -31,7 +32,11 @@ class TrafficShape:
         purchase_slots: places for its purchases, likewise.
         refresh: the bank is drawn anew before each update of a learner.
         markup: sessions pay more the more interest they show.
+        quotes: prices differ between sessions, and agents gather several of them.
         comparison: some agents buy the cheapest comparable offer that they saw.
+        detector: what a session's suspicion is read from: its transitions; its times as well; or the prototype's rule.
+        counts_refused: a purchase event that its session's latent type refuses counts and is seen all the same.
+        price_visits: fewer sessions come at higher prices.
         process: how the share of agents moves.
     """
 
@@ -45,7 +50,11 @@ class TrafficShape:
     purchase_slots: int = 1
     refresh: bool = False
     markup: bool = False
+    quotes: bool = False
     comparison: bool = False
+    detector: Detector = "kernels"
+    counts_refused: bool = False
+    price_visits: bool = False
     process: ContaminationProcess = "static"
 
     @property
@@ -54,9 +63,23 @@ class TrafficShape:
         return self.model != "analytic"
 
     @property
+    def pays_apart(self) -> bool:
+        """Whether sessions pay other prices than those posted."""
+        return self.markup or self.quotes
+
+    @property
     def num_sessions(self) -> int:
         """Places for sessions in one wave."""
         return self.capacity or self.sessions
+
+
+class RowTimes(struct.PyTreeNode):
+    """What a session's clock says, seconds."""
+
+    length: Array  # [...] events
+    duration: Array  # [...] from the first event to the last
+    refused_duration: Array  # [...] the same without the session's purchases
+    dwell: Array  # [...] of attention, of all dwell events together
 
 
 class Rows(struct.PyTreeNode):
@@ -67,13 +90,30 @@ class Rows(struct.PyTreeNode):
     """
 
     item: Array  # [..., L] uint16, where in [0, 2^16) of the attention the event's product lies
-    weight: Array  # [..., L] float32, what the slot's events count in the demand proxy; 0 for an empty slot
+    weight: Array  # [..., L] float32, what the slot's events but purchases count in the demand proxy; 0 where empty
     purchase_item: Array  # [..., Q] uint16, as `item`
     purchases: Array  # [..., Q] float32, purchase events of the slot
     signal: Array  # [...] float32, interest shown: weights of the events that are no purchase
     views: Array  # [...] float32, events of discovery (category nav)
     log_ratio: Array  # [...] float32, log P(session | agents) − log P(session | people)
     gap: Array  # [...] float32, Δ_H − Δ_A: the same a transition
+    times: RowTimes | None  # where the detector asks for them
+    refused_gap: Array | None  # [...] float32, the gap without the session's purchases: what is seen where it refuses
+
+
+class TimeParams(struct.PyTreeNode):
+    """Gamma laws of seconds, (shape, scale), of people and of agents."""
+
+    gaps: Array  # [2, 2] between two events
+    dwell: Array  # [2, 2] of a dwell event
+    dwells: Array  # [E] 1.0 at dwell events
+
+
+class IdentityParams(struct.PyTreeNode):
+    """What sessions say of themselves: nothing, that they are an agent's, or that and a signature that proves it."""
+
+    rates: Array  # [2, 3] shares of people's and of agents' sessions that say each
+    odds: Array  # [3] log P(said | agent) − log P(said | person)
 
 
 class SessionParams(struct.PyTreeNode):
@@ -86,7 +126,8 @@ class SessionParams(struct.PyTreeNode):
     view: Array  # [E] 1.0 at events of discovery
     log_ratio: Array  # [E, E] log of agents' over people's transition probability, smoothed
     temperature: Array  # [] of f = σ(gap / temperature)
-    mean_scores: Array  # [2] mean f of people's and of agents' sessions
+    mean_scores: Array  # [2] mean f of people's and of agents' sessions, if none refuses
+    refused_scores: Array  # [2] the same if all refuse what their purchase events mean
     comparison: Array  # [] share of agents that buy the cheapest comparable offer they saw
     bank: Rows | None  # [Y, B, ...]
     units: Array | None = None  # [Y] units of a purchase event, where orders are held (`traffic.hold_orders`); else 1
@@ -94,6 +135,9 @@ class SessionParams(struct.PyTreeNode):
         None  # [2, G, E, E] log-probabilities of kinds that a detector tells apart; None: one each
     )
     kind_weights: Array | None = None  # [2, G] their log shares in people and agents
+    times: TimeParams | None = None  # where the detector asks for them
+    identity: IdentityParams | None = None  # where sessions may say what they are
+    product: Array | None = None  # [E] 1.0 where a state is about a product; None: all events are
     interest: Array | None = None  # [Y, F] shares of a class's purchases, by interest in halves; where mark-ups matter
 
 
@@ -105,6 +149,20 @@ class MarkupParams(struct.PyTreeNode):
     temperature: Array  # [] interest
     clean_signal: Array  # [] interest that an agent's clean purchase session shows
     highest_price: Array  # [] money
+
+
+class QuoteParams(struct.PyTreeNode):
+    """Prices that differ between sessions: an A/B test, or drift between visits."""
+
+    factors: Array  # [n] on the posted price, increasing, each as likely; their mean is 1
+    identities: Array  # [] N ≥ 1, sessions that an agent gets a quote from; it buys at the lowest
+
+
+class BrowsingParams(struct.PyTreeNode):
+    """How many sessions come at a price level: (price index over the reference)^−elasticity, at most all."""
+
+    elasticity: Array  # [Y] of the number of a class's sessions
+    reference: Array  # [N] money, prices up to which all come
 
 
 class ScriptParams(struct.PyTreeNode):
@@ -138,8 +196,11 @@ class TrafficParams(struct.PyTreeNode):
     sessions: SessionParams | None = None
     markup: MarkupParams | None = None
     script: ScriptParams | None = None
+    browsing: BrowsingParams | None = None
+    quotes: QuoteParams | None = None
     process: ProcessParams | None = None
-    session_events: Array | None = None  # [Y] weighted events of a class's session, where sessions walk
+    session_events: Array | None = None  # [Y] weighted events but purchases of a class's session, where sessions walk
+    session_purchases: Array | None = None  # [Y] weighted purchase events of one, if it refuses none
     session_weight: Array | None = None  # [Y] orders of a class's session over a held one's; by its mean fewer come
 
     def without_bank(self) -> TrafficParams:

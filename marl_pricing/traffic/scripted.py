@@ -122,6 +122,7 @@ def simulate(
             price_paid=per_unit(agents["paid"]),
             price_linked=per_unit(agents["linked"]),
             scores=flagged.astype(jnp.float32),
+            class_scores=jnp.zeros((2,)),
             visits=person.sum() + identities + clean.sum(),
             views=viewed.sum() + recon.sum() * listed.mean() + clean.sum(),
         )

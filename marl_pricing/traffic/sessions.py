@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.demand import DemandParams, DemandShape, propensities_by_type
-from marl_pricing.traffic import chain, detection, information
+from marl_pricing.traffic import browsing, chain, detection, information
 from marl_pricing.traffic.params import Array, Rows, SessionParams, TrafficParams, TrafficShape
 from marl_pricing.traffic.types import Conditions, Traffic
 
@@ -28,14 +28,19 @@ class _Luck(NamedTuple):
     row: Array  # [M] in [0, 1), row of the bank
     agent: Array  # [M] in [0, 1), an agent's where below α
     accept: Array  # [M] in [0, 1), latent type: how much the session wants to buy
+    comes: Array  # [M] in [0, 1), the session comes where below the share that does at these prices
     turn: Array  # [M] uint16, turns the products of a row, so that a row is never the same twice
     kind: Array  # [M] in [0, 1), latent type θ
     compares: Array  # [M] in [0, 1), an agent compares where below the share
     round: Array  # [] in [0, 1), rounds the number of sessions
+    says: Array | None  # [M] in [0, 1), what a session says of itself; None: nothing
+    quote: Array | None  # [M] in [0, 1), the price that a session is shown; None: all see one
 
 
-def _luck(key: Array, count: int) -> _Luck:
+def _luck(key: Array, count: int, quotes: bool, says: bool) -> _Luck:
     bits = jax.random.bits(key, (5, count))
+    # The lower bits of a word that make no other number.
+    spare = ((bits[0] & 0xFF) << 16) | ((bits[1] & 0xFF) << 8) | (bits[2] & 0xFF)
 
     def uniform(word: Array) -> Array:
         return (word >> 8).astype(jnp.float32) * 2.0**-24
@@ -45,10 +50,13 @@ def _luck(key: Array, count: int) -> _Luck:
         row=uniform(bits[0]),
         agent=uniform(bits[1]),
         accept=uniform(bits[2]),
+        comes=spare.astype(jnp.float32) * 2.0**-24,
         turn=(bits[3] & 0xFFFF).astype(jnp.uint16),
         kind=(bits[4] >> 16).astype(jnp.float32) / _GRID,
         compares=(bits[4] & 0xFFFF).astype(jnp.float32) / _GRID,
         round=(bits[3, 0] >> 16).astype(jnp.float32) / _GRID,
+        says=jax.random.uniform(jax.random.fold_in(key, 2), (count,)) if says else None,
+        quote=jax.random.uniform(jax.random.fold_in(key, 1), (count,)) if quotes else None,
     )
 
 
@@ -56,23 +64,33 @@ class _Appeal(NamedTuple):
     """What the prices mean to the classes. Y classes, N offers, G latent types."""
 
     limits: Array  # [Y, N − 1] int32, thresholds in [0, 2^16] between the offers' shares of attention
-    inside: Array  # [G, Y] units that a purchase event of a type orders on average
+    visiting: Array  # [Y] share of a class's sessions that come
+    inside: Array  # [G, Y] units that a purchase event of a type orders on average, in a session that came
+    accepting: Array  # [Y] chance that it orders any
     type_limits: Array  # [G − 1] thresholds that turn a uniform number into a type
 
 
-def _appeal(demand: DemandShape, params: DemandParams, conditions: Conditions) -> _Appeal:
+def _appeal(
+    shape: TrafficShape, own: TrafficParams, demand: DemandShape, params: DemandParams, conditions: Conditions
+) -> _Appeal:
     by_type, weight = propensities_by_type(
         demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed
     )
     mean = jnp.tensordot(jnp.asarray(weight), by_type, axes=1)
     total = mean.sum(-1, keepdims=True)
     # Where nobody would buy anything, people still look around at what there is, be it sold out.
-    listed = jnp.ones_like(conditions.available) if conditions.listed is None else conditions.listed
-    shown = jnp.where(conditions.available.any(), conditions.available, listed)
+    shown = browsing.shown(conditions)
     there = shown / jnp.maximum(shown.sum(), 1)
     share = jnp.where(total > 0, mean / jnp.maximum(total, 1e-30), there)
     limits = jnp.round(jnp.cumsum(share, -1)[:, :-1] * _GRID).astype(jnp.int32)
-    return _Appeal(limits, by_type.sum(-1), jnp.cumsum(jnp.asarray(weight))[:-1])
+    inside = by_type.sum(-1)
+    assert own.sessions is not None
+    if own.sessions.units is not None:
+        inside = inside * own.sessions.units
+    visiting = browsing.visiting(shape, own, conditions, inside)
+    inside = inside / visiting
+    accepting = browsing.accepting(inside, jnp.asarray(weight))
+    return _Appeal(limits, visiting, inside, accepting, jnp.cumsum(jnp.asarray(weight))[:-1])
 
 
 def _products(item: Array, limits: Array) -> Array:
@@ -133,29 +151,48 @@ def _visit(
     turned = (rows.item + luck.turn[:, None]).astype(jnp.int32)
     events = _count_by_offer(turned, rows.weight, limits)
     kind = (luck.kind[:, None] >= appeal.type_limits).sum(-1)
-    inside = appeal.inside if own.units is None else appeal.inside * own.units
-    units = jnp.floor(inside[kind, classes] + luck.accept)
+    units = jnp.floor(appeal.inside[kind, classes] + luck.accept)
     bought_at = (rows.purchase_item + luck.turn[:, None]).astype(jnp.int32)
-    orders = _count_by_offer(bought_at, rows.purchases, limits)
+    bought = orders = _count_by_offer(bought_at, rows.purchases, limits)
     if shape.comparison:
         compares = (classes == 1) & (luck.compares < own.comparison)
         moved = cheapest_seen(events > 0, orders, prices, demand.num_products)
         orders = jnp.where(compares[..., None], moved, orders)
+    purchase_weight = (own.weights * own.purchase).sum()
+    accepted = None
+    if shape.counts_refused:
+        events += purchase_weight * bought
+    else:  # an order refused is no purchase event, neither in the proxy nor to a detector
+        accepted = units > 0
+        events += purchase_weight * jnp.where(accepted[..., None], orders, 0.0)
     paid = linked = None
     if shape.markup:
         assert params.markup is not None
         linked = information.session_markup(rows.signal, params.markup)
         clean = information.session_markup(params.markup.clean_signal, params.markup)
         paid = jnp.where(classes == 1, clean, linked)
-    score = detection.suspicion(rows.gap, own.temperature)
+    if shape.quotes:
+        assert params.quotes is not None and luck.quote is not None
+        one = jnp.ones(classes.shape)
+        paid, linked = (one if paid is None else paid), (one if linked is None else linked)
+        shown, lowest = information.session_quotes(luck.quote, params.quotes)
+        paid, linked = paid * jnp.where(classes == 1, lowest, shown), linked * shown
+    odds: Array | float = 0.0
+    if own.identity is not None:
+        assert luck.says is not None
+        said = jnp.cumsum(own.identity.rates, -1)[:, :-1][classes]
+        odds = own.identity.odds[(luck.says[:, None] >= said).sum(-1)]
+    score = scores_of(shape, own, rows, accepted, odds)
     return _Visits(events, orders * units[..., None], paid, linked, score, rows.views)
 
 
 def _price_per_unit(orders: Array, factor: Array | None, prices: Array, highest: Array | None) -> Array:
     """Mean price [N] that units were sold at; the posted price where nobody ordered. orders [M, N], factor [M]."""
-    if factor is None or highest is None:
+    if factor is None:
         return prices
-    each = jnp.minimum(prices * factor[:, None], jnp.maximum(highest, prices))
+    each = prices * factor[:, None]
+    if highest is not None:
+        each = jnp.minimum(each, jnp.maximum(highest, prices))
     units = orders.sum(0)
     return jnp.where(units > 0, (orders * each).sum(0) / jnp.maximum(units, 1e-30), prices)
 
@@ -185,8 +222,8 @@ def simulate(
     assert own is not None
     count, num_classes = shape.num_sessions, demand.num_classes
     key_luck, key_walk = jax.random.split(key)
-    luck = _luck(key_luck, count)
-    appeal = _appeal(demand, demand_params, conditions)
+    luck = _luck(key_luck, count, shape.quotes, own.identity is not None)
+    appeal = _appeal(shape, params, demand, demand_params, conditions)
     came = shape.sessions * conditions.intensity
     held = params.session_weight is not None
     if held:  # the candidates differ by how many sessions come
@@ -195,8 +232,11 @@ def simulate(
     if conditions.listed is not None:  # nobody visits a market that every seller has left
         came = jnp.where(conditions.listed.any(), came, 0.0)
     present = jnp.arange(count) < came
-    there = present.any(0) if held else present
     agent = luck.agent < agent_shares[:, None] if num_classes > 1 else jnp.zeros((agent_shares.size, count), bool)
+    differing = held or shape.price_visits  # candidates differ by where a session is
+    if shape.price_visits:
+        present = present & (luck.comes < appeal.visiting[agent.astype(jnp.int32)])
+    there = present.any(0) if differing else present
     # One candidate needs one session a place; several need both classes' sessions in each.
     alone = agent_shares.size == 1
     if alone:
@@ -218,9 +258,18 @@ def simulate(
         world = _one_world(jax.tree.map(lambda x: x[0], visits), agent[:1], 1, conditions.prices, highest)
         worlds = jax.tree.map(lambda x: jnp.broadcast_to(x, (agent_shares.size, *x.shape[1:])), world)
     else:
-        worlds = _many_worlds(visits, agent, present if held else None, conditions.prices, highest)
-    came = jnp.minimum(came[:, 0] if held else came, count)
-    return worlds.replace(visits=jnp.broadcast_to(came, agent_shares.shape))
+        worlds = _many_worlds(visits, agent, present if differing else None, conditions.prices, highest)
+    if shape.price_visits:
+        came = present.sum(-1).astype(jnp.float32)
+    else:
+        came = jnp.minimum(came[:, 0] if held else came, count)
+    scores = own.mean_scores
+    if not shape.counts_refused:
+        scores = own.refused_scores + jnp.resize(appeal.accepting, (2,)) * (own.mean_scores - own.refused_scores)
+    return worlds.replace(
+        visits=jnp.broadcast_to(came, agent_shares.shape),
+        class_scores=jnp.broadcast_to(scores, (agent_shares.size, 2)),
+    )
 
 
 def _one_world(visits: _Visits, agent: Array, num_classes: int, prices: Array, highest: Array | None) -> Traffic:
@@ -235,6 +284,7 @@ def _one_world(visits: _Visits, agent: Array, num_classes: int, prices: Array, h
         price_paid=_price_per_unit(visits.orders, visits.paid, prices, highest),
         price_linked=_price_per_unit(visits.orders, visits.linked, prices, highest),
         scores=visits.score,
+        class_scores=jnp.zeros((2,)),
         visits=jnp.zeros(()),
         views=visits.views.sum(0),
     )
@@ -286,9 +336,45 @@ def _many_worlds(visits: _Visits, agent: Array, present: Array | None, prices: A
         price_paid=price("paid"),
         price_linked=price("linked"),
         scores=jnp.where(agent, agents.score, people.score) * (1.0 if present is None else present),
+        class_scores=jnp.zeros((len(agent), 2)),
         visits=jnp.zeros((len(agent),)),
         views=sums[:, -1],
     )
+
+
+def scores_of(
+    shape: TrafficShape, params: SessionParams, rows: Rows, accepted: Array | None, odds: Array | float = 0.0
+) -> Array:
+    """Suspicion f of sessions, any shape, as the market's detector reads it.
+
+    Args:
+        accepted: where a session takes what its purchase events mean; None: everywhere.
+        odds: by what each says of itself.
+    """
+    if shape.detector == "rule":
+        assert rows.times is not None
+        taken: Array | float = 1.0 if accepted is None else accepted.astype(jnp.float32)
+        bought, clock = rows.purchases.sum(-1), rows.times
+        seconds = clock.refused_duration + taken * (clock.duration - clock.refused_duration)
+        return detection.flagged(clock.length - (1.0 - taken) * bought, seconds, taken * bought, rows.views)
+    gap = rows.gap
+    if accepted is not None:
+        assert rows.refused_gap is not None
+        gap = jnp.where(accepted, rows.gap, rows.refused_gap)
+    return detection.suspicion(gap, params.temperature, odds)
+
+
+def class_scores(shape: TrafficShape, params: SessionParams, rows: Rows) -> tuple[Array, Array]:
+    """Mean suspicion [2] of people's and of agents' sessions of a bank [Y, B, ...], if none refuses and if all do."""
+    there = jnp.ones(rows.signal.shape, bool)
+
+    def mean(accepted: Array) -> Array:
+        if params.identity is None:
+            return jnp.resize(scores_of(shape, params, rows, accepted).mean(-1), (2,))
+        each = [scores_of(shape, params, rows, accepted, odds).mean(-1) for odds in params.identity.odds]
+        return (params.identity.rates * jnp.stack([jnp.resize(own, (2,)) for own in each], -1)).sum(-1)
+
+    return mean(there), mean(~there)
 
 
 def purchase_rate(rows: Rows) -> Array:
@@ -337,7 +423,7 @@ def most_interest(params: SessionParams, max_events: int) -> int:
 
 
 def session_totals(params: SessionParams, max_events: int) -> tuple[np.ndarray, np.ndarray]:
-    """(expected purchases, expected weighted events) of a class's session that is cut off after `max_events`, [Y] each.
+    """(purchases, weight of other events about products) of a session cut off after `max_events`, expected: [Y] each.
 
     Sums of powers of the kernel: Σ_{1 ≤ t ≤ max} e_start T^t.
     """
@@ -351,4 +437,5 @@ def session_totals(params: SessionParams, max_events: int) -> tuple[np.ndarray, 
         law = (law[..., None, :] @ kernels)[..., 0, :]
         visits += law
     mean = (shares[..., None] * visits).sum(1)
-    return mean @ purchase, mean @ weights
+    product = 1.0 if params.product is None else np.asarray(params.product, np.float64)
+    return mean @ purchase, mean @ (weights * product * (1.0 - purchase))

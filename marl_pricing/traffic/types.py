@@ -30,6 +30,9 @@ class Traffic(struct.PyTreeNode):
     price_paid: Array  # [N] money per unit; the posted price where nobody ordered
     price_linked: Array  # [N] money per unit, had recon and purchase been linked (oracle)
     scores: Array  # [M] suspicion f of each session, in [0, 1]; 0 at a place where none came
+    class_scores: (
+        Array  # [2] what f of people's and of agents' sessions is on average at these prices; 0 without kernels
+    )
     visits: Array  # [] sessions that came
     views: Array  # [] product views
 
@@ -51,12 +54,16 @@ def combine(waves: Traffic) -> Traffic:
     by_wave = waves.orders.sum(1)
     total = by_wave.sum(0)
     weight = jnp.where(total > 0, by_wave / jnp.maximum(total, 1e-30), 1.0 / by_wave.shape[0])
+    seen = jnp.where(
+        waves.visits.sum() > 0, waves.visits / jnp.maximum(waves.visits.sum(), 1.0), 1.0 / waves.visits.size
+    )
     return Traffic(
         orders=orders,
         events=waves.events.sum(0),
         price_paid=(weight * waves.price_paid).sum(0),
         price_linked=(weight * waves.price_linked).sum(0),
         scores=waves.scores.reshape(-1),
+        class_scores=(seen[:, None] * waves.class_scores).sum(0),
         visits=waves.visits.sum(),
         views=waves.views.sum(),
     )

@@ -11,6 +11,8 @@ import yaml
 
 from marl_pricing.config import ConfigError
 from marl_pricing.traffic import kernels, logs
+from marl_pricing.traffic.kernels import storefront_kernels
+from marl_pricing.traffic.logs import simulate_events, write_log
 from tests.traffic.visitors import epochs, with_sessions
 
 FUNNEL = "Administrative,Informational,ProductRelated,Revenue\n"
@@ -32,6 +34,31 @@ def test_kernels_come_from_a_file(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(rows(PLAIN)))
     own = with_sessions("chain", traffic={"kernels": str(path)})
     np.testing.assert_allclose(own.params.traffic.purchase_rate, 0.4, rtol=1e-4)
+
+
+def test_generic_states_of_a_file_and_of_a_setting(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.yaml"
+    path.write_text(yaml.safe_dump(rows(PLAIN) | {"generic": ["view_item"]}))
+    for own, generic in (({"kernels": str(path)}, True), ({"kernels": str(path), "generic": []}, False)):
+        params = with_sessions("chain", traffic=own).params.traffic
+        assert float(params.session_events[0]) == pytest.approx(0.0 if generic else 2.0, rel=1e-3)
+    with pytest.raises(ConfigError, match=r"traffic.generic='home': accepted are events of the kernel but purchase"):
+        with_sessions("bank", traffic={"generic": ["home"]})
+
+
+@pytest.mark.slow
+def test_events_of_a_log_that_never_have_an_item_are_generic(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    shop = dict(zip(("human", "agent"), storefront_kernels(), strict=True))
+    write_log(path, simulate_events(shop, {"human": 300, "agent": 300}, 3, seed=1))
+    own = with_sessions("chain", traffic={"log": str(path)}).params.traffic
+    logged = with_sessions("bank", traffic={"log": str(path), "bank": {"source": "log", "size": 512}}).params.traffic
+    plain = with_sessions("chain", traffic={"log": str(path), "generic": []}).params.traffic
+    seen = [float(each.session_events[0]) for each in (own, logged, plain)]
+    people = storefront_kernels()[0]
+    expected = people.visits @ (people.weights * people.product * (np.array(people.states) != "purchase"))
+    assert seen[0] == pytest.approx(expected, rel=0.15) and seen[1] == pytest.approx(seen[0], rel=0.15)
+    assert seen[2] > 1.2 * seen[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, market_from
-from marl_pricing.config.traffic import Traffic, behaving_otherwise
+from marl_pricing.config.traffic import behaving_otherwise
+from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.demand import propensities
 from marl_pricing.equilibrium import static
 from marl_pricing.market import Variants, vary
@@ -35,7 +36,7 @@ def people(own, prices) -> float:
 
 
 @pytest.mark.parametrize("how", ["sessions", "purchases"])
-@pytest.mark.parametrize("model", ["chain", "bank", "analytic"])
+@pytest.mark.parametrize("model", [pytest.param("chain", marks=pytest.mark.slow), "bank", "analytic"])
 def test_the_market_sells_the_same_under_every_share_of_agents(model: str, how: str) -> None:
     own = with_sessions(model, sessions=40, traffic={"hold_orders": how, **AT})
     plain = with_sessions(model, sessions=40)

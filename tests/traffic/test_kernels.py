@@ -119,6 +119,58 @@ def test_expansion_is_row_stochastic_and_factorises(width: int) -> None:
     np.testing.assert_allclose(blocks, np.einsum("ef,i,j->eifj", inner, np.ones(width), attention))
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_kernel_of_events_times_products_and_generic_states(width: int) -> None:
+    """T·N + C states: visits of the expanded kernel are the kernel's, a product's by its attention.
+
+    The one from the fundamental matrix of the expanded, the other from where sessions of the small are step by step.
+    """
+    attention = np.random.default_rng(1).dirichlet(np.ones(width))
+    for kernel in kernels.storefront_kernels():
+        assert kernel.generic == ("home", "login", "search", "listing", "checkout")
+        product = kernel.product
+        dense = kernels.expand(kernel.matrix, attention, product)
+        num_generic = 5 + 2
+        assert len(dense) == (len(kernel.states) - num_generic) * width + num_generic
+        np.testing.assert_allclose(dense.sum(1), 1.0, atol=1e-12)
+        visits = np.linalg.inv(np.eye(len(dense) - 1) - dense[:-1, :-1])[0]
+        law, stepped = np.eye(len(kernel.states))[0], np.eye(len(kernel.states))[0]
+        for _ in range(500):
+            law = law @ kernel.matrix
+            stepped += law
+        expected = [stepped[s] * (attention if product[s] else np.ones(1)) for s in range(len(product) - 1)]
+        np.testing.assert_allclose(visits, np.concatenate(expected), rtol=1e-9)
+
+
+def test_storefront_is_the_fallback_with_detours() -> None:
+    for shop, plain in zip(kernels.storefront_kernels(), kernels.default_kernels(), strict=True):
+        assert "illustrative" in shop.source
+        assert shop.purchase_rate == pytest.approx(plain.purchase_rate, rel=1e-12)
+        # Watched on the fallback's states: hovering and the way through login cut out, both kinds of pages one.
+        inner = [shop.states.index(name) for name in plain.states if name not in ("page_view", END)]
+        pages = [shop.states.index(name) for name in ("home", "listing")]
+        out = [i for i in range(len(shop.states) - 1) if i not in (*inner, *pages)]
+        kept = [i for i in range(len(shop.states)) if i not in out]
+        through = np.linalg.inv(np.eye(len(out)) - shop.matrix[np.ix_(out, out)])
+        watched = (
+            shop.matrix[np.ix_(kept, kept)] + shop.matrix[np.ix_(kept, out)] @ through @ shop.matrix[np.ix_(out, kept)]
+        )
+        name = [{"home": "page_view", "listing": "page_view"}.get(shop.states[i], shop.states[i]) for i in kept]
+        for row, source in zip(watched, name, strict=True):
+            lumped = np.array([row[[n == to for n in name]].sum() for to in plain.states])
+            np.testing.assert_allclose(lumped, plain.matrix[plain.states.index(source)], atol=1e-12)
+
+
+def test_generic_states_that_cannot_be_are_refused() -> None:
+    with pytest.raises(kernels.KernelError, match="generic='purchase': accepted are events of the kernel but purchase"):
+        kernels.Kernel(
+            *(getattr(kernels.default_kernels()[0], name) for name in ("states", "matrix")), generic=("purchase",)
+        )
+    one = kernels.from_rows({START: {"search": 0.5}}, generic=["search"])
+    with pytest.raises(kernels.KernelError, match="search is generic in one kernel only"):
+        kernels.align([one, kernels.from_rows({START: {"search": 0.5}})])
+
+
 def test_kinds_of_behaviour_are_found_where_there_are_two() -> None:
     looker = np.array([[0, 1, 0, 0], [0, 0.9, 0, 0.1], [0, 0, 0, 1], [0, 0, 0, 1.0]])
     buyer = np.array([[0, 1, 0, 0], [0, 0.05, 0.95, 0], [0, 0, 0, 1], [0, 0, 0, 1.0]])

@@ -28,13 +28,18 @@ def attention(own, found) -> np.ndarray:
 @pytest.mark.parametrize("model", ["chain", "bank"])
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_expected_events_are_the_fundamental_matrix(model: str, share: float) -> None:
-    """Event by event and product by product, with the weight of one event set to 1 and of all others to 0."""
+    """Event by event and product by product, with the weight of one event set to 1 and of all others to 0.
+
+    Of the purchases those count that the session's latent type takes.
+    """
     own = with_sessions(model, sessions=20, agent_share=share)
     kernel = kernels.default_kernels()[int(share)]
     found = conditions(own, PRICES)
     dense = kernels.expand(kernel.matrix, attention(own, found)[int(share)])
     visits = np.linalg.inv(np.eye(len(dense) - 1) - dense[:-1, :-1])[0, 1:].reshape(-1, 2)
     own_sessions = own.params.traffic.sessions
+    rate = propensities(own.shape.demand, own.params.demand, found.prices, found.level, found.available)
+    visits[kernel.states.index("purchase") - 1] *= float(rate[int(share)].sum())
     for state in range(1, len(kernel.states) - 1):
         changed = own_sessions.replace(weights=jnp.zeros(len(kernel.states)).at[state].set(1.0))
         if model == "bank":
@@ -43,8 +48,44 @@ def test_expected_events_are_the_fundamental_matrix(model: str, share: float) ->
         market = own._replace(params=own.params.replace(traffic=own.params.traffic.replace(sessions=changed)))
         mean, error = mean_and_error(epochs(market, 4000, found=found, seed=state).events[:, 0] / 20)
         if model == "bank":  # a bank is itself a sample
-            error = np.sqrt(error**2 + (fresh.weight.sum(-1)[int(share)].std() / 256) ** 2)
+            bought = fresh.purchases.sum(-1) * changed.weights[kernel.states.index("purchase")]
+            error = np.sqrt(error**2 + ((fresh.weight.sum(-1) + bought)[int(share)].std() / 256) ** 2)
         assert within(mean, visits[state - 1], error), (kernel.states[state], mean, visits[state - 1], error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["chain", "bank"])
+def test_sessions_with_generic_states_are_the_fundamental_matrix(model: str) -> None:
+    """The proxy of T·N + C states: events about no product count nothing, purchases that are taken do."""
+    own = with_sessions(
+        model,
+        sessions=40,
+        agent_share=0.4,
+        traffic={"kernels": "storefront", "max_events": 80, "bank": {"size": 65_536}},
+    )
+    found, expected, views = conditions(own, PRICES), np.zeros(2), 0.0
+    rate = np.asarray(propensities(own.shape.demand, own.params.demand, found.prices, found.level, found.available))
+    for y, (kernel, share) in enumerate(zip(kernels.storefront_kernels(), (0.6, 0.4), strict=True)):
+        dense = kernels.expand(kernel.matrix, attention(own, found)[y], kernel.product)
+        visits = np.linalg.inv(np.eye(len(dense) - 1) - dense[:-1, :-1])[0]
+        width = np.where(kernel.product[:-1], 2, 1)
+        for state, at in enumerate(np.cumsum(width) - width):
+            if kernel.product[state]:
+                name, seen = kernel.states[state], 40 * share * visits[at : at + 2]
+                taken = rate[y].sum() if name == "purchase" else 1.0
+                expected += seen * kernel.weights[state] * taken
+                views += seen.sum() * (name in ("view_item", "learn_more"))
+    got = epochs(own, 800, found=found)
+    mean, error = mean_and_error(got.events[:, 0])
+    assert within(mean, expected, error + 1.5e-3 * expected), (mean, expected, error)  # a bank is itself a sample
+    mean, error = mean_and_error(got.views[:, 0])
+    assert within(mean, views, error + 1.5e-3 * views)
+    # Interest is what a session shows, about products or not.
+    rows = own.params.traffic.sessions.bank
+    if rows is not None:
+        shown = [k.visits @ (k.weights * (np.array(k.states) != "purchase")) for k in kernels.storefront_kernels()]
+        error = np.asarray(rows.signal).std(-1) / 256
+        assert within(np.asarray(rows.signal).mean(-1), shown, error)
 
 
 @pytest.mark.parametrize("model", ["chain", "bank"])
@@ -75,7 +116,9 @@ def test_totals_of_a_kernel_are_its_fundamental_matrix() -> None:
     rate, events = sessions.session_totals(own.params.traffic.sessions, 200)
     both = kernels.default_kernels()
     np.testing.assert_allclose(rate, [kernel.purchase_rate for kernel in both], rtol=1e-5)
-    np.testing.assert_allclose(events, [kernel.visits @ kernel.weights for kernel in both], rtol=1e-5)
+    bought = 4.0 * np.asarray(rate)
+    np.testing.assert_allclose(events + bought, [kernel.visits @ kernel.weights for kernel in both], rtol=1e-5)
+    np.testing.assert_allclose(own.params.traffic.event_scale, (events + bought)[0], rtol=1e-3)
     np.testing.assert_allclose(own.params.traffic.purchase_rate, rate, rtol=1e-4)
 
 
@@ -202,10 +245,16 @@ def test_real_sessions_make_a_bank() -> None:
     people = [kernels.encode(["view_item", "add_item", "checkout", "purchase"], kernel.states)]
     agents = [kernels.encode(["page_view", "search"], kernel.states), kernels.encode([], kernel.states)]
     rows = bank.from_sessions([people, agents], own.shape.traffic, own.params.traffic.sessions, 6)
-    np.testing.assert_allclose(rows.weight.sum(-1)[0], 1 + 4 + 4 + 4)
+    np.testing.assert_allclose(rows.weight.sum(-1)[0], 1 + 4 + 4)
     np.testing.assert_allclose(np.sort(np.asarray(rows.weight.sum(-1)[1])), [0, 0, 0, 1.5, 1.5, 1.5])
     np.testing.assert_allclose(rows.purchases[:, :, 0], [[1] * 6, [0] * 6])
     np.testing.assert_allclose(rows.views[0], 1.0)
+    searched = own.params.traffic.sessions.replace(
+        product=jnp.asarray(np.array(kernel.states) != "search", jnp.float32)
+    )
+    again = bank.from_sessions([people, agents], own.shape.traffic, searched, 6)
+    np.testing.assert_allclose(np.sort(np.asarray(again.weight.sum(-1)[1])), [0, 0, 0, 1, 1, 1])
+    np.testing.assert_allclose(again.signal, rows.signal)
     with pytest.raises(ValueError, match="no sessions of class 'agent'"):
         bank.from_sessions([people, []], own.shape.traffic, own.params.traffic.sessions, 6)
 

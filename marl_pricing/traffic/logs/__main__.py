@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import argparse
 import sys
 import warnings
@@ -45,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="SHARE",
         help="share of rows that may be rejected before the file is refused (default: %(default)s)",
     )
+    parser.add_argument(
+        "--exposure",
+        type=Path,
+        metavar="FOLDER",
+        help="also tell how often items were bought at lower and higher prices than their usual ones: a table here and "
+        "in exposure.csv, and a figure",
+    )
     given = parser.parse_args(arguments)
     try:
         with warnings.catch_warnings(record=True) as told:
@@ -59,6 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for warning in told:
         print(f"{given.file}: {warning.message}", file=sys.stderr)
     print_summary(given.file, log)
+    if given.exposure is not None:
+        from marl_pricing.traffic.logs import exposure
+
+        try:
+            exposure.leave(log, given.exposure)
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        print(f"figure: {given.exposure}/exposure.png")
     if written is not None:
         print(written)
     return 0

@@ -41,7 +41,7 @@ def write_mapping(path: Path, log: Log, guess: bool) -> str:
         told_mapping(log.schema, columns_of(path, log.schema)), sort_keys=False, allow_unicode=True, width=110
     )
     target = path.with_name(f"{path.name}.mapping.yaml")
-    if target.exists() and target.read_text("utf-8") != text:
+    if target.exists() and target.read_bytes() != text.encode():
         raise LogError(f"{target}: is there already and says something else; move it away first")
     write_atomically(target, text)
     return f"mapping: {target}" + (

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from marl_pricing.intake import IntakeError, dates, numbers, texts
+from marl_pricing.intake import IntakeError, dates, numbers, plain, texts
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.names import LOG_WORDS, suggest
 from marl_pricing.traffic.logs.layouts import GA4, P4P, TABLES, WHOCLICKEDIT
@@ -34,12 +34,14 @@ def is_gzip(path: Path) -> bool:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as stream:
-        try:
+    try:
+        with plain.opened(path) as (stream, _):
             while block := stream.read(_BLOCK):
                 yield block
-        except (EOFError, OSError, zlib.error) as error:
-            raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
+    except IntakeError as error:
+        raise LogError(str(error)) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
 
 
 def _head(path: Path) -> bytes:
@@ -69,7 +71,11 @@ def encoding_of(path: Path) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         pass
-    data = b"".join(_blocks(path))
+    data = b""
+    for block in _blocks(path):  # another encoding is found in the whole
+        data += block
+        if len(data) > texts.MOST_BYTES:
+            raise LogError(f"{path}: is no UTF-8, and too large for another encoding to be found; encoding: says it")
     try:
         return texts.decode(data, str(path))[1]
     except IntakeError as error:
@@ -86,7 +92,7 @@ def _json_schema(first: list[bytes]) -> Schema | None:
         found = found or P4P
         try:
             row = json.loads(stripped)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and {"event_name", "event_timestamp"} <= set(row):
             return GA4
@@ -99,7 +105,10 @@ def _header(path: Path, separator: str | None, encoding: str) -> tuple[list[str]
     text = _head(path).decode(encoding, "ignore").lstrip("\ufeff")
     sign = separator or texts.separator_of(text) or ","
     lines = text.splitlines()
-    return (next(csv.reader(lines[:1], delimiter=sign), []) if lines else []), sign
+    try:
+        return (next(csv.reader(lines[:1], delimiter=sign), []) if lines else []), sign
+    except csv.Error as error:
+        raise LogError(f"{path}:1: no header can be made of this line, {error}") from None
 
 
 def detect(path: Path, separator: str | None = None) -> Schema:
@@ -113,7 +122,7 @@ def detect(path: Path, separator: str | None = None) -> Schema:
     if start == b"PAR1":
         try:
             names = parquet.read_schema(path).names
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise LogError(f"{path}: {' '.join(str(error).split())}") from None
         fits = [schema for schema in TABLES if set(schema.needed) <= set(names)]
         return replace(fits[0] if fits else WHOCLICKEDIT, format="parquet")
@@ -138,7 +147,7 @@ def columns_of(path: Path, schema: Schema) -> list[str]:
         for line in _head(path).splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict):
                 return [str(key) for key in row]

@@ -24,6 +24,9 @@ P4P = Schema(
         "price": ("price", "metadata.price"),
         "dwell_ms": ("metadata.dwellTime",),
         "user_agent": ("userAgent",),
+        "declared": ("agentIdentity", "metadata.agentIdentity"),
+        "filters": ("metadata.filters", "metadata.filter"),
+        "element_text": ("metadata.elementText", "metadata.text"),
     },
 )
 WHOCLICKEDIT = Schema(
@@ -43,6 +46,9 @@ WHOCLICKEDIT = Schema(
         "price": ("price", "metadata_price"),
         "dwell_ms": ("metadata_dwellTime",),
         "user_agent": ("userAgent",),
+        "declared": ("agentIdentity", "metadata_agentIdentity"),
+        "filters": ("metadata_filters", "metadata_filter"),
+        "element_text": ("metadata_elementText", "metadata_text"),
     },
     needed=("record_type", "sessionId", "ts", "eventName"),
 )

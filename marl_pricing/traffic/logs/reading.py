@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.intake import shown
-from marl_pricing.traffic.events import END, START, report_unknown
+from marl_pricing.traffic.events import ACTIONS, END, START, report_unknown
 from marl_pricing.traffic.logs.detecting import complete, detect, read_as, settle
 from marl_pricing.traffic.logs.layouts import SCHEMAS
 from marl_pricing.traffic.logs.records import finish, join, judge, sort
@@ -41,7 +41,9 @@ class Log:
         events: one row an event, by session and time. Columns: session (text), actor ("human", "agent" or missing),
             experiment, mode, time (UTC, microseconds), event (of the vocabulary), logged_event (as logged), page, item
             (text), price (money, NaN where there is none), dwell_ms (milliseconds, NaN where there is none),
-            user_agent. Texts but session and item are categories.
+            user_agent, declared ("none", "declared", "verified": what the session says of itself; missing where the log
+            does not tell), filters (parameters of filter events, JSON as it stands) and element_text (of what a dwell
+            event looked at). Texts but session and item are categories.
         prices: one row a price that was shown, in the order of the file: item, price, session, mode, time.
         rows: rows of the file, its header and blank lines not counted.
         rejected: rows that are no record.
@@ -251,14 +253,29 @@ def sessions_of(log: Log, actor: Literal["human", "agent"] | None = None) -> lis
     Raises:
         LogError: if a session has rows of both actors.
     """
-    events = log.events
+    words = np.asarray(log.events["event"], object)
+    return [[word for word in words[piece] if word not in (START, END)] for piece in _pieces(log.events, actor)]
+
+
+def _pieces(events: pd.DataFrame, actor: str | None) -> list[slice]:
+    """Rows of each session of an actor, or of all."""
     codes = pd.factorize(events["session"])[0]
     starts = np.flatnonzero(np.r_[True, np.diff(codes) != 0]) if len(events) else np.zeros(0, int)
     keep = np.ones(len(starts), bool)
     if actor is not None:
         keep = actors_of(events).eq(actor).fillna(False).to_numpy(bool)
-    words = np.asarray(events["event"], object)
-    pieces: Sequence[np.ndarray] = np.split(words, starts[1:]) if len(starts) else []
-    return [
-        [word for word in piece if word not in (START, END)] for piece, kept in zip(pieces, keep, strict=True) if kept
-    ]
+    ends = np.append(starts[1:], len(events))
+    return [slice(first, last) for first, last, kept in zip(starts, ends, keep, strict=True) if kept]
+
+
+def times_of(events: pd.DataFrame, actor: Literal["human", "agent"] | None = None) -> list[tuple[np.ndarray, float]]:
+    """Times of each session, in the order of `sessions_of`: (seconds of each event since the first, dwell in all)."""
+    seconds = events["time"].astype("int64").to_numpy() / 1e6
+    dwell = events["dwell_ms"].fillna(0.0).to_numpy() / 1e3
+    inner = ~events["event"].isin([START, END]).to_numpy()
+    dwells = events["event"].astype("str").map(ACTIONS).eq("dwell").to_numpy()
+    found = []
+    for piece in _pieces(events, actor):
+        own = seconds[piece][inner[piece]]
+        found.append((own - own[:1], float(dwell[piece][dwells[piece]].sum())))
+    return found

@@ -21,7 +21,7 @@ _NAT = int(np.iinfo(np.int64).min)  # what pandas holds for a time that is none
 # Columns of tidy events, in order.
 COLUMNS = (
     *("session", "actor", "experiment", "mode", "time", "event"),
-    *("logged_event", "page", "item", "price", "dwell_ms", "user_agent"),
+    *("logged_event", "page", "item", "price", "dwell_ms", "user_agent", "declared", "filters", "element_text"),
 )
 PRICE_COLUMNS = ("item", "price", "session", "mode", "time")
 _TIME = pa.timestamp("us", "UTC")
@@ -29,6 +29,9 @@ _TIME = pa.timestamp("us", "UTC")
 _INTEGER = r"^[+-]?\d+(\.\d+)?$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _YES, _NO = ("true", "1", "yes", "1.0"), ("false", "0", "no", "0.0")
+# What a session says of itself: nothing, that it is an agent's, or that and a signature that was checked.
+_SAID = {**dict.fromkeys((*_NO, "none"), "none"), **dict.fromkeys((*_YES, "declared"), "declared"),
+         **dict.fromkeys(("verified", "signed"), "verified")}  # fmt: skip
 # Times in logs of the named schemas have to fall into these years: seconds taken for milliseconds would all lie in
 # January 1970. A user's own mapping says its unit and may have any time.
 _PLAUSIBLE = tuple(int(pd.Timestamp(f"{year}-01-01").timestamp() * 1e6) for year in (2000, 2100))
@@ -38,6 +41,7 @@ _MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "any": 1e3}
 _ABOUT = {
     "record_type": "record", "time": "time", "event": "event", "label": "actor", "price": "price",
     "dwell time": "dwell_ms", "is_agent contradicts actor_type": "is_agent",
+    "declaration": "declared",
 }  # fmt: skip
 _YEARS_1_TO_9999 = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
@@ -134,6 +138,9 @@ def _coded(column: pa.Array) -> pa.Array:
     return column.dictionary_encode()
 
 
+_TEXTS = ("session", "experiment", "mode", "page", "item", "user_agent", "filters", "element_text")
+
+
 def judge(chunk: Chunk, schema: Schema) -> Judged:
     """Tell events, prices and faulty rows of a chunk apart; a row is refused for the first reason that holds."""
     fields, length = chunk.fields, len(chunk.lines)
@@ -152,6 +159,7 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
     price, bad_price = _numbers(fields["price"], schema.decimal or "plain")
     dwell, bad_dwell = _numbers(fields["dwell_ms"])
     actor, neither, contradicts = _actors(fields, schema)
+    declared = _lookup(pc.utf8_lower(fields["declared"]), _SAID)
     absent = {
         name: fields[name].is_null().to_numpy(zero_copy_only=False)
         for name in ("session", "time", "event", "item", "price")
@@ -165,6 +173,7 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
         "event": is_event & event.is_null().to_numpy(zero_copy_only=False),
         "label": neither,
         "is_agent contradicts actor_type": contradicts,
+        "declaration": _mask(pc.and_(fields["declared"].is_valid(), declared.is_null())),
         "price": bad_price,
         "dwell time": bad_dwell,
         "no item": is_price & absent["item"],
@@ -188,8 +197,9 @@ def judge(chunk: Chunk, schema: Schema) -> Judged:
         name: int(chunk.lines[pc.index(logged, name).as_py()]) for name in dropped if sounds_like_purchase(name)
     }
     columns = {
-        **{name: _coded(fields[name]) for name in ("session", "experiment", "mode", "page", "item", "user_agent")},
+        **{name: _coded(fields[name]) for name in _TEXTS},
         "actor": _coded(actor),
+        "declared": _coded(declared),
         "event": _coded(event),
         "logged_event": _coded(logged),
         "time": pa.array(times, pa.int64()),

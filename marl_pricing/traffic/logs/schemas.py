@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from marl_pricing.intake import IntakeError
+from marl_pricing.intake import IntakeError, plain
 from marl_pricing.intake.dates import form_named
 from marl_pricing.intake.texts import known_encoding
 from marl_pricing.traffic.events import ACTIONS, END, START
@@ -31,6 +29,9 @@ FIELDS = (
     "price",
     "dwell_ms",
     "user_agent",
+    "declared",
+    "filters",
+    "element_text",
 )
 
 
@@ -96,6 +97,9 @@ _COLUMN_KEYS = {
     "page": "page",
     "dwell_ms": "dwell_ms",
     "user_agent": "user_agent",
+    "declared": "declared",
+    "filters": "filters",
+    "element_text": "element_text",
 }
 _NEEDED_KEYS = ("session", "time", "event")
 _OTHER_KEYS = ("format", "human", "agent", "time_unit", "events", "separator", "encoding", "decimal")
@@ -103,12 +107,12 @@ _UNITS = ("s", "ms", "us", "ns", "iso")
 
 
 def _load(path: Path) -> Any:
+    if not path.exists():
+        raise LogError(f"{path}: there is no such mapping")
     try:
-        return yaml.safe_load(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise LogError(f"{path}: there is no such mapping") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LogError(f"{path}: no mapping in YAML can be read: {' '.join(str(error).split())}") from None
+        return plain.read_yaml(path)
+    except IntakeError as error:
+        raise LogError(f"{error}; it is no mapping in YAML") from None
 
 
 def _labels(where: str, key: str, value: Any) -> frozenset[str]:

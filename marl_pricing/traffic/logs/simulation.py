@@ -7,13 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from marl_pricing.traffic.events import END, START
+from marl_pricing.traffic.events import ACTIONS, DWELL, END, GAPS, START
 from marl_pricing.traffic.kernels import Kernel
 from marl_pricing.traffic.logs.records import tidy
 from marl_pricing.traffic.logs.schemas import refuse
-
-# Seconds between events are gamma: (shape, scale); agents act faster than people.
-GAPS = {"human": (2.0, 3.0), "agent": (2.0, 0.6)}
 
 
 def walk(kernel: Kernel, count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +54,7 @@ def simulate_events(
     Args:
         kernels: of "human" and "agent", or of one of them.
         counts: sessions of each.
-        num_items: items "0" to "N − 1"; each event but starts and ends is about one.
+        num_items: items "0" to "N − 1"; each event but starts, ends and a kernel's generic states is about one.
         prices: [N] money; without them 10, 11, 12 … for item 0, 1, 2 …
         attention: actor → [N] probabilities of the items; uniform for who is not in it.
         start: when the first session may begin; beginnings are uniform over `hours`.
@@ -108,7 +105,10 @@ def _events(
     elapsed -= elapsed[first][session]
     beginning = begin + generator.uniform(0, hours * 3600e6, count)[session]
     item = generator.choice(len(attention), len(session), p=attention / attention.sum())
-    about = (state != 0) & (state != len(kernel.states) - 1)
+    about = kernel.product[state]
+    dwell = np.full(len(session), np.nan)
+    looks = np.array([ACTIONS.get(name) == "dwell" for name in kernel.states])[state]
+    dwell[looks] = generator.gamma(*DWELL[actor], looks.sum()) * 1e3
     width = max(6, len(str(count)))
     return pd.DataFrame(
         {
@@ -120,6 +120,7 @@ def _events(
             "event": np.asarray(kernel.states, object)[state],
             "item": pd.Series(item).astype("str").where(about),
             "price": np.where(about, prices[item], np.nan),
+            "dwell_ms": dwell,
             "user_agent": "simulated",
         }
     )

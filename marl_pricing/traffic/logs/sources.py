@@ -10,10 +10,9 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +20,17 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
+from marl_pricing.intake import IntakeError, plain
 from marl_pricing.traffic.logs.detecting import is_gzip, suggestion
 from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema
-
-Stream = io.BufferedReader | gzip.GzipFile
 
 _BLOCK = 1 << 23  # bytes that the CSV parser takes at a time
 # Objects of JSON that are held at a time: more of them are slower, because Python's collector visits them all.
 _OBJECTS = 10_000
+_MOST_ROWS = 100_000_000  # of a Parquet file, which can say the same one so many times in a few bytes
 _PATIENCE = 5.0  # seconds after which a terminal is shown how far reading is
 
 
@@ -74,7 +74,7 @@ class _Meter:
     def at(self, position: int) -> None:
         if self._bar is None and sys.stderr.isatty() and time.monotonic() - self._started > _PATIENCE:
             self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(f"reading {self._path.name}", total=self._total)
+            self._task = self._bar.add_task(escape(f"reading {self._path.name}"), total=self._total)
             self._bar.start()
         if self._bar is not None:
             self._bar.update(self._task, completed=position)
@@ -84,21 +84,10 @@ class _Meter:
             self._bar.stop()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Stream, IO[bytes]]]:
-    """A file's bytes, and the file itself, whose position tells how far reading is."""
-    with path.open("rb") as raw:
-        if is_gzip(path):
-            with gzip.GzipFile(fileobj=raw) as stream:
-                yield stream, raw
-        else:
-            yield raw, raw
-
-
 def _not_utf8(path: Path) -> LogError:
     """The error for a file that is not UTF-8, with the first line that is not."""
-    with _opened(path) as (stream, _):
-        for number, line in enumerate(stream, 1):
+    with plain.opened(path) as (stream, _):
+        for number, line in enumerate(plain.lines_of(stream, path), 1):
             try:
                 line.decode()
             except UnicodeDecodeError:
@@ -166,14 +155,18 @@ class _Recoded(io.RawIOBase):
         return count
 
 
-def _as_utf8(stream: Stream, encoding: str | None) -> Stream:
-    if encoding is None or encoding.startswith("utf-8"):
+def _as_utf8(stream: io.BufferedReader, encoding: str | None) -> io.BufferedReader:
+    """The same in UTF-8, with lines that end as lines do: old Macs' exports have carriage returns alone."""
+    head = stream.peek(1)
+    returns = b"\r" in head and b"\n" not in head
+    if not returns and (encoding is None or encoding.startswith("utf-8")):
         return stream
-    return io.BufferedReader(_Recoded(io.TextIOWrapper(stream, encoding, newline="")))
+    text = io.TextIOWrapper(stream, encoding or "utf-8", newline=None if returns else "")
+    return io.BufferedReader(_Recoded(text))
 
 
 def _csv_batches(
-    stream: Stream, header: list[str], keep: list[str], bad: list[Fault], chunk_rows: int, separator: str
+    stream: io.BufferedReader, header: list[str], keep: list[str], bad: list[Fault], chunk_rows: int, separator: str
 ) -> Iterator[pa.RecordBatch]:
     def set_aside(row: arrow_csv.InvalidRow) -> str:
         # The header was read already, and the parser counts from 1.
@@ -200,9 +193,9 @@ def _csv_batches(
 
 def _read_csv(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
     separator = schema.separator or ","
-    with _opened(path) as (opened, raw):
+    with plain.opened(path) as (opened, raw):
         stream = _as_utf8(opened, schema.encoding)
-        first = stream.readline()
+        first = next(plain.lines_of(stream, path), b"")
         if not first:
             raise LogError(f"{path}: the file is empty")
         header = next(csv.reader([first.decode("utf-8-sig")], delimiter=separator), [])
@@ -315,8 +308,9 @@ def _read_jsonl(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
 
     rows: list[tuple[int, str, dict[str, Any]]] = []
     faults: list[Fault] = []
-    with _opened(path) as (stream, raw):
-        for line, text, row in _json_rows(path, stream, schema, free):
+    with plain.opened(path) as (stream, raw):
+        recoded = _as_utf8(stream, None)  # held: where it ends, it closes the file
+        for line, text, row in _json_rows(path, plain.lines_of(recoded, path), schema, free):
             if row is None:
                 faults.append(Fault(line, "not JSON", text))
             else:
@@ -375,6 +369,8 @@ def read_chunks(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
         raise LogError(f"{path}: the name ends in .gz, but the file is not compressed with gzip")
     try:
         total = parquet.read_metadata(path).num_rows if schema.format == "parquet" else path.stat().st_size
+        if schema.format == "parquet" and total > _MOST_ROWS:
+            raise LogError(f"{path}: says that it has {total:,} rows; accepted are {_MOST_ROWS:,}")
         with _Meter(path, total) as meter:
             for chunk, position in _READERS[schema.format or "csv"](path, schema, chunk_rows, whole):
                 meter.at(position)
@@ -383,5 +379,7 @@ def read_chunks(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
         raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
-    except pa.ArrowInvalid as error:
+    except (IntakeError, csv.Error, OSError) as error:
+        raise LogError(str(error) if isinstance(error, IntakeError) else f"{path}: cannot be read, {error}") from None
+    except pa.ArrowException as error:
         raise _not_utf8(path) if "UTF8" in str(error) else LogError(f"{path}: {' '.join(str(error).split())}") from None

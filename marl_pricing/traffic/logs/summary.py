@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from marl_pricing.traffic.events import ACTIONS, END, PURCHASE, START
 from marl_pricing.traffic.logs.schemas import LogError
@@ -39,7 +40,7 @@ def session_features(events: pd.DataFrame) -> pd.DataFrame:
 
     Columns: duration_seconds (first to last event), mean_gap_seconds (0 with fewer than two events), events, velocity
     (events per second), views (events of category nav), carts (additions), purchases, conversion (purchases per view),
-    actor.
+    actor, declared ("verified", "declared", "none", the most that a row of the session says; missing where none tells).
 
     Raises:
         LogError: if a session has rows of both actors.
@@ -74,8 +75,27 @@ def session_features(events: pd.DataFrame) -> pd.DataFrame:
             "purchases": features["purchases"],
             "conversion": features["purchases"] / (features["views"] + _TINY),
             "actor": actor,
+            "declared": _declared(events).reindex(actor.index),
         }
     )
+
+
+def _declared(events: pd.DataFrame) -> pd.Series:
+    """The most that each session says of itself."""
+    rank = events["declared"].astype("object").map({name: place for place, name in enumerate(_SAYS)})
+    most = rank.groupby(events["session"]).max()
+    return most.map(dict(enumerate(_SAYS)))
+
+
+_SAYS = ("none", "declared", "verified")
+
+
+def events_without_items(events: pd.DataFrame) -> tuple[str, ...]:
+    """Events but purchases that are about no product: none of their rows has an item, while others' rows have."""
+    about = events["item"].notna().groupby(events["event"].astype("str")).any()
+    if not about.any():
+        return ()
+    return tuple(name for name in ACTIONS if name != PURCHASE and name in about.index and not about[name])
 
 
 def _range(values: pd.Series, form: str) -> str:
@@ -87,15 +107,15 @@ def print_summary(path: Path, log: Log, console: Console | None = None) -> None:
     """Print an overview of a log: rows, rejected by reason, sessions by actor, events, times, items, prices."""
     console = console or Console()
     events = log.events
-    whole = Table(title=str(path), title_justify="left", show_header=False)
+    whole = Table(title=Text(str(path), "table.title"), title_justify="left", show_header=False)
     if log.read_as:
-        whole.add_row("read as", ", ".join(log.read_as))
+        whole.add_row("read as", Text(", ".join(log.read_as)))
     whole.add_row("rows", f"{log.rows:,}")
     whole.add_row("rejected", f"{log.rejected:,}")
     for reason, count in sorted(log.reasons.items()):
         whole.add_row("  sorted, out of order" if reason == "out_of_order" else f"  {reason}", f"{count:,}")
     for name, count in log.left_out_events.most_common():
-        whole.add_row(f"  left out, {name}", f"{count:,}")
+        whole.add_row(Text(f"  left out, {name}"), f"{count:,}")
     whole.add_row("duplicates dropped", f"{log.duplicates:,}")
     whole.add_row("sessions split when idle", f"{log.split_sessions:,}")
     whole.add_row("events", f"{len(events):,}")
@@ -122,9 +142,18 @@ def print_summary(path: Path, log: Log, console: Console | None = None) -> None:
         )
     console.print(sessions)
 
+    if features["declared"].notna().any():
+        said = Table("say of themselves", title="Declarations", title_justify="left")
+        for title in ("sessions", "human", "agent"):
+            said.add_column(title, justify="right")
+        for name, group in features.groupby(features["declared"].fillna("not told")):
+            whose = group["actor"].value_counts()
+            said.add_row(str(name), f"{len(group):,}", f"{whose.get('human', 0):,}", f"{whose.get('agent', 0):,}")
+        console.print(said)
+
     counts = Table("event", title="Events", title_justify="left")
     counts.add_column("count", justify="right")
     counts.add_column("share", justify="right")
     for event, count in events["event"].value_counts().items():
-        counts.add_row(str(event), f"{count:,}", f"{count / len(events):.2%}")
+        counts.add_row(Text(str(event)), f"{count:,}", f"{count / len(events):.2%}")
     console.print(counts)

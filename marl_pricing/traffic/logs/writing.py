@@ -31,9 +31,18 @@ _TABLE = {
     "price": "price",
     "user_agent": "userAgent",
     "dwell_ms": "metadata_dwellTime",
+    "declared": "agentIdentity",
+    "filters": "metadata_filters",
+    "element_text": "metadata_elementText",
 }
-_EVENT = {name: key for name, key in _TABLE.items() if name not in ("actor", "price", "dwell_ms")}
-_FREE = {"price": "price", "dwell_ms": "dwellTime", "actor": "actor_type"}
+_FREE = {
+    "price": "price",
+    "dwell_ms": "dwellTime",
+    "actor": "actor_type",
+    "filters": "filters",
+    "element_text": "elementText",
+}
+_EVENT = {name: key for name, key in _TABLE.items() if name not in _FREE}
 
 
 def _clock(times: pd.Series) -> np.ndarray:
