@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import traffic
+from marl_pricing.config.traffic_settings import Traffic
+from marl_pricing.demand import LogitParams, PowerParams
 from marl_pricing.laws import worst_value
 from marl_pricing.market import MarketParams, MarketShape, expected_demand, vary
 from marl_pricing.robust import Ambiguity
@@ -17,6 +19,8 @@ from marl_pricing.traffic import Conditions
 
 # Worlds whose expected orders differ by less than this share are alike.
 _ALIKE = 1e-3
+# Numbers of people and agents that differ by less than this share are the same, rounded.
+_ROUNDING = 1e-6
 # Fewer shoppers than this make much of what `per_draw` fears.
 _FEW = 300
 _SAMPLES = 512
@@ -45,6 +49,40 @@ def all_alike(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) ->
             if bool((apart > _ALIKE * jnp.maximum(units.max(0), 1e-9)).any()):
                 return False
     return True
+
+
+def one_law(
+    shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, visitors: Traffic, factors: set[str]
+) -> bool:
+    """Whether all worlds are one law: they differ in the share of agents alone, and agents are people in all that they
+    do, by their numbers and not by what they order on average.
+
+    Worlds of a log's own sessions never count as one law, nor do those in which a reward knows people from agents.
+    """
+    own, sessions = params.demand, params.traffic.sessions
+    if (
+        factors != {"agent_share"}
+        or params.variants is not None
+        or {"estimate_error", "agent_loss"} & set(shape.reward.penalties)
+    ):
+        return False
+    if visitors.model not in ("analytic", "chain", "bank") or shape.traffic.comparison or shape.traffic.markup:
+        return False
+    if visitors.model != "analytic" and visitors.bank.source == "log":
+        return False
+    of_classes: list[jax.Array | None] = [own.type_spread, own.level_sensitivity, params.traffic.purchase_rate]
+    if isinstance(own.choice, LogitParams):
+        of_classes += [own.choice.quality, own.choice.outside, own.choice.scale, own.choice.nesting]
+    elif isinstance(own.choice, PowerParams):
+        of_classes += [own.choice.base, own.choice.popularity, own.choice.elasticity, own.choice.cross_elasticity]
+    else:
+        of_classes += [own.choice.intercept, own.choice.slope, own.choice.cross_slope]
+    if sessions is not None:
+        of_classes += [sessions.kernels, sessions.kind_shares, sessions.units]
+    people_and_agents = (np.asarray(leaf) for leaf in of_classes if leaf is not None)
+    if not all(np.allclose(leaf[0], leaf[-1], rtol=_ROUNDING, atol=0.0) for leaf in people_and_agents):
+        return False
+    return all_alike(shape, params, ambiguity)
 
 
 def noise_of_draws(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) -> float:
@@ -89,7 +127,9 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
             order alike still differ.
     """
     if not {"lead_time", "kernels"} & factors and all_alike(shape, params, ambiguity):
-        warnings.warn("robust.worlds: all worlds order alike: there is nothing to be robust against", stacklevel=3)
+        how = "are one law" if ambiguity.one_law else "order alike"
+        plain = "; this is the plain learner" if ambiguity.one_law and ambiguity.expects else ""
+        warnings.warn(f"robust.worlds: all worlds {how}: there is nothing to be robust against{plain}", stacklevel=3)
     nominal = float(params.traffic.agent_share)
     if ambiguity.relative and nominal in (0.0, 1.0) and shape.traffic.process == "static":
         shares = np.asarray(_shares(params, ambiguity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import jax
@@ -16,7 +17,8 @@ from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
 from marl_pricing.config.robust import Robust, WorldFactor
 from marl_pricing.config.sellers import seller_number
-from marl_pricing.config.traffic import Traffic, behaving_otherwise
+from marl_pricing.config.traffic import behaving_otherwise
+from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.market import Variants
 from marl_pricing.robust import Ambiguity
 from marl_pricing.traffic.contamination import shares_around
@@ -63,14 +65,52 @@ def calibrated_choice(
     so that a wrong slope leaves demand there as it is.
     """
     steeper = max((told.slope + told.slope_error * errors[0]) / told.slope, _FLATTEST)
-    shift = jnp.asarray(np.asarray(told.level_error) * errors[1:], jnp.float32)
     if isinstance(choice, demand.PowerParams):
-        return choice.replace(elasticity=choice.elasticity * steeper, popularity=choice.popularity * jnp.exp(shift))
+        return _elastic(choice, told, steeper, errors[1:])
+    shift = jnp.asarray(np.asarray(told.level_error) * errors[1:], jnp.float32)
     price = jnp.asarray(told.reference_price, jnp.float32)
     scale = choice.scale / steeper
     utility = (choice.quality - price) / choice.scale[:, None]
     outside = choice.outside / steeper
     return choice.replace(scale=scale, outside=outside, quality=price + scale[:, None] * (utility + shift))
+
+
+def _elastic(
+    choice: demand.PowerParams, told: Calibration, steeper: float | np.ndarray, errors: np.ndarray
+) -> demand.PowerParams:
+    """Elasticities so many times what they are, of all or of each offer [N], and levels off by `errors` [N]."""
+    shift = jnp.asarray(np.asarray(told.level_error) * errors, jnp.float32)
+    factor = jnp.asarray(steeper, jnp.float32)
+    return choice.replace(elasticity=choice.elasticity * factor, popularity=choice.popularity * jnp.exp(shift))
+
+
+def _drawn_elasticities(
+    choice: demand.PowerParams, own: Robust, told: Calibration, radius: float | None
+) -> tuple[np.ndarray, list[demand.PowerParams]]:
+    """(coordinates [K, 2N] of each world, its demand), where each offer's elasticity has a posterior of its own.
+
+    The worlds are the posterior's draws as they stand, or, under an interval, fill a box along its principal axes.
+    Coordinates are standard errors along these axes, then those of the levels. Agents' elasticities are off by the same
+    share as people's; all keep their sign.
+    """
+    draws, count = np.asarray(told.elasticity_draws), own.num_candidates
+    if radius is None and count > len(draws):
+        accepted = f"at most {len(draws)}, the draws of the calibration, with robust.worlds=calibration"
+        raise refuse("robust.num_candidates", count, accepted)
+    num = len(told.products)
+    mean = np.asarray(choice.elasticity[0], float)
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(draws.T)))
+    errors = draw_errors(count, 2 * num, radius)
+    root = np.sqrt(np.clip(variances, 0.0, None))
+    if radius is None:
+        elasticity = np.concatenate([mean[None], draws[: count - 1]])
+        where = (elasticity - mean) @ axes / np.where(root > 1e-9, root, np.inf)
+    else:
+        where = errors[:, :num]
+        elasticity = mean + (where * root) @ axes.T
+    steeper = np.maximum(elasticity / mean, _FLATTEST)
+    choices = [_elastic(choice, told, row, off) for row, off in zip(steeper, errors[:, num:], strict=True)]
+    return np.concatenate([where, errors[:, num:]], 1), choices
 
 
 def _calibration(built: Market, own: Robust, told: Calibration | None) -> tuple[list[tuple[float, ...]], list]:
@@ -80,6 +120,10 @@ def _calibration(built: Market, own: Robust, told: Calibration | None) -> tuple[
     choice = built.params.demand.choice
     assert isinstance(choice, (demand.LogitParams, demand.PowerParams))
     radius = own.radius if own.set == "interval" else None
+    if told.elasticity_draws is not None:
+        assert isinstance(choice, demand.PowerParams)
+        where, choices = _drawn_elasticities(choice, own, told, radius)
+        return [tuple(row) for row in where.tolist()], choices
     errors = draw_errors(own.num_candidates, 1 + len(told.products), radius)
     return [tuple(row) for row in errors.tolist()], [calibrated_choice(choice, told, row) for row in errors]
 
@@ -99,6 +143,8 @@ def build_ambiguity(
         return built, None
     worlds = {world.factor: world for world in own.worlds}
     shape = built.shape
+    if shape.contracts is not None:
+        raise refuse("robust.set", own.set, f"'none' with market.inventory.rule={shape.inventory.rule}")
     if shape.demand.num_classes < 2 and {"agent_share", "kernels"} & set(worlds):
         factor = next(name for name in ("agent_share", "kernels") if name in worlds)
         accepted = "'none', or robust.worlds of other factors," if factor == "agent_share" else "other factors"
@@ -174,6 +220,8 @@ def build_ambiguity(
         adversary=own.adversary,
         sellers=_fearful(own, shape.num_sellers, told),
     )
+    if fears.one_law(built.shape, built.params, ambiguity, visitors, set(worlds)):
+        ambiguity = replace(ambiguity, one_law=True)
     fears.warn(built.shape, built.params, ambiguity, set(worlds))
     return built, ambiguity
 

@@ -100,4 +100,6 @@ def _conditions(shape: MarketShape, before: MarketState, outcome: Outcome) -> Co
     """What the epoch's shoppers found in the nominal world."""
     active = jnp.ones((shape.num_sellers,), bool) if before.active is None else before.active
     there = jnp.repeat(active, shape.num_products, total_repeat_length=shape.num_offers)
-    return Conditions(outcome.prices, outcome.level, there, outcome.intensity, there if shape.bankruptcy else None)
+    listed = there if shape.bankruptcy else None
+    available = there & (outcome.stock > 0) if shape.pass_over else there
+    return Conditions(outcome.prices, outcome.level, available, outcome.intensity, listed)

@@ -12,7 +12,7 @@ from marl_pricing.learning import expected_values, normalisation
 from marl_pricing.learning.advantage import one_step_target
 from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.rollout import Segment
-from marl_pricing.robust import robust_targets
+from marl_pricing.robust import Ambiguity, robust_targets
 
 if TYPE_CHECKING:
     from marl_pricing.learning.mappo import Learner, TrainState
@@ -91,8 +91,14 @@ def _pessimism(radius: Array, plain: Array, robust: Array, law: Array, live: Arr
     """
     count = jnp.maximum(total(live.sum()), 1.0)
     chosen = total((law * live[:, :, None]).sum((0, 1, 3))) / count
-    return {
-        "pessimism": total(((plain - robust) * live).sum()) / count,
-        "radius": radius,
-        **{f"candidate_{number}": weight for number, weight in enumerate(chosen)},
-    }
+    return _measures(total(((plain - robust) * live).sum()) / count, radius, chosen)
+
+
+def nothing_feared(ambiguity: Ambiguity, update: Array) -> dict[str, Array]:
+    """The same measures where all worlds are one law: no pessimism, and the candidates as probable as they are."""
+    return _measures(jnp.zeros(()), ambiguity.radius_at(update), jnp.asarray(ambiguity.weights, jnp.float32))
+
+
+def _measures(pessimism: Array, radius: Array, law: Array) -> dict[str, Array]:
+    candidates = {f"candidate_{number}": weight for number, weight in enumerate(law)}
+    return {"pessimism": pessimism, "radius": radius, **candidates}

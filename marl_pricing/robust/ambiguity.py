@@ -40,6 +40,8 @@ class Ambiguity:
         labels: [K] names of the worlds.
         adversary: who chooses: one of each seller (a robust Markov game), one `nature` against the shaped sum, or
             nature once an episode (`fixed_world`). Under `algorithm_1` it is nature.
+        one_law: all worlds are known to be one law of what happens, so that each law over them has one expectation: a
+            learner that goes by expectations is the plain one, to the bit.
         sellers: numbers of those that fear, the others learn from plain targets; None: all.
     """
 
@@ -56,6 +58,7 @@ class Ambiguity:
     labels: tuple[str, ...] = field(default=(), compare=False)
     adversary: Adversary = "per_seller"
     sellers: tuple[int, ...] | None = None
+    one_law: bool = False
 
     @property
     def num_candidates(self) -> int:
@@ -66,6 +69,11 @@ class Ambiguity:
     def expects(self) -> bool:
         """Whether laws are chosen by what the worlds are expected to be worth, and not by draws."""
         return self.mode == "expected"
+
+    @property
+    def frightens(self) -> bool:
+        """Whether there is anything to look at in other worlds; by draws there always is, if only their noise."""
+        return not (self.one_law and self.expects)
 
     def fearful(self, num_sellers: int) -> np.ndarray:
         """Who fears [S], bool."""

@@ -208,6 +208,7 @@ def test_radius_zero_is_the_plain_learner() -> None:
     assert composed("robust=kl").learner.ambiguity.shares == pytest.approx((0.0, 0.15, 0.3, 0.45, 0.6))
 
 
+@pytest.mark.slow
 def test_who_does_not_fear_learns_from_what_he_is_paid() -> None:
     own, targets = a_market(), {}
     for name, ambiguity in (("all", INTERVAL), ("one", replace(INTERVAL, sellers=(1,))), ("none", None)):

@@ -10,7 +10,7 @@ import pytest
 from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import validate
 from marl_pricing.config.robust import Robust
-from marl_pricing.config.traffic import Traffic
+from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.demand import propensities
 from tests.doors.compose import composed
