@@ -2,55 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pettingzoo import AECEnv
 
+    from marl_pricing.api import Run, load, resume, settings, train
     from marl_pricing.config import Market
     from marl_pricing.environments import PhantomDefenceEnv, PhantomPrototypeEnv, PricingEnv
     from marl_pricing.market import MarketParams, MarketShape
 
-__all__ = ["aec_env", "parallel_env", "phantom_defence_env", "phantom_prototype_env", "register_gymnasium"]
+__all__ = [
+    "Run",
+    "aec_env",
+    "load",
+    "parallel_env",
+    "phantom_defence_env",
+    "phantom_prototype_env",
+    "register_gymnasium",
+    "resume",
+    "settings",
+    "train",
+]
+
+# `import marl_pricing` starts no accelerator: what follows is fetched when it is asked for.
+_OF_API = ("Run", "load", "resume", "settings", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_API:
+        from marl_pricing import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _market(
-    market: Market | Mapping[str, Any] | None, traffic: Mapping[str, Any] | None, max_cycles: int | None
+    market: Market | Mapping[str, Any] | str | None,
+    traffic: Mapping[str, Any] | None,
+    max_cycles: int | None,
+    changes: Mapping[str, Any],
 ) -> tuple[MarketShape, MarketParams]:
-    # Imported here: `import marl_pricing` costs nothing and starts no accelerator.
     from marl_pricing.config import ConfigError, Market, default_market, market_from
+    from marl_pricing.config.market_settings import MOST_EPOCHS
 
-    if isinstance(market, Mapping):
+    if changes and not (market is None or isinstance(market, str)):
+        raise ConfigError(f"{next(iter(changes))}: accepted only beside an experiment's name, or alone")
+    if isinstance(market, str) or (market is None and (changes or traffic is not None)):
+        shape, params = _laid_over(market or "competitive", changes, traffic)
+    elif isinstance(market, Mapping) and "demand" not in market:
+        shape, params = _laid_over("competitive", market, traffic)
+    elif isinstance(market, Mapping):
         shape, params = market_from(market, traffic)
     elif traffic is not None:
         raise ConfigError("traffic: accepted only with market settings; a finished market has its own")
     elif market is None or isinstance(market, Market):
         shape, params = default_market() if market is None else market
     else:
-        raise ConfigError(f"market={market!r:.100}: accepted is None, a dict of settings or a config.Market")
+        accepted = "None, an experiment's name, a dict of settings or a config.Market"
+        raise ConfigError(f"market={market!r:.100}: accepted is {accepted}")
     if max_cycles is not None:
-        if isinstance(max_cycles, bool) or not isinstance(max_cycles, int) or max_cycles < 1:
-            raise ConfigError(f"max_cycles={max_cycles!r}: accepted is None or a whole number of at least 1")
+        if isinstance(max_cycles, bool) or not isinstance(max_cycles, int) or not 1 <= max_cycles <= MOST_EPOCHS:
+            raise ConfigError(f"max_cycles={max_cycles!r}: accepted is None or a whole number from 1 to {MOST_EPOCHS}")
         shape = replace(shape, episode_length=max_cycles)
     return shape, params
 
 
+def _laid_over(experiment: str, market: Mapping[str, Any], traffic: Mapping[str, Any] | None) -> Market:
+    """An experiment's market with settings laid over it, as the command line lays them."""
+    from marl_pricing.api import settings
+    from marl_pricing.config.market import build_market
+
+    named = {f"market.{name}": value for name, value in _dotted(market)}
+    named |= {f"traffic.{name}": value for name, value in _dotted(traffic or {})}
+    own = settings(experiment, named)
+    return build_market(own.market, own.traffic)
+
+
+def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{name}.{inner}", own) for inner, own in _dotted(value))
+        else:
+            yield name, value
+
+
 def parallel_env(
-    market: Market | Mapping[str, Any] | None = None,
+    market: Market | Mapping[str, Any] | str | None = None,
     *,
     traffic: Mapping[str, Any] | None = None,
     max_cycles: int | None = None,
     render_mode: str | None = None,
+    **changes: Any,
 ) -> PricingEnv:
     """A market as a PettingZoo parallel environment.
 
     Args:
-        market: settings as under `market:` in conf, a finished `config.Market`, or None for the default market.
-        traffic: settings as under `traffic:`, with market settings only.
+        market: an experiment's name (`platform`, see conf/experiment), settings as under `market:` in conf, a finished
+            `config.Market`, or None for the default market. Settings without `demand` are laid over the default
+            market's; with it they are all that there is.
+        traffic: settings as under `traffic:`, not with a finished market.
         max_cycles: epochs in an episode, instead of the market's own.
         render_mode: None, "ansi" or "rgb_array".
+        changes: settings as under `market:`, laid over the experiment's or the default market's: num_sellers=5,
+            reward={"omega": 0.5}.
 
     Raises:
         ConfigError: for settings that cannot be had.
@@ -58,20 +116,21 @@ def parallel_env(
     """
     from marl_pricing.environments import parallel_env as make
 
-    return make(*_market(market, traffic, max_cycles), render_mode)
+    return make(*_market(market, traffic, max_cycles, changes), render_mode)
 
 
 def aec_env(
-    market: Market | Mapping[str, Any] | None = None,
+    market: Market | Mapping[str, Any] | str | None = None,
     *,
     traffic: Mapping[str, Any] | None = None,
     max_cycles: int | None = None,
     render_mode: str | None = None,
+    **changes: Any,
 ) -> AECEnv:
     """The same in PettingZoo's turn-taking form; see `parallel_env`."""
     from marl_pricing.environments import aec_env as make
 
-    return make(*_market(market, traffic, max_cycles), render_mode)
+    return make(*_market(market, traffic, max_cycles, changes), render_mode)
 
 
 def phantom_prototype_env(
@@ -125,10 +184,14 @@ def phantom_defence_env(
 
 
 def register_gymnasium() -> None:
-    """Make both environments known to `gymnasium.make`; the installed package does it by itself."""
+    """Make both environments known to `gymnasium.make`; `import marl_pricing` does it."""
     import gymnasium
 
     for name in ("prototype", "defence"):
         identity = f"MarlPricing/Phantom{name.capitalize()}-v0"
         if identity not in gymnasium.registry:
             gymnasium.register(identity, entry_point=f"marl_pricing:phantom_{name}_env")
+
+
+with suppress(ImportError):  # an exported policy is read without it
+    register_gymnasium()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,19 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from marl_pricing.presentation.output import quiet_pipe
+from marl_pricing.presentation.extras import said_missing
+from marl_pricing.presentation.output import FULL, NOT_WRITTEN, fault_of_system, quiet_pipe
 
 
 def revision() -> str:
-    """Git revision of this code, with a mark where files differ from it; `unknown` outside a checkout."""
+    """Git revision of this code, with a mark where files differ from it.
+
+    Outside a checkout what MARL_PRICING_REVISION says, which a container is built with; else `unknown`.
+    """
     here = Path(__file__).parent
+    told = os.environ.get("MARL_PRICING_REVISION", "unknown")
+    if not (here.parent / "pyproject.toml").exists():  # installed, perhaps inside somebody else's checkout
+        return told
     try:
         commit = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -32,34 +40,65 @@ def revision() -> str:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return told
     return commit.stdout.strip()
+
+
+_console: str | None = None
+
+
+def through_console(verb: str) -> None:
+    """Remember that this process came in by `marl-pricing VERB`: what it says to do next is said in the same words."""
+    global _console
+    _console = verb
+
+
+def command_line() -> str:
+    """What was typed to start this process."""
+    return shlex.join(["marl-pricing", _console, *sys.argv[1:]] if _console else ["python", *sys.argv])
+
+
+def how_to(verb: str, **settings: Any) -> str:
+    """The command of a verb as this process's user would type it: `python train.py resume=FOLDER`."""
+    words = ["marl-pricing", verb] if _console else ["python", f"{verb}.py"]
+    return " ".join([*words, *(f"{name}={value}" for name, value in settings.items())])
 
 
 @contextmanager
 def say_errors(*faults: type[Exception]) -> Iterator[None]:
     """A fault of the user's becomes lines on stderr and exit status 2; a fault of ours keeps its traceback.
 
+    What could not be written because a disk is full has a status of its own, `NOT_WRITTEN`.
+
     Args:
         faults: errors that are the user's too, beside settings, run folders and files that cannot be had.
     """
     from marl_pricing.config import ConfigError
-    from marl_pricing.learning.runs import RunError
+    from marl_pricing.learning.runs import NotWrittenError, RunError
 
     theirs: tuple[type[Exception], ...] = (ConfigError, RunError, *faults)
+    status = 2
     try:
         yield
     except theirs as error:
         lines = str(error).splitlines()
+        if isinstance(error, NotWrittenError) or _is_full(error):
+            status = NOT_WRITTEN
     except OSError as error:
         if error.filename is None:
             raise
         lines = [f"{error.filename}: {error.strerror}"]
+        status = NOT_WRITTEN if _is_full(error) else status
     else:
         return
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
+
+
+def _is_full(error: Exception) -> bool:
+    fault = fault_of_system(error)
+    return fault is not None and fault.errno in FULL
 
 
 def swept_values(field: str) -> list[Any]:
@@ -81,11 +120,15 @@ def swept_values(field: str) -> list[Any]:
     return found
 
 
-def run_hydra(main: Callable[[], None]) -> None:
-    """Call a Hydra main so that its complaints about a command line are one line each, like ours."""
+def run_hydra(main: Callable[[], None], names: Callable[[], Iterable[str]]) -> None:
+    """Call a Hydra main so that its complaints about a command line are one line each, like ours.
+
+    Args:
+        names: of the settings there are, for who mistypes one.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that the message below can be made
     try:
-        with quiet_pipe():
+        with quiet_pipe(), said_missing():
             main()
     except MissingConfigException as error:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
@@ -94,7 +137,12 @@ def run_hydra(main: Callable[[], None]) -> None:
     except ConfigCompositionException as error:
         unknown = re.search(r"Could not (?:override|delete|append to config) '([^']+)'", str(error))
         given = [own for own in sys.argv[1:] if unknown and own.lstrip("+~").startswith(unknown.group(1))]
-        text = f"{given[0]}: there is no such setting" if given else str(error)
+        text = str(error)
+        if given:
+            from marl_pricing.config.errors import did_you_mean
+
+            typed = given[0].lstrip("+~").partition("=")[0]
+            text = f"{given[0]}: there is no such setting{did_you_mean(typed, names())}"
         raise SystemExit(_one_line(text)) from None
     except HydraException as error:
         raise SystemExit(_one_line(str(error))) from None

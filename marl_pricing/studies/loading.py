@@ -12,6 +12,7 @@ import numpy as np
 
 from marl_pricing import config
 from marl_pricing.config import Experiment, ExperimentSettings
+from marl_pricing.config.calibrated import words_of
 from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
 from marl_pricing.learning.evaluations import abstract_best
@@ -20,6 +21,7 @@ from marl_pricing.learning.mappo import Networks, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.market import Policy
+from marl_pricing.presentation.words import Words
 from marl_pricing.studies.opponents import FrozenRun, take_seats
 
 
@@ -62,6 +64,11 @@ class LoadedRun:
     def learners(self) -> list[int]:
         """Sellers that learned."""
         return [seller for seller in range(self.settings.market.num_sellers) if seller not in self.held]
+
+    @property
+    def words(self) -> Words:
+        """What money, an epoch and the sellers are called in its market."""
+        return words_of(self.settings.market.calibration)
 
     def policies(self, *, greedy: bool) -> list[Policy]:
         """One policy a training seed, for all seats: opponents hold theirs, as in training."""
@@ -124,8 +131,18 @@ def load_run(folder: Path, which: str) -> LoadedRun:
         else:
             networks = jax.device_get(networks_of(checkpoints.load(latest, abstract)))
             updates = (latest,) * settings.learner.num_seeds
+    _refuse_faults(folder, networks)
     provenance = runs.read_provenance(folder)
     return LoadedRun(settings.name, folder, settings, experiment, networks, text, provenance, updates)
+
+
+def _refuse_faults(folder: Path, networks: Networks) -> None:
+    """Refuse networks [seeds, ...] that hold a number that is not finite; versions before could save such."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(networks):
+        seeds = ~np.isfinite(leaf).reshape(len(leaf), -1).all(1)
+        if seeds.any():
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise runs.RunError(f"{folder}: {name} of seed {int(seeds.argmax())} is not finite: the training diverged")
 
 
 def load_runs(folders: Sequence[Path], which: str) -> list[LoadedRun]:

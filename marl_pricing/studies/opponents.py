@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.config import ConfigError, Experiment
-from marl_pricing.config.errors import refuse
+from marl_pricing.config.errors import refuse, validate
 from marl_pricing.config.opponents import Opponent, RunOpponent, Table, seating_of
 from marl_pricing.equilibrium.static import NoEquilibriumError
+from marl_pricing.intake import IntakeError, plain
 from marl_pricing.learning.mappo import make_learner
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.runs import OPPONENTS, RunError
@@ -136,6 +136,9 @@ def _rule(experiment: Experiment, name: str, kept: Path | None) -> _Frozen:
     fitted = name == "fitted_stock_price"
     if fitted and kept is not None:
         numbers, about = _unpacked(kept)
+        wanted = [own.name for own in fields(StockPriceParameters)]
+        if sorted(numbers) != sorted(wanted):
+            raise RunError(f"{kept}: keeps other numbers than {name} has, which are {', '.join(wanted)}")
         policy = stock_and_price(shape, StockPriceParameters(**{k: jnp.asarray(v) for k, v in numbers.items()}), name)
         return _Frozen([policy], name, numbers, about)
     try:
@@ -182,14 +185,14 @@ def _check(own: RunOpponent, there: Experiment, here: Experiment, seats: list[in
 
 def _thawed(experiment: Experiment, own: RunOpponent, numbers: dict[str, np.ndarray], about: dict[str, Any]) -> _Frozen:
     """A run's policies out of their numbers."""
-    settings = LearnerSettings.model_validate({**about["learner"], "devices": "auto"})
+    settings = _learner_of(own, about)
     learner = make_learner(settings, *experiment.market)
     shapes = jax.eval_shape(learner.actor.init, jax.random.key(0))
     paths, structure = jax.tree_util.tree_flatten_with_path(shapes)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     wanted = {name: (len(about["seeds"]), *leaf.shape) for name, (_, leaf) in zip(names, paths, strict=True)}
     there = {name: array.shape for name, array in numbers.items()}
-    if there != wanted:
+    if there != wanted or not all(array.dtype == np.float32 for array in numbers.values()):
         raise RunError(f"{OPPONENTS}: the networks of {own.run} have other shapes than the market here asks for")
     how = experiment.settings.opponents.play
     policies = [
@@ -203,6 +206,22 @@ def _thawed(experiment: Experiment, own: RunOpponent, numbers: dict[str, np.ndar
     seeds = about["seeds"]
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"one of {len(seeds)} seeds an episode"
     return _Frozen(policies, f"{own.run} (update {about['update']}, {which}, {how})", numbers, about)
+
+
+def _learner_of(own: RunOpponent, about: dict[str, Any]) -> LearnerSettings:
+    """Its learner, on the devices that there are here.
+
+    Raises:
+        RunError: where what is kept of it does not tell it, or from which update and seeds it is.
+    """
+    seeds, update, learner = (about.get(name) for name in ("seeds", "update", "learner"))
+    whole = isinstance(seeds, list) and seeds and all(isinstance(seed, int) for seed in seeds)
+    if not whole or not isinstance(update, int) or not isinstance(learner, dict):
+        raise RunError(f"{OPPONENTS}: what is kept of {own.run} does not tell its learner, update and seeds")
+    try:
+        return validate(LearnerSettings, {**learner, "devices": "auto"}, "learner")
+    except ConfigError as error:
+        raise RunError(f"{OPPONENTS}: what is kept of {own.run}: {str(error).splitlines()[0]}") from None
 
 
 def _leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -226,11 +245,10 @@ def _unpacked(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         RunError: for a file that is missing or broken.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            numbers = {name.removeprefix("numbers."): file[name] for name in file.files if name != "about"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path}: what the run keeps of its opponents is missing or broken ({type(error).__name__})"
-        ) from None
-    return numbers, about
+        arrays = plain.read_arrays(path)
+        about = plain.parse_json(str(arrays.pop("about", "")), f"{path}, about")
+    except IntakeError as error:
+        raise RunError(f"{error}; it is what the run keeps of its opponents") from None
+    if not isinstance(about, dict):
+        raise RunError(f"{path}: does not tell what it keeps of the run's opponents")
+    return {name.removeprefix("numbers."): array for name, array in arrays.items()}, about

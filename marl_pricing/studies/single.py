@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from jax.experimental import multihost_utils
 
 from marl_pricing import config
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.calibrated import words_of
 from marl_pricing.config.opponents import seating_of
+from marl_pricing.config.sizes import check_training
 from marl_pricing.learning import runs
-from marl_pricing.learning.convergence import Verdict, curves_of, judge, read_rows
+from marl_pricing.learning.convergence import Verdict, curves_of, judge
 from marl_pricing.learning.mappo import Learner, Networks
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.run_files import CONFIG_DIGEST, as_csv, read_table, text_digest
 from marl_pricing.learning.training import Member, Schedule, train
+from marl_pricing.presentation.words import say, using
 from marl_pricing.studies.loading import LoadedRun, build_run, load_run
 from marl_pricing.studies.opponents import say_seats
 from marl_pricing.studies.starting import check_start, spread
@@ -42,6 +47,7 @@ def train_run(
     Raises:
         ConfigError, RunError: for settings or folders that cannot be used.
     """
+    check_training(settings)
     experiment = build_run(settings, folder if provenance is None else None)
     source = start_of(experiment) if provenance is not None else None
     program = program_of(experiment.learner)
@@ -59,7 +65,8 @@ def train_run(
         )
         for line in say_seats(experiment.table) if experiment.table else ():
             print(line, flush=True)
-    with _no_empty_folder(folder, made=provenance is not None and first):
+    lock = runs.only_writer(folder) if first else nullcontext()
+    with lock, _no_empty_folder(folder, made=provenance is not None and first):
         _, complete = train(
             program,
             [member_of(folder, experiment)],
@@ -85,7 +92,7 @@ def _no_empty_folder(folder: Path, *, made: bool) -> Iterator[None]:
     """Where the training fails before its first row, the folder that was made for it goes."""
     try:
         yield
-    except Exception:
+    except BaseException:  # Ctrl-C while it compiles is one
         if made and not (folder / runs.METRICS).exists():
             shutil.rmtree(folder)
         raise
@@ -100,11 +107,12 @@ def score_of(folder: Path) -> float:
     Raises:
         RunError: for a run without an update.
     """
-    table = pd.read_csv(folder / runs.METRICS) if (folder / runs.METRICS).exists() else pd.DataFrame()
-    if table.empty:
+    written = read_table(folder, runs.METRICS)
+    if not written:
         raise runs.RunError(f"{folder / runs.METRICS}: holds no update yet")
+    table = pd.read_csv(io.StringIO(as_csv(written)))
     last = table[table["update"] == table["update"].max()]
-    rows = read_rows(folder / runs.EVALUATION)
+    rows = read_table(folder, runs.EVALUATION)
     if rows and int(rows[-1]["update"]) == last["update"].iloc[0]:
         return float(curves_of(rows).greedy[-1].mean())
     shaped = last.filter(regex=r"^return_shaped/")
@@ -124,7 +132,9 @@ def say_verdict(folder: Path, name: str = "") -> None:
     """Print whether a run that has ended converged; nothing where it was not evaluated."""
     verdict = verdict_of(folder, standing(folder))
     if verdict is not None:
-        print(f"{name}{': ' if name else ''}{verdict}", flush=True)
+        market = config.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG)).market
+        with using(words_of(market.calibration)):
+            print(f"{name}{': ' if name else ''}{say(str(verdict))}", flush=True)
 
 
 def schedule_of(settings: ExperimentSettings) -> Schedule:
@@ -145,7 +155,7 @@ def standing(folder: Path) -> int:
 
 def verdict_of(folder: Path, update: int) -> Verdict | None:
     """Whether a run had converged at an update; None where it was not evaluated there."""
-    rows = read_rows(folder / runs.EVALUATION, update)
+    rows = read_table(folder, runs.EVALUATION, update)
     return judge(curves_of(rows)) if rows and int(rows[-1]["update"]) == update else None
 
 
@@ -169,17 +179,26 @@ def lengthen_run(folder: Path, num_updates: int, record: Mapping[str, Any]) -> E
     Raises:
         ConfigError, RunError: for folders that cannot be used, or no more updates than there are.
     """
-    settings = config.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
+    text = runs.read_config(folder)
+    with runs.only_writer(folder):
+        return _lengthen(folder, config.from_yaml(text, str(folder / runs.CONFIG)), num_updates, record)
+
+
+def _lengthen(
+    folder: Path, settings: ExperimentSettings, num_updates: int, record: Mapping[str, Any]
+) -> ExperimentSettings:
     longer = config.lengthen(settings, num_updates)
     config.build(longer, opponents=True)
     provenance = runs.read_provenance(folder)
+    text = config.to_yaml(longer)
     own = {"from": settings.learner.num_updates, "to": num_updates, "at": standing(folder), **record}
+    own[CONFIG_DIGEST] = text_digest(text)
     # A kill between the two files leaves a record too much, which the next try replaces.
     before = [told for told in provenance.get("lengthened", []) if told["from"] < own["from"]]
     runs.replace_file(
         folder / runs.PROVENANCE, json.dumps(provenance | {"lengthened": [*before, own]}, indent=2) + "\n"
     )
-    runs.replace_file(folder / runs.CONFIG, config.to_yaml(longer))
+    runs.replace_file(folder / runs.CONFIG, text)
     return longer
 
 
@@ -224,7 +243,9 @@ def member_of(folder: Path, experiment: Experiment) -> Member:
         _refuse_another(folder, source)
         return spread(source.networks, experiment.settings.learner.num_seeds)
 
-    return Member(folder, experiment.params, None if experiment.settings.init_from is None else start)
+    own = experiment.settings
+    words = words_of(own.market.calibration)
+    return Member(folder, experiment.params, None if own.init_from is None else start, words)
 
 
 def program_of(learner: Learner, num_runs: int = 1) -> Program:

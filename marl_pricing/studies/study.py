@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
+from marl_pricing.config.sizes import check_evaluation, check_training
 from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
+from marl_pricing.learning.run_files import CONFIG_DIGEST, text_digest
+from marl_pricing.presentation import words
 from marl_pricing.studies.loading import LoadedRun, build_run, load_runs
 from marl_pricing.studies.single import has_ended, standing
 from marl_pricing.studies.together import train_together
@@ -28,9 +32,16 @@ def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool
     if folder.exists() and any(folder.iterdir()):
         raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
     folder.mkdir(parents=True, exist_ok=True)
-    runs.replace_file(folder / runs.PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
-    runs.replace_file(folder / STUDY, plan_to_yaml(plan))
-    return _carry_out(plan, experiments, folder)
+    text = plan_to_yaml(plan)
+    told = {**provenance, CONFIG_DIGEST: text_digest(text)}
+    runs.replace_file(folder / runs.PROVENANCE, json.dumps(told, indent=2) + "\n")
+    runs.replace_file(folder / STUDY, text)
+    try:
+        return _carry_out(plan, experiments, folder)
+    except BaseException:  # as of a run: Ctrl-C while it compiles is one
+        if not any(folder.glob(f"*/{runs.METRICS}")):
+            shutil.rmtree(folder)
+        raise
 
 
 def continue_study(plan: Plan, folder: Path) -> bool:
@@ -47,6 +58,7 @@ def _build(plan: Plan, folder: Path) -> list[Experiment]:
     found = []
     for run, own in zip(plan.runs, plan.settings, strict=True):
         try:
+            check_training(own)
             found.append(build_run(own, folder / run.name))
         except ConfigError as error:
             raise named(run, error) from None
@@ -55,8 +67,9 @@ def _build(plan: Plan, folder: Path) -> list[Experiment]:
 
 def _carry_out(plan: Plan, experiments: Sequence[Experiment], folder: Path) -> bool:
     folders = [folder / run.name for run in plan.runs]
-    if not train_together(experiments, folders, runs.read_provenance(folder)):
-        return False
+    with runs.only_writer(folder):
+        if not train_together(experiments, folders, runs.read_provenance(folder)):
+            return False
     print(f"report: {evaluate_study(plan, folder)}", flush=True)
     return True
 
@@ -77,6 +90,12 @@ def evaluate_study(plan: Plan, folder: Path) -> Path:
             raise runs.RunError(f"{place}: is not trained to its end; go on with: python train.py resume={folder}")
     loaded = load_runs(folders, study.checkpoint)
     command = str(runs.read_provenance(folder).get("command", ""))
+    with words.using(words.common([run.words for run in loaded])):
+        return _evaluate_loaded(plan, loaded, out, command)
+
+
+def _evaluate_loaded(plan: Plan, loaded: Sequence[LoadedRun], out: Path, command: str) -> Path:
+    study = plan.study
     if study.sweep is None:
         against = {run.name: run.against for run in plan.runs}
         return _try(loaded, study.trials, against, out, episodes=study.episodes, seed=study.seed, command=command)
@@ -129,7 +148,10 @@ def evaluate_robustness(
         ConfigError, RunError: for folders that cannot be used, or one folder twice.
     """
     loaded = load_runs(folders, checkpoint)
-    return _try(loaded, trials, _default_against(loaded), out, episodes=episodes, seed=seed, command=command)
+    for run in loaded:
+        check_evaluation(run.settings.market, episodes)
+    with words.using(words.common([run.words for run in loaded])):
+        return _try(loaded, trials, _default_against(loaded), out, episodes=episodes, seed=seed, command=command)
 
 
 def _asked(run: LoadedRun) -> tuple[int, ...] | None:

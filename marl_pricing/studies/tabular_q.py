@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import json
 import shlex
 import sys
@@ -212,8 +217,7 @@ def write(out: Path, own: TabularQSettings, found: Findings, command: Sequence[s
     if not found.benchmarks.reason:
         drawn["profit_gain"] = figures.profit_gain(found.gains)
     for name, figure in drawn.items():
-        write_atomically(out / "figures" / f"{name}.png", style.png(figure))
-        write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
+        style.write(out / "figures", name, figure)
 
 
 def _expected_periods(own: TabularQSettings, num_sellers: int) -> float:
@@ -230,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(help_text())
         return 0
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,17 @@ def _train_group(group: Sequence[_Waiting], whole: tuple[int, int]) -> bool:
         f"environments on {program.mesh.size} device(s)",
         flush=True,
     )
-    _, complete = train(
-        program,
-        [member_of(own.folder, own.experiment) for own in group],
-        schedule_of(first.settings),
-        resume=True,
-        tensorboard=first.settings.run.tensorboard,
-        whole=whole,
-    )
+    with ExitStack() as locks:
+        for own in group:
+            locks.enter_context(runs.only_writer(own.folder))
+        _, complete = train(
+            program,
+            [member_of(own.folder, own.experiment) for own in group],
+            schedule_of(first.settings),
+            resume=True,
+            tensorboard=first.settings.run.tensorboard,
+            whole=whole,
+        )
     for own in group if complete else ():
         say_verdict(own.folder, own.folder.name)
     return complete

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import math
 import shlex
 import sys
@@ -12,13 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from omegaconf import OmegaConf
 from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.config import ConfigError, ExperimentSettings, build, read_settings
 from marl_pricing.config.command_line import read_command_line
+from marl_pricing.config.composing import compose_settings
 from marl_pricing.config.errors import Settings, refuse, validate
 from marl_pricing.doors import say_errors
 from marl_pricing.learning.held_out import has_one_objective
@@ -27,7 +32,6 @@ from marl_pricing.presentation.output import run_command
 from marl_pricing.studies.tune_trials import Score, Trials, changed
 
 JOURNAL, TABLE = "trials.log", "trials.csv"
-_CONF = Path(__file__).parents[2] / "conf"
 _GROUPS = ("market", "traffic", "robust", "learner")
 
 
@@ -114,18 +118,8 @@ def help_text() -> str:
 
 def _compose(experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The settings that train.py would train with."""
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_dir(str(_CONF), version_base="1.3"):
-            data = OmegaConf.to_container(compose("config", [f"experiment={experiment}", *overrides]), resolve=True)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split())) from None
-    assert isinstance(data, dict)
-    for name in ("resume", "study"):
-        data.pop(name)
-    return {str(name): value for name, value in data.items()}
+    data = compose_settings([f"experiment={experiment}", *overrides])
+    return {name: value for name, value in data.items() if name not in ("resume", "study")}
 
 
 def _flat(space: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -183,14 +177,20 @@ def _study(own: TuneSettings, folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        study_name="tune",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+            study_name="tune",
+            direction="maximize",
+            load_if_exists=True,
+        )
+        before = len(study.trials)
+    except OSError:
+        raise
+    except Exception as error:  # a broken file may fail anywhere within
+        raise ConfigError(f"{folder / JOURNAL}: no search can be read from it ({type(error).__name__})") from None
     # A search that goes on must not draw again what it drew before.
-    study.sampler = samplers[own.sampler](seed=own.seed + len(study.trials))
+    study.sampler = samplers[own.sampler](seed=own.seed + before)
     return study
 
 

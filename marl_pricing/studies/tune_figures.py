@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from marl_pricing.presentation import style
-from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.style import styled
 
 NAME = "trials"
@@ -88,6 +87,4 @@ def write(study: Any, table: pd.DataFrame, logs: dict[str, bool], folder: Path) 
     """`trials.png` and `trials.svg`; nothing where no trial came to a score."""
     if not len(table) or table["score"].notna().sum() == 0:
         return
-    figure = draw(table, logs, importance(study))
-    write_atomically(folder / f"{NAME}.png", style.png(figure))
-    write_atomically(folder / f"{NAME}.svg", style.svg(figure))
+    style.write(folder, NAME, draw(table, logs, importance(study)))

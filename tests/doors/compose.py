@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
 from marl_pricing import config
-
-CONF = Path(__file__).parents[2] / "conf"
+from marl_pricing.config.composing import compose_settings
 
 
 def settings(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        data = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    assert isinstance(data, dict)
+    data = compose_settings(overrides)
     data.pop("resume")
     if data["study"] is None:
         data.pop("study")
-    return data  # type: ignore[return-value]
+    return data
 
 
 def composed(*overrides: str) -> config.Experiment:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from marl_pricing import config
-from tests.doors.compose import CONF, composed, settings
+from marl_pricing.shipped import shipped
+from tests.doors.compose import composed, settings
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (shipped("conf") / group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", options("experiment"))
@@ -97,7 +98,7 @@ def test_sizes_can_be_overridden() -> None:
         ("traffic.bank.size=3", "traffic.bank.size=3: accepted is a number of at least 16"),
         ("traffic.bank.source=log", "traffic.bank.source='log': accepted is 'kernels' without traffic.log"),
         ("traffic.kinds=2", "traffic.kinds=2: accepted is 1 without traffic.log"),
-        ("traffic.kernels=nowhere.yaml", "traffic.kernels='nowhere.yaml': cannot be read"),
+        ("traffic.kernels=nowhere.yaml", "traffic.kernels='nowhere.yaml': there is no such file"),
         ("traffic.log=nowhere.csv", "traffic.log: nowhere.csv"),
         ("traffic.human.match=nowhere.csv", "traffic.human.match: nowhere.csv"),
         ("traffic.process.kind=jump", "traffic.process.kind='jump': accepted is 'static', 'drift' or 'burst'"),

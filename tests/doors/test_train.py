@@ -144,6 +144,10 @@ def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
     shutil.copytree(whole, folder)
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(text.replace("hidden_size: 8", "hidden_size: 16"))
+    assert "config.yaml: was changed since it was written" in refusal("train.py", f"resume={folder}")
+    told = json.loads((folder / "provenance.json").read_text())
+    del told["config_sha256"]  # as the refusal says, and as folders of older versions are
+    (folder / "provenance.json").write_text(json.dumps(told))
     assert "the checkpoint has another shape" in refusal("train.py", f"resume={folder}")
 
 
@@ -181,7 +185,7 @@ def test_evaluate_starts_the_devices_that_it_may_use(
     refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple] = []
-    monkeypatch.setattr("marl_pricing.learning.devices.start_cpu_devices", lambda *wanted: started.append(wanted))
+    monkeypatch.setattr("marl_pricing.commands.evaluate.start_cpu_devices", lambda *wanted: started.append(wanted))
     assert "is no run folder" in refusal("evaluate.py", f"run={ROOT / 'docs'}")
     assert started == [()]
 
