@@ -1,0 +1,1 @@
+"""Attacks on everything that people hand to this package; `python -m tests.attacks` prints what came of them."""
