@@ -7,16 +7,17 @@ DEMO := runs/demo_$(STAMP)
 .PHONY: demo test verify lint bench tensorboard clean
 
 # Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, five seeds each,
-# evaluates them beside the prices that were observed, prints the path of the report.
+# evaluates them beside the prices that were observed, makes the chain's own price list, prints the paths of the pages.
 SEEDS := learner.num_seeds=5
 # What takes longest is left to those who ask for it: fitted rules, and training a best response to every seller.
-SHORT := 'rules=[constant_nash,constant_joint,base_stock,observed]' best_response=0 episodes=32
+SHORT := 'rules=[simulated_nash,simulated_joint,observed]' best_response=0 episodes=32
 MARKET := market.path=$(DEMO)/calibration/market.yaml
 demo: $(INSTALLED)
 	$(BIN)/python -m marl_pricing.calibration settings=examples/grocery/calibration.yaml out=$(DEMO)/calibration
 	$(BIN)/python train.py experiment=grocery $(MARKET) $(SEEDS) name=competitive run.folder=$(DEMO)/competitive
 	$(BIN)/python train.py experiment=grocery $(MARKET) $(SEEDS) name=cooperative market.reward.omega=0 run.folder=$(DEMO)/cooperative
 	$(BIN)/python evaluate.py run=$(DEMO)/competitive run=$(DEMO)/cooperative out=$(DEMO)/evaluation $(SHORT)
+	$(BIN)/python -m marl_pricing.pricelist settings=examples/grocery/pricelist.yaml out=$(DEMO)/pricelist
 
 # Style, types, and every test but the long verifications.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from scipy import stats
 
 from marl_pricing import config
 from marl_pricing.config import Experiment
+from marl_pricing.config.composing import compose_settings
 from marl_pricing.evaluation.play import Record, play_seeds
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
@@ -30,7 +28,6 @@ from marl_pricing.policies.constant import constant
 from marl_pricing.policies.fitted import fit_response
 from marl_pricing.presentation.output import run_command
 
-CONF = Path(__file__).parents[1] / "conf"
 EPISODES, SHOPPERS = 16, 1_000_003
 
 
@@ -47,9 +44,7 @@ class Learned:
     """
 
     def __init__(self, seeds: int, *overrides: str) -> None:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("config", [f"learner.num_seeds={seeds}", *overrides])
-            data: Any = OmegaConf.to_container(composed, resolve=True)
+        data = compose_settings([f"learner.num_seeds={seeds}", *overrides])
         for name in ("resume", "study"):
             data.pop(name)
         self.experiment: Experiment = config.build(config.read_settings(data))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
+
+from marl_pricing.intake import IntakeError, plain
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,6 +32,19 @@ def refuse(field: str, value: Any, accepted: str) -> ConfigError:
     return ConfigError(f"{field}={value!r}: accepted is {accepted}")
 
 
+def at_most(largest: int, why: str) -> AfterValidator:
+    """For `Annotated[int, …]`: refuses larger numbers, with the reason."""
+
+    def check(value: int) -> int:
+        if value > largest:
+            raise PydanticCustomError(
+                "too_large", "a number of at most {largest}: {why}", {"largest": largest, "why": why}
+            )
+        return value
+
+    return AfterValidator(check)
+
+
 def parse_yaml(text: str | bytes, source: str) -> Any:
     """What a YAML text holds.
 
@@ -33,13 +52,24 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
         source: named in messages.
 
     Raises:
-        ConfigError: with the line from which on it is no YAML.
+        ConfigError: with the line from which on it is no YAML; for trees too large or too deep.
     """
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        raise ConfigError(f"{source}{f', line {where.line + 1}' if where else ''}: is not YAML") from None
+        return plain.parse_yaml(text, source)
+    except IntakeError as error:
+        raise ConfigError(str(error)) from None
+
+
+def read_bytes(path: str | Path, field: str, most: int = plain.MOST_BYTES) -> bytes:
+    """What the file holds that a field names.
+
+    Raises:
+        ConfigError: for one that is not there or cannot be read.
+    """
+    try:
+        return plain.read_bytes(path, most)
+    except IntakeError as error:
+        raise ConfigError(f"{field}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 _TAGGED = ("demand", "prices", "inventory")  # groups of one of several kinds, told apart by a tag
@@ -87,13 +117,30 @@ def _accepted(error: Mapping[str, Any]) -> str:
     return error["msg"] if known is None else known.format(**error.get("ctx", {}))
 
 
-def _sentence(field: str, errors: list[Mapping[str, Any]]) -> str:
+def setting_names(model: Any, prefix: str = "") -> set[str]:
+    """Dotted names of all settings of a model, and of the groups and unions of groups in it."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return {name for part in get_args(model) for name in setting_names(part, prefix)}
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        place = f"{prefix}.{name}" if prefix else name
+        found |= {place} | setting_names(field.annotation, place)
+    return found
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean learner.gamma?` where a name is nearly one of those there are; else nothing."""
+    near = get_close_matches(name, sorted(names), 1, 0.8)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _sentence(field: str, errors: list[Mapping[str, Any]], names: Callable[[], set[str]]) -> str:
     """One line for all that is wrong with one field."""
     # What is wrong with a number says more than that it is no list.
     error = next((own for own in errors if own["type"] not in _KINDS), errors[0])
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        return f"{field}={value!r}: there is no such setting"
+        return f"{field}={value!r}: there is no such setting{did_you_mean(field, names())}"
     if kind == "missing":
         return f"{field}: has to be given"
     if kind.startswith("union_tag"):
@@ -117,6 +164,44 @@ def _names(data: Any) -> set[str]:
     return set()
 
 
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
+_MOST = 2**31 - 1
+
+
+def unheld_numbers(data: Any, field: str = "") -> list[str]:
+    """A line for each number that 32 bits cannot hold, which markets and learners compute in, and for texts that no
+    file can be called.
+
+    Args:
+        data: plain data, validated.  field: its path.
+    """
+    if isinstance(data, Mapping):
+        parts = ((f"{field}.{name}" if field else str(name), own) for name, own in data.items())
+        return [line for name, own in parts for line in unheld_numbers(own, name)]
+    if isinstance(data, (list, tuple)):
+        return [line for number, own in enumerate(data) for line in unheld_numbers(own, f"{field}[{number}]")]
+    if isinstance(data, str) and "\0" in data:
+        return [str(refuse(field, data, "a text without NUL bytes"))]
+    if isinstance(data, bool) or not isinstance(data, (int, float)):
+        return []
+    if isinstance(data, int):
+        held = -_MOST <= data <= _MOST
+        accepted = f"a whole number of at most {_MOST}, which 32 bits hold"
+    else:
+        held = data == 0 or _SMALLEST <= abs(data) <= _LARGEST
+        accepted = f"0, or a number between {_SMALLEST:.2g} and {_LARGEST:.2g}, which 32 bits hold"
+    return [] if held else [str(refuse(field, data, accepted))]
+
+
+_MOST_TOLD = 10
+
+
+def _some(lines: list[str]) -> str:
+    """The first faults, and how many more there are: a list of thousands may be wrong in each."""
+    more = len(lines) - _MOST_TOLD
+    return "\n".join(lines if more <= 1 else [*lines[:_MOST_TOLD], f"and {more} more like these"])
+
+
 def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> Model:
     """Turn plain data into a typed, frozen object.
 
@@ -127,7 +212,7 @@ def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> M
         ConfigError: naming each field that is wrong, its value and what is accepted.
     """
     try:
-        return model.model_validate(data)
+        read = model.model_validate(data)
     except ValidationError as error:
         names = _names(data) | set(model.model_fields)
         by_field: dict[str, list[Mapping[str, Any]]] = {}
@@ -135,8 +220,11 @@ def validate(model: type[Model], data: Mapping[str, Any], prefix: str = "") -> M
             by_field.setdefault(_place(prefix, item, names), []).append(item)
         # What is wrong inside a list says more than that the list is no number.
         told = [
-            _sentence(field, items)
+            _sentence(field, items, partial(setting_names, model, prefix))
             for field, items in by_field.items()
             if not any(other.startswith(f"{field}[") for other in by_field)
         ]
-        raise ConfigError("\n".join(told)) from None
+        raise ConfigError(_some(told)) from None
+    if told := unheld_numbers(read.model_dump(), prefix):
+        raise ConfigError(_some(told))
+    return read

@@ -17,7 +17,7 @@ import numpy as np
 from marl_pricing import market
 from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.config.market_settings import MarketSettings
-from marl_pricing.config.traffic import HoldOrders, Traffic
+from marl_pricing.config.traffic_settings import HoldOrders, Traffic
 from marl_pricing.demand import propensities
 from marl_pricing.equilibrium import static
 
@@ -56,11 +56,12 @@ def reference_prices(
             raise refuse("traffic.hold_prices", given, accepted)
         return np.broadcast_to(prices.reshape(-1), (count,))
     # Posted prices, as if nobody paid a mark-up: sessions do not matter, and the benchmark is known by a short key.
-    shape = replace(shape, traffic=replace(shape.traffic, markup=False))
+    shape = replace(shape, traffic=replace(shape.traffic, markup=False, quotes=False))
     people = params.traffic.replace(
         agent_share=jnp.float32(0.0),
         sessions=None,
         markup=None,
+        quotes=None,
         purchase_rate=jnp.ones_like(params.traffic.purchase_rate),
     )
     try:
@@ -111,3 +112,22 @@ def hold_orders(
     if visitors.sessions is not None:
         visitors = visitors.replace(sessions=visitors.sessions.replace(units=units))
     return shape, params.replace(traffic=visitors)
+
+
+def with_reference(own: Traffic, params: market.MarketParams) -> market.MarketParams:
+    """The market with the prices up to which all sessions come: `traffic.browsing.reference`, or the lowest it allows.
+
+    Raises:
+        ConfigError: for a list of another length, and for a lowest price that is not above 0.
+    """
+    visitors = params.traffic.browsing
+    if visitors is None:
+        return params
+    given, low = own.browsing.reference, np.asarray(params.prices.low, np.float64)
+    prices = low if given is None else np.asarray(given, np.float64).reshape(-1)
+    if prices.size not in (1, low.size):
+        raise refuse("traffic.browsing.reference", given, f"a price, or a list of {low.size} (offers)")
+    if not (prices > 0).all():
+        raise refuse("traffic.browsing.reference", given, "prices above 0 in a market whose lowest is not")
+    reference = jnp.asarray(np.broadcast_to(prices, low.shape), jnp.float32)
+    return params.replace(traffic=params.traffic.replace(browsing=visitors.replace(reference=reference)))

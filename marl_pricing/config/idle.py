@@ -102,6 +102,21 @@ _TABLE = (
         "traffic.perturbation.strength=0",
     ),
     _Idle(
+        _under("traffic.times", "human_gap", "agent_gap", "human_dwell", "agent_dwell"),
+        lambda own: own.traffic.detector == "kernels",
+        "traffic.detector=kernels",
+    ),
+    _Idle(
+        ("traffic.quotes.identities",),
+        lambda own: not own.traffic.quotes.differ,
+        "traffic.quotes.factors that are all alike",
+    ),
+    _Idle(
+        ("traffic.browsing.reference",),
+        lambda own: not own.traffic.browsing.moves,
+        "traffic.browsing.elasticity=0 and agent_elasticity=0",
+    ),
+    _Idle(
         _under("traffic.markup", "threshold", "temperature", "clean_signal", "highest_price"),
         lambda own: own.traffic.markup.strength == 0.0,
         "traffic.markup.strength=0",

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import demand, market
 from marl_pricing.config.calibrated import resolve
+from marl_pricing.config.contracts import shape_of, with_contracts
 from marl_pricing.config.errors import ConfigError, refuse, validate
-from marl_pricing.config.holding import hold_orders
+from marl_pricing.config.holding import hold_orders, with_reference
 from marl_pricing.config.market_settings import (
     AdjustPrices,
+    ChosenContracts,
+    ContractRule,
     LevelPrices,
     LogNormal,
     MarketSettings,
@@ -22,7 +26,9 @@ from marl_pricing.config.market_settings import (
     StartRange,
 )
 from marl_pricing.config.robust import Reach
-from marl_pricing.config.traffic import Traffic, build_traffic
+from marl_pricing.config.sizes import check_market
+from marl_pricing.config.traffic import build_traffic
+from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.market.types import Feature
 
@@ -95,7 +101,7 @@ def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, A
         reference = _f32(spread.offers("demand.reference_price", own.reference_price))
         cross = by_class("cross_elasticity") if any(c["cross_elasticity"] for c in classes) else None
         return demand.PowerParams(
-            by_class("base"), by_offer("popularity"), by_class("elasticity"), reference, _f32(own.cap), cross
+            by_class("base"), by_offer("popularity"), by_offer("elasticity"), reference, _f32(own.cap), cross
         )
     params = demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
     for index, numbers in enumerate(classes):
@@ -170,11 +176,14 @@ def _build_inventory(
         value = own.get(name)
         return spread.offers(f"inventory.{name}", default if value is None else value)
 
+    contracts = settings.inventory if isinstance(settings.inventory, ContractRule | ChosenContracts) else None
+    if contracts is not None:
+        own["lead_time"] = contracts.issues.lead_times[-1]
     lead_time = offers("lead_time", 1)
     longest = own.get("max_lead_time") or int(lead_time.max())
-    if lead_time.max() > longest:
+    if lead_time.max() > longest and contracts is None:  # those of contracts are refused by their own name
         raise refuse("market.inventory.lead_time", own["lead_time"], f"at most max_lead_time={longest}")
-    levels = own.get("order_levels") or [0.0]
+    levels = own.get("order_levels") or [0.0] * len(own.get("exponents", [0.0]))
     shape = market.InventoryShape(
         rule="none" if rule == "unlimited" else rule,
         unlimited=rule == "unlimited",
@@ -207,8 +216,10 @@ def _build_reward(
             raise refuse(
                 f"market.reward.{name}", getattr(own, name), "0 with traffic.model=analytic, which has no sessions"
             )
-    if own.agent_loss > 0 and visitors.model != "scripted" and visitors.markup.strength == 0:
-        raise refuse("market.reward.agent_loss", own.agent_loss, "0 without a mark-up (traffic.markup.strength=0)")
+    apart = visitors.model == "scripted" or visitors.markup.strength > 0 or visitors.quotes.differ
+    if own.agent_loss > 0 and not apart:
+        without = "0 without a mark-up (traffic.markup.strength=0) and with one quote for all (traffic.quotes.factors)"
+        raise refuse("market.reward.agent_loss", own.agent_loss, without)
     if own.information_value == "revelation" and own.coi_leakage == 0:
         raise refuse("market.reward.information_value", "revelation", "'constant' with market.reward.coi_leakage=0")
     cash = settings.bankruptcy.initial_cash
@@ -250,6 +261,8 @@ def _build_reward(
         normalise_shaping=own.normalise_shaping,
         persistence=persistence,
     )
+    if own.pay_on_order and settings.inventory.rule in ("contract", "contract_chosen"):
+        raise refuse("market.reward.pay_on_order", True, "false with contracts; market.inventory.payment says when")
     if own.pay_on_order and settings.inventory.rule in ("unlimited", "none"):
         raise refuse("market.reward.pay_on_order", True, f"false with market.inventory.rule={settings.inventory.rule}")
     return shape, params
@@ -260,6 +273,8 @@ def _default_features(settings: MarketSettings, visitors: Traffic) -> tuple[Feat
     if settings.inventory.rule != "unlimited":
         names += ["stock", "on_order"]
     names.append("demand")
+    if settings.inventory.rule in ("contract", "contract_chosen"):
+        names += ["held_cost", "ordered_cost", "last_agreement"]
     if visitors.model != "analytic":
         names += ["proxy_share", "proxy_trend"]
         if settings.agent is not None:
@@ -278,7 +293,11 @@ def _features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...
     if settings.features is None:
         return _default_features(settings, visitors)
     walks = (visitors.model != "analytic", "sessions (traffic.model is analytic)")
+    bargained = (settings.inventory.rule in ("contract", "contract_chosen"), "contracts (market.inventory.rule)")
     needs = {
+        "held_cost": bargained,
+        "ordered_cost": bargained,
+        "last_agreement": bargained,
         "proxy_share": walks,
         "proxy_trend": walks,
         "suspicion": walks,
@@ -314,7 +333,7 @@ def _price_ends(spread: _Spread, own: ScalePrices | AdjustPrices | LevelPrices) 
 
 def _as_posted(own: Market) -> Market:
     """The market in which sessions pay what is posted: grids and anchors do not move with the mark-up."""
-    return own._replace(shape=replace(own.shape, traffic=replace(own.shape.traffic, markup=False)))
+    return own._replace(shape=replace(own.shape, traffic=replace(own.shape.traffic, markup=False, quotes=False)))
 
 
 def _levels(spread: _Spread, own: LevelPrices, bare: Market) -> np.ndarray:
@@ -406,17 +425,25 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     Raises:
         ConfigError: for lists of a wrong length and for combinations that cannot be.
     """
+    check_market(settings, visitors)
     reach = reach or Reach()
     spread = _Spread(settings.num_sellers, settings.num_products)
     demand_shape, demand_params = _build_demand(settings, visitors, spread)
     inventory_shape, inventory_params = _build_inventory(settings, spread, reach.delay)
     reward_shape, reward_params = _build_reward(settings, visitors, spread)
-    if settings.prices.map == "adjust" and settings.inventory.rule == "chosen":
-        raise refuse("market.prices.map", "adjust", "levels or scale with market.inventory.rule=chosen")
+    if settings.prices.map == "adjust" and settings.inventory.rule in ("chosen", "contract_chosen"):
+        accepted = f"levels or scale with market.inventory.rule={settings.inventory.rule}"
+        raise refuse("market.prices.map", "adjust", accepted)
     if visitors.order_law == "multinomial" and settings.demand.model != "logit":
         raise refuse("traffic.order_law", "multinomial", f"'poisson' with market.demand.model={settings.demand.model}")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":
         raise refuse("market.sub_slots", settings.sub_slots, "1 with market.inventory.rule=unlimited")
+    if settings.sold_out == "passed_over":
+        needs = {"market.sub_slots above 1, whose waves all do": settings.sub_slots > 1}
+        needs["market.inventory.rule=unlimited"] = settings.inventory.rule == "unlimited"
+        for name, there in needs.items():
+            if there:
+                raise refuse("market.sold_out", "passed_over", f"'asked' with {name}")
     shocks = settings.shocks
     highest = (
         max(1.0, shocks.scale if shocks.probability > 0 else 1.0)
@@ -436,6 +463,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
             reward=reward_shape,
             episode_length=settings.episode_length,
             sub_slots=settings.sub_slots,
+            pass_over=settings.sold_out == "passed_over",
             features=_features(settings, visitors),
             bankruptcy=settings.bankruptcy.initial_cash is not None,
             collapse_patience=settings.collapse_patience,
@@ -458,8 +486,27 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
         bare = bare._replace(params=bare.params.replace(reward=reward_params.replace(anchor=_f32(anchor))))
     price_shape, price_params = _build_prices(settings, spread, bare)
     shape = market.MarketShape(**{**vars(bare.shape), "prices": price_shape})
-    built = Market(shape, bare.params.replace(prices=price_params))
-    return _stock_in_units(built) if getattr(settings.inventory, "in_periods", False) else built
+    built = Market(shape, with_reference(visitors, bare.params.replace(prices=price_params)))
+    built = _stock_in_units(built) if getattr(settings.inventory, "in_periods", False) else built
+    if isinstance(settings.inventory, ContractRule | ChosenContracts):
+        shape = replace(built.shape, contracts=shape_of(settings.inventory))
+        built = Market(shape, with_contracts(settings.inventory, built.shape, built.params, spread))
+    _refuse_overflow(built.params)
+    return built
+
+
+_MAY_BE_INFINITE = ("order_cap", "highest_price")  # no limit
+
+
+def _refuse_overflow(params: market.MarketParams) -> None:
+    """Refuse settings that each are numbers, and together make one that 32 bits cannot hold."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            continue
+        name, array = jax.tree_util.keystr(path, simple=True, separator="."), np.asarray(leaf)
+        wrong = array[np.isnan(array) | (np.isinf(array) & (not name.endswith(_MAY_BE_INFINITE)))]
+        if wrong.size:
+            raise ConfigError(f"market: {name} comes out as {wrong[0]}: accepted are settings that keep it a number")
 
 
 def market_from(settings: Mapping[str, Any], visitors: Mapping[str, Any] | None = None) -> Market:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
-from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.config.errors import ConfigError, Settings, at_most, refuse
+from marl_pricing.config.supply import Issues
 from marl_pricing.market.types import Feature
 
+MOST_EPOCHS = 100_000  # of an episode
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -17,6 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Each = float | list[float]
 EachNonNegative = NonNegative | list[NonNegative]
 EachPositive = Positive | list[Positive]
+EachNegative = Annotated[float, Field(lt=0)] | list[Annotated[float, Field(lt=0)]]
 
 
 class AgentClass(Settings):
@@ -27,7 +32,7 @@ class AgentClass(Settings):
     outside: float | None = None
     nesting: Annotated[float, Field(ge=0, lt=1)] | None = None
     base: Positive | None = None
-    elasticity: Annotated[float, Field(lt=0)] | None = None
+    elasticity: EachNegative | None = None
     cross_elasticity: float | None = None
     popularity: EachNonNegative | None = None
     intercept: EachNonNegative | None = None
@@ -56,7 +61,7 @@ class PowerDemand(Settings):
     model: Literal["power"]
     base: Positive
     popularity: EachNonNegative | LogNormal = 1.0
-    elasticity: Annotated[float, Field(lt=0)]
+    elasticity: EachNegative
     cross_elasticity: float = 0.0
     reference_price: EachPositive
     cap: Positive = 0.95
@@ -227,6 +232,53 @@ class ChosenOrders(_Stocked):
         return self
 
 
+class Supplier(Settings):
+    """Who can be bargained with; numbers for all offers, or lists by seller or offer."""
+
+    unit_cost: EachNonNegative = 1.0
+    rush_cost: EachNonNegative = 0.3
+    capacity: EachPositive | None = None
+    toughness: EachPositive = 1.0
+    default_probability: Share | list[Share] = 0.0
+    delivered_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    default_penalty: NonNegative = 0.0
+
+
+class _Contracts(Settings):
+    """Stock that is bargained for below `reorder_point`: see docs/procurement.md.
+
+    `horizon`: epochs that a bargain looks ahead; `forecast_memory`: weight of the past in the demand that it expects.
+    """
+
+    in_periods: bool = False
+    initial_stock: EachNonNegative
+    max_lead_time: LeadTime | None = None
+    single_order: bool = True
+    reorder_point: EachPositive
+    issues: Issues = Issues()
+    suppliers: Annotated[list[Supplier], Field(min_length=1)]
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 100
+    horizon: Annotated[int, Field(ge=1, le=200)] = 8
+    forecast_memory: Annotated[float, Field(ge=0, le=1)] = 0.9
+    payment: Literal["delivery", "signing"] = "delivery"
+
+
+class ContractRule(_Contracts):
+    rule: Literal["contract"]
+    exponent: EachPositive = 1.0
+
+
+class ChosenContracts(_Contracts):
+    rule: Literal["contract_chosen"]
+    exponents: Annotated[list[Positive], Field(min_length=2, default_factory=lambda: [0.25, 0.5, 1.0, 2.0, 4.0])]
+
+    @model_validator(mode="after")
+    def _increasing(self) -> ChosenContracts:
+        if any(b <= a for a, b in pairwise(self.exponents)):
+            raise refuse("market.inventory.exponents", self.exponents, "an increasing list")
+        return self
+
+
 class Reward(Settings):
     unit_cost: EachNonNegative = 0.0
     stockout_penalty: EachNonNegative = 0.0
@@ -256,12 +308,19 @@ class Bankruptcy(Settings):
     cash_limit: Each = 0.0
 
 
+def draw_lines(draws: Sequence[Sequence[float]]) -> list[str]:
+    """Draws [D] of [N] as a file shows them."""
+    return [" ".join(f"{one:.6g}" for one in row) for row in draws]
+
+
 class Calibration(Settings):
     """Where a calibrated market comes from, and how sure its estimates are.
 
     The estimates are those of the offers in the market: the slope in prices (logit: −1/scale; power: the elasticity)
     and each offer's log attraction at its reference price; there the two are uncorrelated. `robust.worlds=calibration`
-    draws candidate worlds from their errors.
+    draws candidate worlds from their errors. Where each offer has an elasticity of its own, `elasticity_draws` are [D]
+    of [N] from their posterior, a line each in a file, and those worlds are these. `currency` and `period` say what
+    money and an epoch are, where the sales did.
     """
 
     path: str
@@ -272,9 +331,29 @@ class Calibration(Settings):
     slope_error: NonNegative
     reference_price: list[Positive]
     level_error: list[NonNegative]
+    elasticity_draws: list[list[float]] | None = None
+    currency: str = ""
+    period: str = ""
+
+    @field_validator("elasticity_draws", mode="before")
+    @classmethod
+    def _from_lines(cls, given: Any) -> Any:
+        """A draw a line, numbers by offer: a list of lists would be a line a number."""
+        try:
+            return [[float(one) for one in row.split()] if isinstance(row, str) else row for row in given or []] or None
+        except (TypeError, ValueError):
+            return given
+
+    @field_serializer("elasticity_draws")
+    def _as_lines(self, draws: list[list[float]] | None) -> list[str] | None:
+        return None if draws is None else draw_lines(draws)
 
     @model_validator(mode="after")
     def _lengths(self) -> Calibration:
+        for row in self.elasticity_draws or []:
+            if len(row) != len(self.products) or not all(math.isfinite(one) for one in row):
+                accepted = f"lines of {len(self.products)} numbers"
+                raise refuse("market.calibration.elasticity_draws", row, accepted)
         for name in ("reference_price", "level_error"):
             if len(getattr(self, name)) != len(self.products):
                 raise refuse(f"market.calibration.{name}", getattr(self, name), f"a list of {len(self.products)}")
@@ -284,8 +363,9 @@ class Calibration(Settings):
 class MarketSettings(Settings):
     num_sellers: Annotated[int, Field(ge=1)]
     num_products: Annotated[int, Field(ge=1)] = 1
-    episode_length: Annotated[int, Field(ge=1)] = 64
-    sub_slots: Annotated[int, Field(ge=1)] = 1
+    episode_length: Annotated[int, Field(ge=1), at_most(MOST_EPOCHS, "episodes are played whole, epoch by epoch")] = 64
+    sub_slots: Annotated[int, Field(ge=1), at_most(1000, "waves of an epoch come one by one")] = 1
+    sold_out: Literal["asked", "passed_over"] = "asked"
     demand: Annotated[LogitDemand | PowerDemand | LinearDemand, Field(discriminator="model")]
     agent: AgentClass | None = None
     demand_scale: NonNegative = 1.0
@@ -295,7 +375,14 @@ class MarketSettings(Settings):
     types: Types = Types()
     prices: Annotated[LevelPrices | ScalePrices | AdjustPrices, Field(discriminator="map")]
     inventory: Annotated[
-        UnlimitedStock | NoReplenishment | ThresholdRule | BaseStockRule | MinMaxRule | ChosenOrders,
+        UnlimitedStock
+        | NoReplenishment
+        | ThresholdRule
+        | BaseStockRule
+        | MinMaxRule
+        | ChosenOrders
+        | ContractRule
+        | ChosenContracts,
         Field(discriminator="rule"),
     ]
     reward: Reward = Reward()

@@ -101,4 +101,5 @@ def phantom_defence(**traffic: Any) -> Market:
         },
     }
     visitors = {"model": "bank", "sessions_per_epoch": 100, "agent_share": 0.25, "markup": {"strength": 0.25}}
+    visitors["browsing"] = {"elasticity": 0.5}
     return market_from(settings, visitors | traffic)

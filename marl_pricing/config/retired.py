@@ -20,22 +20,24 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     weighed the critic's loss, which has an optimiser of its own: Adam's steps are the same whatever the weight, but for
     the clipping of its gradient. It is fixed now, at the value that it had by default. Robust runs from before
     `robust.mode` and `robust.adversary` were told apart were trained draw by draw. Penalties on movement were relative
-    to the price itself, however low it was.
+    to the price itself, however low it was. A purchase event that its session's latent type refused counted in the
+    proxy, and every event of a log was about a product.
 
     Args:
         source: the file, named in warnings.
     """
     own = _without_weight(data, source)
     visitors = own.get("traffic")
-    if isinstance(visitors, Mapping) and "hold_orders" not in visitors:
-        own["traffic"] = {**visitors, "hold_orders": "none"}
+    older = isinstance(visitors, Mapping) and "count_refused" not in visitors
+    if isinstance(visitors, Mapping):
+        own["traffic"] = _counting_refused({"hold_orders": "none", **visitors})
     own = _without_floor(own)
     study, robust = own.get("study"), own.get("robust")
     if isinstance(robust, Mapping) and "adversary" not in robust and robust.get("mode") != "algorithm_1":
         plain = robust.get("set", "none") == "none" and not study  # a study's runs may change the set alone
         own["robust"] = _draw_by_draw(robust) | ({"mode": "expected"} if plain else {})
     if isinstance(study, Mapping) and isinstance(study.get("runs"), list):
-        own["study"] = {**study, "runs": [_translate_run(run, source) for run in study["runs"]]}
+        own["study"] = {**study, "runs": [_translate_run(run, source, older) for run in study["runs"]]}
     return own
 
 
@@ -61,7 +63,14 @@ def _without_floor(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "market": {**market, "reward": {**reward, "movement_floor": _NO_FLOOR}}}
 
 
-def _translate_run(run: Any, source: str) -> Any:
+def _counting_refused(visitors: Mapping[str, Any]) -> dict[str, Any]:
+    """Traffic settings that name their model, from when refused purchases counted and all events had a product."""
+    walks = visitors.get("model") in ("chain", "bank")
+    older: dict[str, Any] = {"count_refused": walks} | ({"generic": []} if walks else {})
+    return {**older, **visitors} if "model" in visitors else dict(visitors)
+
+
+def _translate_run(run: Any, source: str, counting: bool) -> Any:
     """One run of a study: what differs from the experiment, and nothing else."""
     if not isinstance(run, Mapping) or not isinstance(run.get("change"), Mapping):
         return run
@@ -69,6 +78,8 @@ def _translate_run(run: Any, source: str) -> Any:
     robust = change.get("robust")
     if isinstance(robust, Mapping) and robust.get("mode") in _ADVERSARIES:
         change["robust"] = _draw_by_draw(robust)
+    if counting and isinstance(change.get("traffic"), Mapping):
+        change["traffic"] = _counting_refused(change["traffic"])
     return {**run, "change": change}
 
 

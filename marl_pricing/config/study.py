@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import Field, model_validator
 
-from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
+from marl_pricing.config.errors import ConfigError, Settings, at_most, parse_yaml, refuse, validate
 from marl_pricing.config.experiment import ExperimentSettings, read_settings
 from marl_pricing.config.retired import translate
 from marl_pricing.config.trials import Trials
+from marl_pricing.learning.run_files import read_settings_file
 
 STUDY = "study.yaml"
 _SWEPT = ("market", "traffic", "robust", "learner")
@@ -103,7 +104,7 @@ class Study(Settings):
     runs: list[StudyRun] = []  # noqa: RUF012
     sweep: Sweep | None = None
     checkpoint: Literal["latest", "best"] = "latest"
-    episodes: Annotated[int, Field(ge=1)] = 64
+    episodes: Annotated[int, Field(ge=1), at_most(100_000, "episodes are played one batch after another")] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1_000_003
     trials: Trials = Trials()
 
@@ -198,13 +199,10 @@ def open_study(folder: Path) -> Plan:
     """The plan of the study that a folder holds.
 
     Raises:
-        ConfigError: for a file that is no study's.
+        ConfigError, RunError: for a file that is no study's, or was changed since it was written.
     """
     path = folder / STUDY
-    try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        data = None
+    data = parse_yaml(read_settings_file(folder, STUDY), str(path))
     if not isinstance(data, dict) or not isinstance(data.get("study"), dict):
         raise ConfigError(f"{path}: is no study; accepted is the file that train.py left there")
     return plan_study(translate(data, str(path)))

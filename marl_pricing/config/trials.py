@@ -13,7 +13,8 @@ from marl_pricing.config.errors import Settings, refuse
 from marl_pricing.config.experiment import ExperimentSettings
 from marl_pricing.config.market import Market, build_market
 from marl_pricing.config.robust import Reach
-from marl_pricing.config.traffic import Process, behaving_otherwise
+from marl_pricing.config.traffic import behaving_otherwise
+from marl_pricing.config.traffic_settings import Process
 from marl_pricing.market import MarketParams, Variants, vary
 from marl_pricing.robust import World
 from marl_pricing.traffic import TrafficParams

@@ -62,14 +62,14 @@ def power(
 ) -> Array:
     """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
 
-    q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_y · c_yj), where c is 1 or, with
+    q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_yj · c_yj), where c is 1 or, with
     `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η. Another
     offer's price counts between half and twice its reference; one that is not listed counts as twice.
 
     Args and return as in `logit`; `listed` as in `propensities`.
     """
     relative = prices / (theta[:, None] * params.reference_price)
-    rate = params.base[:, None] * params.popularity * level * relative ** params.elasticity[:, None]
+    rate = params.base[:, None] * params.popularity * level * relative**params.elasticity
     if params.cross_elasticity is not None and prices.size > 1:
         # Beyond a factor of two the data say nothing, and without an end a seller would price one product out of the
         # market for ever to sell its others.

@@ -65,7 +65,7 @@ class PowerParams(struct.PyTreeNode):
 
     base: Array  # [Y] propensity at the reference price of an offer of popularity 1
     popularity: Array  # [Y, N]
-    elasticity: Array  # [Y] < 0
+    elasticity: Array  # [Y, N] < 0
     reference_price: Array  # [N] money
     cap: Array  # [] largest propensity of one offer
     cross_elasticity: Array | None = None  # [Y] in the mean log price of the other offers; None: 0

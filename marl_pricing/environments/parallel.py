@@ -76,12 +76,17 @@ class PricingEnv(ParallelEnv):
         return self._params
 
     def observation_space(self, agent: str) -> spaces.Space:
-        """Box [O], the same object at every call."""
-        return self.observation_spaces[agent]
+        """Box [O], the same object at every call. Raises KeyError for another name than in `possible_agents`."""
+        return self._of(self.observation_spaces, agent)
 
     def action_space(self, agent: str) -> spaces.Space:
-        """See `marl_pricing.environments.spaces.action_space`; the same object at every call."""
-        return self.action_spaces[agent]
+        """See `marl_pricing.environments.spaces.action_space`; the same object at every call, errors likewise."""
+        return self._of(self.action_spaces, agent)
+
+    def _of(self, spaces_: Mapping[str, spaces.Space], agent: str) -> spaces.Space:
+        if agent not in spaces_:
+            raise KeyError(f"agent={agent!r}: accepted is {', '.join(self.possible_agents)}")
+        return spaces_[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode.

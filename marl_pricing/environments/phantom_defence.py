@@ -17,9 +17,10 @@ class PhantomDefenceEnv(SingleSellerEnv):
 
     The sessions of an epoch are drawn once; each candidate α_k on a uniform grid of [α₀ − ε, α₀ + ε] (cut at 0 and 1)
     decides which of them are agents'. The candidate with the smallest reward is the one that happens: its proxy is
-    observed, its reward is paid. Reward: money earned, less λ Σ f c_info, less price movement (rises cost more), less
-    the excess over a competitive anchor, each with its weight in the market. Revenue comes from orders, never from
-    the proxy.
+    observed, its reward is paid. `info["profit_nominal"]` is the reward at α₀; an even K has no candidate there: then
+    it is the mean of the two next to it, at α₀ ± ε/(K − 1). Reward: money earned, less λ Σ f c_info, less price
+    movement (rises cost more), less the excess over a competitive anchor, each with its weight in the market. Revenue
+    comes from orders, never from the proxy.
 
     Observation [2N]: shares of the demand proxy in percent (q̃), then prices as shares of the range −1 … 1, both of the
     last epoch. Demand that stays at zero terminates (collapse); the horizon truncates.

@@ -7,6 +7,7 @@ import io
 import numpy as np
 
 from marl_pricing.market import MarketShape
+from marl_pricing.presentation.output import readable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
@@ -20,7 +21,7 @@ def in_market(shape: MarketShape, history: list[np.ndarray], slices: dict[str, s
 def epoch_table(shape: MarketShape, history: list[np.ndarray], slices: dict[str, slice]) -> str:
     """The last epoch, a row an offer: price, stock, on order, demand, sales, unmet, and the seller's raw reward.
 
-    A seller that had left before has dashes.
+    A seller that had left before has dashes. In ASCII where standard output takes no more.
     """
     from rich.console import Console
     from rich.table import Table
@@ -39,7 +40,7 @@ def epoch_table(shape: MarketShape, history: list[np.ndarray], slices: dict[str,
             table.add_row(str(seller), str(product), *cells, reward)
     text = io.StringIO()
     Console(file=text, width=100, force_terminal=False).print(table)
-    return text.getvalue()
+    return readable(text.getvalue())
 
 
 def draw_paths(shape: MarketShape, history: list[np.ndarray], slices: dict[str, slice]) -> np.ndarray:

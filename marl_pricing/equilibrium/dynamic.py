@@ -5,6 +5,7 @@ Everything is float64 on the host or in JAX: figures to compare with, not someth
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -135,6 +136,12 @@ def markov_perfect(own: FiniteStock) -> FiniteStockValue:
     Raises:
         ValueError: where best responses do not settle.
     """
+    *_, (value, prices) = _perfect(own)
+    return _at_start(own, value, prices)
+
+
+def _perfect(own: FiniteStock) -> Iterator[tuple[Array, Array]]:
+    """(values, prices), both [S, n_1 + 1, …], of the Markov-perfect equilibrium, slot by slot, the last one first."""
     stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
     value = np.zeros(stock.shape)
@@ -144,7 +151,7 @@ def markov_perfect(own: FiniteStock) -> FiniteStockValue:
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost, 0.0)
         value = value + chances * margin + np.einsum("ij...,j...->i...", by_sale, chances)
-    return _at_start(own, value, prices)
+        yield value, prices
 
 
 def joint_optimum(own: FiniteStock) -> FiniteStockValue:
@@ -153,6 +160,12 @@ def joint_optimum(own: FiniteStock) -> FiniteStockValue:
     With one value for all, every offer has the same margin over its cost and the value of the unit that it gives up,
     m (1 - Σ s) = μ, so that m = μ (1 + ω(log Σ exp((a - c - given up) / μ) - 1)), ω Wright's omega function.
     """
+    *_, (value, prices) = _joint(own)
+    return _at_start(own, value, prices)
+
+
+def _joint(own: FiniteStock) -> Iterator[tuple[Array, Array]]:
+    """(value of all [1, n_1 + 1, …], prices [S, n_1 + 1, …]) of the joint optimum, slot by slot, the last one first."""
     stock, cost, prices = _start(own)
     sellers = range(len(own.stock))
     quality = np.reshape(own.quality, (-1, *(1,) * len(own.stock)))
@@ -166,7 +179,23 @@ def joint_optimum(own: FiniteStock) -> FiniteStockValue:
         chances = _chances(own, prices, stock)
         margin = np.where(stock > 0, prices - cost - given_up, 0.0)
         value = value + (chances * margin).sum(0)
-    return _at_start(own, value, prices)
+        yield value, prices
+
+
+def price_plan(own: FiniteStock, *, together: bool) -> Array:
+    """Prices [T, S, n_1 + 1, …, n_S + 1] in each slot, the first one first, by the stock that each seller has then.
+
+    Args:
+        together: of the joint optimum; else of the Markov-perfect equilibrium. The price of a seller that is sold out
+            is a number that means nothing.
+
+    Raises:
+        ValueError: as `markov_perfect`, and where slots and combinations of stock are more than 200,000.
+    """
+    if own.slots * np.prod(np.array(own.stock) + 1) > _MOST_STATES:
+        raise ValueError(f"slots={own.slots!r}, stock={own.stock!r}: accepted are at most {_MOST_STATES:,} states")
+    found = _joint(own) if together else _perfect(own)
+    return np.stack([prices for _, prices in found][::-1])
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,15 @@ def supply_rate(shape: MarketShape, params: MarketParams) -> Array:
     if shape.inventory.unlimited:
         return np.full(shape.num_offers, np.inf)
     first, lead, epochs = np.asarray(own.initial_stock, float), np.asarray(own.lead_time), shape.episode_length
+    if params.contracts is not None:  # as if all agreements were of the largest quantity and the shortest lead time
+        lead = np.full_like(lead, int(params.contracts.table.least[2]))
     if rule == "none":
         return first / epochs
     allowed = np.asarray(own.order_levels, float)[None] <= np.asarray(own.order_cap, float)[:, None]
     largest = {
         "threshold": np.asarray(own.order_quantity, float),
+        "contract": np.asarray(own.order_quantity, float),
+        "contract_chosen": np.asarray(own.order_quantity, float),
         "base_stock": np.asarray(own.order_up_to, float),
         "s_S": np.asarray(own.order_up_to, float),
         "chosen": np.where(allowed, np.asarray(own.order_levels, float), 0.0).max(-1),
@@ -63,7 +67,9 @@ def supply_rate(shape: MarketShape, params: MarketParams) -> Array:
     most = first + arrivals * largest
     if rule != "chosen":
         position = (
-            largest + np.asarray(own.reorder_point, float) if rule == "threshold" else np.asarray(own.order_up_to)
+            largest + np.asarray(own.reorder_point, float)
+            if rule in ("threshold", "contract", "contract_chosen")
+            else np.asarray(own.order_up_to)
         )
         windows = np.ceil(np.maximum(epochs - lead, 0) / lead)
         most = np.minimum(most, first + windows * np.maximum(first, position))

@@ -61,7 +61,7 @@ def demand(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.A
 @partial(jax.jit, static_argnums=0)
 def profits(shape: MarketShape, params: MarketParams, prices: jax.Array) -> jax.Array:
     """Raw profits [S], money per epoch; every order is served, at what its session pays on average."""
-    if shape.traffic.markup:
+    if shape.traffic.pays_apart:
         paid = expected_paid(shape.traffic, params.traffic, shape.demand, prices)
         margin = ((paid - params.reward.unit_cost) * _orders(shape, params, prices)).sum(0)
     else:

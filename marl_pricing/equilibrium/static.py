@@ -199,8 +199,10 @@ def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Ar
         NoEquilibriumError: where the conditions determine no cost, and as in `omega_equilibrium`.
     """
     one_shot.refuse_unknown_orders(shape)
-    if shape.traffic.markup:
-        raise NoEquilibriumError("traffic.markup: prices paid are not those posted; accepted is a strength of 0")
+    if shape.traffic.pays_apart:
+        raise NoEquilibriumError(
+            "traffic.markup, quotes: prices paid are not those posted; accepted are a strength of 0 and one quote"
+        )
     with jax.enable_x64(True):
         exact, at = one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64))
         demand = np.asarray(one_shot.demand(shape, exact, at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from marl_pricing.equilibrium.static import SMALLEST_GAP, CyclingError, Equilibr
 from marl_pricing.evaluation import surplus
 from marl_pricing.evaluation.metrics import economics
 from marl_pricing.market import MarketParams, MarketShape
+from marl_pricing.policies import Tried
+
+SIMULATED_LABEL = "best constant prices found by playing this market, with its stock and its chance"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Benchmarks:
         fluid_nash, fluid_joint: the same at prices that the stock can serve; None where it serves the static ones,
             where none was found, and where nobody asked (`with_stock`).
         stock_note: why there are none, of those that could not be found; empty where all is well.
+        simulated: the best constant prices that were found by playing, Nash and joint; None where nobody looked, or
+            where there are none. Indices are measured against them where they are known.
     """
 
     nash: Equilibrium | None
@@ -39,6 +45,7 @@ class Benchmarks:
     fluid_nash: Fluid | None = None
     fluid_joint: Fluid | None = None
     stock_note: str = ""
+    simulated: tuple[Tried, Tried] | None = None
 
     @property
     def label(self) -> str:
@@ -53,22 +60,54 @@ class Benchmarks:
             _and_ignores(("when orders come", *others))
         )
 
+    @property
+    def index_label(self) -> str:
+        """What indices are measured against."""
+        return self.label if self.simulated is None else SIMULATED_LABEL
+
+    @property
+    def missing(self) -> str:
+        """Why there is nothing to measure against; empty where there is."""
+        if self.simulated is None:
+            return "" if self.nash and self.joint else self.reason
+        nash, joint = (float(own.profits.sum()) for own in self.simulated)
+        chance = 1.96 * math.hypot(*(own.total_error for own in self.simulated))
+        if joint - nash > chance:
+            return ""
+        return (
+            f"joint profit by simulation ({joint:.4g}) is no more above Nash ({nash:.4g}) than chance is ({chance:.2g})"
+        )
+
+    @property
+    def withheld(self) -> str:
+        """Why no index of the whole market can be given; empty where it can."""
+        if self.simulated is None:
+            return self.reason
+        nash, joint = self.profits()
+        return self.missing or too_close("profit", float(nash.sum()), float(joint.sum()))
+
     def profit_gain(self, profit: float | np.ndarray) -> np.ndarray:
         """Δ [...] of the sellers' total profits [...], money per epoch; see `metrics.economics.profit_gain`."""
         nash, joint = self.profits()
         return economics.profit_gain(np.asarray(profit), nash.sum(), joint.sum())
 
     def profits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Nash and joint profits [S], money per epoch; only where both exist."""
-        assert self.nash is not None and self.joint is not None
-        return self.nash.profits, self.joint.profits
+        """Nash and joint profits [S] that indices go by, money per epoch; only where both exist."""
+        nash, joint = self._ends()
+        return nash.profits, joint.profits
 
     def seller_prices(self) -> tuple[np.ndarray, np.ndarray]:
         """Nash and joint-profit prices [S], mean over a seller's products; only where both exist."""
-        assert self.nash is not None and self.joint is not None
-        count = self.nash.profits.size
-        nash, joint = (own.prices.reshape(count, -1).mean(-1) for own in (self.nash, self.joint))
+        ends = self._ends()
+        count = ends[0].profits.size
+        nash, joint = (own.prices.reshape(count, -1).mean(-1) for own in ends)
         return nash, joint
+
+    def _ends(self) -> tuple[Equilibrium, Equilibrium] | tuple[Tried, Tried]:
+        if self.simulated is not None:
+            return self.simulated
+        assert self.nash is not None and self.joint is not None
+        return self.nash, self.joint
 
 
 def too_close(what: str, nash: float, joint: float) -> str:

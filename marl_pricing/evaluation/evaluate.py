@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -36,14 +37,14 @@ from marl_pricing.presentation.files import write_atomically
 GREEDY = f"{LEARNED} (greedy)"
 
 
-def _benchmarks(runs: Sequence[RunToEvaluate]) -> dict[str, Benchmarks]:
+def _benchmarks(runs: Sequence[RunToEvaluate], played: Played) -> dict[str, Benchmarks]:
     known: dict = {}
     found = {}
     for run in runs:
         key = market_key(run.shape, run.params)
         if key not in known:
             known[key] = with_stock(run.shape, run.params, static_benchmarks(run.shape, run.params))
-        found[run.name] = known[key]
+        found[run.name] = replace(known[key], simulated=played.simulated.get(run.name))
     return found
 
 
@@ -143,7 +144,7 @@ def evaluate(
     with progress_bar(count_steps(runs, wanted), progress) as tell:
         played = play_all(runs, episodes, seed, wanted, tell)
     offers, sellers = tables.join(played.offers), tables.join(played.sellers)
-    benchmarks = _benchmarks(runs)
+    benchmarks = _benchmarks(runs, played)
     found = summary.summarise(played.measured, benchmarks)
     summary.refuse_withheld(found, measures)
     table = benchmark_table.benchmark_table(runs, benchmarks)

@@ -18,7 +18,7 @@ SAFETIES = tuple(np.linspace(-2.5, 3.5, 13).round(2))
 
 def why_not(shape: MarketShape, params: MarketParams) -> str:
     """Why a market has no such frontier; empty where it has."""
-    if not shape.chooses_orders:
+    if not shape.chooses_quantities:
         return f"base-stock frontier: sellers do not choose orders (market.inventory.rule={shape.inventory.rule!r})"
     if float(np.asarray(params.reward.holding_cost).max()) <= 0:
         return "base-stock frontier: holding stock costs nothing (market.reward.holding_cost=0)"

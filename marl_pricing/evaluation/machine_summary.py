@@ -55,7 +55,7 @@ def to_json(
             "command": run.command,
             "held": {str(seller): who for seller, who in run.held.items()},
             "omega": np.asarray(run.params.reward.omega, np.float64).round(6).tolist(),
-            "withheld": benchmarks[run.name].reason,
+            "withheld": benchmarks[run.name].withheld,
             "benchmarks": _rows(table[table["run"] == run.name], ["run"]),
             "measures": measures,
         }

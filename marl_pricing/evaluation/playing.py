@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import pandas as pd
@@ -18,7 +19,8 @@ from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.play import Record, play
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate
 from marl_pricing.market import Policy
-from marl_pricing.policies import RULES, RuleError, StockPriceParameters, in_words
+from marl_pricing.policies import RULES, SIMULATED, RuleError, StockPriceParameters, Tried, in_words, tried
+from marl_pricing.policies.simulated import JOINT, NASH, words_of
 
 _PATIENCE = 5.0  # seconds without a progress bar
 Tell = Callable[[str], None]
@@ -31,7 +33,8 @@ class Played:
     Attributes:
         offers, sellers: tables, a part a run, policy and seed.
         left_out: by run, rules that could not be played and why.
-        notes: by run, what is to be said of rules: the numbers of those that were fitted.
+        notes: by run, what is to be said of rules: the numbers of those that were fitted or found by playing.
+        simulated: by run, Nash and joint constant prices that were found by playing, where both were.
         guests: rows of `guests.COLUMNS`.
         findings: by run, what the behaviour tests found.
         best_responses: rows of `behaviour.best_response.COLUMNS`.
@@ -42,23 +45,30 @@ class Played:
     sellers: list[pd.DataFrame] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    simulated: dict[str, tuple[Tried, Tried]] = field(default_factory=dict)
     guests: list[pd.DataFrame] = field(default_factory=list)
     findings: dict[str, behaviour.Findings] = field(default_factory=dict)
     best_responses: list[pd.DataFrame] = field(default_factory=list)
     histories: list[pd.DataFrame] = field(default_factory=list)
 
     def add(self, record: Record, run: RunToEvaluate, policy: str, seed: int) -> None:
-        """Keep one seed's episodes of a policy."""
+        """Keep one seed's episodes of a policy. Raises TableError for a number that is not finite."""
+        own = {
+            "offers": tables.offers_table(record, run.name, policy, seed),
+            "sellers": tables.sellers_table(record, run.name, policy, seed),
+        }
+        for name, table in own.items():
+            tables.check(name, table)
         self.measured.add(run.shape, run.params, record, run.name, policy)
-        self.offers.append(tables.offers_table(record, run.name, policy, seed))
-        self.sellers.append(tables.sellers_table(record, run.name, policy, seed))
+        self.offers.append(own["offers"])
+        self.sellers.append(own["sellers"])
         self.histories.append(history.history_table(record, run.name, policy, seed))
 
 
 @contextmanager
 def progress_bar(total: int, wanted: bool) -> Iterator[Tell]:
     """A bar that comes after five seconds; call what it gives after each step."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), transient=True)
     task = bar.add_task("evaluating", total=total)
     timer = threading.Timer(_PATIENCE, bar.start)
@@ -71,14 +81,35 @@ def progress_bar(total: int, wanted: bool) -> Iterator[Tell]:
         bar.stop()
 
 
+class _Searches:
+    """Constant prices that are found by playing: once for markets that differ in omega only, of which they know not."""
+
+    def __init__(self) -> None:
+        self._known: dict = {}
+
+    def _once(self, what: str, rule: str, run: RunToEvaluate, find: Callable[[], Any]) -> Any:
+        key = what, rule, market_key(run.shape, run.params, with_omega=False)
+        if key not in self._known:
+            self._known[key] = find()
+        return self._known[key]
+
+    def policy(self, rule: str, run: RunToEvaluate) -> Policy:
+        """The policy of a rule. Raises RuleError."""
+        return self._once("policy", rule, run, lambda: RULES[rule](run.shape, run.params))
+
+    def tried(self, policy: Policy, run: RunToEvaluate) -> Tried:
+        """What it earns, and what could still be won."""
+        return self._once("tried", policy.name, run, lambda: tried(run.shape, run.params, policy))
+
+
 def _play_rules(
-    key: jax.Array, run: RunToEvaluate, rules: Sequence[str], episodes: int, tell: Tell
+    key: jax.Array, run: RunToEvaluate, rules: Sequence[str], episodes: int, searches: _Searches, tell: Tell
 ) -> tuple[dict[str, Record], dict[str, Policy], list[str]]:
     """(records, policies) of the rules that can be played, and why others cannot."""
     records, policies, left_out = {}, {}, []
     for rule in rules:
         try:
-            policy = RULES[rule](run.shape, run.params)
+            policy = searches.policy(rule, run) if rule in SIMULATED else RULES[rule](run.shape, run.params)
         except (RuleError, NoEquilibriumError) as error:
             left_out.append(f"{rule}: {error}")
         else:
@@ -157,6 +188,7 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
     key = jax.random.key(seed)
     played = Played()
     known: dict = {}
+    searches = _Searches()
     for run in runs:
         for how, policies in run.policies.items():
             for number, policy in enumerate(policies):
@@ -165,7 +197,7 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
                 tell(f"{run.name}: {LEARNED} ({how}), seed {number}")
         own = market_key(run.shape, run.params)
         if own not in known:
-            known[own] = _play_rules(jax.random.fold_in(key, 0), run, wanted.rules, episodes, tell)
+            known[own] = _play_rules(jax.random.fold_in(key, 0), run, wanted.rules, episodes, searches, tell)
         records, rule_policies, left_out = known[own]
         played.left_out[run.name] = list(left_out)
         played.notes[run.name] = [
@@ -174,6 +206,14 @@ def play_all(runs: Sequence[RunToEvaluate], episodes: int, seed: int, wanted: Wa
             for rule, policy in rule_policies.items()
             if isinstance(policy.parameters, StockPriceParameters)
         ]
+        found_by_playing = {
+            name: searches.tried(rule_policies[name], run) for name in SIMULATED if name in rule_policies
+        }
+        played.notes[run.name] += [
+            f"{name}: {words_of(run.shape, name, own)}" for name, own in found_by_playing.items()
+        ]
+        if len(found_by_playing) == 2:
+            played.simulated[run.name] = found_by_playing[NASH], found_by_playing[JOINT]
         for rule, record in records.items():
             played.add(record, run, rule, 0)
         if wanted.guests and _has_guests(run):

@@ -46,6 +46,7 @@ def _refuse_unfit(shape: MarketShape, params: MarketParams) -> None:
         (shape.traffic.model == "analytic" and shape.traffic.random_orders, "drawn orders of traffic.model=analytic"),
         (still, "demand that is the same in every epoch: no moving level, season, shock or share of agents"),
         (shape.sub_slots == 1, "one wave of shoppers (market.sub_slots=1)"),
+        (not shape.pass_over, "shoppers that ask for what is sold out (market.sold_out=asked)"),
         (not (shape.bankruptcy or shape.collapse_patience), "a market without an end of its own"),
         (not shape.reward.penalties, "a reward without penalties on prices or information"),
     ]
@@ -71,7 +72,7 @@ def demand_law(shape: MarketShape, params: MarketParams, price: float) -> np.nda
 
 def _lead_time(shape: MarketShape, params: MarketParams) -> int:
     """The literature's: a rule decides after the sales of its epoch, a chosen quantity before."""
-    return int(params.inventory.lead_time[0]) - (not shape.chooses_orders)
+    return int(params.inventory.lead_time[0]) - (not shape.chooses_quantities)
 
 
 def _order_cost(params: MarketParams) -> float:
@@ -112,7 +113,7 @@ def price_and_order_of(shape: MarketShape, params: MarketParams, gamma: float, m
     _refuse_unfit(shape, params)
     own, orders = params.reward, np.asarray(params.inventory.order_levels)
     needs = [
-        (shape.chooses_orders, "chosen orders (market.inventory.rule=chosen)"),
+        (shape.chooses_quantities, "chosen orders (market.inventory.rule=chosen)"),
         (shape.reward.pay_on_order, "units that are paid for when ordered (market.reward.pay_on_order=true)"),
         (bool((orders == np.round(orders)).all()), "orders of whole units"),
     ]

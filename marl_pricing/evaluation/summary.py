@@ -84,7 +84,7 @@ def _index_row(name: str, row: Mapping[str, Any], seller: str, benchmarks: Bench
     """Where a profit or a price lies between its benchmarks; both ends of an interval move along the same line."""
     what = "profit" if name == "profit_gain" else "price"
     own: dict[str, Any] = dict(row) | {"measure": name, "unit": "0 Nash, 1 joint"}
-    reason = benchmarks.reason if benchmarks.nash is None or benchmarks.joint is None else ""
+    reason = benchmarks.missing
     if not reason:
         nash, joint = benchmarks.profits() if what == "profit" else benchmarks.seller_prices()
         if seller == "all":
@@ -97,7 +97,7 @@ def _index_row(name: str, row: Mapping[str, Any], seller: str, benchmarks: Bench
     formula = economics.profit_gain if what == "profit" else economics.relative_price_deviation
     own |= {end: float(formula(np.asarray(row[end]), nash, joint)) for end in _ENDS}
     own |= {spread: row[spread] / float(joint - nash) for spread in ("deviation", "episode_error")}
-    return own | {"note": benchmarks.label}
+    return own | {"note": benchmarks.index_label}
 
 
 def summarise(measured: Measured, benchmarks: Mapping[str, Benchmarks]) -> pd.DataFrame:

@@ -95,18 +95,23 @@ def join(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+_ENDLESS = ("stock",)  # inf where stock is unlimited
+
+
 def check(name: str, table: pd.DataFrame) -> None:
-    """Refuse a table with a missing value.
+    """Refuse a table with a value that is missing or not finite.
 
     Raises:
         TableError: naming the table, the column and the first row that is wrong.
     """
     for column in table.columns:
-        missing = table[column].isna().to_numpy()
-        if missing.any():
-            row = table.iloc[int(missing.argmax())]
+        wrong, told = table[column].isna().to_numpy(), "NaN"
+        if not wrong.any() and table[column].dtype.kind == "f" and column not in _ENDLESS:
+            wrong, told = np.isinf(table[column].to_numpy()), "infinite"
+        if wrong.any():
+            row = table.iloc[int(wrong.argmax())]
             where = ", ".join(f"{key}={row[key]}" for key in _INDEX if key in table and key != column)
-            raise TableError(f"table {name}: column {column!r} is NaN in {missing.sum()} rows, first at {where}")
+            raise TableError(f"table {name}: column {column!r} is {told} in {wrong.sum()} rows, first at {where}")
 
 
 def write(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
@@ -116,7 +121,7 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> list[Path]:
         The paths written.
 
     Raises:
-        TableError: if a value is missing.
+        TableError: if a value is missing or not finite.
     """
     check(name, table)
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,9 @@ from marl_pricing.config import ExperimentSettings
 from marl_pricing.config.opponents import seating_of
 from marl_pricing.evaluation.machine_summary import FORMAT
 from marl_pricing.evaluation.report import texts
+from marl_pricing.export.description import without_folders
+from marl_pricing.intake import IntakeError, plain
+from marl_pricing.presentation.markup import markdown, markdown_code
 
 _POLICY = "learned (greedy)"
 
@@ -21,9 +23,16 @@ def card(about: dict[str, Any], settings: ExperimentSettings, file: str, evaluat
         file: name of the policy file.  evaluation: see `read_evaluation`.
     """
     parts = [
-        f"# {about['name']}: a pricing policy\n",
-        f"`{file}` answers what price each of {len(about['sellers'])} sellers should post in the coming epoch"
-        + (", and what to order" if about["orders"] else "")
+        f"# {markdown(about['name'])}: a pricing policy\n",
+        f"{markdown_code(file)} answers what price each of {len(about['sellers'])} sellers should post in the coming "
+        "epoch"
+        + (
+            ", and what to order"
+            if about["orders"] and about["orders"]["unit"] == "units"
+            else ", and how long to stay tough in a bargain"
+            if about["orders"]
+            else ""
+        )
         + ", from what that seller sees and remembers. It was trained by reinforcement learning in a simulated market, "
         "not on anybody's live shoppers.\n",
         _section("Market", _market(about, settings)),
@@ -46,7 +55,7 @@ def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     steps = prices.get("levels") or [[prices["factors"]]]
     kind = "price levels" if prices["map"] == "levels" else "factors on the last price"
     return [
-        f"- sellers: {', '.join(about['sellers'])}; products of each: {about['num_products']}",
+        f"- sellers: {markdown(', '.join(about['sellers']))}; products of each: {about['num_products']}",
         f"- prices: {len(steps[0][0])} {kind}, from {low:g} to {high:g} money",
         f"- demand: {market.demand.model}; shoppers: {traffic.model}, {traffic.sessions_per_epoch} sessions an epoch, "
         f"share of agents {traffic.agent_share:g}",
@@ -83,23 +92,28 @@ def read_evaluation(folder: Path, about: dict[str, Any]) -> dict[str, Any] | str
     if not path.is_file():
         return f"{path}: there is no such file"
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole = plain.read_json(path)
         if whole["format"] != FORMAT:
             return f"{path}: format={whole['format']!r}: accepted is {FORMAT}"
-        key = (provenance["command"], provenance["revision"], str(provenance["update"]))
+        key = (without_folders(provenance["command"]), provenance["revision"], str(provenance["update"]))
         for run in whole["runs"].values():
-            if (run["command"], run["versions"]["revision"], run["versions"]["update"]) == key:
-                return {"episodes": whole["episodes"], "measures": run["measures"][_POLICY]}
+            if (without_folders(run["command"]), run["versions"]["revision"], run["versions"]["update"]) == key:
+                found = {"episodes": whole["episodes"], "measures": run["measures"][_POLICY]}
+                _evaluation(found)  # what cannot be told is broken
+                return found
         told = "; ".join(f"{name} at update {run['versions']['update']}" for name, run in whole["runs"].items())
         return f"{path}: is of {told}, not of this run at update {provenance['update']}"
-    except (KeyError, TypeError, ValueError) as error:
+    except IntakeError as error:
+        return str(error)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         return f"{path}: is broken ({type(error).__name__}: {error})"
 
 
 def _evaluation(found: dict[str, Any] | str) -> list[str]:
     if isinstance(found, str):
         return [
-            f"None yet ({found}). `python evaluate.py run=<the run's folder>`, then export again, puts figures here."
+            f"None yet ({markdown(found)}). `python evaluate.py run=<the run's folder>`, then export again, puts "
+            "figures here."
         ]
     lines = [
         f"{found['episodes']} held-out episodes of every training seed, greedy actions, all sellers under this policy; "
@@ -145,7 +159,7 @@ def _use(about: dict[str, Any]) -> list[str]:
     ]
     for number, entry in enumerate(about["observation"]):
         offset, scale = entry["offset"][0], entry["scale"][0]
-        lines.append(f"| {number} | {entry['name']} | {entry['unit']} | {offset:g} | {scale:g} |")
+        lines.append(f"| {number} | {markdown(entry['name'])} | {entry['unit']} | {offset:g} | {scale:g} |")
     return lines
 
 
@@ -182,7 +196,7 @@ def _rivals(about: dict[str, Any], settings: ExperimentSettings) -> str:
     }
     if not held:
         return "Its rivals in training learned beside it."
-    who = "; ".join(f"seller {seat}: {text}" for seat, text in sorted(held.items()))
+    who = markdown("; ".join(f"seller {seat}: {text}" for seat, text in sorted(held.items())))
     return f"In training other policies, which did not learn, held seats ({who}): there its prices mean nothing."
 
 
@@ -190,7 +204,7 @@ def _provenance(about: dict[str, Any]) -> list[str]:
     own = about["provenance"]
     versions = ", ".join(f"{name} {version}" for name, version in own["versions"].items())
     return [
-        f"- run `{own['run']}`, made by `{own['command']}`",
-        f"- revision {own['revision']}; {versions}",
+        f"- run {markdown_code(own['run'])}, made by {markdown_code(own['command'])}",
+        f"- revision {markdown(own['revision'])}; {markdown(versions)}",
         f"- parameters SHA-256 {own['parameters_sha256']}; format version {about['format_version']}",
     ]

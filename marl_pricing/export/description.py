@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -61,6 +63,8 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         "prices": _prices(shape, params, by_seller),
         "orders": None
         if "order" not in sizes
+        else {"unit": "exponent of the aspiration in bargains", "levels": _numbers(params.contracts.exponents[0])}
+        if params.contracts is not None
         else {"unit": "units", "levels": _numbers(params.inventory.order_levels)},
         "episode_length": shape.episode_length,
         "network": {
@@ -72,7 +76,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         },
         "provenance": {
             "run": run.folder.name,
-            "command": run.provenance["command"],
+            "command": without_folders(run.provenance["command"]),
             "revision": run.provenance["revision"],
             "versions": run.provenance["versions"],
             "checkpoint": checkpoint,
@@ -80,7 +84,22 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "seed": seed,
             "parameters_sha256": _digest(parameters),
         },
+        "settings": _without_folders(settings.model_dump(mode="json")),
     }
+
+
+def without_folders(command: str) -> str:
+    """A command with the last part only of every path in it: where things lay is nothing that others have to know."""
+    return re.sub(r"(?<=[=\s'\"\[,:])[^\s=,'\"\[\]]*/(?=[^\s/])(?![^\s=]*=)", "", command)
+
+
+def _without_folders(value: Any) -> Any:
+    """Settings with the last part only of every path in them."""
+    if isinstance(value, dict):
+        return {name: _without_folders(own) for name, own in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(own) for own in value]
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def _numbers(values: Any) -> Any:

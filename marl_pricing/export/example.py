@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from marl_pricing.export.archive import refuse_code
+
 _TORCH = """import json
+import re
+import zipfile
 import torch
 
+
+{check}
+
+refuse_code({file!r})  # so that a file of somebody else's under this name cannot run anything
 extra = {{"{entry}": ""}}
 policy = torch.export.load({file!r}, extra_files=extra).module()
 about = json.loads(extra["{entry}"])
@@ -19,6 +28,9 @@ offset, scale = (torch.tensor([[entry[key][0] for entry in about["observation"]]
 {call}
 {print}
 """
+
+# As it stands, without its type, which names what the example does not import.
+_CHECK = inspect.getsource(refuse_code).replace("(path: Path | str) -> None:", "(path):")
 
 _ONNX = """import json
 import numpy as np
@@ -96,6 +108,7 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
     if about["prices"]["map"] == "scale":
         show = f'print("last price times", about["prices"]["factors"][price_index{index}])'
     return template.format(
+        check=_CHECK,
         entry=entry,
         file=file,
         raw=[round(float(value), 6) for value in raw],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from marl_pricing.export import numpy_policy
+from marl_pricing.export.archive import refuse_code
+from marl_pricing.export.onnx_content import metadata_of
+from marl_pricing.intake import IntakeError, plain
 
 Array = np.ndarray
 
@@ -91,20 +93,45 @@ def load_policy(path: Path | str) -> ExportedPolicy:
         raise PolicyError(f"{path}: accepted are files ending in {', '.join(readers)}")
     try:
         text, make = readers[path.suffix](path)
-        about = json.loads(text)
+        about = plain.parse_json(text, f"{path}, {ENTRY}")
         if about["format"] != FORMAT:
             raise KeyError("format")
     except ModuleNotFoundError as error:
         extra = "torch" if path.suffix == ".pt2" else "export"
         raise PolicyError(f"{path}: {error.name} is not installed: pip install 'marl-pricing[{extra}]'") from None
+    except PolicyError:
+        raise
+    except IntakeError as error:
+        why = str(error).removeprefix(str(path)).lstrip(":, ")
+        raise PolicyError(f"{path}: is no policy file ({why})") from None
     except Exception as error:
         raise PolicyError(f"{path}: is no policy file ({type(error).__name__})") from None
+    if not isinstance(about.get("format_version"), int):
+        raise PolicyError(f"{path}: format_version is missing or broken")
     if about["format_version"] > FORMAT_VERSION:
         raise PolicyError(
             f"{path}: format_version={about['format_version']}: accepted is at most {FORMAT_VERSION}; "
             "install a newer marl-pricing"
         )
+    _check_description(path, about)
     return ExportedPolicy(about, make(about))
+
+
+def _check_description(path: Path, about: dict[str, Any]) -> None:
+    """Refuse a description that lacks what playing asks it for."""
+    kinds = {"inputs": dict, "outputs": dict, "observation": list, "memory": dict, "sellers": list, "network": dict}
+    try:
+        broken = [name for name, kind in kinds.items() if not isinstance(about[name], kind)]
+        for told in (*about["inputs"].values(), *about["outputs"].values()):
+            np.dtype(told["type"]), tuple(told["shape"][1:])
+        if not all(isinstance(size, int) and 0 <= size < 2**31 for size in about["memory"]["shape"]):
+            broken.append("memory")
+        for entry in about["observation"]:
+            np.array([entry["offset"], entry["scale"]], np.float64)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PolicyError(f"{path}: its description is broken ({type(error).__name__}: {error})") from None
+    if broken:
+        raise PolicyError(f"{path}: its description is broken ({', '.join(broken)})")
 
 
 Maker = Callable[[dict[str, Any]], Callable[[dict[str, Array]], list[Array]]]
@@ -113,6 +140,10 @@ Maker = Callable[[dict[str, Any]], Callable[[dict[str, Array]], list[Array]]]
 def _read_torch(path: Path) -> tuple[str, Maker]:
     import torch
 
+    try:
+        refuse_code(path)
+    except ValueError as error:
+        raise PolicyError(f"{path}: is not read, torch could run what it carries: {error}") from None
     extra = {ENTRY: ""}
     module = torch.export.load(path, extra_files=extra).module()
 
@@ -126,12 +157,16 @@ def _read_torch(path: Path) -> tuple[str, Maker]:
 def _read_onnx(path: Path) -> tuple[str, Maker]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.get_modelmeta().custom_metadata_map[ENTRY], lambda about: lambda inputs: session.run(None, inputs)
+    content = plain.read_bytes(path)
+    try:
+        text = metadata_of(content)[ENTRY]
+    except ValueError as error:
+        raise PolicyError(f"{path}: is not read: {error}") from None
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return text, lambda about: lambda inputs: session.run(None, inputs)
 
 
 def _read_numpy(path: Path) -> tuple[str, Maker]:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    arrays = plain.read_arrays(path)
     text = str(arrays.pop(ENTRY))
     return text, lambda about: lambda inputs: numpy_policy.step(arrays, about, **inputs)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from marl_pricing.export.archive import without_traces
+from marl_pricing.export.onnx_content import DIGEST, with_digest
 from marl_pricing.export.reading import ENTRY
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.torch_mappo.convert import weights_of
@@ -92,7 +94,7 @@ def torch_file(about: dict[str, Any], parameters: Parameters) -> bytes:
     with _quietly():
         program = torch.export.export(module, examples, dynamic_shapes=shapes)
         torch.export.save(program, buffer, extra_files={ENTRY: json.dumps(about)})
-    return buffer.getvalue()
+    return without_traces(buffer.getvalue())
 
 
 def onnx_file(about: dict[str, Any], parameters: Parameters) -> bytes:
@@ -110,4 +112,8 @@ def onnx_file(about: dict[str, Any], parameters: Parameters) -> bytes:
         )
     assert program is not None
     program.model.metadata_props[ENTRY] = json.dumps(about)
-    return program.model_proto.SerializeToString()
+    proto = program.model_proto
+    for own in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del own.metadata_props[:]  # where our code lies on this machine
+    proto.metadata_props.add(key=DIGEST, value="0" * 64)
+    return with_digest(proto.SerializeToString())

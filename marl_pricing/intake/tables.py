@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow
 from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
+from pyarrow import parquet
 
 from marl_pricing.intake.errors import IntakeError, cut, listed, shown
-from marl_pricing.intake.texts import SEPARATORS, content, decode, separator_of
+from marl_pricing.intake.plain import size_in_words
+from marl_pricing.intake.texts import MOST_BYTES, SEPARATORS, content, decode, separator_of
 
 Format = Literal["csv", "xlsx", "parquet"]
 
@@ -26,6 +26,7 @@ _HEADER_WITHIN = 30  # records in which a header is looked for
 _LOOK = 200  # records that tell how many fields a row has
 _FULL = 0.6  # of a row's fields that a header fills
 _LONGEST = 1 << 24  # characters of a field
+_MOST_CELLS = 100_000_000
 SPREADSHEETS = (".xlsx", ".xlsm")
 
 
@@ -206,19 +207,49 @@ def _check_quotes(path: Path, body: str, line: int, separator: str) -> None:
         raise IntakeError(f"{path}:{line}: {told}") from None
 
 
+def _refuse_large(path: Path, cells: int) -> None:
+    if cells > _MOST_CELLS:
+        raise IntakeError(
+            f"{path}: has more than {_MOST_CELLS:,} cells, and all of them are read at once; leave columns or periods "
+            "out, or add lines up before"
+        )
+
+
 def _read_excel(path: Path, told: Told) -> RawTable:
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, OSError, ValueError, EOFError):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(own.file_size for own in archive.infolist())
+        if size > MOST_BYTES:
+            raise IntakeError(f"{path}: unpacks to {size_in_words(size)}; accepted are {size_in_words(MOST_BYTES)}")
+        return _read_book(path, told)
+    except IntakeError:
+        raise
+    except Exception:  # a broken file may fail anywhere within
         raise IntakeError(f"{path}: no Excel file can be read from it; it is damaged, or not .xlsx inside") from None
+
+
+def _rows_of(path: Path, sheet: Any) -> list[Record]:
+    """Rows of a sheet that hold anything, without what is empty at their ends: a sheet may say that it is wider."""
+    records: list[Record] = []
+    cells = 0
+    for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        width = max((number for number, cell in enumerate(row, 1) if cell is not None), default=0)
+        cells += 1 + width
+        _refuse_large(path, cells)
+        if _filled(row[:width]):
+            records.append((line, list(row[:width])))
+    return records
+
+
+def _read_book(path: Path, told: Told) -> RawTable:
+    book = load_workbook(path, read_only=True, data_only=True)
     try:
         names = book.sheetnames
         if told.sheet is not None and told.sheet not in names:
             raise IntakeError(f"{path}: sheet={shown(told.sheet)}: there are {listed(names)}")
         held = []
         for name in [told.sheet] if told.sheet is not None else names:
-            rows = list(book[name].iter_rows(values_only=True))
-            records = [(line, list(cells)) for line, cells in enumerate(rows, 1) if _filled(cells)]
+            records = _rows_of(path, book[name])
             if len(records) > 1:
                 held.append((name, records))
     finally:
@@ -239,8 +270,12 @@ def _read_excel(path: Path, told: Told) -> RawTable:
 
 def _read_parquet(path: Path) -> RawTable:
     try:
+        told = parquet.read_metadata(path)
+        _refuse_large(path, told.num_rows * told.num_columns)
         frame = pd.read_parquet(path)
-    except (pyarrow.ArrowInvalid, OSError, ValueError):
+    except IntakeError:
+        raise
+    except Exception:  # a broken file may fail anywhere within
         raise IntakeError(
             f"{path}: no Parquet table can be read from it; it is cut short, or of another format"
         ) from None

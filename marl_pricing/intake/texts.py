@@ -13,6 +13,7 @@ from pathlib import Path
 
 import charset_normalizer
 
+from marl_pricing.intake import plain
 from marl_pricing.intake.errors import IntakeError, shown
 
 SEPARATORS = {";": "semicolon", "\t": "tab", ",": "comma", "|": "bar"}
@@ -23,6 +24,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+MOST_BYTES = 1 << 30  # of a table's text
 _SAMPLE = 1 << 17  # bytes that tell an encoding
 _LINES = 60  # that tell the separator
 _WESTERN = "cp1252"  # what spreadsheets in western Europe and America write
@@ -40,19 +42,25 @@ def content(path: Path) -> bytes:
     """A file's bytes, taken out of gzip where they are in it.
 
     Raises:
-        IntakeError: for a file that is not there, is empty, or whose compression is cut short.
+        IntakeError: for a file that is not there, is empty or too large, or whose compression is cut short.
     """
     if not path.is_file():
         raise IntakeError(f"{path}: there is no such file")
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error):
-            raise IntakeError(f"{path}: the compressed file is cut short or damaged") from None
+    try:
+        with plain.opened(path) as (stream, _):
+            data = bytearray()
+            while len(data) <= MOST_BYTES and (block := stream.read(1 << 20)):
+                data += block
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise IntakeError(f"{path}: the compressed file is cut short or damaged") from None
+    if len(data) > MOST_BYTES:
+        raise IntakeError(
+            f"{path}: holds more than {plain.size_in_words(MOST_BYTES)}, and all of it is read at once; leave columns "
+            "or periods out, or add lines up before"
+        )
     if not data.strip():
         raise IntakeError(f"{path}: the file is empty")
-    return data
+    return bytes(data)
 
 
 def known_encoding(name: str) -> str:
@@ -175,7 +183,10 @@ def separator_of(text: str) -> str | None:
     best: tuple[float, int, int] = (0.0, 0, 0)
     found = None
     for sign in SEPARATORS:
-        fields = [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=sign) if row]
+        try:
+            fields = [len(row) for row in csv.reader(io.StringIO("\n".join(lines)), delimiter=sign) if row]
+        except csv.Error:  # a field longer than any
+            continue
         if not fields:
             return None
         width, often = Counter(fields).most_common(1)[0]

@@ -8,7 +8,8 @@ A run has converged where, in the last quarter of its evaluations (at least six 
 2. greedy play is steady: what is left around the trend has a standard deviation of at most 3 % of the level;
 3. sampled play is greedy play: over the last three evaluations all sellers together earn the same within 2 %, or the
    policies' entropy is at most 0.1 nats;
-4. nobody gains by a constant price: where that was measured at the last evaluation, at most 1 % of the level.
+4. nobody gains by a constant price: where that was measured at the last evaluation, the gain is not significantly above
+   1 % of the level (one-sided t-test over the episodes at 5 %, divided by the number of seeds and sellers).
 
 Where frozen policies hold seats, only those who learn are judged: a run has converged where their answer has.
 
@@ -18,14 +19,14 @@ is flat but for independent noise of up to 1 % of its level fails the trend test
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from marl_pricing.learning.held_out import MEASURING_EPISODES
 
 Array = np.ndarray
 
@@ -47,6 +48,7 @@ class Curves:
     Attributes:
         updates: [n].  greedy, sampled: [n, R, S] r', money per epoch.  entropy: [n, R, S] nats, of greedy play.
         gain: [n, R, S] of the best constant deviation; NaN where none was measured.
+        error: [n, R, S] standard error of gain; NaN where none was written, by versions before it was.
         sellers: numbers of those that learn.  held: of the others.
     """
 
@@ -55,6 +57,7 @@ class Curves:
     sampled: Array
     entropy: Array
     gain: Array
+    error: Array
     sellers: tuple[int, ...]
     held: tuple[int, ...] = ()
 
@@ -93,27 +96,19 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> Curves:
     updates = sorted({int(row["update"]) for row in rows})
     seeds, sellers = (1 + max((int(row[name]) for row in rows), default=-1) for name in ("seed", "seller"))
     place = {update: number for number, update in enumerate(updates)}
-    greedy, sampled, entropy, gain = np.full((4, len(updates), seeds, sellers), np.nan)
+    greedy, sampled, entropy, gain, error = np.full((5, len(updates), seeds, sellers), np.nan)
     for row in rows:
         at = place[int(row["update"])], int(row["seed"]), int(row["seller"])
         if row["policy"] == "greedy":
             greedy[at], entropy[at] = float(row["shaped"]), float(row["entropy"] or "nan")
-            gain[at] = float(row["deviation_gain"] or "nan")
+            gain[at], error[at] = (float(row.get(f"deviation_{what}") or "nan") for what in ("gain", "error"))
         else:
             sampled[at] = float(row["shaped"])
     # A frozen policy has no entropy.
     learns = ~np.isnan(entropy).all((0, 1)) if entropy.size else np.ones(sellers, bool)
-    greedy, sampled, entropy, gain = (curve[..., learns] for curve in (greedy, sampled, entropy, gain))
+    greedy, sampled, entropy, gain, error = (curve[..., learns] for curve in (greedy, sampled, entropy, gain, error))
     who, held = (tuple(np.flatnonzero(kind).tolist()) for kind in (learns, ~learns))
-    return Curves(np.array(updates, int), greedy, sampled, entropy, gain, who, held)
-
-
-def read_rows(path: Path, last: int | None = None) -> list[dict[str, str]]:
-    """Rows of evaluation.csv up to an update; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if last is None or int(row["update"]) <= last]
+    return Curves(np.array(updates, int), greedy, sampled, entropy, gain, error, who, held)
 
 
 def trend(updates: Array, values: Array) -> tuple[Array, Array, Array]:
@@ -172,8 +167,9 @@ def judge(curves: Curves) -> Verdict:
             f"sampled play earns {apart[seed]:.1%} {'less' if less else 'more'} than greedy play, "
             f"entropy {curves.entropy[-1, seed].mean():.2f} nats"
         )
-    gain = curves.gain[-1] / level
-    if np.isfinite(gain).any():
+    if np.isfinite(curves.gain[-1]).any():
+        certain = stats.t.ppf(1 - SIGNIFICANCE / slope.size, MEASURING_EPISODES - 1) * np.nan_to_num(curves.error[-1])
+        gain = np.where(curves.gain[-1] - GAIN * level > certain, curves.gain[-1], 0.0) / level
         place = worst(gain, GAIN)
         if place:
             reasons.append(f"{who(place)} gains {gain[place]:.1%} by a constant price")

@@ -22,7 +22,7 @@ def usable_cores(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
         there = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         there = os.cpu_count() or 1
-    quota = min((_quota(folder) for folder in _folders(groups, own)), default=math.inf)
+    quota = min((_quota(folder) for folder in control_groups(groups, own, "cpu")), default=math.inf)
     return max(1, min(there, math.ceil(quota) if quota < math.inf else there))
 
 
@@ -52,10 +52,13 @@ def auto_devices() -> int:
     return min(there, usable_cores())
 
 
-def _folders(groups: Path, own: Path) -> list[Path]:
-    """The control group of this process and all above it: each of them has a quota.
+def control_groups(groups: Path, own: Path, controller: str) -> list[Path]:
+    """The control group of this process and all above it, of a controller (`cpu`, `memory`): each sets a limit.
 
     In a container the path may be that of the host, which is not mounted here: then the mount's root is the process's.
+
+    Args:
+        groups: where control groups are mounted.  own: the file that names this process's.
     """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
@@ -64,9 +67,9 @@ def _folders(groups: Path, own: Path) -> list[Path]:
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        for root in (groups, *(groups / name for name in ("cpu", controllers) if controllers)):
+        for root in (groups, *(groups / name for name in (controller, controllers) if controllers)):
             parts = Path(path.lstrip("/")).parts
             found += [root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
     return found

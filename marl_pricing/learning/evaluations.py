@@ -36,6 +36,7 @@ MEASURES = {
     "worst_world": "money per epoch, r' in the seller's worst candidate world; robust learners, greedy play only",
     "deviation_gain": "money per epoch of r' that the best constant price brings more, all others as they are; below 0 "
     "where none is better; greedy play only, empty where it was not measured",
+    "deviation_error": "money per epoch, standard error of deviation_gain over the episodes",
 }
 
 
@@ -112,9 +113,9 @@ class Evaluations:
         self._actors = program.abstract_state(stacked).learnable.actor
         self._play = pool.submit(self._held_out.compile_play, self._actors, stacked)
         self._yardsticks = [pool.submit(yardstick_of, shape, market) for market in markets]
-        played = held_out.deviation_epochs(shape) / held_out.DEVIATION_SHARE
-        self._deviates_always = played <= every * own.steps_per_update
-        self._deviates_last = played <= own.num_updates * own.steps_per_update
+        played, trained = held_out.deviation_epochs(shape), own.steps_per_update
+        self._deviates_always = played <= held_out.DEVIATION_SHARE * every * trained
+        self._deviates_last = played <= held_out.LAST_DEVIATION_SHARE * own.num_updates * trained
         self._deviate: Future | None = None
 
     def next_after(self, update: int) -> int:
@@ -125,7 +126,7 @@ class Evaluations:
         """Whether an evaluation is due after an update."""
         return update % self._every == 0 or update == self._num_updates
 
-    def _deviations(self, actors: Any) -> np.ndarray:
+    def _deviations(self, actors: Any) -> dict[str, np.ndarray]:
         if self._deviate is None:
             self._deviate = self._pool.submit(self._held_out.compile_deviations, self._actors, self._stacked)
         return jax.device_get(self._deviate.result()(actors, self._stacked))
@@ -158,7 +159,7 @@ class Evaluations:
     def _with(self, rows: list[list[Row]]) -> list[tuple[list[Any], list[Row]]]:
         return list(zip(self._history, rows, strict=True))
 
-    def _rows(self, update: int, sums: Any, deviations: np.ndarray | None) -> list[list[Row]]:
+    def _rows(self, update: int, sums: Any, deviations: dict[str, np.ndarray] | None) -> list[list[Row]]:
         part, shape = self._program.part, self._program.learner.shape
         found = []
         for number, yardstick in enumerate(self._yardsticks):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import jax
@@ -28,11 +28,15 @@ from marl_pricing.market.types import epoch_share, vary
 
 Array = jax.Array
 Sums = dict[str, Array]
+Deviations = dict[str, Array]  # as of `play_deviations`
 
 EPISODES = 8  # of each kind of play
-DEVIATION_EPISODES = 8  # of each constant price that a seller deviates to
-# Deviations are played where their market epochs are at most this share of those that are trained on.
+CHOOSING_EPISODES = 8  # of each constant price that a seller may deviate to
+MEASURING_EPISODES = 24  # others, of the price that was best in those
+# Deviations are played at an evaluation where their market epochs are at most this share of those that are trained on
+# between two, and at the end of a run where they are at most that share of all of them.
 DEVIATION_SHARE = 1 / 8
+LAST_DEVIATION_SHARE = 1 / 2
 # Seeds of runs are below 2**31: no training draws from the keys of this one.
 _ROOT = np.uint32(3_141_592_653)
 _LEAST = 1e-9
@@ -45,9 +49,14 @@ def has_one_objective(params: MarketParams) -> bool:
 
 
 def deviation_epochs(shape: MarketShape) -> int:
-    """Market epochs that `Deviations` plays for one seed: sellers × constant prices × episodes × their length."""
+    """Market epochs that `play_deviations` plays for one seed.
+
+    (Sellers × constant prices + 1 play without deviation) × episodes that choose, and (sellers + 1) × those that
+    measure; × their length.
+    """
     prices = shape.prices.num_levels**shape.num_products
-    return shape.num_sellers * prices * DEVIATION_EPISODES * shape.episode_length
+    choosing = (shape.num_sellers * prices + 1) * CHOOSING_EPISODES
+    return (choosing + (shape.num_sellers + 1) * MEASURING_EPISODES) * shape.episode_length
 
 
 def _keys(what: int) -> Array:
@@ -150,25 +159,64 @@ def play_worlds(learner: Learner, parameters: Parameters, params: MarketParams, 
     return jax.lax.map(world, jnp.arange(ambiguity.num_candidates))
 
 
-def play_deviations(learner: Learner, parameters: Parameters, params: MarketParams, numbers: Array) -> Array:
-    """Shaped reward [S, C, E], a sum over the episode, of each seller at each of C constant prices of its grid.
+def best_constant(ahead: Array, over_devices: Callable[[Array], Array] = jnp.asarray) -> Array:
+    """The constant price [...] that was best in the episodes of `ahead` [..., C, E], split over devices or not.
 
-    All others play greedily, as they are; so does the seller itself with its orders.
+    Args:
+        over_devices: the mean over devices of a mean over a device's episodes.
+    """
+    return over_devices(jnp.asarray(ahead).mean(-1)).argmax(-1)
+
+
+def play_deviations(
+    learner: Learner,
+    parameters: Parameters,
+    params: MarketParams,
+    choosing: Array,
+    measuring: Array,
+    over_devices: Callable[[Array], Array] = jnp.asarray,
+) -> Deviations:
+    """What a constant price of its grid brings each seller more than its policy.
+
+    Shaped reward, a sum over the episode, of the same shoppers. All others play greedily, as they are; so does the
+    seller itself with its orders. Some episodes choose the price that others measure: the best of many prices on its
+    own episodes would be ahead by their noise alone.
+
+    Args:
+        choosing, measuring: [E], [M] numbers of the episodes' shoppers.
+        over_devices: as of `best_constant`.
+
+    Returns:
+        {"ahead": [S, C, E] of every price, "chosen": [S] the price that was best, "measured": [S, M] of that price}.
     """
     shape = learner.shape
-    grid = np.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)))
-    prices = jnp.repeat(jnp.asarray(grid, jnp.int32), numbers.size, axis=0)  # [C·E, P]
+    grid = jnp.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)), jnp.int32)
+    step = _game_step(learner, params)
 
-    def deviate(seller: Array) -> Array:
+    def shaped(numbers: Array, choose: Callable[[Array, list[Array]], list[Array]]) -> Array:
+        return _episodes(learner, parameters, params, numbers, choose, step)["shaped"]
+
+    both = jnp.concatenate([choosing, measuring])
+    as_is = shaped(both, lambda _, heads: actions.greedy(heads))
+
+    def deviate(seller: Array) -> Deviations:
         own = (jnp.arange(shape.num_sellers) == seller)[:, None]
 
-        def choose(_: Array, heads: list[Array]) -> list[Array]:
-            price, *orders = actions.greedy(heads)
-            return [jnp.where(own, prices[:, None], price).astype(price.dtype), *orders]
+        def gains(prices: Array, numbers: Array, base: Array) -> Array:
+            """[C, E] of constant prices [C, P] in episodes [E]."""
+            wide = jnp.repeat(prices, numbers.size, axis=0)[:, None]
 
-        wide = jnp.tile(numbers, len(grid))
-        sums = _episodes(learner, parameters, params, wide, choose, _game_step(learner, params))
-        return sums["shaped"][:, seller].reshape(len(grid), numbers.size)
+            def choose(_: Array, heads: list[Array]) -> list[Array]:
+                price, *orders = actions.greedy(heads)
+                return [jnp.where(own, wide, price).astype(price.dtype), *orders]
+
+            earned = shaped(jnp.tile(numbers, len(prices)), choose)[:, seller]
+            return earned.reshape(len(prices), numbers.size) - base[:, seller]
+
+        ahead = gains(grid, choosing, as_is[: choosing.size])
+        chosen = best_constant(ahead, over_devices)
+        measured = gains(grid[chosen][None], measuring, as_is[choosing.size :])[0]
+        return {"ahead": ahead, "chosen": chosen, "measured": measured}
 
     return jax.lax.map(deviate, jnp.arange(shape.num_sellers))
 
@@ -181,27 +229,30 @@ class HeldOut:
         self._program = program
         self._learner = replace(program.learner, game=without_past(program.learner.game))
 
-    def _jitted(self, play: Callable[..., Any], num_episodes: int) -> jax.stages.Wrapped:
-        """(actors [W, ...], params [W, ...]) → sums [W, ...], the same on all devices."""
-        mesh, width = self._program.mesh, self._program.width
-        split = num_episodes % mesh.size == 0
+    def _jitted(self, play: Callable[..., Any], *episodes: int) -> jax.stages.Wrapped:
+        """(actors [W, ...], params [W, ...]) → what `play` answers for each of W, the same on all devices.
 
-        def local(actors: Parameters, params: MarketParams, numbers: Array) -> Any:
-            sums = parallel.each_seed(
-                lambda actor, own: play(self._learner, actor, self._refreshed(own), numbers), width
+        Args:
+            play: (learner, actor, params, numbers of episodes …, mesh axis they are split over or None) → values.
+            episodes: how many of each kind; kind after kind has the numbers that follow.
+        """
+        mesh, width = self._program.mesh, self._program.width
+        axis = "env" if all(count % mesh.size == 0 for count in episodes) else None
+        starts = np.cumsum([0, *episodes])
+
+        def local(actors: Parameters, params: MarketParams, numbers: list[Array]) -> Any:
+            return parallel.each_seed(
+                lambda actor, own: play(self._learner, actor, self._refreshed(own), *numbers, axis), width
             )(actors, params)
-            # The axis of episodes is the last but one, or the last of deviations.
-            axis = (lambda x: x.ndim - 1) if play is play_deviations else (lambda x: x.ndim - 2)
-            gather = partial(jax.lax.all_gather, axis_name="env", tiled=True)
-            return jax.tree.map(lambda x: gather(x, axis=axis(x)), sums) if split else sums
 
         sharded = jax.shard_map(
-            local, mesh=mesh, in_specs=(P(), P(), P("env") if split else P()), out_specs=P(), check_vma=False
+            local, mesh=mesh, in_specs=(P(), P(), P("env") if axis else P()), out_specs=P(), check_vma=False
         )
 
         @partial(jax.jit, compiler_options=parallel.compiler_options())
         def run(actors: Parameters, params: MarketParams) -> Any:
-            return sharded(actors, params, jnp.arange(num_episodes))
+            numbers = [jnp.arange(first, last) for first, last in pairwise(starts)]
+            return sharded(actors, params, numbers)
 
         return run
 
@@ -219,51 +270,62 @@ class HeldOut:
             (actors [W, ...], params [W, ...]) → {"greedy", "sampled", "worlds"}: sums [W, E, S], worlds [W, K, E, S].
         """
 
-        def play(learner: Learner, actor: Parameters, own: MarketParams, numbers: Array) -> dict[str, Sums]:
+        def play(
+            learner: Learner, actor: Parameters, own: MarketParams, numbers: Array, axis: str | None
+        ) -> dict[str, Sums]:
             sums = play_as_is(learner, actor, own, numbers)
             if learner.ambiguity is not None:
                 sums["worlds"] = play_worlds(learner, actor, own, numbers)
-            return sums
+            return jax.tree.map(lambda value: _gathered(value, axis, value.ndim - 2), sums)
 
         return self._jitted(play, EPISODES).lower(actors, params).compile()
 
     def compile_deviations(self, actors: Any, params: MarketParams) -> Callable:
-        """The program of `play_deviations`: (actors, params) → shaped rewards [W, S, C, E]."""
-        return self._jitted(play_deviations, DEVIATION_EPISODES).lower(actors, params).compile()
+        """The program of `play_deviations`: (actors, params) → {name: [W, ...]}."""
+
+        def play(
+            learner: Learner, actor: Parameters, own: MarketParams, choosing: Array, measuring: Array, axis: str | None
+        ) -> Deviations:
+            over_devices = partial(jax.lax.pmean, axis_name=axis) if axis else jnp.asarray
+            found = play_deviations(learner, actor, own, choosing, measuring, over_devices)
+            split = ("ahead", "measured")
+            return found | {name: _gathered(found[name], axis, found[name].ndim - 1) for name in split}
+
+        return self._jitted(play, CHOOSING_EPISODES, MEASURING_EPISODES).lower(actors, params).compile()
 
 
-def gain_of_constants(deviations: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """What the best constant price brings more than the policy [R, S], money per episode; below 0 where none is better.
+def _gathered(values: Array, mesh_axis: str | None, axis: int) -> Array:
+    """Episodes of all devices one after the other."""
+    return values if mesh_axis is None else jax.lax.all_gather(values, mesh_axis, axis=axis, tiled=True)
 
-    Each half of the episodes chooses the price that is measured on the other half: the best of many prices on its own
-    episodes would be ahead by their noise alone.
+
+def gain_of(measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the best constant price brings more than the policy [...], money per episode, and its standard error.
+
+    Below 0 where none is better.
 
     Args:
-        deviations: [R, S, C, E] at each of C constant prices.  base: [R, E, S] of the policy in the same episodes.
+        measured: [..., M] of `play_deviations`.
     """
-    played = np.asarray(deviations, np.float64)
-    halves = [np.arange(played.shape[-1]) % 2 == half for half in (0, 1)]
-    measured = np.empty(played[..., 0, :].shape)
-    for own, other in (halves, halves[::-1]):
-        best = played[..., own].mean(-1).argmax(-1)[..., None, None]
-        measured[..., other] = np.take_along_axis(played, best, 2)[:, :, 0, other]
-    return measured.mean(-1) - np.asarray(base, np.float64).mean(1)
+    gains = np.asarray(measured, np.float64)
+    return gains.mean(-1), gains.std(-1, ddof=1) / np.sqrt(gains.shape[-1])
 
 
 def figures_of(
     shape: MarketShape,
     sums: dict[str, dict[str, np.ndarray]],
-    deviations: np.ndarray | None = None,
+    deviations: dict[str, np.ndarray] | None = None,
     learners: np.ndarray | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Measures [R, S] of each kind of play out of the sums of one run.
 
     `profit` raw and `shaped` r' money per epoch of the whole episode; `price` money, a mean over products; `fill_rate`
     units sold over units demanded; `entropy` nats; of greedy play also `worst_world`, r' in the seller's worst
-    candidate world, for a robust learner, and `deviation_gain`, what `gain_of_constants` says of it.
+    candidate world, for a robust learner, `deviation_gain` and `deviation_error`, what `gain_of` says of it.
 
     Args:
-        sums: of `HeldOut.compile_play`, [R, E, S].  deviations: [R, S, C, E]; None where none were played.
+        sums: of `HeldOut.compile_play`, [R, E, S].
+        deviations: as of `play_deviations`, [R, ...]; None where none were played.
         learners: [S] bool; of others there is neither entropy nor deviation. None: all.
     """
     found = {}
@@ -283,11 +345,12 @@ def figures_of(
         worlds = np.asarray(sums["worlds"]["shaped"], np.float64)
         found["greedy"]["worst_world"] = worlds.mean(2).min(1) / shape.episode_length
     if deviations is not None:
-        base = np.asarray(sums["greedy"]["shaped"], np.float64)[:, : deviations.shape[-1]]
-        found["greedy"]["deviation_gain"] = gain_of_constants(deviations, base) / shape.episode_length
+        gain, error = gain_of(deviations["measured"])
+        found["greedy"]["deviation_gain"] = gain / shape.episode_length
+        found["greedy"]["deviation_error"] = error / shape.episode_length
     if learners is not None and not learners.all():
         for own in found.values():
-            for name in own.keys() & {"entropy", "deviation_gain"}:
+            for name in own.keys() & {"entropy", "deviation_gain", "deviation_error"}:
                 own[name] = np.where(learners, own[name], np.nan)
     return found
 

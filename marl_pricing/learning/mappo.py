@@ -19,7 +19,7 @@ from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
-from marl_pricing.learning.robust_critic import robust_one_step
+from marl_pricing.learning.robust_critic import nothing_feared, robust_one_step
 from marl_pricing.learning.rollout import Game, RolloutState, Segment
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import LearnerSettings
@@ -262,6 +262,8 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
     worlds = None
     if segment.candidates is not None:
         one_step, worlds, robust_measures = robust_one_step(learner, state, segment, memories, one_step, total)
+    elif learner.ambiguity is not None:
+        robust_measures = nothing_feared(learner.ambiguity, state.update)
     advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)
     measures = {"explained_variance": losses.explained_variance(value, target, live, total)} | robust_measures
     if own.value_normalisation != "none":
@@ -493,7 +495,7 @@ def prepare(
         state.rollout,
         env_index,
         own.num_steps,
-        learner.ambiguity,
+        learner.ambiguity if learner.ambiguity is not None and learner.ambiguity.frightens else None,
         state.update,
         learner.critic.central,
         learner.game,

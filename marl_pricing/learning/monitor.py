@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from marl_pricing.learning.evaluations import MEASURES
+from marl_pricing.learning.event_file import EventFile
 from marl_pricing.learning.measures import NOT_IN_TABLES, price_bins
 from marl_pricing.learning.runs import EVALUATION, METRICS, TENSORBOARD, TIMING, Table
+from marl_pricing.presentation.markup import markdown
+from marl_pricing.presentation.output import GONE
+from marl_pricing.presentation.words import NAMELESS, Words, using
 
 Measures = dict[str, np.ndarray]
 
@@ -67,13 +72,14 @@ def rows_of(measures: Measures, first_update: int) -> list[dict[str, Any]]:
     return rows
 
 
-def means_over_seeds(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, float]]:
-    """(kind of play, `seller_i` or `mean`, measure, value) of the rows of one evaluation; what is empty is left out."""
+def means_over_seeds(rows: Sequence[Mapping[str, Any]], words: Words = NAMELESS) -> list[tuple[str, str, str, float]]:
+    """(kind of play, the seller's name or `mean`, measure, value) of the rows of one evaluation; what is empty is left
+    out."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         for name in MEASURES:
             if row[name] != "":
-                for seller in (f"seller_{row['seller']}", "mean"):
+                for seller in (words.seller(int(row["seller"])), "mean"):
                     found.setdefault((row["policy"], seller, name), []).append(float(row[name]))
     return [(*key, float(np.mean(values))) for key, values in found.items()]
 
@@ -85,6 +91,7 @@ class Journal:
         start: updates that were done before.
         price_range: lowest and highest price that any offer may post, money.
         worlds: names of a robust critic's candidate worlds.
+        words: what sellers and money are called; columns of metrics.csv stay `seller_i`.
     """
 
     def __init__(
@@ -96,18 +103,18 @@ class Journal:
         *,
         tensorboard: bool = True,
         worlds: Sequence[str] = (),
+        words: Words = NAMELESS,
     ) -> None:
+        self._words = words
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
         self._evaluation = Table(folder / EVALUATION)
         self._num_updates, self._price_range = num_updates, price_range
-        self._writer: Any = None
+        self._writer: EventFile | None = None
         if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1 if start else None)
+            self._writer = EventFile(folder / TENSORBOARD, start + 1 if start else None)
             if worlds and not start:
-                rows = "\n".join(f"| {number} | {name} |" for number, name in enumerate(worlds))
-                self._writer.add_text("robust/worlds", f"| candidate | world |\n|---|---|\n{rows}")
+                rows = [f"| {number} | {markdown(name)} |" for number, name in enumerate(worlds)]
+                self._writer.text("robust/worlds", ["| candidate | world |", "|---|---|", *rows])
         self._reports = 0
         self._history: list[tuple[int, np.ndarray, np.ndarray]] = []
 
@@ -115,6 +122,10 @@ class Journal:
         """Write what is left."""
         if self._writer is not None:
             self._writer.close()
+
+    def digests(self) -> dict[str, str]:
+        """Of the tables that somebody goes by, by name, for a checkpoint."""
+        return {METRICS: self._metrics.digest, EVALUATION: self._evaluation.digest}
 
     def add(self, update: int, measures: Measures, seconds: float, rate: float) -> None:
         """Write the measures [seeds, updates, ...] of a block that ended with `update`.
@@ -126,72 +137,45 @@ class Journal:
         self._metrics.append(rows_of(measures, update - num_updates + 1))
         self._timing.append([{"update": update, "seconds": f"{seconds:.3f}", "steps_per_second": f"{rate:.0f}"}])
         if self._writer is not None:
-            self._write(update, measures, rate)
+            self._write(self._writer, update, measures, rate)
 
     def add_evaluation(self, update: int, rows: list[dict[str, Any]]) -> None:
         """Write the rows of an evaluation."""
         self._evaluation.append(rows)
         if self._writer is None:
             return
-        for policy, seller, name, value in means_over_seeds(rows):
-            self._writer.add_scalar(f"{policy}/{name}/{seller}", value, update)
+        for policy, seller, name, value in means_over_seeds(rows, self._words):
+            self._writer.scalar(f"{policy}/{name}/{seller}", value, update)
         self._writer.flush()
 
-    def _write(self, update: int, measures: Measures, rate: float) -> None:
-        writer = self._writer
+    def _write(self, writer: EventFile, update: int, measures: Measures, rate: float) -> None:
         mean = {name: value[:, -1].mean(0) for name, value in measures.items() if name not in NOT_IN_TABLES}
         for name, value in mean.items():
             group = "robust" if name.startswith("candidate_") else "learning"
             tag = _GROUPS.get(name, f"{group}/{name}")
             if value.ndim == 0:
-                writer.add_scalar(tag, float(value), update)
+                writer.scalar(tag, float(value), update)
             else:
-                writer.add_scalar(f"{tag}/mean", float(value.mean()), update)
+                writer.scalar(f"{tag}/mean", float(value.mean()), update)
                 for seller, own in enumerate(value):
-                    writer.add_scalar(f"{tag}/seller_{seller}", float(own), update)
+                    writer.scalar(f"{tag}/{self._words.seller(seller)}", float(own), update)
         chosen = np.array([float(value) for name, value in mean.items() if name.startswith("candidate_")])
-        if chosen.size:
-            self._chosen(chosen, update)
-        writer.add_scalar("speed/market_steps_per_second", rate, update)
+        if chosen.size:  # how much weight each candidate world got, over their numbers
+            number = np.arange(chosen.size)
+            writer.histogram("robust/candidates", np.arange(chosen.size + 1) - 0.5, chosen, update, number)
+        writer.scalar("speed/market_steps_per_second", rate, update)
         counts = measures["price_counts"][:, -1].sum(0)
+        middle, edges = price_bins(*self._price_range)
         for seller, own in enumerate(counts):
-            self._histogram(f"price/histogram/seller_{seller}", own, update)
+            writer.histogram(f"price/histogram/{self._words.seller(seller)}", edges, own, update, middle)
         self._history.append((update, mean["price_mean"], counts))
         self._reports += 1
         if self._reports % 8 == 1 or update == self._num_updates:
             from marl_pricing.learning.strategy_figure import strategy_figure
 
-            writer.add_image("strategy", strategy_figure(self._history, self._price_range), update, dataformats="HWC")
+            with using(self._words):
+                writer.image("strategy", strategy_figure(self._history, self._price_range), update)
         writer.flush()
-
-    def _chosen(self, weights: np.ndarray, update: int) -> None:
-        """How much weight each candidate world got, as a histogram over their numbers."""
-        number = np.arange(weights.size)
-        self._writer.add_histogram_raw(
-            "robust/candidates",
-            min=-0.5,
-            max=weights.size - 0.5,
-            num=float(weights.sum()),
-            sum=float((weights * number).sum()),
-            sum_squares=float((weights * number**2).sum()),
-            bucket_limits=(number + 0.5).tolist(),
-            bucket_counts=weights.tolist(),
-            global_step=update,
-        )
-
-    def _histogram(self, tag: str, counts: np.ndarray, update: int) -> None:
-        middle, edges = price_bins(*self._price_range)
-        self._writer.add_histogram_raw(
-            tag,
-            min=float(edges[0]),
-            max=float(edges[-1]),
-            num=int(counts.sum()),
-            sum=float((counts * middle).sum()),
-            sum_squares=float((counts * middle**2).sum()),
-            bucket_limits=edges[1:].tolist(),
-            bucket_counts=counts.tolist(),
-            global_step=update,
-        )
 
 
 class Monitor:
@@ -221,7 +205,7 @@ class Monitor:
         self._before, self._total = whole or (0, num_updates * len(journals))
         self._console = Console(quiet=quiet, highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("update {task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[rate]}"),
@@ -248,7 +232,8 @@ class Monitor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with suppress(OSError):  # a terminal that was closed
+            self._bar.stop()
         for journal in self._journals:
             journal.close()
 
@@ -296,6 +281,16 @@ class Monitor:
         return f"return {values[own].mean():,.1f} a learner"
 
     def _show(self, update: int, measures: Measures, rate: float, now: float) -> None:
+        """Tell on the terminal, as long as there is one: a training outlives the window that it was started in."""
+        try:
+            self._tell(update, measures, rate, now)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            self._console.quiet = True
+            self._bar.disable = True
+
+    def _tell(self, update: int, measures: Measures, rate: float, now: float) -> None:
         outcome = self._return(measures["return_raw"][:, -1]) + self._greedy()
         done = self._completed(update)
         self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome)

@@ -20,6 +20,7 @@ from marl_pricing.learning import mappo
 from marl_pricing.learning.devices import auto_devices
 from marl_pricing.learning.mappo import Learner, Networks, TrainState
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
+from marl_pricing.learning.memory import refuse_large
 from marl_pricing.market import MarketParams
 
 Array = jax.Array
@@ -231,8 +232,12 @@ class Program:
         Returns:
             (state, params, count = block) → (state, measures [R × seeds, block, ...]), the state donated. Rows of
             measures after the first `count` are empty.
+
+        Raises:
+            RunError: for a program that does not fit into the devices' memory.
         """
         program = self._train.lower(state, params, jnp.int32(block), block).compile()
+        refuse_large(program, f"training {self.width} seed(s) at once")
         return lambda state, params, count=block: program(state, params, jnp.int32(count))
 
     def abstract_state(self, params: MarketParams) -> TrainState:

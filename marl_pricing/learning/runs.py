@@ -11,13 +11,19 @@ tensorboard/    event files
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
+import sys
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,23 +32,79 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-CONFIG, PROVENANCE, METRICS, TIMING = "config.yaml", "provenance.json", "metrics.csv", "timing.csv"
-EVALUATION = "evaluation.csv"
-CHECKPOINTS, TENSORBOARD, OPPONENTS = "checkpoints", "tensorboard", "opponents"
+from marl_pricing.learning.run_files import (
+    CHECKPOINTS,
+    CONFIG,
+    CONFIG_DIGEST,
+    EVALUATION,
+    FILES,
+    METRICS,
+    OPPONENTS,
+    PROVENANCE,
+    TENSORBOARD,
+    TIMING,
+    Rows,
+    RunError,
+    check_files,
+    file_digests,
+    is_run,
+    metrics_path,
+    read_checkpoint_digests,
+    read_config,
+    read_provenance,
+    rows_of,
+    text_digest,
+    whole_lines,
+)
+from marl_pricing.presentation.files import named
+from marl_pricing.presentation.output import FULL
+
+__all__ = [
+    "CHECKPOINTS", "CONFIG", "EVALUATION", "METRICS", "OPPONENTS", "PROVENANCE", "TENSORBOARD", "TIMING", "Checkpoints",
+    "DivergedError", "RunError", "Table", "create", "digest_of", "is_run", "only_writer", "read_config",
+    "read_provenance", "replace_file", "versions",
+]  # fmt: skip
 
 
-class RunError(ValueError):
-    """A run folder that cannot be used; the message names the path and what is wrong."""
+class NotWrittenError(RunError):
+    """What a training has to write and could not; the message names it, and the last good checkpoint."""
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a run's or a study's folder for this process; the system lets go of it however the process ends.
+
+    Raises:
+        RunError: where another process holds it, at once.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder}: another process trains in it; wait until it has ended, or end it") from None
+        except OSError as error:  # some network file systems lock no folders
+            print(
+                f"note: {folder} cannot be locked ({error.strerror}): let one process only train in it", file=sys.stderr
+            )
+        yield
+    finally:
+        os.close(handle)
 
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old content or the new, never a part."""
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with named(path):
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def versions() -> dict[str, str]:
@@ -66,16 +128,17 @@ def create(folder: Path, config: str, provenance: Mapping[str, Any], files: Mapp
     Raises:
         RunError: if the folder exists and is not empty, or cannot be made.
     """
+    draft = folder.with_name(f".{folder.name}.draft")
     try:
         if folder.exists() and any(folder.iterdir()):
             held = "already holds a run; continue it with resume=" + str(folder) if is_run(folder) else "is not empty"
             raise RunError(f"run.folder={str(folder)!r}: {held}")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = folder.with_name(f".{folder.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         replace_file(draft / CONFIG, config)
-        replace_file(draft / PROVENANCE, json.dumps(dict(provenance), indent=2) + "\n")
+        told = {**provenance, CONFIG_DIGEST: text_digest(config)}
+        replace_file(draft / PROVENANCE, json.dumps(told, indent=2) + "\n")
         for name, content in (files or {}).items():
             (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_bytes(content)
@@ -83,36 +146,10 @@ def create(folder: Path, config: str, provenance: Mapping[str, Any], files: Mapp
             folder.rmdir()
         os.replace(draft, folder)
     except OSError as error:
-        raise RunError(f"run.folder={str(folder)!r}: cannot be made ({error.strerror})") from None
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (folder / CONFIG).is_file() and (folder / PROVENANCE).is_file()
-
-
-def read_config(folder: Path) -> str:
-    """The resolved configuration of a run.
-
-    Raises:
-        RunError: if the folder does not exist or holds no run.
-    """
-    if not folder.is_dir():
-        raise RunError(f"{folder}: there is no such folder")
-    if not is_run(folder):
-        raise RunError(f"{folder}: is no run folder ({CONFIG} and {PROVENANCE} are not both there)")
-    try:
-        return (folder / CONFIG).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RunError(f"{folder / CONFIG}: is no UTF-8 text") from None
-
-
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """Versions, revision and command of a run."""
-    try:
-        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise RunError(f"{folder / PROVENANCE}, line {error.lineno}: {error.msg}") from None
+        kind = NotWrittenError if error.errno in FULL else RunError
+        raise kind(f"run.folder={str(folder)!r}: cannot be made ({error.strerror})") from None
+    finally:  # also where Ctrl-C came in between
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def digest_of(tree: Any) -> str:
@@ -132,6 +169,7 @@ class DivergedError(RunError):
 
 
 _STATE, _BEST = "state", "best"
+_PATIENCE = 10.0  # seconds for a thread of a failed save to end
 
 
 class Checkpoints:
@@ -145,11 +183,13 @@ class Checkpoints:
         from orbax.checkpoint.experimental.v1 import training
 
         logging.getLogger("absl").setLevel(logging.ERROR)
-        self._folder = folder / CHECKPOINTS
+        self._run, self._folder = folder, folder / CHECKPOINTS
+        self._closed = False
         keep = training.preservation_policies.LatestN(n=2)
         for kept in sorted(self._folder.glob("*/metrics")):
             if kept.parent.name.isdigit():  # Orbax reads them all when it opens the folder
-                self._read_metrics(int(kept.parent.name))
+                self._digests(int(kept.parent.name))
+                check_files(kept.parent)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._orbax = training.Checkpointer(
@@ -161,25 +201,45 @@ class Checkpoints:
         """Updates after which a state was kept, in order."""
         return sorted(checkpoint.step for checkpoint in self._orbax.checkpoints)
 
-    def save(self, update: int, state: Any, best: Any = None) -> None:
+    def save(self, update: int, state: Any, best: Any = None, tables: Mapping[str, str] | None = None) -> None:
         """Keep the state after an update. The folder shows it whole or not at all.
 
         Args:
             best: the best networks so far, a tree of arrays [seeds, ...]; None where none are kept.
+            tables: digests of the tables up to it, by name.
+
+        Raises:
+            OSError: where it cannot be written; the checkpoints before it stay.
         """
+        _hush_closed_loops()
         trees = {_STATE: state} | ({} if best is None else {_BEST: best})
         digests = {"digest": digest_of(state)} | ({} if best is None else {"best_digest": digest_of(best)})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._orbax.save_checkpointables(update, trees, metrics=digests, overwrite=True)
+        digests |= tables or {}
+        with _orbax_silent():
+            try:
+                with named(self._folder / str(update)):
+                    self._orbax.save_checkpointables(update, trees, metrics=digests, overwrite=True)
+            except OSError:
+                self._abandon(update)
+                raise
+        if jax.process_index() == 0:
+            place = self._folder / str(update)
+            replace_file(place / FILES, json.dumps(file_digests(place), indent=1) + "\n")
 
-    def _read_metrics(self, update: int) -> dict[str, Any]:
-        path = self._folder / str(update) / "metrics" / "metrics"
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-            return {"digest": str(metrics["digest"]), "best_digest": metrics.get("best_digest")}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunError(f"{path}: the checkpoint is broken ({type(error).__name__}: {error})") from None
+    def _abandon(self, update: int) -> None:
+        """Let go of a save that failed; Orbax raises its error again at every further call."""
+        self._closed = True
+        with suppress(Exception):
+            self._orbax.close()
+        for thread in threading.enumerate():  # each writes a part, and some go on after another has failed
+            if type(thread).__module__.startswith("orbax"):
+                with suppress(Exception):
+                    thread.join(_PATIENCE)
+        for part in self._folder.glob(f"{update}.*"):  # it takes room that others need
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _digests(self, update: int) -> dict[str, str | None]:
+        return read_checkpoint_digests(metrics_path(self._run, update))
 
     @property
     def latest(self) -> int:
@@ -195,7 +255,7 @@ class Checkpoints:
 
     def has_best(self, update: int) -> bool:
         """Whether best networks lie with a state."""
-        return self._read_metrics(update)["best_digest"] is not None
+        return self._digests(update)["best_digest"] is not None
 
     def load_best(self, update: int, abstract: Any) -> Any:
         """Read back the networks that were best up to a state; see `load`."""
@@ -214,10 +274,10 @@ class Checkpoints:
 
     def _load(self, update: int, name: str, digest: str, abstract: Any) -> Any:
         path = self._folder / str(update)
-        expected = self._read_metrics(update)[digest]
+        expected = self._digests(update)[digest]
+        check_files(path, name)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _orbax_silent():
                 written = self._orbax.checkpointables_metadata(update).metadata[name]
                 there = _shapes(written)
                 if not there:
@@ -250,7 +310,37 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for what is being written, and let go of the threads that write."""
-        self._orbax.close()
+        if not self._closed:
+            self._orbax.close()
+
+
+@cache
+def _hush_closed_loops() -> None:
+    """From here on: not a word of writes that come back to an event loop which a failed save has closed already.
+
+    They come on threads of their own, some after the save has told what failed.
+    """
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    printed, ignored = sys.excepthook, sys.unraisablehook
+
+    def is_closed(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
+
+    sys.excepthook = lambda kind, error, trace: None if is_closed(error) else printed(kind, error, trace)
+    sys.unraisablehook = lambda told: None if is_closed(told.exc_value) else ignored(told)
+
+
+@contextmanager
+def _orbax_silent() -> Iterator[None]:
+    """Warnings not shown, and no log: of a full disk or a broken file each of Orbax's threads tells the whole story."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _shapes(tree: Any) -> list[str]:
@@ -279,23 +369,54 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._columns: list[str] | None = None
+        self._rows: Rows | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all rows; see `run_files.Rows`."""
+        return self._written().digest
+
+    def _written(self) -> Rows:
+        if self._rows is None:
+            self._rows = Rows()
+            for row in rows_of(self.path, whole_lines(self.path, None)):
+                self._rows.add(row)
+        return self._rows
 
     def append(self, rows: list[dict[str, Any]]) -> None:
-        """Add rows and see them to the disk; the first ones decide the columns."""
+        """Add rows and see them to the disk; the first ones decide the columns.
+
+        In a file of a version that knew fewer of them, the rows of that version have nothing in the others.
+        """
         new = not self.path.exists()
         if self._columns is None:
             self._columns = list(rows[0]) if new else self._header()
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        if more := [name for name in rows[0] if name not in self._columns]:
+            self._widen(more)
+        written = self._written()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        for row in rows:
+            cells = {name: "" if row.get(name) is None else str(row[name]) for name in self._columns}
+            writer.writerow(cells)
+            written.add(cells)
+        with named(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
 
+    def _widen(self, more: list[str]) -> None:
+        """Give a file that is there columns without values."""
+        header, *lines = self.path.read_text(encoding="utf-8").splitlines()
+        assert self._columns is not None
+        self._columns += more
+        text = [",".join([header, *more]), *(line + "," * len(more) for line in lines)]
+        replace_file(self.path, "\n".join(text) + "\n")
+
     def _header(self) -> list[str]:
-        with self.path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file))
+        return next(csv.reader(whole_lines(self.path, None)[:1]))
 
     def cut(self, update: int) -> None:
         """Drop the rows after an update: a run resumed there writes them again.
@@ -305,28 +426,9 @@ class Table:
         """
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if update == 0 and not (lines and lines[0].endswith("\n")):  # killed within the first write
+        lines = whole_lines(self.path, update)
+        self._columns, self._rows = None, None
+        if lines:
+            replace_file(self.path, "".join(lines))
+        else:
             self.path.unlink()
-            return
-        header = next(csv.reader(lines[:1])) if lines else []
-        if "update" not in header:
-            raise RunError(f"{self.path}, line 1: there is no column 'update'")
-        kept = lines[:1]
-        column = header.index("update")
-        for number, line in enumerate(lines[1:], start=2):
-            cells = next(csv.reader([line]), [])
-            whole = len(cells) == len(header) and cells[column].isdigit() and line.endswith("\n")
-            if whole and int(cells[column]) > update:
-                break
-            if not whole:
-                # The last line may be half written when a run was killed; the checkpoint is older than it. Where it
-                # ends within the update's number, that number may be the beginning of a longer one.
-                cut_short = len(cells) <= column + 1 and not line.endswith("\n")
-                if number == len(lines) and (
-                    cut_short or len(cells) <= column or not cells[column].isdigit() or int(cells[column]) > update
-                ):
-                    break
-                raise RunError(f"{self.path}, line {number}: the row is broken: {line.strip()[:80]!r}")
-            kept.append(line)
-        replace_file(self.path, "".join(kept))

@@ -100,7 +100,7 @@ class SelfPlay:
         return jnp.where(newest, (taken - 1) % self.size, anyone).astype(jnp.int32)
 
 
-# Of the key of a reset, which the market splits in two and folds small numbers into.
+# Of the key of a reset, which the market splits.
 _DRAW = 2**31 - 1
 
 

@@ -27,7 +27,7 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
     num_envs: Count = 64
     num_steps: Count = 128
     num_updates: Count = 200
-    num_epochs: Count = 4
+    num_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     num_minibatches: Count = 4
     # networks
     cell: Literal["gru", "lstm", "none"] = "gru"
@@ -69,6 +69,12 @@ class LearnerSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow
             raise ValueError(
                 f"learner.num_envs={self.num_envs!r}: accepted is a multiple of learner.devices × "
                 f"learner.num_minibatches = {self.devices} × {self.num_minibatches}"
+            )
+        if self.num_updates * self.num_epochs * self.num_minibatches >= 2**31:
+            raise ValueError(
+                f"learner.num_updates={self.num_updates!r}: accepted is what makes fewer than {2**31} gradient steps, "
+                f"which are counted in 32 bits: updates × learner.num_epochs={self.num_epochs} × "
+                f"learner.num_minibatches={self.num_minibatches}"
             )
         if self.algorithm == "mappo" and self.compile:
             raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")

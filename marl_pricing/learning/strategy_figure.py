@@ -10,7 +10,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 
 
 def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_range: tuple[float, float]) -> np.ndarray:
-    """Mean price of each seller over updates, and the present distribution of its prices.
+    """Mean price of each seller over updates, and the present distribution of its prices; in the words in force.
 
     Args:
         history: (update, mean price [S], counts [S, B] in the bins of `measures.price_bins`) of every report so far.
@@ -21,6 +21,8 @@ def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_ran
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from marl_pricing.presentation.style import say_figure
 
     figure = Figure(figsize=(9, 3.6), dpi=90, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -40,5 +42,6 @@ def strategy_figure(history: list[tuple[int, np.ndarray, np.ndarray]], price_ran
     now.set(xlabel="price (money)", ylabel="share of epochs", title=f"prices at update {updates[-1]}")
     if means.shape[1] <= 8:
         paths.legend(fontsize=8)
+    say_figure(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

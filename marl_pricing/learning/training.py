@@ -13,15 +13,25 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from marl_pricing.learning.convergence import read_rows
 from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
 from marl_pricing.learning.mappo import Networks, TrainState
 from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.runs import EVALUATION, METRICS, TIMING, Checkpoints, DivergedError, RunError, Table
+from marl_pricing.learning.run_files import read_table
+from marl_pricing.learning.runs import (
+    EVALUATION,
+    METRICS,
+    TIMING,
+    Checkpoints,
+    DivergedError,
+    NotWrittenError,
+    RunError,
+    Table,
+)
 from marl_pricing.learning.seats import learners_of
 from marl_pricing.market import MarketParams
+from marl_pricing.presentation.words import NAMELESS, Words
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,17 @@ class Member:
         folder: an existing run folder.  params: its market's.
         start: gives the networks [seeds, ...] that it starts from; None: from new ones. Members of a program all have
             one, or none has.
+        words: what TensorBoard calls its sellers and money.
     """
 
     folder: Path
     params: MarketParams
     start: Callable[[], Networks] | None = None
+    words: Words = NAMELESS
 
 
 class Interrupted:
-    """Becomes true at the first Ctrl-C or TERM; a second Ctrl-C stops at once."""
+    """Becomes true at the first Ctrl-C, TERM or HUP (a closed terminal); a second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self._set = False
@@ -72,7 +84,7 @@ class Interrupted:
 
 @contextmanager
 def finish_first() -> Iterator[Interrupted]:
-    """Inside, Ctrl-C and TERM ask for an end instead of making one.
+    """Inside, Ctrl-C, TERM and HUP ask for an end instead of making one.
 
     Signals come to the main thread and only it may handle them: in another thread nothing changes.
     """
@@ -80,7 +92,9 @@ def finish_first() -> Iterator[Interrupted]:
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    old = {number: signal.signal(number, flag.set) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What is ignored already (nohup) stays so.
+    old = {own: signal.signal(own, flag.set) for own in asked if signal.getsignal(own) != signal.SIG_IGN}
     try:
         yield flag
     finally:
@@ -138,12 +152,14 @@ def train(
             done = _same_update(checkpoints, members)
             abstract = program.abstract_part(stacked)
             state = program.join([kept.load(done, abstract) for kept in checkpoints])
-        block = min(schedule.report_every, own.num_updates)
-        compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
         if first_process:
             for member in members:
                 for name in (METRICS, TIMING, EVALUATION):
                     Table(member.folder / name).cut(done)
+                for name in (METRICS, EVALUATION) if done else ():
+                    read_table(member.folder, name, done)  # refused before anything compiles
+        block = min(schedule.report_every, own.num_updates)
+        compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
         evaluations = None
         if schedule.evaluate_every:
             evaluations = Evaluations(
@@ -151,7 +167,7 @@ def train(
                 stacked,
                 [member.params for member in members],
                 schedule.evaluate_every,
-                [read_rows(member.folder / EVALUATION, done) for member in members],
+                [read_table(member.folder, EVALUATION, done) for member in members],
                 [_best_so_far(kept, done, abstract) if done else None for kept in checkpoints],
                 pool,
             )
@@ -165,6 +181,7 @@ def train(
                 (float(np.min(member.params.prices.low)), float(np.max(member.params.prices.high))),
                 tensorboard=tensorboard and first_process,
                 worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
+                words=member.words,
             )
             for member in members
         ]
@@ -193,6 +210,7 @@ def train(
                     monitor.report(report)
 
         saved, ended = done, has_ended()
+        stack.enter_context(_say_what_is_kept(lambda: saved))
         while not ended and not interrupted:
             stop = min(done + block, own.num_updates)
             if evaluations is not None:
@@ -210,10 +228,29 @@ def train(
                 write()  # tables are never behind a checkpoint
                 for number, kept in enumerate(checkpoints):
                     best = None if evaluations is None else evaluations.best(number)
-                    kept.save(done, program.part(state, number), best)
+                    tables = journals[number].digests() if first_process else None
+                    kept.save(done, program.part(state, number), best, tables)
                 saved = done
         write()
     return state, ended
+
+
+@contextmanager
+def _say_what_is_kept(saved: Callable[[], int]) -> Iterator[None]:
+    """Where something cannot be written, say what, and from where the training can go on.
+
+    Args:
+        saved: gives the update of the last good checkpoint, 0 where there is none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        good = f"the last good checkpoint is that of update {saved()}" if saved() else "there is no checkpoint yet"
+        raise NotWrittenError(
+            f"{error.filename}: {error.strerror}; training stopped, {good}: make room, then go on with resume"
+        ) from None
 
 
 def _best_so_far(kept: Checkpoints, update: int, abstract: TrainState) -> Best | None:

@@ -1,5 +1,6 @@
 """What sellers share: the market, its types, stock, reward and observation."""
 
+from marl_pricing.market.contracts import ContractParams, ContractShape, ContractState, Supplied
 from marl_pricing.market.expected import Expectation, expect_variants, expected_demand
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.market import choose_world, reset, step, step_candidates, step_variants
@@ -21,6 +22,9 @@ from marl_pricing.market.types import (
 
 __all__ = [
     "Action",
+    "ContractParams",
+    "ContractShape",
+    "ContractState",
     "Expectation",
     "InventoryParams",
     "InventoryShape",
@@ -34,6 +38,7 @@ __all__ = [
     "PriceShape",
     "RewardParams",
     "RewardShape",
+    "Supplied",
     "Variants",
     "choose_world",
     "expect_variants",

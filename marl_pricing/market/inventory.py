@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
-ReplenishmentRule = Literal["none", "threshold", "base_stock", "s_S", "chosen"]
+ReplenishmentRule = Literal["none", "threshold", "base_stock", "s_S", "chosen", "contract", "contract_chosen"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class InventoryShape:
         unlimited: every order is served and there is no stock to keep.
         single_order: an offer has one order on the way at most.
         max_lead_time: L, length of the pipeline.
-        num_order_levels: Q, quantities that a seller can choose from (`chosen`).
+        num_order_levels: Q, what a seller can choose from: quantities (`chosen`), or how long to stay tough in a
+            bargain (`contract_chosen`).
     """
 
     rule: ReplenishmentRule = "threshold"
@@ -39,8 +40,8 @@ class InventoryParams(struct.PyTreeNode):
     """Traced half."""
 
     initial_stock: Array  # [N] units
-    lead_time: Array  # [N] int32 epochs, 1 … L
-    reorder_point: Array  # [N] units, R_th (`threshold`) or s (`s_S`)
+    lead_time: Array  # [N] int32 epochs, 1 … L; of contracts the longest
+    reorder_point: Array  # [N] units, R_th (`threshold`), s (`s_S`), or below which a seller bargains (`contract`)
     order_quantity: Array  # [N] units, R_amt (`threshold`)
     order_up_to: Array  # [N] units, the level of `base_stock`, S of `s_S`
     order_cap: Array  # [N] units, the largest order of any rule
@@ -114,8 +115,23 @@ def place(pipeline: Array, quantity: Array, lead_time: Array) -> Array:
     return pipeline + jnp.where(slot, quantity[:, None], 0.0)
 
 
+def bargains(shape: InventoryShape, params: InventoryParams, stock: Array, on_order: Array) -> Array:
+    """Step 6 of the rules `contract` and `contract_chosen`: offers [N] bool whose seller bargains now.
+
+    Args:
+        stock: [N] units left after sales.  on_order: [N] units on the way.
+    """
+    wants = stock + on_order < params.reorder_point
+    return wants & (on_order == 0) if shape.single_order else wants
+
+
 def order_mask(shape: InventoryShape, params: InventoryParams, on_order: Array) -> Array:
-    """Order levels [N, Q] that are allowed: those within the cap and, with `single_order`, nothing while one is due."""
+    """Order levels [N, Q] that are allowed: those within the cap and, with `single_order`, nothing while one is due.
+
+    Exponents of a bargain are always allowed.
+    """
+    if shape.rule == "contract_chosen":
+        return jnp.ones((on_order.shape[0], shape.num_order_levels), bool)
     nothing = params.order_levels == 0
     allowed = params.order_levels <= params.order_cap[:, None]
     if shape.single_order:

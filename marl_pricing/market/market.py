@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from marl_pricing import traffic
 from marl_pricing.demand import level as demand_level
-from marl_pricing.market import inventory, prices, reward
+from marl_pricing.market import contracts, inventory, prices, reward
 from marl_pricing.market.observation import observe, proxy_share
 from marl_pricing.market.types import (
     Action,
@@ -28,6 +28,9 @@ from marl_pricing.market.types import (
 )
 from marl_pricing.traffic import Conditions, Traffic, detection
 
+# Of an epoch's key, which is split in four; policies that are seated at the market fold small numbers into it.
+_NOISE = 2**31 - 2
+
 
 def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketState, Observation]:
     """The start of an episode.
@@ -36,9 +39,8 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
         key: a random key; it matters where the first prices or the latent level are random.
     """
     num_offers = shape.num_offers
-    key_price, key_level = jax.random.split(key)
+    key_price, key_level, key_shock = jax.random.split(key, 3)
     none_running = jnp.zeros((), jnp.int32)
-    key_shock = jax.random.fold_in(key_level, 1)
     limited = not shape.inventory.unlimited
     nothing = jnp.zeros(()) if shape.traffic.walks_sessions else None
     state = MarketState(
@@ -61,6 +63,11 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
         active=jnp.ones((shape.num_sellers,), bool) if shape.bankruptcy else None,
         quiet_epochs=jnp.zeros((), jnp.int32) if shape.collapse_patience else None,
         excess=jnp.zeros((num_offers,)) if shape.reward.persistence else None,
+        contracts=contracts.start(
+            shape.contracts, params.contracts, params.inventory.initial_stock, shape.inventory.max_lead_time
+        )
+        if shape.contracts is not None and params.contracts is not None
+        else None,
     )
     return state, observe(shape, params, state)
 
@@ -89,6 +96,8 @@ class Opening(NamedTuple):
     arrivals: Array
     found: Conditions
     after: MarketState  # the state with posted prices and what moves by itself
+    paid: Array | None = None  # [N] money to suppliers for what came, where supply is bargained for
+    fines: Array | None = None  # [N] money from suppliers in default
 
 
 def open_epoch(
@@ -119,17 +128,22 @@ def open_epoch(
         log_level = params.demand.level_persistence * state.log_level
         if key_level is not None:
             log_level = demand_level.advance_log_level(key_level, state.log_level, params.demand)
-    if shape.demand.noisy_level and key_level is not None:
-        level = level * demand_level.noise_factor(jax.random.fold_in(key_level, 1), params.demand)
+    if shape.demand.noisy_level and key is not None:
+        level = level * demand_level.noise_factor(jax.random.fold_in(key, _NOISE), params.demand)
     if params.demand.season is not None:
         level = level * demand_level.season_factor(state.epoch, params.demand.season)
     listed = in_market if shape.bankruptcy else None
-    conditions = Conditions(posted, level, in_market, shock * params.demand.scale, listed)
+    available = in_market & (stock > 0) if shape.pass_over else in_market
+    conditions = Conditions(posted, level, available, shock * params.demand.scale, listed)
     share = state.agent_share
     if share is not None and key_share is not None:
         share = traffic.advance_share(key_share, shape.traffic, params.traffic, share)
     after = state.replace(prices=posted, log_level=log_level, shock_remaining=shock_remaining, agent_share=share)
-    return Opening(stock, pipeline, arrivals, conditions, after)
+    if state.contracts is None or shape.contracts is None:
+        return Opening(stock, pipeline, arrivals, conditions, after)
+    came = contracts.deliver(shape.contracts, state.contracts, arrivals)
+    stock, after = stock - arrivals + came.arrivals, after.replace(contracts=came.state)
+    return Opening(stock, pipeline, came.arrivals, conditions, after, came.paid, came.fines)
 
 
 def step_candidates(
@@ -147,8 +161,12 @@ def step_candidates(
     opened = open_epoch(shape, params, state, action, key)
     stock, conditions = opened.stock, opened.found
 
+    # Suppliers fail alike in every candidate world.
+    key_default = jax.random.fold_in(key, 1) if shape.contracts is not None and shape.contracts.defaults else None
+
     def settle(agent_share: Array, visits: Traffic, stock_left: Array, sales: Array, unmet: Array) -> tuple:
-        return settle_epoch(shape, params, state, action, opened, agent_share, visits, stock_left, sales, unmet)
+        books = (agent_share, visits, stock_left, sales, unmet)
+        return settle_epoch(shape, params, state, action, opened, *books, key_default=key_default)
 
     if shape.sub_slots == 1:
         visits = traffic.simulate(
@@ -238,20 +256,27 @@ def settle_epoch(
     unmet: Array,
     ordered: Array | None = None,
     placed: Array | None = None,
+    key_default: Array | None = None,
 ) -> tuple[MarketState, Observation, Outcome]:
     """Steps 5 to 9 of an epoch for one candidate world: replenishment, reward, shaping, end.
 
     Args:
+        key_default: of suppliers that may default.
         ordered: [N] units, where the rule has been asked already.
         placed: [N] probability that these are an order at all; None: wherever they are above 0.
     """
-    stock, pipeline, arrivals, found, after = opened
+    stock, pipeline, arrivals, found, after, *_ = opened
     chosen = None if action.order is None else action.order.reshape(-1)
     demand = visits.orders.sum(0)
     acted = _active(shape, before)
     on_order = jnp.zeros_like(demand)
+    costs, supplied = params.reward, None
     if pipeline is None:
         ordered = on_order
+    elif shape.contracts is not None:
+        supplied, signed, pipeline = _supply(key_default, shape, params, opened, left, sales, demand, chosen, acted)
+        after, ordered, on_order = after.replace(contracts=signed), supplied.quantity, pipeline.sum(-1)
+        costs = costs.replace(unit_cost=jnp.where(sales > 0, supplied.cost_of_sales / jnp.maximum(sales, 1e-6), 0.0))
     else:
         if ordered is None:
             ordered = inventory.order_quantity(shape.inventory, params.inventory, left, pipeline.sum(-1), chosen)
@@ -260,7 +285,7 @@ def settle_epoch(
         on_order = pipeline.sum(-1)
     profit = reward.profit(
         shape.reward,
-        params.reward,
+        costs,
         price_paid=visits.price_paid,
         sales=sales,
         unmet=unmet,
@@ -268,6 +293,8 @@ def settle_epoch(
         ordered=ordered,
         placed=placed,
     )
+    if supplied is not None:
+        profit += supplied.fines
     raw = reward.by_seller(profit, shape.num_sellers)
     excess = before.excess
     if excess is not None:
@@ -288,7 +315,10 @@ def settle_epoch(
         )
     raw = jnp.where(acted, raw, 0.0)
     shaped = jnp.where(acted, reward.shape_reward(raw, params.reward.omega), 0.0)
-    cash, active, quiet, terminated = _endings(shape, params, before, raw, demand)
+    money = raw
+    if supplied is not None:  # profit counts what the units sold have cost, the till what was paid
+        money = raw + reward.by_seller(supplied.cost_of_sales - supplied.paid, shape.num_sellers)
+    cash, active, quiet, terminated = _endings(shape, params, before, money, demand)
     epoch = before.epoch + 1
     state = after.replace(
         epoch=epoch,
@@ -327,8 +357,53 @@ def settle_epoch(
         acted=acted,
         terminated=terminated,
         truncated=epoch >= shape.episode_length,
+        supplied=supplied,
     )
     return state, observe(shape, params, state), outcome
+
+
+def _supply(
+    key: Array | None,
+    shape: MarketShape,
+    params: MarketParams,
+    opened: Opening,
+    left: Array,
+    sales: Array,
+    demand: Array,
+    exponent: Array | None,
+    acted: Array,
+) -> tuple[contracts.Supplied, contracts.ContractState, Array]:
+    """Step 6 where supply is bargained for: the books after sales, who bargains, and what is agreed upon.
+
+    Returns:
+        (contracts of the epoch, their state after it, pipeline [N, L] with what was agreed upon).
+    """
+    own, state = params.contracts, opened.after.contracts
+    assert shape.contracts is not None and own is not None and state is not None and opened.pipeline is not None
+    assert opened.paid is not None and opened.fines is not None
+    sold = sales * contracts.average_cost(state, opened.stock)
+    # The last unit takes with it what rounding left in the books.
+    value = jnp.where(left > 0, state.value - sold, 0.0)
+    state = contracts.expect_demand(own, state.replace(value=value), demand)
+    on_order = opened.pipeline.sum(-1)
+    asks = inventory.bargains(shape.inventory, params.inventory, left, on_order) & _repeat_products(shape, acted)
+    terms = contracts.bargain(own, state, left + on_order, opened.after.prices, exponent)
+    signs = asks & (terms.quantity > 0)
+    state, quantity, paid = contracts.sign(key, shape.contracts, own, state, terms, signs)
+    supplied = contracts.Supplied(
+        asked=asks,
+        quantity=quantity,
+        unit_cost=jnp.where(signs, terms.unit_cost, 0.0),
+        lead_time=jnp.where(signs, terms.lead_time, 0),
+        supplier=jnp.where(signs, terms.supplier, -1),
+        outcome=jnp.where(signs, terms.outcome, -1),
+        paid=opened.paid + paid,
+        fines=opened.fines,
+        cost_of_sales=sold,
+        value=value,
+        due=state.due.sum(-1),
+    )
+    return supplied, state, inventory.place(opened.pipeline, quantity, terms.lead_time)
 
 
 # How far back the running mean of scores reaches: an epoch's sessions are few, and the share of agents may move.
@@ -341,7 +416,7 @@ def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict
         return {}
     estimate = visits.mean_score
     if params.traffic.sessions is not None:
-        estimate = detection.estimate_share(estimate, params.traffic.sessions.mean_scores, bounded=False)
+        estimate = detection.estimate_share(estimate, visits.class_scores, bounded=False)
     visited = visits.visits > 0
     # The first epochs that had visitors are a plain mean; later ones forget.
     rate = jnp.maximum(1.0 / (before.visited_epochs + 1.0), _MEMORY)
@@ -356,13 +431,17 @@ def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict
 
 
 def _endings(
-    shape: MarketShape, params: MarketParams, before: MarketState, raw: Array, demand: Array
+    shape: MarketShape, params: MarketParams, before: MarketState, money: Array, demand: Array
 ) -> tuple[Array | None, Array | None, Array | None, Array]:
-    """Step 9: who goes bankrupt, and whether the market collapses."""
+    """Step 9: who goes bankrupt, and whether the market collapses.
+
+    Args:
+        money: [S] that the epoch brought into the till.
+    """
     active = acted = _active(shape, before)
     cash, quiet = before.cash, before.quiet_epochs
     if cash is not None:
-        cash = cash + raw
+        cash = cash + money
         active = acted & (cash >= params.reward.cash_limit)
     terminated = acted & ~active
     if quiet is not None:

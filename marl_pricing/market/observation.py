@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from marl_pricing.market import inventory
+from marl_pricing.market import contracts, inventory
 from marl_pricing.market.types import Array, MarketParams, MarketShape, MarketState, Observation, epoch_share
 
 
@@ -120,7 +120,33 @@ def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketS
     if name == "cash":
         assert state.cash is not None
         return scaled_cash(params, state.cash)[:, None]
+    if name in ("held_cost", "ordered_cost", "last_agreement"):
+        return _contract_feature(name, shape, params, state)
     raise ValueError(f"observation.features={name!r} is no feature")
+
+
+def scaled_cost(params: MarketParams, cost: Array) -> Array:
+    """Costs [N] of a unit: 0 the lowest, 1 the highest that is bargained over."""
+    assert params.contracts is not None
+    low, high = params.contracts.table.least[1], params.contracts.table.most[1]
+    return (cost - low) / jnp.maximum(high - low, 1e-6)
+
+
+def _contract_feature(name: str, shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
+    """What a seller sees of its contracts [S, width]; −1 where there are none to see."""
+    own, table = state.contracts, params.contracts.table if params.contracts else None
+    assert own is not None and table is not None and state.stock is not None and state.pipeline is not None
+    if name == "held_cost":
+        shown = jnp.where(state.stock > 0, scaled_cost(params, contracts.average_cost(own, state.stock)), -1.0)
+        return _sellers(shown, shape)
+    if name == "ordered_cost":
+        units = state.pipeline.sum(-1)
+        cost = own.due.sum(-1) / jnp.maximum(units, 1e-6)
+        return _sellers(jnp.where(units > 0, scaled_cost(params, cost), -1.0), shape)
+    quantity, cost, lead_time = own.last.T
+    parts = [quantity / table.most[0], scaled_cost(params, cost), lead_time / table.most[2]]
+    shown = jnp.where((quantity > 0)[:, None], jnp.stack(parts, -1), -1.0)
+    return shown.reshape(shape.num_sellers, -1)
 
 
 def scaled_cash(params: MarketParams, cash: Array) -> Array:
@@ -146,6 +172,14 @@ def layout(shape: MarketShape) -> list[str]:
                 for product in products
                 for wait in range(1, shape.inventory.max_lead_time)
             ]
+        elif feature == "last_agreement":
+            names += [
+                f"{text} of the last agreement{product} (-1 none yet, {scale})"
+                for product in products
+                for text, scale in (
+                    ("units", "1 the most"), ("unit cost", "0 lowest, 1 highest"), ("lead time", "1 the longest"),
+                )
+            ]  # fmt: skip
         elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share"):
             names.append(
                 {
@@ -167,6 +201,8 @@ def layout(shape: MarketShape) -> list[str]:
                 "events": "demand proxy of the last epoch{} (equal shares of the sessions)",
                 "proxy_share": "share of the demand proxy of the last epoch{} (equal shares)",
                 "proxy_trend": "change of that share{} (equal shares)",
+                "held_cost": "average cost of the stock{} (-1 no stock, 0 lowest, 1 highest)",
+                "ordered_cost": "average cost of what is on the way{} (-1 nothing, 0 lowest, 1 highest)",
             }[feature]
             names += [text.format(product) for product in products]
     return names
@@ -207,5 +243,9 @@ def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -
         parts.append((state.quiet_epochs / shape.collapse_patience)[None])
     if state.excess is not None:
         parts.append(state.excess)
+    if state.contracts is not None:
+        names = ("held_cost", "ordered_cost", "last_agreement")
+        parts += [_contract_feature(name, shape, params, state).reshape(-1) for name in names]
+        parts.append(state.contracts.forecast / demand_scale(shape))
     parts.append((state.epoch / shape.episode_length)[None])
     return jnp.concatenate(parts)

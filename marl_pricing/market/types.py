@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from marl_pricing.demand import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
+from marl_pricing.market.contracts import ContractParams, ContractShape, ContractState, Supplied
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.prices import PriceParams, PriceShape
 from marl_pricing.market.reward import RewardParams, RewardShape
@@ -38,6 +39,9 @@ Feature = Literal[
     "time",
     "shock",
     "cash",
+    "held_cost",
+    "ordered_cost",
+    "last_agreement",
 ]
 
 
@@ -48,9 +52,11 @@ class MarketShape:
     Attributes:
         episode_length: T, epochs in an episode.
         sub_slots: waves in which an epoch's shoppers come; a wave sees only offers still in stock.
+        pass_over: an epoch's one wave chooses only among offers that are in stock when it comes.
         features: what a seller observes, in this order.
         bankruptcy: a seller whose cash falls below its limit leaves the market.
         collapse_patience: epochs of zero demand that end the market; 0 switches the rule off.
+        contracts: supply that is bargained for; None: it costs and takes what the parameters say.
     """
 
     demand: DemandShape
@@ -60,9 +66,11 @@ class MarketShape:
     reward: RewardShape = field(default_factory=RewardShape)
     episode_length: int = 100
     sub_slots: int = 1
+    pass_over: bool = False
     features: tuple[Feature, ...] = ("own_price", "rival_price", "stock", "time", "shock")
     bankruptcy: bool = False
     collapse_patience: int = 0
+    contracts: ContractShape | None = None
 
     @property
     def num_sellers(self) -> int:
@@ -81,7 +89,12 @@ class MarketShape:
 
     @property
     def chooses_orders(self) -> bool:
-        """Whether sellers have a second action, the order quantity."""
+        """Whether sellers have a second action: the order quantity, or how long to stay tough in a bargain."""
+        return self.inventory.rule in ("chosen", "contract_chosen")
+
+    @property
+    def chooses_quantities(self) -> bool:
+        """Whether that second action is the order quantity."""
         return self.inventory.rule == "chosen"
 
     @property
@@ -113,6 +126,7 @@ class MarketParams(struct.PyTreeNode):
     reward: RewardParams
     variants: Variants | None = None  # [G] worlds that a robust critic looks into; nothing else reads them
     observed: Array | None = None  # [N] money, mean prices of the sales behind a calibrated market; no step reads it
+    contracts: ContractParams | None = None
 
 
 class MarketState(struct.PyTreeNode):
@@ -135,13 +149,14 @@ class MarketState(struct.PyTreeNode):
     active: Array | None  # [S] bool, still in the market
     quiet_epochs: Array | None  # [] int32, epochs without any demand so far
     excess: Array | None = None  # [N] running excess of prices above the anchor
+    contracts: ContractState | None = None
 
 
 class Action(struct.PyTreeNode):
     """What the sellers decide for one epoch."""
 
     price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
-    order: Array | None = None  # [S, P] int32 index of an order level, where sellers choose orders
+    order: Array | None = None  # [S, P] int32 index of an order level or exponent, where sellers choose them
     log_prob: Array | None = None  # [S] of these prices under the seller's own policy; for the penalty on revelation
 
 
@@ -185,6 +200,7 @@ class Outcome(struct.PyTreeNode):
     acted: Array  # [S] bool, was in the market during this epoch
     terminated: Array  # [S] bool, left it at its end (bankrupt or collapsed)
     truncated: Array  # [] bool, the horizon was reached
+    supplied: Supplied | None = None  # contracts, where supply is bargained for
 
 
 def vary(params: MarketParams, variant: Variants) -> MarketParams:

@@ -88,4 +88,24 @@ def _columns(feature: str, shape: MarketShape, params: MarketParams) -> list[tup
         return [(feature, "money", limit, np.maximum(first, 1e-6))]
     if feature in _SHARES:
         return [(feature, "0 or 1" if feature == "shock" else "share, kept within 0 and 1", none[:, 0], one[:, 0])]
+    if feature in ("held_cost", "ordered_cost", "last_agreement"):
+        assert params.contracts is not None
+        table = params.contracts.table
+        least, most = np.asarray(table.least, np.float64), np.asarray(table.most, np.float64)
+        # What is not there is shown as −1; these are the raw figures that come out so.
+        span = max(most[1] - least[1], 1e-6)
+        cost = (f"money per unit; {least[1] - span:.6g} where there is none", least[1], span)
+        if feature != "last_agreement":
+            unit, low, span = cost
+            return products(unit, sellers(low), sellers(span))
+        terms = [
+            (f"units; {-most[0]:g} before there is one", 0.0, most[0]),
+            cost,
+            (f"epochs; {-most[2]:g} before there is one", 0.0, most[2]),
+        ]
+        return [
+            (feature, unit, sellers(low)[:, k], sellers(span)[:, k])
+            for k in range(shape.num_products)
+            for unit, low, span in terms
+        ]
     raise ValueError(f"observation.features={feature!r} is no feature")

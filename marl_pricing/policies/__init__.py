@@ -17,11 +17,14 @@ from marl_pricing.policies.myopic import myopic
 from marl_pricing.policies.observed import observed
 from marl_pricing.policies.random import random
 from marl_pricing.policies.seats import seat, table
+from marl_pricing.policies.simulated import SIMULATED, Tried, simulated_joint, simulated_nash, tried
 from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "constant_nash": constant_nash,
     "constant_joint": constant_joint,
+    "simulated_nash": simulated_nash,
+    "simulated_joint": simulated_joint,
     "random": random,
     "myopic": myopic,
     "base_stock": base_stock,
@@ -31,9 +34,11 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
 
 __all__ = [
     "RULES",
+    "SIMULATED",
     "Response",
     "RuleError",
     "StockPriceParameters",
+    "Tried",
     "base_stock",
     "constant",
     "constant_joint",
@@ -46,6 +51,9 @@ __all__ = [
     "observed",
     "random",
     "seat",
+    "simulated_joint",
+    "simulated_nash",
     "stock_and_price",
     "table",
+    "tried",
 ]

@@ -32,7 +32,9 @@ def nothing() -> tuple[()]:
 
 # One function a shape, so that rules of one kind share one compiled program.
 @lru_cache(maxsize=64)
-def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
+def act_of(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
+    """What a policy with `ConstantParameters` does in an epoch."""
+
     def act(
         parameters: ConstantParameters,
         key: Array,
@@ -46,6 +48,13 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
         return Action(price, order, no_surprise(shape)), memory
 
     return act
+
+
+def levels_at(shape: MarketShape, params: MarketParams, prices: Array, safety: float = SAFETY) -> Array:
+    """Units [N] up to which sellers at prices [N] order where they choose orders; else 0."""
+    if not shape.chooses_orders:
+        return jnp.zeros_like(prices)
+    return order_up_to(params, expected_demand(shape, params, prices), safety)
 
 
 def constant(
@@ -71,14 +80,13 @@ def constant(
     wanted = jnp.asarray(prices, jnp.float32)
     if wanted.shape != (shape.num_offers,) or not bool(jnp.isfinite(wanted).all()):
         raise RuleError(f"prices of shape {wanted.shape}: accepted is one finite price for each of {shape.num_offers}")
-    if not shape.chooses_orders:
-        level = jnp.zeros_like(wanted)
-    elif up_to is None:
-        need_expectations(shape, name)
-        level = order_up_to(params, expected_demand(shape, params, wanted), safety)
-    else:
+    if shape.chooses_orders and up_to is not None:
         level = jnp.broadcast_to(jnp.asarray(up_to, jnp.float32), wanted.shape)
-    return Policy(name, ConstantParameters(wanted, level), nothing, _act(shape))
+    else:
+        if shape.chooses_orders:
+            need_expectations(shape, name)
+        level = levels_at(shape, params, wanted, safety)
+    return Policy(name, ConstantParameters(wanted, level), nothing, act_of(shape))
 
 
 def constant_nash(shape: MarketShape, params: MarketParams) -> Policy:

@@ -49,7 +49,7 @@ def coordinates(shape: MarketShape) -> tuple[str, ...]:
         names += ["demand_slope", "memory"]
     if shows_shocks(shape):
         names.append("shock_slope")
-    if shape.chooses_orders:
+    if shape.chooses_quantities:
         names.append("order_up_to")
     return tuple(names)
 
@@ -69,7 +69,7 @@ def rule_at(shape: MarketShape, params: MarketParams, points: Array) -> StockPri
         return jnp.repeat(own, shape.num_products, total_repeat_length=shape.num_offers)
 
     most = jnp.zeros((shape.num_offers,))
-    if shape.chooses_orders:
+    if shape.chooses_quantities:
         # At the lowest prices demand is at its highest; sessions by script have no expectation, only a largest order.
         most = params.inventory.order_levels.max() * (params.inventory.lead_time + 1.0)
         if shape.traffic.model != "scripted":

@@ -34,11 +34,16 @@ def order_towards(
 ) -> Array | None:
     """Order levels [S, P] that bring the position nearest to `level` [N]; None where sellers choose no orders.
 
+    A seller that chooses how to bargain instead takes the exponent nearest to 1: it gives way evenly.
+
     The position is what can be sold in the coming epoch plus what is on the way; only levels that the market allows
     now are taken.
     """
     if not shape.chooses_orders:
         return None
+    if params.contracts is not None:
+        even = jnp.abs(jnp.log(params.contracts.exponents)).argmin(-1).astype(jnp.int32)
+        return even.reshape(shape.num_sellers, shape.num_products)
     assert state.pipeline is not None and observation.order_mask is not None
     position = on_hand(shape, state) + state.pipeline[:, 1:].sum(-1)
     wanted = jnp.maximum(level - position, 0.0).reshape(shape.num_sellers, shape.num_products, 1)

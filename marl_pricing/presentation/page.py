@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from math import isfinite
 
+from marl_pricing.presentation.words import say, say_page
+
 STYLE = """
 :root { color-scheme: light dark; --page: #ffffff; --text: #1d2125; --soft: #5b646c; --line: #d9dde1; --card: #f5f6f8;
   --accent: #0072b2; --strong: #fff7ea; }
@@ -28,6 +30,7 @@ a { color: var(--accent); }
 table { border-collapse: collapse; width: 100%; font-size: 0.84rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
   vertical-align: top; }
+td.long { white-space: normal; min-width: 24em; }
 tbody tr:last-child > * { border-bottom: 0; }
 th.text, td.text { text-align: left; }
 thead th { background: var(--card); vertical-align: bottom; white-space: normal; }
@@ -96,6 +99,8 @@ document.querySelectorAll("button.zoom").forEach(button => button.addEventListen
 dialog.addEventListener("click", () => dialog.close());
 """
 
+_LONG = 60  # characters from which on the texts of a column are broken into lines
+
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -135,6 +140,7 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
         rows: (text, value to sort by; None for a text, infinite or NaN for a number that is not known) a cell.
     """
     texts = [all(row[column][1] is None for row in rows) for column in range(len(heads))]
+    long = [text and any(len(row[column][0]) > _LONG for row in rows) for column, text in enumerate(texts)]
     head = "".join(
         f"<th{' class=text' if text else ''} scope=col><button>{escape(name)}"
         f"{f'<span class=unit>{escape(unit)}</span>' if unit else ''}</button></th>"
@@ -143,8 +149,8 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
     body = []
     for row in rows:
         cells = [f"<th scope=row>{escape(row[0][0])}</th>"]
-        for (text, value), is_text in zip(row[1:], texts[1:], strict=True):
-            kind = " class=text" if is_text else ""
+        for (text, value), is_text, is_long in zip(row[1:], texts[1:], long[1:], strict=True):
+            kind = " class='text long'" if is_long else " class=text" if is_text else ""
             known = value is not None and isfinite(value)
             told = "" if value is None else f" data-value='{float(value) if known else ''}'"
             cells.append(f"<td{kind}{told}>{escape(text)}</td>")
@@ -156,5 +162,6 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
 
 
 def render(title: str, body: Sequence[str], library: str = "") -> str:
-    """The whole page, from its parts in order."""
-    return PAGE.format(title=escape(title), style=STYLE, library=library, body="\n".join(body), script=SCRIPT)
+    """The whole page, from its parts in order, in the words in force."""
+    text = say_page("\n".join(body))
+    return PAGE.format(title=escape(say(title)), style=STYLE, library=library, body=text, script=SCRIPT)

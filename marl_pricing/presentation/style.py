@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -15,7 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 from PIL import Image
+
+from marl_pricing.presentation import words
+from marl_pricing.presentation.files import write_atomically
 
 P = ParamSpec("P")
 
@@ -48,6 +54,7 @@ _SETTINGS: dict[Any, Any] = {
     "savefig.dpi": 130,
     "figure.facecolor": "white",
     "svg.hashsalt": "marl_pricing",
+    "text.parse_math": False,  # names may have a $
 }
 
 
@@ -107,12 +114,44 @@ def svg(figure: Figure) -> bytes:
     return _saved(figure, "svg", {"Date": None})
 
 
+def write(folder: Path, name: str, figure: Figure) -> bytes:
+    """Write NAME.png and NAME.svg into a folder that is there; the PNG."""
+    image = png(figure)
+    write_atomically(folder / f"{name}.png", image)
+    write_atomically(folder / f"{name}.svg", svg(figure))
+    return image
+
+
+def write_for_page(folder: Path, name: str, draw: Callable[[], Figure]) -> tuple[bytes, bytes]:
+    """The same of what `draw` draws, wide; PNG for wide pages and, drawn again, for phones."""
+    wide = write(folder, name, draw())
+    with width(NARROW):
+        return wide, png(draw())
+
+
 def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:
     buffer = io.BytesIO()
+    say_figure(figure)
     with mpl.rc_context(_SETTINGS):
         figure.savefig(buffer, format=kind, metadata=metadata)
     figure.set_layout_engine("none")  # it is laid out now; another file of it need not do so again
     return buffer.getvalue()
+
+
+def say_figure(figure: Figure) -> None:
+    """Every text of a figure in the words in force: labels, titles, legends, names of ticks."""
+    if not words.there_are():
+        return
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_locator(), FixedLocator):  # names of ticks are made anew at every drawing
+                names = [label.get_text() for label in axis.get_ticklabels()]
+                if (now := [words.say(name) for name in names]) != names:
+                    axis.set_ticks(axis.get_ticklocs(), now)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(words.say(text.get_text()))
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:

@@ -34,7 +34,10 @@ OTHERWISE = {
     "traffic.process.step": "0.2", "traffic.process.low": "0.1", "traffic.process.high": "0.5",
     "traffic.smoothing": "5.0", "traffic.perturbation.seed": "3",
     "traffic.markup.threshold": "1.0", "traffic.markup.temperature": "0.5", "traffic.markup.clean_signal": "3.0",
-    "traffic.markup.highest_price": "2.0",
+    "traffic.markup.highest_price": "2.0", "traffic.browsing.reference": "1.5",
+    "traffic.quotes.identities": "4",
+    "traffic.times.human_gap": "[1.0,1.0]", "traffic.times.agent_gap": "[1.0,1.0]",
+    "traffic.times.human_dwell": "[1.0,1.0]", "traffic.times.agent_dwell": "[1.0,1.0]",
     "robust.num_candidates": "3", "robust.mode": "per_draw", "robust.adversary": "nature", "robust.sellers": "[0]",
     "robust.low": "0.1",
     "robust.worlds": "[{factor:demand_scale,values:[0.8,1.2]}]", "robust.high": "0.5",
@@ -66,7 +69,8 @@ ACTIVE = (
     "market/inventory=threshold", "market.reward.supra_competitive=0.1", "market.reward.volatility=0.1",
     "market.reward.estimate_error=0.1",
     "traffic.process.kind=drift", "traffic.perturbation.strength=0.1", "traffic.markup.strength=0.1",
-    "traffic.hold_orders=sessions", "robust=accept",
+    "traffic.hold_orders=sessions", "traffic.browsing.elasticity=0.5",
+    "traffic.quotes.factors=[0.9,1.1]", "traffic.detector=timed", "robust=accept",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from marl_pricing.config import ConfigError
 from marl_pricing.demand import propensities
 from tests.markets import make, within
 
@@ -123,6 +124,17 @@ def test_agents_may_have_a_nest_of_their_own() -> None:
     own = rates(make(demand=demand, agent={"nesting": 0.5}), [1.5, 1.3])
     np.testing.assert_allclose(own[0], softmax([2.0, 1.7], [1.5, 1.3], 0.25), rtol=2e-5)
     assert own[1, 0] / own[1, 1] == pytest.approx((own[0, 0] / own[0, 1]) ** 2, rel=1e-4)
+
+
+def test_each_offer_may_have_its_own_elasticity() -> None:
+    demand = {"model": "power", "base": 0.05, "elasticity": [-1.2, -3.0], "reference_price": 2.0}
+    own = make(demand=demand, agent={"elasticity": -4.0})
+    price = jnp.array([2.2, 1.8])
+    found = propensities(own.shape.demand, own.params.demand, price, jnp.ones(2), jnp.ones(2, bool))
+    expected = 0.05 * np.array([[1.1**-1.2, 0.9**-3.0], [1.1**-4.0, 0.9**-4.0]])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(ConfigError, match=r"market\.demand\.elasticity=\[-1\.0, -2\.0, -3\.0\]: accepted is a number"):
+        make(demand=demand | {"elasticity": [-1.0, -2.0, -3.0]})
 
 
 def test_cross_elasticity_is_in_the_others_mean_log_price() -> None:

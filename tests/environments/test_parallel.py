@@ -272,3 +272,10 @@ def test_default_market_and_settings_both_make_an_environment() -> None:
     env = marl_pricing.parallel_env(settings, traffic={"sessions_per_epoch": 4})
     env.reset(seed=0)
     assert env.step({"seller_0": 0})[4]["seller_0"]["prices"].tolist() == [pytest.approx(1.1)]
+
+
+def test_spaces_of_somebody_who_is_not_there_name_those_who_are() -> None:
+    env = marl_pricing.parallel_env()
+    for space in (env.observation_space, env.action_space):
+        with pytest.raises(KeyError, match=r"agent='nobody': accepted is seller_0, seller_1"):
+            space("nobody")

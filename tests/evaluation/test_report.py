@@ -115,7 +115,8 @@ def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
     html = report.read_text("utf-8")
     assert len(html.encode()) < 8_000_000
     summary = json.loads((report.parent / "summary.json").read_text("utf-8"))
-    assert summary["sentences"][0].startswith("Of 2 runs, learned (greedy) of ") and len(summary["sentences"]) == 6
+    assert summary["sentences"][0].startswith("Of 2 runs, learned (greedy) of ") and len(summary["sentences"]) == 7
+    assert summary["sentences"][1].startswith("From Nash (0) to joint profit (1) learned (greedy) of ")
     responses = pd.read_csv(report.parent / "best_responses.csv")
     assert responses["run"].eq("selfish").all() and responses["seller"].tolist() == ["0", "1", "NashConv"]
     most = responses[responses["seller"].ne("NashConv")]["share"].max()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from marl_pricing.config.robust import Robust
-from marl_pricing.config.traffic import Traffic
+from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.equilibrium import robust, static
 from marl_pricing.evaluation import RunToEvaluate, evaluate

@@ -84,6 +84,15 @@ def test_a_missing_value_is_named(record, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_infinite_value_is_named(record, tmp_path):
+    offers = tables.offers_table(record, "r", "p", 0)
+    offers["stock"] = np.inf  # unlimited
+    tables.check("offers", offers)
+    offers.loc[5, "profit"] = -np.inf
+    with pytest.raises(tables.TableError, match=r"table offers: column 'profit' is infinite in 1 rows.*episode=0"):
+        tables.write("offers", offers, tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_file(record, tmp_path):
     target = tables.write_atomically(tmp_path / "report.html", "old")
 
@@ -99,5 +108,5 @@ def test_a_failed_write_leaves_the_old_file(record, tmp_path):
 def test_sellers_with_names_are_named() -> None:
     from marl_pricing.evaluation.report.texts import seller_line
 
-    assert seller_line(["National", "Private"]) == "; seller 0 is National, seller 1 is Private"
+    assert seller_line(["National", "Private"]) == "; sellers National (0), Private (1)"
     assert seller_line([]) == ""

@@ -17,6 +17,7 @@ from marl_pricing import config, market
 from marl_pricing.config import ExperimentSettings
 from marl_pricing.export.__main__ import main
 from marl_pricing.export.card import _rivals
+from marl_pricing.export.description import without_folders
 from marl_pricing.export.reading import ENTRY, SUFFIXES, PolicyError, load_policy
 from marl_pricing.learning import runs
 from marl_pricing.learning.parallel import Program
@@ -97,6 +98,28 @@ def played(run: LoadedRun) -> tuple[Any, ...]:
 
 def file_of(folder: Path, name: str) -> Path:
     return folder / "export" / name / f"policy{SUFFIXES[name]}"
+
+
+def test_files_say_nothing_of_the_machine_they_were_made_on(folders) -> None:
+    here = [str(Path(__file__).parents[2]).encode(), b"site-packages"]
+    for folder in folders.values():
+        for name in SUFFIXES:
+            content = file_of(folder, name).read_bytes()
+            assert not [path for path in here if path in content]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("python train.py experiment=grocery name=a", "python train.py experiment=grocery name=a"),
+        ("python train.py run.folder=/home/me/runs/a seed=2", "python train.py run.folder=a seed=2"),
+        ("python /home/me/shop/train.py market.path=../x/market.yaml", "python train.py market.path=market.yaml"),
+        ("train.py 'opponents.seats={1: [/home/me/runs/b, myopic]}'", "train.py 'opponents.seats={1: [b, myopic]}'"),
+        ("python train.py market/prices=scale init_from=runs/a/", "python train.py market/prices=scale init_from=a/"),
+    ],
+)  # fmt: skip
+def test_of_folders_in_a_command_the_last_part_is_told(command: str, told: str) -> None:
+    assert without_folders(command) == told
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -213,7 +236,7 @@ def test_an_evaluations_figures_stand_in_the_card(folders, tmp_path: Path, capsy
     (place / "summary.json").write_text("{")
     with pytest.raises(SystemExit):
         main([*wanted, f"evaluation={place}"])
-    assert "summary.json: is broken (JSONDecodeError" in capsys.readouterr().err
+    assert "summary.json, line 1: is no JSON" in capsys.readouterr().err
 
 
 def said(capsys: pytest.CaptureFixture, *arguments: str) -> str:
@@ -267,10 +290,10 @@ def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Pat
         policy.step(wrong[:, 1:], [2], policy.start(1))
     with pytest.raises(PolicyError, match=r"inputs=.*order_mask.*: accepted is \['memory', 'observation', 'seller'\]"):
         policy.step(wrong[:, 1:], [0], policy.start(1), np.ones((1, 1, 3), bool))
-    # the formats' own runtimes refuse it as well, and name it
-    for name, error in (("torch", AssertionError), ("onnx", Exception)):
+    # the formats' own runtimes refuse it as well, and say which it is: ONNX by name, torch, without samples, by place
+    for name, error, told in (("torch", RuntimeError, r"args\[0\]"), ("onnx", Exception, "observation")):
         runtime = load_policy(files[name])
-        with pytest.raises(error, match="observation"):
+        with pytest.raises(error, match=told):
             runtime.run({"observation": wrong, "seller": np.array([0]), "memory": runtime.start(1)})
     with np.load(files["flax"]) as archive:
         arrays = dict(archive)

@@ -97,6 +97,10 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
         r":1: there is no column 'product'; .*may have no header: put one above",
     ),
     "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, r"is of Excel's old format; save it as \.xlsx"),
+    "dates that are called something": (
+        HEAD + "".join(f"a,s,2025-0{n}-01,3,2.5\n" for n in range(1, 9)),
+        r"period_name='week': accepted is null where period holds dates; period_length: in the mapping",
+    ),
     "periods of numbers to be weeks": (
         HEAD + rows(9),
         r"period_length='week': accepted is null where periods are whole numbers",
@@ -109,7 +113,8 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name:
     data, told = REFUSED[name]
     path = tmp_path / "sales.csv"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    mapping = Mapping(period_length="week") if "to be weeks" in name else None
+    asked = {"to be weeks": {"period_length": "week"}, "called something": {"period_name": "week"}}
+    mapping = next((Mapping(**own) for words, own in asked.items() if words in name), None)  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match=told) as caught:
         read_sales(path, mapping)
     said = str(caught.value)

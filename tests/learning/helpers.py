@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning.held_out import CHOOSING_EPISODES, best_constant
 from marl_pricing.learning.settings import LearnerSettings
 from tests.markets import UNLIMITED, make
 
@@ -52,6 +54,12 @@ def rolled(learner: mappo.Learner, market: Any, state: mappo.TrainState, seed: i
     )  # fmt: skip
     run = jax.jit(lambda key, actor, own: play(key, parameters=actor, state=own), compiler_options=QUICK)
     return run(jax.random.key(seed), state.learnable.actor, state.rollout)
+
+
+def measured_of(gains: np.ndarray) -> np.ndarray:
+    """Of gains [..., C, E] of constant prices those that the later episodes measure at the choice of the first."""
+    chosen = np.asarray(best_constant(gains[..., :CHOOSING_EPISODES]))[..., None, None]
+    return np.take_along_axis(gains[..., CHOOSING_EPISODES:], chosen, -2)[..., 0, :]
 
 
 def update_of(learner: mappo.Learner, market: Any):

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from marl_pricing.learning.convergence import Curves, curves_of, judge, read_rows, trend
+from marl_pricing.learning.convergence import Curves, curves_of, judge, trend
+from marl_pricing.learning.held_out import gain_of
+from marl_pricing.learning.run_files import EVALUATION, read_table
+from tests.learning.helpers import measured_of
 
 EVERY = 5
 
@@ -17,6 +20,7 @@ def curves(greedy: np.ndarray, **changes) -> Curves:
     greedy = greedy[:, None, None] if greedy.ndim == 1 else greedy
     own = {
         "sampled": greedy, "entropy": np.ones_like(greedy), "gain": np.full_like(greedy, np.nan),
+        "error": np.full_like(greedy, np.nan),
         "updates": EVERY * np.arange(1, len(greedy) + 1), "greedy": greedy,
         "sellers": tuple(range(greedy.shape[-1])),
     }  # fmt: skip
@@ -120,6 +124,36 @@ def test_a_gain_by_a_constant_price_counts_where_it_was_measured_last() -> None:
     assert judge(curves(greedy, gain=gain)).converged
 
 
+def test_a_gain_that_may_be_luck_does_not_count() -> None:
+    """Two sellers of one seed, 24 episodes: 2.5 % of either, one-sided; older runs have no error."""
+    greedy = np.full((24, 1, 2), 10.0)
+    gain, error = np.full_like(greedy, np.nan), np.full_like(greedy, np.nan)
+    gain[-1] = 0.15
+    critical = stats.t.isf(0.025, 23)
+    error[-1] = [[0.2, 0.05 / critical * 1.01]]
+    assert judge(curves(greedy, gain=gain, error=error)).converged
+    error[-1] = [[0.2, 0.05 / critical * 0.99]]
+    assert judge(curves(greedy, gain=gain, error=error)).reasons == ("seller 1 gains 1.5% by a constant price",)
+    assert not judge(curves(greedy, gain=gain)).converged
+
+
+def test_policies_within_the_tolerance_fail_by_their_gains_in_at_most_five_percent() -> None:
+    """One of 25 constant prices 1 % better than each of ten policies, noise of 5 % an episode."""
+    numbers, greedy = np.random.default_rng(4), np.full((24, 5, 2), 10.0)
+    alarms, cases = 0, 300
+    gain, error = np.full((2, *greedy.shape), np.nan)
+    for _ in range(cases):
+        within = 0.5 * numbers.standard_normal((5, 2, 25, 32)) - 1.0
+        within[:, :, 7] += 1.1
+        gain[-1], error[-1] = gain_of(measured_of(within))
+        alarms += not judge(curves(greedy, gain=gain, error=error)).converged
+    assert alarms <= stats.binom.ppf(0.999, cases, 0.05)
+    better = numbers.standard_normal((5, 2, 25, 32)) * 0.2
+    better[3, 1, 7] += 0.3
+    gain[-1], error[-1] = gain_of(measured_of(better))
+    assert "seller 1 (seed 3) gains" in str(judge(curves(greedy, gain=gain, error=error)))
+
+
 def test_too_few_evaluations_are_not_judged() -> None:
     told = judge(curves(np.full(5, 1.0)))
     assert told.converged is None
@@ -140,16 +174,17 @@ def test_the_trend_is_that_of_scipy() -> None:
 
 def test_rows_become_curves(tmp_path) -> None:
     path = tmp_path / "evaluation.csv"
-    assert read_rows(path) == []
-    lines = ["update,seed,seller,policy,shaped,entropy,deviation_gain"]
+    assert read_table(tmp_path, EVALUATION) == []
+    lines = ["update,seed,seller,policy,shaped,entropy,deviation_gain,deviation_error"]
     for update in (4, 8):
         for seller in (0, 1):
-            lines += [f"{update},0,{seller},greedy,{update + seller}.5,0.25,{seller if update == 8 else ''}",
-                      f"{update},0,{seller},sampled,{update}.0,0.25,"]  # fmt: skip
+            lines += [f"{update},0,{seller},greedy,{update + seller}.5,0.25,{f'{seller},0.5' if update == 8 else ','}",
+                      f"{update},0,{seller},sampled,{update}.0,0.25,,"]  # fmt: skip
     path.write_text("\n".join(lines) + "\n")
-    own = curves_of(read_rows(path))
+    own = curves_of(read_table(tmp_path, EVALUATION))
     np.testing.assert_array_equal(own.updates, [4, 8])
     np.testing.assert_array_equal(own.greedy[:, 0], [[4.5, 5.5], [8.5, 9.5]])
     np.testing.assert_array_equal(own.sampled[:, 0], [[4, 4], [8, 8]])
     np.testing.assert_array_equal(own.gain[:, 0], [[np.nan, np.nan], [0, 1]])
-    assert len(read_rows(path, last=4)) == 4
+    np.testing.assert_array_equal(own.error[:, 0], [[np.nan, np.nan], [0.5, 0.5]])
+    assert len(read_table(tmp_path, EVALUATION, last=4)) == 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from itertools import product
+from math import sqrt
+from statistics import mean, stdev
 from typing import Any
 
 import jax
@@ -14,11 +16,11 @@ from marl_pricing import market
 from marl_pricing.config import market_from
 from marl_pricing.learning import held_out
 from marl_pricing.learning.evaluations import Yardstick, better, yardstick_of
-from marl_pricing.learning.held_out import HeldOut, figures_of, gain_of_constants, has_one_objective, scores_of
+from marl_pricing.learning.held_out import HeldOut, figures_of, gain_of, has_one_objective, scores_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from tests.doors.compose import composed
-from tests.learning.helpers import BANKRUPT, CHOSEN, QUICK, learner_of
+from tests.learning.helpers import BANKRUPT, CHOSEN, QUICK, learner_of, measured_of
 from tests.markets import make, one_shot
 
 GRID = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 3}
@@ -83,33 +85,41 @@ def test_greedy_play_is_what_the_market_plays_step_by_step(played) -> None:
 def test_deviations_are_all_constant_prices_of_one_seller(played) -> None:
     own, learner, actors, sums, deviations = played
     grid = list(product(range(3), repeat=own.shape.num_products))
-    assert deviations.shape == (2, 2, len(grid), held_out.DEVIATION_EPISODES)
+    choosing, measuring = held_out.CHOOSING_EPISODES, held_out.MEASURING_EPISODES
+    ahead, measured = deviations["ahead"], deviations["measured"]
+    assert ahead.shape == (2, 2, len(grid), choosing) and measured.shape == (2, 2, measuring)
     policy = learned_policy(learner, jax.tree.map(lambda x: x[1], actors), greedy=True)
     for seller, place in ((0, len(grid) - 1), (1, 1)):
-        expected = by_hand(own, policy, 2, {seller: grid[place]})["shaped"][seller]
-        np.testing.assert_allclose(deviations[1, seller, place, 2], expected, rtol=1e-4, atol=1e-4)
+        expected = by_hand(own, policy, 2, {seller: grid[place]})["shaped"] - by_hand(own, policy, 2, {})["shaped"]
+        np.testing.assert_allclose(ahead[1, seller, place, 2], expected[seller], rtol=1e-4, atol=2e-4)
     figures = figures_of(own.shape, sums, deviations)["greedy"]
-    count = held_out.DEVIATION_EPISODES
     for seed, seller in product(range(2), range(2)):
-        measured = []
-        for own_half, other in (((0, 2, 4, 6), (1, 3, 5, 7)), ((1, 3, 5, 7), (0, 2, 4, 6))):
-            chosen = max(range(len(grid)), key=lambda c, e=other: deviations[seed, seller, c, list(e)].sum())
-            greedy = sums["greedy"]["shaped"][seed, :, seller]
-            measured += [deviations[seed, seller, chosen, e] - greedy[e] for e in own_half]
-        expected = sum(measured) / count / own.shape.episode_length
-        np.testing.assert_allclose(figures["deviation_gain"][seed, seller], expected, rtol=1e-4, atol=1e-5)
+        chosen = max(range(len(grid)), key=lambda c, gains=ahead[seed, seller]: gains[c].sum())
+        assert deviations["chosen"][seed, seller] == chosen
+        gain, error = mean(measured[seed, seller].tolist()), stdev(measured[seed, seller].tolist()) / sqrt(24)
+        for name, expected in (("deviation_gain", gain), ("deviation_error", error)):
+            found = figures[name][seed, seller] * own.shape.episode_length
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    # What is measured is the chosen price, on the shoppers that follow those who chose it.
+    price = {0: grid[deviations["chosen"][1, 0]]}
+    for episode in (0, measuring - 1):
+        number = choosing + episode
+        expected = by_hand(own, policy, number, price)["shaped"] - by_hand(own, policy, number, {})["shaped"]
+        np.testing.assert_allclose(measured[1, 0, episode], expected[0], rtol=1e-4, atol=2e-4)
 
 
 def test_the_best_of_many_equal_prices_gains_nothing() -> None:
     numbers = np.random.default_rng(0)
-    base = 10.0 + numbers.normal(size=(4000, 8, 1))
-    equal = base[:, None, None, :, 0] + numbers.normal(size=(4000, 1, 25, 8))
-    gain = gain_of_constants(equal, base)[:, 0]
+    base = 10.0 + numbers.normal(size=(4000, 32, 1))
+    equal = base[:, None, None, :, 0] + numbers.normal(size=(4000, 1, 25, 32))
+    equal -= base.transpose(0, 2, 1)[:, :, None]
+    gain, error = (found[:, 0] for found in gain_of(measured_of(equal)))
     assert abs(gain.mean()) < 3 * gain.std() / np.sqrt(gain.size)
-    on_its_own = equal.mean(-1).max(-1)[:, 0] - base.mean((1, 2))
-    assert on_its_own.mean() > 0.5  # what is not said any more
+    np.testing.assert_allclose(np.sqrt((error**2).mean()), gain.std(), rtol=0.1)
+    on_its_own = equal.mean(-1).max(-1)[:, 0]
+    assert on_its_own.mean() > 0.3  # what is not said any more
     better = equal + np.where(np.arange(25) == 7, 3.0, 0.0)[:, None]
-    np.testing.assert_allclose(gain_of_constants(better, base).mean(), 3.0, atol=0.02)
+    np.testing.assert_allclose(gain_of(measured_of(better))[0].mean(), 3.0, atol=0.02)
 
 
 def test_figures_are_ratios_of_sums(played) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from marl_pricing.learning.evaluations import MEASURES
 from marl_pricing.learning.measures import PRICE_BINS, price_bins, segment_measures
 from marl_pricing.learning.monitor import Journal
+from marl_pricing.learning.runs import METRICS, TENSORBOARD
 from marl_pricing.learning.strategy_figure import strategy_figure
+from marl_pricing.presentation.words import Words
 from tests.learning.helpers import learner_of, rolled, started
 from tests.markets import UNLIMITED, duopoly
 
@@ -42,48 +46,55 @@ def test_the_mean_of_the_histogram_is_the_mean_price(name: str) -> None:
         assert np.abs(expected - counts[seller]).sum() <= 0.02 * prices[..., seller].size
 
 
-class Writer:
-    """Keeps what TensorBoard would be given."""
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, float] = {}
-        self.histograms: dict[str, dict] = {}
-        self.images: dict[str, np.ndarray] = {}
-
-    def add_scalar(self, tag, value, update) -> None:
-        self.scalars[tag] = value
-
-    def add_histogram_raw(self, tag, **parts) -> None:
-        self.histograms[tag] = parts
-
-    def add_image(self, tag, image, update, dataformats) -> None:
-        self.images[tag] = image
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 def test_tensorboard_is_given_a_histogram_whose_mean_is_the_mean_price(tmp_path) -> None:
     own, _, got = measured(GRIDS["own grids"])
     low, high = float(np.min(own.params.prices.low)), float(np.max(own.params.prices.high))
-    journal = Journal(tmp_path, 1, 0, (low, high), tensorboard=False)
-    writer = Writer()
-    journal._writer = writer
+    journal = Journal(tmp_path, 1, 0, (low, high))
     measures = {name: np.asarray(value)[None, None] for name, value in got.items()}
     journal.add(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0, 1.0)
+    journal.close()
+    events = EventAccumulator(str(tmp_path / TENSORBOARD))
+    events.Reload()
     half = 0.5 * (high - low) / (PRICE_BINS - 1)
     for seller in range(2):
-        parts = writer.histograms[f"price/histogram/seller_{seller}"]
-        mean = parts["sum"] / parts["num"]
-        assert mean == pytest.approx(writer.scalars[f"price/mean/seller_{seller}"], abs=half)
-        assert sum(parts["bucket_counts"]) == parts["num"] and len(parts["bucket_limits"]) == PRICE_BINS
-        assert parts["sum_squares"] / parts["num"] - mean**2 >= 0
+        parts = events.Histograms(f"price/histogram/seller_{seller}")[0].histogram_value
+        mean = parts.sum / parts.num
+        assert mean == pytest.approx(events.Scalars(f"price/mean/seller_{seller}")[0].value, abs=half)
+        assert sum(parts.bucket) == parts.num and len(parts.bucket_limit) == PRICE_BINS
+        assert parts.sum_squares / parts.num - mean**2 >= 0
         # The limits hold what is counted: the mean of the buckets' middles is the mean again.
-        middles = np.array(parts["bucket_limits"]) - half
-        again = (middles * parts["bucket_counts"]).sum() / parts["num"]
-        assert again == pytest.approx(mean, rel=1e-5)
-    assert writer.images["strategy"].ndim == 3
+        middles = np.array(parts.bucket_limit) - half
+        assert (middles * parts.bucket).sum() / parts.num == pytest.approx(mean, rel=1e-5)
+    assert events.Images("strategy")[0].encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_tensorboard_has_the_names_of_sellers(tmp_path, monkeypatch) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    _, _, got = measured(GRIDS["one grid"])
+    shown: set[str] = set()
+    draw = FigureCanvasAgg.draw
+    monkeypatch.setattr(
+        FigureCanvasAgg,
+        "draw",
+        lambda self: (shown.update(text.get_text() for text in self.figure.findobj(Text)), draw(self))[1],
+    )
+    journal = Journal(tmp_path, 1, 0, (1.0, 2.2), words=Words("EUR", "week", ("A", "B & Co")))
+    measures = {name: np.asarray(value)[None, None] for name, value in got.items()}
+    journal.add(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0, 1.0)
+    played = {name: "" for name in MEASURES} | {"policy": "greedy", "seed": 0, "update": 1}
+    journal.add_evaluation(1, [played | {"seller": seller, "profit": 1.0 + seller} for seller in range(2)])
+    journal.close()
+    events = EventAccumulator(str(tmp_path / TENSORBOARD))
+    events.Reload()
+    assert events.Scalars("greedy/profit/B & Co")[0].value == 2.0
+    assert events.Scalars("price/mean/A")[0].value == pytest.approx(float(got["price_mean"][0]))
+    assert events.Histograms("price/histogram/B & Co")
+    assert not [tag for kind in events.Tags().values() if isinstance(kind, list) for tag in kind if "seller_" in tag]
+    assert {"A", "B & Co", "mean price (EUR)", "price (EUR)"} <= shown and "seller 0" not in shown
+    # What a program reads keeps its columns.
+    assert "price_mean/seller_1" in (tmp_path / METRICS).read_text().splitlines()[0]
 
 
 def test_a_market_of_one_price_has_a_histogram_and_a_picture() -> None:

@@ -84,6 +84,7 @@ def test_seats_are_held_by_policies_of_different_kinds_each_with_its_own_memory_
     np.testing.assert_array_equal(learns, [[False, True, False]] * 7)
 
 
+@pytest.mark.slow
 def test_one_seller_trained_against_rivals_at_nash_prices_ends_at_the_best_response() -> None:
     """Networks are shared by all seats; what they learn comes from the seat that learns alone."""
     own = one_shot(2, cost=[1.0, 0.5], prices={"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 13})

@@ -50,7 +50,7 @@ def rows_of(folder: Path, name: str) -> list[dict[str, str]]:
 
 def digests(folder: Path) -> dict[str, str]:
     with Checkpoints(folder) as kept:
-        return kept._read_metrics(kept.latest)
+        return kept._digests(kept.latest)
 
 
 def same(one: Path, other: Path) -> None:
@@ -101,23 +101,34 @@ def test_evaluations_are_written_for_every_seed_seller_and_kind(whole: Path) -> 
     assert keys == expected
     assert all(float(row["profit"]) > 0 and 0 <= float(row["fill_rate"]) <= 1 for row in rows)
     assert all(row["price_gap"] and not row["worst_world"] for row in rows)
-    # 2 sellers × 3 prices × 8 episodes × 4 epochs = 192 market epochs; trained on are 2 × 16 between two evaluations
-    # and 7 × 16 in all, of which an eighth is less.
-    assert held_out.deviation_epochs(config.build(of()).market.shape) == 192
+    # ((2 sellers × 3 prices + 1) × 8 episodes + 3 × 24) × 4 epochs = 512 market epochs; trained on are 2 × 16 between
+    # two evaluations, of which an eighth is less, and 7 × 16 in all, of which a half is.
+    assert held_out.deviation_epochs(config.build(of()).market.shape) == 512
     assert not any(row["deviation_gain"] for row in rows)
 
 
 @pytest.mark.slow
 def test_deviations_are_played_as_often_as_they_are_cheap(tmp_path: Path) -> None:
-    """192 market epochs: an eighth of 1,536, which three updates of 512 have."""
-    wide = ["learner.num_envs=16", "learner.num_steps=32", "learner.num_seeds=1"]
-    for every, updates, measured in ((3, 6, {3, 6}), (2, 4, {4}), (1, 2, set())):
+    """512 market epochs: an eighth of 4,096, which four updates of 1,024 have; half of 1,024, which one has."""
+    wide = ["learner.num_envs=32", "learner.num_steps=32", "learner.num_seeds=1"]
+    for every, updates, measured in ((4, 8, {4, 8}), (2, 4, {4}), (3, 3, {3}), (1, 1, {1})):
         folder = tmp_path / str(every)
         own = of(*wide, f"learner.num_updates={updates}", f"run.evaluate_every={every}")
         assert single.train_run(own, folder, PROVENANCE)
         rows = rows_of(folder, runs.EVALUATION)
         assert {int(row["update"]) for row in rows if row["deviation_gain"]} == measured
         assert not any(row["deviation_gain"] for row in rows if row["policy"] == "sampled")
+
+
+def test_a_folder_that_another_process_trains_in_is_refused_and_left_alone(whole: Path) -> None:
+    settings = of(COOPERATIVE, *CONSTANT, "learner.num_updates=7", "run.evaluate_every=2")
+    before = {path: path.read_bytes() for path in whole.glob("*.*")}
+    with runs.only_writer(whole):
+        with pytest.raises(runs.RunError, match="another process trains in it"):
+            single.train_run(settings, whole, None)
+        with pytest.raises(runs.RunError, match="another process trains in it"):
+            single.lengthen_run(whole, 9, PROVENANCE)
+    assert {path: path.read_bytes() for path in whole.glob("*.*")} == before
 
 
 def test_no_evaluations_are_none(tmp_path: Path) -> None:
@@ -281,9 +292,8 @@ def test_a_hundred_updates_and_a_hundred_more_are_two_hundred(tmp_path: Path) ->
     assert (folder / runs.METRICS).read_bytes() == (tmp_path / "whole" / runs.METRICS).read_bytes()
     assert digests(folder) == digests(tmp_path / "whole")
     # Dear deviations are played at the end of a run, which was at 100 for one of them.
-    one, other = (
-        [row | {"deviation_gain": ""} for row in rows_of(own, runs.EVALUATION)] for own in (folder, tmp_path / "whole")
-    )
+    unplayed = {"deviation_gain": "", "deviation_error": ""}
+    one, other = ([row | unplayed for row in rows_of(own, runs.EVALUATION)] for own in (folder, tmp_path / "whole"))
     assert one == other and len(one) == 20 * 2 * 2 * 2
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from marl_pricing import market
-from marl_pricing.config import ConfigError, worlds
+from marl_pricing.config import ConfigError, Experiment, worlds
 from marl_pricing.config.market_settings import Calibration
+from marl_pricing.config.robust import Robust
 from marl_pricing.demand import propensities
 from marl_pricing.laws import demand_distances
 from marl_pricing.market import Variants
@@ -127,6 +128,61 @@ def test_an_interval_of_estimates_is_as_wide_as_its_radius() -> None:
     assert float(flat.elasticity.max()) < 0
 
 
+DRAWS = np.random.default_rng(3).multivariate_normal([-2.0, -1.2], [[0.09, 0.03], [0.03, 0.04]], 64)
+
+
+def own_elasticities() -> Calibration:
+    lines = [" ".join(map(str, row)) for row in DRAWS.tolist()]
+    return Calibration.model_validate(
+        {"path": "", "sha256": "", "sellers": ["a", "b"], "products": ["x", "y"], "slope": -1.6, "slope_error": 0.1,
+         "reference_price": [1.0, 2.0], "level_error": [0.1, 0.2], "elasticity_draws": lines}
+    )  # fmt: skip
+
+
+def power_market() -> Experiment:
+    return composed(
+        "market/demand=power", "market.num_sellers=2", "market.demand.elasticity=[-2.0,-1.2]",
+        "market.agent.elasticity=[-4.0,-2.4]",
+    )  # fmt: skip
+
+
+def test_worlds_are_the_draws_of_each_offers_elasticity() -> None:
+    told, built = own_elasticities(), power_market()
+    own = Robust.model_validate({"set": "kl", "radius": 0.1, "num_candidates": 9, "worlds": "calibration"})
+    market, ambiguity = worlds.build_ambiguity(own, built.market, told, built.settings.traffic)
+    drawn = np.asarray(market.params.variants.choice.elasticity)  # [K, Y, N]
+    np.testing.assert_allclose(drawn[0, 0], [-2.0, -1.2], rtol=1e-6)
+    np.testing.assert_allclose(drawn[1:, 0], DRAWS[:8], rtol=1e-5)
+    # Agents are off by the same share.
+    np.testing.assert_allclose(drawn[:, 1], 2.0 * drawn[:, 0], rtol=1e-5)
+    assert len(ambiguity.labels) == 9
+    # Worlds that are far apart by the posterior's own measure are far apart.
+    apart = np.linalg.inv(np.linalg.cholesky(np.cov(DRAWS.T))) @ (DRAWS[:8] - [-2.0, -1.2]).T
+    where = np.array(ambiguity.others)
+    np.testing.assert_allclose(np.linalg.norm(where[1:, :2], axis=1), np.linalg.norm(apart, axis=0), rtol=1e-4)
+
+
+def test_an_interval_holds_each_offers_elasticity() -> None:
+    told, built = own_elasticities(), power_market()
+    own = Robust.model_validate({"set": "interval", "radius": 1.5, "num_candidates": 33, "worlds": "calibration"})
+    market, _ = worlds.build_ambiguity(own, built.market, told, built.settings.traffic)
+    off = np.asarray(market.params.variants.choice.elasticity)[:, 0] - [-2.0, -1.2]
+    variances, axes = np.linalg.eigh(np.cov(DRAWS.T))
+    assert np.abs(off @ axes / np.sqrt(variances)).max() <= 1.5 + 1e-4
+    assert np.abs(off @ axes / np.sqrt(variances)).max() > 1.3
+    assert np.corrcoef(off.T)[0, 1] > 0.2  # as the posterior's
+
+
+def test_draws_that_fit_no_market_are_refused() -> None:
+    data = own_elasticities().model_dump()
+    assert data["elasticity_draws"][0].count(" ") == 1  # a line a draw
+    assert Calibration.model_validate(data).model_dump() == data
+    with pytest.raises(ValueError, match=r"elasticity_draws=\[-1\.0\]: accepted is lines of 2 numbers"):
+        Calibration.model_validate(data | {"elasticity_draws": ["-1"]})
+    with pytest.raises(ValueError, match="valid list"):
+        Calibration.model_validate(data | {"elasticity_draws": ["-1 high"]})
+
+
 def test_an_interval_of_estimates_can_grow() -> None:
     own = composed(
         *GROCERY, "robust=interval", "robust.radius=2", "robust.worlds=calibration", "robust.anneal_updates=10"
@@ -144,8 +200,9 @@ def test_an_interval_of_estimates_can_grow() -> None:
     [
         ["robust=contamination", f"robust.worlds=[agent_share,{SCALES}]", "robust.num_candidates=2"],
         ["robust=wasserstein", f"robust.worlds=[{KERNELS},{DELAYS}]", "robust.metric=demand"],
-        ["market=calibrated", "market.path=examples/grocery/market.yaml", "robust=interval", "robust.radius=2",
-         "robust.worlds=calibration", "robust.mode=algorithm_1"],
+        pytest.param(
+            ["market=calibrated", "market.path=examples/grocery/market.yaml", "robust=interval", "robust.radius=2",
+             "robust.worlds=calibration", "robust.mode=algorithm_1"], marks=pytest.mark.slow),
     ],
     ids=["demand scale", "kernels and delays, demand metric", "calibration, algorithm 1"],
 )  # fmt: skip

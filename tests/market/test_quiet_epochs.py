@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from marl_pricing import market
+from marl_pricing.demand import propensities
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.market import Action
 from tests.learning.helpers import learner_of, rolled, started
@@ -50,7 +51,10 @@ def test_the_estimate_keeps_its_value_while_nobody_comes() -> None:
 def test_epochs_without_visitors_leave_the_mean_what_it_would_be_without_them() -> None:
     gaps = epochs([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
     own = with_sessions("bank", sessions=SESSIONS, agent_share=SHARE)
-    means = np.asarray(own.params.traffic.sessions.mean_scores)
+    one = jnp.ones(2)
+    takes = np.asarray(propensities(own.shape.demand, own.params.demand, gaps[1].prices[0], one, one > 0).sum(-1))
+    told = own.params.traffic.sessions
+    means = takes * np.asarray(told.mean_scores) + (1.0 - takes) * np.asarray(told.refused_scores)
     each = (gaps[1].suspicion[[2, 4, 5]] - means[0]) / (means[1] - means[0])
     got = gaps[0].share_estimate
     assert got[0] == got[1] == 0.0  # nothing is known yet

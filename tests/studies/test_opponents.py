@@ -68,6 +68,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> loading.LoadedRun:
         return trained(folder, *TINY, *fast)
 
 
+@pytest.mark.slow
 def test_against_a_rival_at_a_constant_price_five_of_five_learners_find_the_exact_best_response(tmp_path: Path) -> None:
     """The rival stands at the joint-profit price: the best response undercuts it by several levels."""
     run = trained(tmp_path / "run", *DUOPOLY, "learner.num_seeds=5", "opponents.seats={1: constant_joint}")
@@ -119,6 +120,7 @@ def test_a_frozen_run_plays_in_training_as_it_does_in_evaluation(frozen: loading
     assert [(own["run"], own["update"], own["seeds"]) for own in told] == [(str(frozen.folder), 3, [1])]
 
 
+@pytest.mark.slow
 def test_a_league_with_past_selves_goes_on_bit_for_bit_even_where_its_opponents_are_gone(
     frozen: loading.LoadedRun, tmp_path: Path
 ) -> None:
@@ -145,7 +147,7 @@ def test_a_league_with_past_selves_goes_on_bit_for_bit_even_where_its_opponents_
         digests = []
         for folder in (whole, parts):
             with Checkpoints(folder) as kept:
-                digests.append(kept._read_metrics(7)["digest"])
+                digests.append(kept._digests(7)["digest"])
         assert digests[0] == digests[1]
     lost = tmp_path / "league" / "parts" / runs.OPPONENTS / "0.npz"
     lost.write_bytes(lost.read_bytes()[:100])

@@ -11,9 +11,13 @@ import pytest
 
 from marl_pricing import config
 from marl_pricing.learning import parallel, runs, training
-from marl_pricing.studies.single import score_of, train_run
+from marl_pricing.learning.convergence import Verdict
+from marl_pricing.studies import single
+from marl_pricing.studies.single import say_verdict, score_of, train_run
 from tests.learning.helpers import QUICK
 from tests.studies.test_together import PROVENANCE, left, of
+
+GROCERY = Path(__file__).parents[2] / "examples" / "grocery" / "market.yaml"
 
 
 def test_signals_are_handled_in_the_main_thread_and_left_alone_elsewhere() -> None:
@@ -70,6 +74,18 @@ def test_a_start_that_fails_leaves_no_folder_and_a_run_that_fails_later_keeps_it
     assert (tmp_path / "old" / runs.CONFIG).exists()
 
 
+def test_a_verdict_names_the_sellers_of_the_sales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    verdict = Verdict(False, ("seller 1 (seed 4) gains 2.1% by a constant price",))
+    monkeypatch.setattr(single, "verdict_of", lambda *_: verdict)
+    monkeypatch.setattr(single, "standing", lambda _: 5)
+    for folder, whose in (("sales", "Private (seed 4)"), ("plain", "seller 1 (seed 4)")):
+        path = f"market.path={GROCERY}"
+        own = of(*(["market=calibrated", path] if folder == "sales" else []))
+        runs.create(tmp_path / folder, config.to_yaml(own), PROVENANCE)
+        say_verdict(tmp_path / folder)
+        assert capsys.readouterr().out == f"not converged: {whose} gains 2.1% by a constant price\n"
+
+
 def test_the_score_is_the_last_updates_mean_over_sellers_and_seeds(tmp_path: Path) -> None:
     header = "update,seed,return_raw/seller_0,return_shaped/seller_0,return_shaped/seller_1\n"
     (tmp_path / runs.METRICS).write_text(header)
@@ -79,6 +95,7 @@ def test_the_score_is_the_last_updates_mean_over_sellers_and_seeds(tmp_path: Pat
     assert score_of(tmp_path) == 3.5
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_starts_again_from_the_same_networks_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,3 +125,22 @@ def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
     assert is_study(tmp_path) and not is_study(tmp_path / "other")
     with pytest.raises(ConfigError, match=r"study\.yaml: is no study"):
         open_study(tmp_path)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_study_that_is_interrupted_before_it_trained_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
+    folder = tmp_path / "study"
+
+    def interrupted(plan: object, experiments: object, own: Path) -> bool:
+        (own / "plain").mkdir()
+        if trained:
+            (own / "plain" / runs.METRICS).write_text("update\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "_build", lambda plan, own: [])
+    monkeypatch.setattr(study, "_carry_out", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.start_study(plan_study(small(TWO)), folder, PROVENANCE)
+    assert folder.exists() == trained

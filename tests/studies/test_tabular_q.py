@@ -69,7 +69,7 @@ def test_a_market_of_a_file_replaces_the_default(tmp_path: Path, capsys: pytest.
         (["out={out}", "traffic.random_orders=true"], "tabular_q: traffic.random_orders=True: accepted is false"),
         (["out={out}", "market.prices.num_price_levels=1"], "market.prices.num_price_levels=1"),
         (["out={out}", "market.num_sellers=two"], "market.num_sellers='two'"),
-        (["out={out}", "settings=none.yaml"], "settings='none.yaml': cannot be read"),
+        (["out={out}", "settings=none.yaml"], "settings='none.yaml': there is no such file"),
         (["out={file}"], "accepted is a folder"),
         (["out"], "accepted are settings as field=value"),
         (["out={out}", *QUICK, "learner.max_periods=100"], "learner.max_periods=100: 0 of 6 sessions converged"),

@@ -41,7 +41,7 @@ def left(folder: Path) -> tuple[bytes, list[int], str]:
     """What a run leaves: its measures, the updates of its checkpoints, the digest of the last state."""
     with Checkpoints(folder) as kept:
         last = kept.latest
-        return (folder / runs.METRICS).read_bytes(), kept.updates, kept._read_metrics(last)["digest"]
+        return (folder / runs.METRICS).read_bytes(), kept.updates, kept._digests(last)["digest"]
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ class Traced(NumberedProgram):
         return super()._local_train(*own)
 
 
+@pytest.mark.slow
 def test_numbers_that_come_with_the_parameters_train_as_settings_do() -> None:
     """One program, two settings: each trains what a program of its own would."""
     base = composed(*TINY)
@@ -57,6 +58,7 @@ def test_numbers_that_come_with_the_parameters_train_as_settings_do() -> None:
     assert numbered.traces == 1
 
 
+@pytest.mark.slow
 def test_a_trial_is_scored_by_its_objective() -> None:
     """Selfish sellers: minus what the best constant gains in a seat, less the distance of sampled from greedy play."""
     base = composed(*TINY)

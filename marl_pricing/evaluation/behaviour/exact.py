@@ -84,6 +84,7 @@ def _refuse(shape: MarketShape) -> None:
         "market.bankruptcy": shape.bankruptcy,
         "market.collapse_patience": shape.collapse_patience > 0,
         "traffic.markup": shape.traffic.markup,
+        "traffic.quotes": shape.traffic.quotes,
         "market.reward: penalties": bool(shape.reward.penalties),
     }
     found = [name for name, there in more.items() if there]

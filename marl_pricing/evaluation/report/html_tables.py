@@ -146,13 +146,21 @@ def comparison_table(rows: pd.DataFrame) -> str:
     )
 
 
+def _who(seller: str) -> str:
+    return f"seller {seller}" if seller.isdigit() else seller
+
+
 def benchmark_table(rows: pd.DataFrame) -> str:
     """What the figures are measured against."""
     if rows.empty:
         return ""
     lines: list[list[tuple[str, float | None]]] = []
     for row in records(rows):
-        cells: list[tuple[str, float | None]] = [(row["benchmark"], None), (row["run"], None), (row["seller"], None)]
+        cells: list[tuple[str, float | None]] = [
+            (row["benchmark"], None),
+            (row["run"], None),
+            (_who(row["seller"]), None),
+        ]
         for name in ("price", "profit", "consumer_surplus", "welfare"):
             known = np.isfinite(row[name])
             cells.append((texts.number("profit", row[name]) if known else "", row[name] if known else float("inf")))
@@ -266,7 +274,7 @@ def best_response_table(rows: pd.DataFrame) -> str:
     resampled = ""
     for row in records(rows):
         gain, resampled = _gain(row)
-        who = f"seller {row['seller']}" if row["seller"].isdigit() else row["seller"]
+        who = _who(row["seller"])
         earned = (texts.number("profit", row["learned"]), row["learned"])
         share = (texts.percent(row["share"]), row["share"])
         ends = texts.percent_interval(row["share_low"], row["share_high"])

@@ -5,6 +5,8 @@ The fragments need plotly.js, which a page carries once (`library`).
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,6 +17,7 @@ from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import paths
 from marl_pricing.presentation import style
+from marl_pricing.presentation.words import say
 
 # Labels in grey that can be read on white and on black alike.
 LAYOUT = {
@@ -35,13 +38,34 @@ def library() -> str:
 
 
 def to_html(figure: go.Figure, name: str) -> str:
-    """The figure as a fragment of a page; `name` is the id of its element."""
+    """The figure as a fragment of a page, in the words in force; `name` is the id of its element."""
+    _say(figure)
     return figure.to_html(
         include_plotlyjs=False,
         full_html=False,
         div_id=name,
         config={"displayModeBar": False, "responsive": True},
     )
+
+
+def _said(text: str) -> str:
+    """A text in the words in force; plotly reads tags in texts, and names have none."""
+    return say(text, lambda name: escape(name, quote=False))
+
+
+def _say(figure: go.Figure) -> None:
+    layout = figure.layout
+    for title in (axis.title for axis in (*figure.select_xaxes(), *figure.select_yaxes())):
+        title.text = _said(title.text) if title.text else title.text
+    for note in layout.annotations:
+        note.text = _said(note.text) if note.text else note.text
+    for trace in figure.data:
+        trace.name = _said(trace.name) if trace.name else trace.name
+        if getattr(trace, "hovertemplate", None):
+            trace.hovertemplate = _said(trace.hovertemplate)
+    for menu in layout.updatemenus:
+        for button in menu.buttons:
+            button.label = _said(button.label)
 
 
 def rgba(colour: str, alpha: float) -> str:

@@ -10,6 +10,7 @@ from marl_pricing.equilibrium.static import Equilibrium
 from marl_pricing.evaluation import benchmark_lines
 from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.tables import EPISODE
+from marl_pricing.policies import Tried
 
 _BINS = 8
 _FEWEST = 5  # visits that a cell of a policy map needs
@@ -47,7 +48,8 @@ def time_path(epochs: pd.DataFrame, column: str) -> pd.DataFrame:
 def benchmark_prices(benchmarks: Benchmarks, num_sellers: int) -> dict[str, np.ndarray]:
     """Nash and joint-profit price [S] of each seller, mean over its products; what does not exist is left out.
 
-    Where stock binds, the same at prices that it can serve stand beside them, by names of their own.
+    Where stock counts, the same given the stock stand beside them, by names of their own: the best constant prices by
+    simulation where they are known, else those that the stock can serve where it binds.
     """
     found = _named(benchmarks, "Nash price", "joint-profit price")
     return {name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items()}
@@ -58,10 +60,11 @@ def benchmark_profits(benchmarks: Benchmarks) -> dict[str, float]:
     return {name: float(own.profits.sum()) for name, own in _named(benchmarks, "Nash profit", "joint profit").items()}
 
 
-def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium]:
-    found = {nash: own.nash, joint: own.joint}
-    for name, bound in ((nash, own.fluid_nash), (joint, own.fluid_joint)):
-        found[f"{name}{benchmark_lines.STOCK_AWARE}"] = None if bound is None else bound.at
+def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium | Tried]:
+    found: dict[str, Equilibrium | Tried | None] = {nash: own.nash, joint: own.joint}
+    fluid = [None if bound is None else bound.at for bound in (own.fluid_nash, own.fluid_joint)]
+    for name, point in zip((nash, joint), own.simulated or fluid, strict=True):
+        found[f"{name}{benchmark_lines.STOCK_AWARE}"] = point
     return {name: point for name, point in found.items() if point is not None}
 
 

@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 from marl_pricing.evaluation.behaviour import Findings
 from marl_pricing.evaluation.behaviour import figures as behaviour_figures
 from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
-from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks
 from marl_pricing.evaluation.markets import comparable
 from marl_pricing.evaluation.report import figures, interactive, paths, run_figures
 from marl_pricing.evaluation.report.page import Picture
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.presentation import style
-from marl_pricing.presentation.files import write_atomically
 
 CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS
 
@@ -48,12 +47,7 @@ class Gallery:
         file = file or name
         place = Path("figures") / self.folder
         (self.out / place).mkdir(parents=True, exist_ok=True)
-        figure = draw()
-        image = style.png(figure)
-        write_atomically(self.out / place / f"{file}.png", image)
-        write_atomically(self.out / place / f"{file}.svg", style.svg(figure))
-        with style.width(style.NARROW):
-            narrow = style.png(draw())
+        image, narrow = style.write_for_page(self.out / place, file, draw)
         caption = CAPTIONS[name].format(**words)
         self.pictures.append(Picture(title, caption, image, narrow, (place / f"{file}.svg").as_posix()))
 
@@ -74,7 +68,9 @@ def lines(benchmarks: Benchmarks) -> str:
     if benchmarks.nash is None and benchmarks.joint is None:
         return "No lines: this market has no one-shot equilibrium."
     told = f"Lines: {benchmarks.label}."
-    if benchmarks.fluid_nash is not None or benchmarks.fluid_joint is not None:
+    if benchmarks.simulated is not None:
+        told += f" Thick lines: {SIMULATED_LABEL}."
+    elif benchmarks.fluid_nash is not None or benchmarks.fluid_joint is not None:
         told += f" Thick lines: {benchmarks.stock_label}."
     return told
 

@@ -16,6 +16,7 @@ from marl_pricing.evaluation.summary import pick, records
 from marl_pricing.learning.convergence import curves_of, judge
 from marl_pricing.market import MarketParams, MarketShape
 
+_FEW_RUNS = 4  # that are placed between their benchmarks one by one
 _INDICES = {"profit_gain": "profit gain Δ", "relative_price_deviation": "price deviation RPD"}
 
 
@@ -40,9 +41,9 @@ def measure_label(measure: str) -> tuple[str, str]:
 def explanation(measure: str) -> str:
     """One sentence on what is measured."""
     if measure == "profit_gain":
-        return "(profit − Nash) / (joint − Nash), one-shot benchmarks; of one seller against its own"
+        return "(profit − Nash) / (joint − Nash), of the benchmarks named beside it; of one seller against its own"
     if measure == "relative_price_deviation":
-        return "(mean price − Nash) / (joint − Nash), one-shot benchmarks"
+        return "(mean price − Nash) / (joint − Nash), of the same benchmarks"
     return MEASURES[measure].explanation
 
 
@@ -108,8 +109,23 @@ def _pair(comparisons: pd.DataFrame | None, best: str, worst: str) -> dict[str, 
 def _gain(summary: pd.DataFrame, run: str, policy: str, benchmarks: Benchmarks) -> str:
     row = pick(summary, run, policy, "profit_gain")
     if np.isnan(row["value"]):
-        return f"; the profit gain is withheld ({benchmarks.reason})"
-    return f"; from Nash (0) to joint profit (1) that is {number('profit_gain', row['value'])} ({benchmarks.label})"
+        return f"; the profit gain is withheld ({benchmarks.withheld})"
+    return (
+        f"; from Nash (0) to joint profit (1) that is {number('profit_gain', row['value'])} ({benchmarks.index_label})"
+    )
+
+
+def _gains_sentences(
+    summary: pd.DataFrame, shown: Mapping[str, str], benchmarks: Mapping[str, Benchmarks]
+) -> list[str]:
+    """Where each of a few runs of one market lies between Nash and joint profit; nothing where none can be placed."""
+    rows = [
+        row for run, policy in shown.items() if np.isfinite((row := pick(summary, run, policy, "profit_gain"))["value"])
+    ]
+    if not rows or len(shown) > _FEW_RUNS:
+        return []
+    each = ", ".join(f"{row['policy']} of {row['run']} lies at {_interval(row)}" for row in rows)
+    return [f"From Nash (0) to joint profit (1) {each} ({benchmarks[rows[0]['run']].index_label})."]
 
 
 def _rule_sentence(summary: pd.DataFrame, run: str, policy: str) -> str:
@@ -153,7 +169,7 @@ def headline(
     *,
     comparable: bool = True,
 ) -> list[str]:
-    """Three sentences: what is earned, how rules compare, what shoppers find.
+    """Sentences: what is earned, for a few runs also between which benchmarks, how rules compare, what shoppers find.
 
     Of several runs the last two are about the one that earns most.
 
@@ -170,6 +186,7 @@ def headline(
         first = _alone_sentence(summary, best, shown[best]) + _gain(summary, best, shown[best], benchmarks[best])
     return [
         f"{first}.",
+        *(_gains_sentences(summary, shown, benchmarks) if len(runs) > 1 and comparable else []),
         _rule_sentence(summary, best, shown[best]),
         _service_sentence(summary, best, shown[best]),
     ]
@@ -273,7 +290,7 @@ def counts_line(measured: Measured) -> str:
 
 def seller_line(names: Sequence[str]) -> str:
     """Who the sellers are, to append to a line; nothing where they have no names."""
-    return "".join(f"{', ' if number else '; '}seller {number} is {name}" for number, name in enumerate(names))
+    return "; sellers " + ", ".join(f"{name} ({number})" for number, name in enumerate(names)) if names else ""
 
 
 def market_line(shape: MarketShape, params: MarketParams) -> str:

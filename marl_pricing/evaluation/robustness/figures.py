@@ -99,19 +99,23 @@ def relative(table: pd.DataFrame, against: dict[str, str | None], sellers: Selle
     return pd.DataFrame(rows).T[worlds]
 
 
+_ACROSS = 12  # worlds that are columns of the matrix
+
+
 @styled
 def matrix(table: pd.DataFrame, against: dict[str, str | None], sellers: Sellers) -> Figure:
     """The matrix of runs and worlds as a map with its numbers."""
     shares = 100.0 * relative(table, against, sellers)
-    narrow = style.is_narrow()
-    own = shares if not narrow else shares.T
+    # Numbers of many worlds stand side by side only as rows.
+    down = style.is_narrow() or shares.shape[1] > _ACROSS
+    own = shares.T if down else shares
     rows, columns = own.shape
-    figure = style.new_figure((1.9 + 0.42 * rows) if not narrow else (2.4 + 0.3 * rows))
+    figure = style.new_figure((2.4 + 0.3 * rows) if down else (1.9 + 0.42 * rows))
     axes = figure.subplots()
     compared = shares.loc[[run for run in shares.index if against.get(str(run)) is not None]].to_numpy()
     limit = max(float(np.nanmax(np.abs(compared))) if compared.size else 1.0, 1.0)
     axes.imshow(own.to_numpy(), cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
-    size = 8.5 if columns <= 12 else 6.2
+    size = 6.2 if style.is_narrow() and columns > 6 else 8.5
     for i in range(rows):
         for j in range(columns):
             value = own.to_numpy()[i, j]

@@ -39,7 +39,7 @@ def evaluate_robustness(
     if not runs or len(set(names)) < len(names):
         raise ValueError(f"runs={names}: accepted are one or more, of different names")
     against = {run.name: run.against for run in runs}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
     frames = []
     with Progress(*columns, disable=not progress, transient=True) as bar:
@@ -89,13 +89,8 @@ def _pictures(
     found = []
     for name, title, draw in figures.drawings(table, summary, against, assumed, sellers):
         drawn: Callable[[], Any] = draw  # type: ignore[assignment]
-        figure = drawn()
-        image = style.png(figure)
-        tables.write_atomically(out / "figures" / f"{name}.png", image)
-        tables.write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
-        with style.width(style.NARROW):
-            narrow = style.png(drawn())
-        found.append(page.picture(title, figures.CAPTIONS[name], image, narrow))
+        images = style.write_for_page(out / "figures", name, drawn)
+        found.append(page.picture(title, figures.CAPTIONS[name], *images))
     return found
 
 

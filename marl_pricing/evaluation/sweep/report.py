@@ -120,13 +120,7 @@ def _pictures(out: Path, drawings: Sequence[_Drawing]) -> list[str]:
     (out / "figures").mkdir(exist_ok=True)
     found = []
     for name, title, caption, draw in drawings:
-        figure = draw()
-        image = style.png(figure)
-        write_atomically(out / "figures" / f"{name}.png", image)
-        write_atomically(out / "figures" / f"{name}.svg", style.svg(figure))
-        with style.width(style.NARROW):
-            narrow = style.png(draw())
-        found.append(page.picture(title, caption, image, narrow))
+        found.append(page.picture(title, caption, *style.write_for_page(out / "figures", name, draw)))
     return found
 
 

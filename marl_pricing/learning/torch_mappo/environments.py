@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from pettingzoo import ParallelEnv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from marl_pricing.learning import mappo, normalisation
+from marl_pricing.learning.event_file import EventFile
 from marl_pricing.learning.mappo import Learnable, Learner, TrainState
 from marl_pricing.learning.networks import actor_spec, critic_spec
 from marl_pricing.learning.rollout import RolloutState, Segment
@@ -110,7 +110,7 @@ class _Journal:
         if (folder / METRICS).exists():
             raise ValueError(f"folder={str(folder)!r}: holds a training already; accepted is a new or empty folder")
         folder.mkdir(parents=True, exist_ok=True)
-        self._table, self._writer = Table(folder / METRICS), SummaryWriter(str(folder / TENSORBOARD))
+        self._table, self._writer = Table(folder / METRICS), EventFile(folder / TENSORBOARD)
 
     def __enter__(self) -> _Journal:
         return self
@@ -124,8 +124,8 @@ class _Journal:
         for name, value in row.items():
             if name != "update":
                 group = "return/raw" if name == "return" else f"learning/{name}"
-                self._writer.add_scalar(group, value, int(row["update"]))
-        self._writer.add_scalar("speed/environment_steps_per_second", rate, int(row["update"]))
+                self._writer.scalar(group, value, int(row["update"]))
+        self._writer.scalar("speed/environment_steps_per_second", rate, int(row["update"]))
         self._writer.flush()
 
 

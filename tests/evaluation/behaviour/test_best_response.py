@@ -132,6 +132,7 @@ def test_learning_finds_the_best_reply_to_constant_prices_and_its_exact_gain() -
         assert rows.loc[NASH_CONV, "share"] == pytest.approx(nash_conv(exact) / earned.sum(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_only_those_who_learned_respond_and_nash_conv_is_theirs() -> None:
     own = bandit(omega=1.0)
     prices = [2.0, 2.1]

@@ -66,6 +66,7 @@ def test_twenty_updates_of_sgd_end_at_the_same_parameters(monkeypatch: pytest.Mo
     assert moved > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -89,7 +90,7 @@ def test_updates_of_adam_are_the_flax_learners(settings: dict[str, Any]) -> None
     assert (steps[0] < every).all() if "target_kl" in settings else (steps[0] == every).all()
 
 
-@pytest.mark.parametrize("ambiguity", [INTERVAL, GRID], ids=["interval", "kl"])
+@pytest.mark.parametrize("ambiguity", [INTERVAL, pytest.param(GRID, marks=pytest.mark.slow)], ids=["interval", "kl"])
 def test_robust_updates_are_the_flax_learners(ambiguity: Any) -> None:
     """The same worlds learned of, laws and pessimism to 1e-5, as long as the networks are the same."""
     market = a_market()

@@ -1,0 +1,92 @@
+"""What is in a file of `torch.export`, before torch sees it.
+
+`torch.export.load` runs what a file carries: pickled weights, constants and sample inputs, guards in Python, sizes
+that SymPy evaluates, operators by name. A policy needs none of these, so that a file with any is refused, and files are
+written without what is of no use to others: where their maker's code lay, and sample inputs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+_MODEL, _SAMPLE = "models/model.json", "data/sample_inputs/model.pt"
+_SAME_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def refuse_code(path: Path | str) -> None:
+    """Raise ValueError where a file of torch.export has more than numbers and a plain graph: torch would run it."""
+    size = r"L\['\w+'\]\.size\(\)\[\d+\]"
+    guards, expressions = rf"{size} [=<>]=? ({size}|\d+)", r"(Symbol\('s\d+', positive=True, integer=True\)|[su]?\d+)"
+    members = (
+        r"data/weights/weight_\d+|data/constants/tensor_\d+|data/(weights/model_weights|constants/model_constants)_config"
+        r"\.json|models/model\.json|data/sample_inputs/model\.pt|extra/policy\.json|archive_format|archive_version"
+        r"|\.data/(version|serialization_id)|byteorder"
+    )
+    values = (
+        "tensor|tensors|int|ints|sym_int|sym_ints|float|floats|bool|bools|none|scalar_type|name|expr|optional_tensors"
+    )
+
+    def look(place: object) -> None:
+        if isinstance(place, list):
+            for own in place:
+                look(own)
+        if isinstance(place, dict):
+            for key, own in place.items():
+                if key.startswith("as_") and not re.fullmatch(f"as_({values})", key):
+                    raise ValueError(f"{key}: accepted are numbers and tensors")
+                if key == "expr_str" and not re.fullmatch(expressions, str(own)):
+                    raise ValueError(f"expr_str={str(own)[:60]!r}: accepted is a symbol or a number")
+                if key == "guards_code" and not all(re.fullmatch(guards, str(guard)) for guard in own):
+                    raise ValueError("guards_code: accepted are comparisons of sizes")
+                if key == "target" and not re.fullmatch(r"torch\.ops\.aten\.\w+\.\w+", str(own)):
+                    raise ValueError(f"target={str(own)[:60]!r}: accepted are operators of torch.ops.aten")
+                if key == "metadata" and not set(own) <= {"stack_trace", "torch_fn", "nn_module_stack"}:
+                    raise ValueError(
+                        f"metadata: {', '.join(sorted(own))[:60]}: accepted is where an operator came from"
+                    )
+                if key in ("custom_obj_values", "treespec_namedtuple_fields") and own:
+                    raise ValueError(f"{key}: accepted is none")
+                look(own)
+
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        root = entries[0].filename.partition("/")[0] if entries else ""
+        if len({own.filename.lower() for own in entries}) < len(entries):
+            raise ValueError("a member comes twice")
+        for own in entries:
+            if not re.fullmatch(f"{re.escape(root)}/({members})", own.filename) or own.compress_type:
+                raise ValueError(
+                    f"member {own.filename[:80]!r}: accepted are a policy's graph, weights and description"
+                )
+        if bad := archive.testzip():
+            raise ValueError(f"member {bad[:80]!r}: is damaged")
+        for kind in ("weights", "constants"):
+            config = json.loads(archive.read(f"{root}/data/{kind}/model_{kind}_config.json"))
+            for name, told in config["config"].items():
+                if told["use_pickle"] is not False:
+                    raise ValueError(f"{kind[:-1]} {name[:60]!r}: accepted are plain numbers, not pickled objects")
+        look(json.loads(archive.read(f"{root}/models/model.json")))
+        if archive.read(f"{root}/data/sample_inputs/model.pt"):
+            raise ValueError("sample inputs: accepted is none, as they are pickled; an export of today has none")
+
+
+def without_traces(content: bytes) -> bytes:
+    """A file without sample inputs and where its maker's code lay; the same bytes every time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            own = old.read(name)
+            if name.endswith(f"/{_SAMPLE}"):
+                own = b""
+            elif name.endswith(f"/{_MODEL}"):
+                model: dict[str, Any] = json.loads(own)
+                for node in model["graph_module"]["graph"]["nodes"]:
+                    node["metadata"] = {}
+                own = json.dumps(model).encode()
+            new.writestr(zipfile.ZipInfo(name, _SAME_TIME), own)
+    return buffer.getvalue()

@@ -1,0 +1,74 @@
+"""Compiled programs that are kept between starts: the second start of a program does not compile it again.
+
+JAX keeps them, by what they are compiled from, for which compiler and with which flags. Here stands where, how much,
+and that a start which was killed while it wrote leaves nothing behind that another trips over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+import filelock
+
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
+SIZE = "JAX_COMPILATION_CACHE_MAX_SIZE"
+MOST_BYTES = 512 * 2**20  # a training takes about one or two million; what was used least lately goes first
+LEAST_SECONDS = 0.3  # what compiles faster is compiled again
+_STAMP_BYTES = 8
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def keep_programs() -> None:
+    """Keep this process's compiled programs, and take those that are kept; before JAX compiles anything.
+
+    They lie in the user's cache folder (`XDG_CACHE_HOME`), one folder a kind of processor: machine code of one may not
+    run on another that shares the folder. JAX's own variables stand: `JAX_COMPILATION_CACHE_DIR` names another folder
+    (empty: none), `JAX_COMPILATION_CACHE_MAX_SIZE` another size, `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
+    """
+    import jax
+
+    # Where the disk is full, what is said of it is said of the run.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
+    if FOLDER in os.environ:
+        return
+    folder = user_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+    except (OSError, filelock.Timeout) as error:
+        print(f"note: programs are compiled anew at every start: {folder}: {error}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+    if SIZE not in os.environ:
+        jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+
+
+def user_folder() -> Path:
+    """Where this user's programs for this processor are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "marl_pricing" / "programs" / _processor()
+
+
+def _processor() -> str:
+    """A short name of the kind of processor: its model and what it can do."""
+    told = {platform.machine(), platform.processor()}
+    if _CPU_INFO.exists():
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        told |= {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
+    return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()[:12]
+
+
+def _sweep(folder: Path) -> None:
+    """Remove programs that were written half: JAX stamps a program once it is whole, and holds the lock until then."""
+    with filelock.FileLock(folder / ".lockfile", timeout=10):
+        for program in folder.glob("*-cache"):
+            stamp = program.with_name(program.name.removesuffix("-cache") + "-atime")
+            if not stamp.exists() or stamp.stat().st_size != _STAMP_BYTES:
+                program.unlink()
+                stamp.unlink(missing_ok=True)
