@@ -9,6 +9,7 @@ offers' restricted likelihoods (`levels`; a period without sales is missing, not
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from linearmodels.panel.utility import AbsorbingEffectError
 from scipy import stats
 
 from marl_pricing.calibration.levels import Levels, highest, highest_without_level, standard_errors
-from marl_pricing.calibration.standard_errors import Estimate
+from marl_pricing.calibration.standard_errors import Estimate, at_least
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,21 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
     names = [f"season{number}" for number in range(2 * harmonics)]
     terms = pd.DataFrame(season_terms(table["period"].to_numpy(), length, harmonics), table.index, names)
     panel = pd.concat([table, terms], axis=1).set_index(["offer", "period"])
+    model = PanelOLS(panel["residual"], panel[names], entity_effects=True)
+    clustered = partial(
+        model.fit, cov_type="clustered", cluster_entity=True, auto_df=False, count_effects=False, group_debias=True
+    )
     try:
-        fit = PanelOLS(panel["residual"], panel[names], entity_effects=True).fit(
-            # Levels persist within an offer, and a period's weather is common to all.
-            cov_type="clustered",
-            cluster_time=True,
-            cluster_entity=True,
-            auto_df=False,
-            count_effects=False,
-            group_debias=True,
-        )
+        # Levels persist within an offer, and a period's weather is common to all.
+        fit, within = clustered(cluster_time=True), clustered()
     except (AbsorbingEffectError, ValueError):  # fewer periods than terms
         return np.zeros(2 * harmonics), None
     coefficients, free = fit.params.to_numpy(float), table["offer"].nunique() - len(names)
     if free < 1:
         return coefficients, None
     # Clusters are as few as offers: Hotelling's law instead of the chi-square, which rejects far too often.
-    wald = float(fit.wald_test(np.eye(len(names))).stat)
+    spread = at_least(fit.cov.to_numpy(float), within.cov.to_numpy(float))
+    wald = float(coefficients @ np.linalg.solve(spread, coefficients))
     ratio = wald * free / (len(names) * (free + len(names) - 1))
     return coefficients, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 

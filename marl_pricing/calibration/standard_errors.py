@@ -128,6 +128,18 @@ def covariance(each: np.ndarray, table: pd.DataFrame, kind: Errors) -> tuple[np.
     return each.T @ each * len(each) / max(len(each) - 2, 1), len(each) - 2
 
 
+def at_least(both: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Two-way clustered covariance [k, k], of which no combination's variance is below that within `within`'s clusters.
+
+    The two-way sum may be no covariance at all (Cameron, Gelbach and Miller 2011); of each direction in which it is the
+    smaller, the one-way variance is taken.
+    """
+    root = np.linalg.cholesky(within)
+    ratios, directions = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, both).T))
+    turned = root @ directions
+    return (turned * np.maximum(ratios, 1.0)) @ turned.T
+
+
 def fixed_b(share: float) -> float:
     """97.5 % point of a Bartlett HAC t statistic whose lags are `share` of the periods (Kiefer and Vogelsang 2005)."""
     return 1.95996 + 2.9694 * share + 0.4160 * share**2 - 0.5324 * share**3

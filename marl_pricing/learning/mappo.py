@@ -262,7 +262,7 @@ def make_batch(learner: Learner, state: TrainState, segment: Segment, total: Sum
     worlds = None
     if segment.candidates is not None:
         one_step, worlds, robust_measures = robust_one_step(learner, state, segment, memories, one_step, total)
-    elif learner.ambiguity is not None:
+    elif learner.ambiguity is not None and not learner.ambiguity.frightens:
         robust_measures = nothing_feared(learner.ambiguity, state.update)
     advantage, target = generalised_advantage(one_step, value, segment.done, own.gamma, own.gae_lambda)
     measures = {"explained_variance": losses.explained_variance(value, target, live, total)} | robust_measures

@@ -12,7 +12,15 @@ from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 from marl_pricing.calibration.linear import fit_linear
 from marl_pricing.calibration.poisson import fit_poisson
 from marl_pricing.calibration.reading import CalibrationError
-from marl_pricing.calibration.standard_errors import Estimate, Influence, choose_errors, covariance, fixed_b, with_error
+from marl_pricing.calibration.standard_errors import (
+    Estimate,
+    Influence,
+    at_least,
+    choose_errors,
+    covariance,
+    fixed_b,
+    with_error,
+)
 
 
 def panel(offers: int, periods: int, seed: int = 0) -> pd.DataFrame:
@@ -47,6 +55,21 @@ def test_two_way_clusters_are_statsmodels() -> None:
     ours, free = covariance(own.influences["x"].each[:, None], table, "product_period")
     # statsmodels corrects the intersection and each dimension by (n - 1) / (n - k) too.
     assert np.sqrt(ours[0, 0]) == pytest.approx(np.sqrt(theirs), rel=0.01) and free == 14
+
+
+def test_a_two_way_sum_that_is_no_covariance_is_at_least_that_of_the_first_clusters() -> None:
+    within = np.diag([1.0, 4.0, 9.0])
+    both = np.diag([2.0, 3.0, -50.0])
+    np.testing.assert_allclose(at_least(both, within), np.diag([2.0, 4.0, 9.0]), atol=1e-12)
+    mixed = np.array([[2.0, 0.5], [0.5, 1.0]])  # a sound sum that is larger in every direction stays as it is
+    np.testing.assert_allclose(at_least(mixed, 0.1 * np.eye(2)), mixed, atol=1e-12)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        half, odd = rng.normal(size=(2, 4, 4))
+        own, sum_of_two = half @ half.T + 0.1 * np.eye(4), odd + odd.T
+        for direction in rng.normal(size=(5, 4)):
+            found = direction @ at_least(sum_of_two, own) @ direction
+            assert found >= max(direction @ own @ direction, direction @ sum_of_two @ direction) - 1e-9
 
 
 def test_poisson_influences_are_pyfixests_clusters_and_statsmodels_fit() -> None:

@@ -144,8 +144,11 @@ def test_bad_settings_are_named() -> None:
     for cycles in (0, 2.0, True):
         with pytest.raises(ValueError, match=rf"^max_cycles={cycles}: accepted is None or a whole number"):
             env_of("discrete", max_cycles=cycles)
-    for own in ("duopoly", 3, make().shape):
-        with pytest.raises(ValueError, match=r"^market=.*: accepted is None, a dict of settings or a config.Market$"):
+    with pytest.raises(ValueError, match=r"^experiment=duopoly: accepted is .*competitive, .*logit_duopoly"):
+        marl_pricing.parallel_env("duopoly")
+    accepted = r"None, an experiment's name, a dict of settings or a config.Market"
+    for own in (3, make().shape):
+        with pytest.raises(ValueError, match=rf"^market=.*: accepted is {accepted}$"):
             marl_pricing.parallel_env(own)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^traffic: accepted only with market settings"):
         marl_pricing.aec_env(make(), traffic={})

@@ -95,7 +95,8 @@ def balances(draw) -> tuple[dict[str, Any], dict[str, Any], int]:
         own |= {"order_up_to": draw(units) + 1}
     else:
         own |= {"order_levels": [0.0, draw(units) + 1, 60.0]}
-    reward = {"unit_cost": 1.0, "omega": draw(st.floats(0, 1, width=32)), "stockout_penalty": draw(st.floats(0, 3))}
+    of_32_bits = partial(st.floats, 0, width=32, allow_subnormal=False)
+    reward = {"unit_cost": 1.0, "omega": draw(of_32_bits(1)), "stockout_penalty": draw(of_32_bits(3))}
     return own, reward, draw(st.integers(0, 10_000))
 
 
