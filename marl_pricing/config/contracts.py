@@ -52,10 +52,20 @@ def _numbers(supplier: Supplier, number: int, spread: _Spread) -> dict[str, np.n
     return {name: spread.offers(f"inventory.suppliers[{number}].{name}", value) for name, value in values.items()}
 
 
-def shape_of(own: ContractRule | ChosenContracts) -> market.ContractShape:
+def _last_position(own: ContractRule | ChosenContracts, spread: _Spread) -> int:
+    """The highest position at which an offer's seller bargains."""
+    return int(np.ceil(float(np.max(spread.offers("inventory.reorder_point", own.reorder_point)))))
+
+
+def shape_of(own: ContractRule | ChosenContracts, spread: _Spread) -> market.ContractShape:
     """The static half."""
     risky = [supplier.default_probability for supplier in own.suppliers]
-    return market.ContractShape(pay_on_signing=own.payment == "signing", defaults=bool(np.any(np.hstack(risky) > 0)))
+    return market.ContractShape(
+        space=build_space(own.issues, f"{_FIELD}.issues"),
+        stock=Stock(_last_position(own, spread), own.horizon),
+        pay_on_signing=own.payment == "signing",
+        defaults=bool(np.any(np.hstack(risky) > 0)),
+    )
 
 
 def with_contracts(
@@ -77,7 +87,8 @@ def with_contracts(
         expected = static.demand_at(shape, params, 0.5 * (np.asarray(first.start_low) + np.asarray(first.start_high)))
     except static.NoEquilibriumError as error:
         raise ConfigError(f"{_FIELD}.rule={own.rule!r}: {error}") from None
-    space = build_space(own.issues, f"{_FIELD}.issues")
+    assert shape.contracts is not None
+    space, sizes = shape.contracts.space, shape.contracts.stock
     stock, rewards = params.inventory, params.reward
     if isinstance(own, ChosenContracts):
         exponents = np.tile(own.exponents, (spread.num_offers, 1))
@@ -85,27 +96,31 @@ def with_contracts(
         exponents = spread.offers("inventory.exponent", own.exponent)[:, None]
     levels = shape.prices.map == "levels"
     prices = first.levels if levels else jnp.linspace(first.low, first.high, _PRICES, axis=1)
-    last = int(np.ceil(float(np.asarray(stock.reorder_point).max())))
-    size = spread.num_offers * prices.shape[1] * _DEMANDS * exponents.shape[1] * (last + 1) * len(suppliers)
-    if size > _MOST_BARGAINS or space.cardinality * _DEMANDS * (last + 1) > _MOST_UTILITIES:
+    positions = sizes.max_position + 1
+    size = spread.num_offers * prices.shape[1] * _DEMANDS * exponents.shape[1] * positions * len(suppliers)
+    if size > _MOST_BARGAINS or space.cardinality * _DEMANDS * positions > _MOST_UTILITIES:
         told = f"{size} bargains of {space.cardinality} outcomes would have to be tabulated"
-        raise refuse(f"{_FIELD}.reorder_point", float(last), f"a lower one, or coarser {_FIELD}.issues: {told}")
+        accepted = f"a lower one, or coarser {_FIELD}.issues: {told}"
+        raise refuse(f"{_FIELD}.reorder_point", float(sizes.max_position), accepted)
     nothing = jnp.zeros((spread.num_offers,))
+    largest = np.full(spread.num_offers, own.issues.quantities[-1] * own.issues.pack_size, np.float32)
+    # What is left at the end of the horizon was held all the while.
+    buyer = BuyerCosts(rewards.holding_cost * own.horizon, rewards.stockout_penalty, nothing)
+    others = SupplierCosts(
+        unit_cost=by_supplier("unit_cost"),
+        rush_cost=by_supplier("rush_cost"),
+        capacity=jnp.minimum(by_supplier("capacity"), largest[:, None]),
+        capital_cost=jnp.zeros((spread.num_offers, len(suppliers))),
+    )
     table = negotiation.tabulate(
         space,
-        Stock(last, own.horizon),
+        sizes,
         own.rounds,
         prices=prices,
         demands=jnp.asarray(np.linspace(0.0, _HIGHEST, _DEMANDS)[None] * expected[:, None], jnp.float32),
         exponents=jnp.asarray(exponents, jnp.float32),
-        # What is left at the end of the horizon was held all the while.
-        buyer=BuyerCosts(rewards.holding_cost * own.horizon, rewards.stockout_penalty, nothing),
-        suppliers=SupplierCosts(
-            unit_cost=by_supplier("unit_cost"),
-            rush_cost=by_supplier("rush_cost"),
-            capacity=by_supplier("capacity"),
-            capital_cost=jnp.zeros((spread.num_offers, len(suppliers))),
-        ),
+        buyer=buyer,
+        suppliers=others,
         supplier_exponents=by_supplier("toughness"),
     )
     never = np.flatnonzero((np.asarray(table.code) < 0).all((1, 2, 3, 4)))
@@ -114,11 +129,12 @@ def with_contracts(
             f"{_FIELD}.suppliers: offer {never[0]} can come to no agreement at any price, stock and demand within "
             f"{own.rounds} rounds: no outcome is worth to both what they have without one, or both stay tough too long"
         )
-    largest = np.full(spread.num_offers, own.issues.quantities[-1] * own.issues.pack_size, np.float32)
     return params.replace(
         inventory=stock.replace(order_quantity=jnp.asarray(largest)),
         contracts=market.ContractParams(
             table=table,
+            buyer=buyer,
+            suppliers=others,
             exponents=jnp.asarray(exponents, jnp.float32),
             first_cost=rewards.unit_cost,
             first_forecast=jnp.asarray(expected, jnp.float32),

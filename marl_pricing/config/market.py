@@ -489,8 +489,8 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     built = Market(shape, with_reference(visitors, bare.params.replace(prices=price_params)))
     built = _stock_in_units(built) if getattr(settings.inventory, "in_periods", False) else built
     if isinstance(settings.inventory, ContractRule | ChosenContracts):
-        shape = replace(built.shape, contracts=shape_of(settings.inventory))
-        built = Market(shape, with_contracts(settings.inventory, built.shape, built.params, spread))
+        shape = replace(built.shape, contracts=shape_of(settings.inventory, spread))
+        built = Market(shape, with_contracts(settings.inventory, shape, built.params, spread))
     _refuse_overflow(built.params)
     return built
 

@@ -21,6 +21,7 @@ from marl_pricing.evaluation import (
     robust_benchmarks,
     stock_benchmarks,
     summary,
+    supply,
     tables,
 )
 from marl_pricing.evaluation import guests as guest_tables
@@ -156,6 +157,7 @@ def evaluate(
     comparisons, notes = _comparisons(runs, played)
     seats = _joined(guest_tables.COLUMNS, played.guests)
     responses = _joined(best_response.COLUMNS, played.best_responses)
+    contracts = _joined(supply.COLUMNS, played.contracts)
     tests = {
         name: _joined(
             columns, [getattr(own, name).assign(run=run, policy=GREEDY) for run, own in played.findings.items()]
@@ -171,6 +173,7 @@ def evaluate(
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),
         "stock_benchmarks": (stock, {"run": "text"} | stock_benchmarks.COLUMNS),
         "guests": (seats, guest_tables.COLUMNS),
+        "contracts": (contracts, supply.COLUMNS),
         "best_responses": (responses, best_response.COLUMNS),
         **{name: (frame, behaviour_tests.COLUMNS[name]) for name, frame in tests.items()},
     }
@@ -179,13 +182,15 @@ def evaluate(
     parts = []
     for number, run in enumerate(runs):
         mine, figures_of = offers[offers["run"] == run.name], found[found["run"] == run.name]
-        own = benchmarks[run.name]
+        own, signed = benchmarks[run.name], contracts[contracts["run"] == run.name]
         shown, tested = _frontier(run, mine, seed, episodes), played.findings.get(run.name)
         parts.append(
             RunSection(
                 name=run.name,
                 market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers) + held_line(run.held),
-                pictures=sections.run_pictures(out, folders[run.name], run, mine, figures_of, own, shown, tested),
+                pictures=sections.run_pictures(
+                    out, folders[run.name], run, mine, figures_of, own, signed, shown, tested
+                ),
                 fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],
                 notes=played.notes[run.name],

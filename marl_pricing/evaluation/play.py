@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 
 from marl_pricing.evaluation import surplus
-from marl_pricing.market import MarketParams, MarketShape, Outcome, Policy
+from marl_pricing.market import MarketParams, MarketShape, Outcome, Policy, Supplied, booked
 from marl_pricing.market.reward import profit
 from marl_pricing.policies.episodes import run_episodes
 
@@ -43,18 +43,22 @@ class Record(struct.PyTreeNode):
     reward_raw: Array  # [E, T, S] money, r_i: profit less the penalties of the seller
     reward_shaped: Array  # [E, T, S] r'_i = ω r_i + (1 − ω) Σ_j r_j
     live: Array  # [E, T, S] bool, the seller was in a market that had not ended
+    supplied: Supplied | None = None  # [E, T, N] each; None where supply is not bargained for
 
 
 def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Array) -> Record:
+    supplied = outcome.supplied
     offer_profit = profit(
         shape.reward,
-        params.reward,
+        params.reward if supplied is None else booked(params.reward, supplied, outcome.sales),
         price_paid=outcome.price_paid,
         sales=outcome.sales,
         unmet=outcome.unmet,
         stock_left=None if shape.inventory.unlimited else outcome.stock - outcome.sales,
         ordered=outcome.ordered,
     )
+    if supplied is not None:
+        offer_profit += supplied.fines
     return Record(
         price=outcome.prices,
         price_paid=outcome.price_paid,
@@ -77,6 +81,7 @@ def _record(shape: MarketShape, params: MarketParams, outcome: Outcome, live: Ar
         reward_raw=outcome.reward,
         reward_shaped=outcome.shaped,
         live=live,
+        supplied=supplied,
     )
 
 

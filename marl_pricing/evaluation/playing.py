@@ -13,7 +13,7 @@ import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
-from marl_pricing.evaluation import behaviour, guests, history, tables
+from marl_pricing.evaluation import behaviour, guests, history, supply, tables
 from marl_pricing.evaluation.markets import market_key
 from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.play import Record, play
@@ -38,6 +38,8 @@ class Played:
         guests: rows of `guests.COLUMNS`.
         findings: by run, what the behaviour tests found.
         best_responses: rows of `behaviour.best_response.COLUMNS`.
+        histories: rows of `history.COLUMNS`.
+        contracts: rows of `supply.COLUMNS`.
     """
 
     measured: Measured = field(default_factory=Measured)
@@ -50,6 +52,7 @@ class Played:
     findings: dict[str, behaviour.Findings] = field(default_factory=dict)
     best_responses: list[pd.DataFrame] = field(default_factory=list)
     histories: list[pd.DataFrame] = field(default_factory=list)
+    contracts: list[pd.DataFrame] = field(default_factory=list)
 
     def add(self, record: Record, run: RunToEvaluate, policy: str, seed: int) -> None:
         """Keep one seed's episodes of a policy. Raises TableError for a number that is not finite."""
@@ -63,6 +66,7 @@ class Played:
         self.offers.append(own["offers"])
         self.sellers.append(own["sellers"])
         self.histories.append(history.history_table(record, run.name, policy, seed))
+        self.contracts.append(supply.contracts_table(run.shape, run.params, record, run.name, policy, seed))
 
 
 @contextmanager

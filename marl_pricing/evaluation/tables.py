@@ -36,7 +36,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "demand": "units that shoppers wanted; whole unless the market runs on expected orders",
         "sales": "units sold: demand, as far as stock went",
         "unmet": "units wanted and not there: demand less sales",
-        "profit": "money; price_paid x sales less unit cost, stockout penalty on unmet units and holding cost",
+        "profit": "money; price_paid x sales less what the units and orders cost, stockout penalty and holding cost",
     },
     "sellers": _INDEX
     | {

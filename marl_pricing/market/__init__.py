@@ -1,6 +1,6 @@
 """What sellers share: the market, its types, stock, reward and observation."""
 
-from marl_pricing.market.contracts import ContractParams, ContractShape, ContractState, Supplied
+from marl_pricing.market.contracts import ContractParams, ContractShape, ContractState, Supplied, booked
 from marl_pricing.market.expected import Expectation, expect_variants, expected_demand
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.market import choose_world, reset, step, step_candidates, step_variants
@@ -40,6 +40,7 @@ __all__ = [
     "RewardShape",
     "Supplied",
     "Variants",
+    "booked",
     "choose_world",
     "expect_variants",
     "expected_demand",

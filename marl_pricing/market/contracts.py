@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from marl_pricing.negotiation import AgreementTable, Terms, look_up
+from marl_pricing.market.reward import RewardParams
+from marl_pricing.negotiation import AgreementTable, BuyerCosts, OutcomeSpace, Stock, SupplierCosts, Terms, look_up
 
 Array = jax.Array
 
@@ -24,10 +25,14 @@ class ContractShape:
     """Static half.
 
     Attributes:
+        space: what is bargained over.
+        stock: sizes of the buyer's question.
         pay_on_signing: money is paid when a contract is signed, else when its units come.
         defaults: suppliers may deliver a part only.
     """
 
+    space: OutcomeSpace
+    stock: Stock
     pay_on_signing: bool = False
     defaults: bool = False
 
@@ -36,6 +41,8 @@ class ContractParams(struct.PyTreeNode):
     """Traced half. V suppliers an offer, E exponents that a seller can choose from."""
 
     table: AgreementTable
+    buyer: BuyerCosts  # [N] what stock costs in a bargain
+    suppliers: SupplierCosts  # [N, V]
     exponents: Array  # [N, E] of the seller's aspiration: how long it stays tough
     first_cost: Array  # [N] money per unit of the first stock
     first_forecast: Array  # [N] units per epoch that are expected before anything was sold
@@ -78,6 +85,15 @@ class Supplied(struct.PyTreeNode):
     cost_of_sales: Array  # [N] money, what the units sold had cost
     value: Array  # [N] money, what the stock left has cost
     due: Array  # [N] money, what the units on the way cost if all of them come
+
+
+def booked(costs: RewardParams, supplied: Supplied, sales: Array) -> RewardParams:
+    """What an epoch cost where supply is bargained for: a unit sold what it really cost, on average.
+
+    Args:
+        supplied: [..., N].  sales: [..., N] units.
+    """
+    return costs.replace(unit_cost=jnp.where(sales > 0, supplied.cost_of_sales / jnp.maximum(sales, 1e-6), 0.0))
 
 
 def start(shape: ContractShape, params: ContractParams, stock: Array, max_lead_time: int) -> ContractState:

@@ -276,7 +276,7 @@ def settle_epoch(
     elif shape.contracts is not None:
         supplied, signed, pipeline = _supply(key_default, shape, params, opened, left, sales, demand, chosen, acted)
         after, ordered, on_order = after.replace(contracts=signed), supplied.quantity, pipeline.sum(-1)
-        costs = costs.replace(unit_cost=jnp.where(sales > 0, supplied.cost_of_sales / jnp.maximum(sales, 1e-6), 0.0))
+        costs = contracts.booked(costs, supplied, sales)
     else:
         if ordered is None:
             ordered = inventory.order_quantity(shape.inventory, params.inventory, left, pipeline.sum(-1), chosen)

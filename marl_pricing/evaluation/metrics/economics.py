@@ -31,7 +31,7 @@ def lerner_index(price_paid: Array, unit_cost: Array, sales: Array) -> Parts:
     """Lerner index (p − c) / p (Lerner 1934), weighted by revenue: Σ (p − c) S over Σ p S.
 
     Args:
-        price_paid, sales: [E, T, N].  unit_cost: [N].
+        price_paid, sales: [E, T, N].  unit_cost: [N], or [E, 1, N], money.
 
     Returns:
         Parts [E, N], money.

@@ -63,6 +63,20 @@ class Episodes:
         value = np.zeros(()) if own is None else np.asarray(own, np.float64)
         return np.broadcast_to(value, (self.shape.num_offers,))
 
+    def contracts(self, name: str) -> Array:
+        """A field [E, T, N] of the contracts, 0 where the offer was not in the market."""
+        return np.where(self.offered > 0, np.asarray(getattr(self.record.supplied, name), np.float64), 0.0)
+
+    @cached_property
+    def unit_costs(self) -> Array:
+        """[E or 1, 1, N] money per unit: where supply is bargained for, what the units sold in an episode have cost."""
+        own = self.cost("unit_cost")[None, None]
+        if self.record.supplied is None:
+            return own
+        sold = self.offers("sales").sum(1, keepdims=True)
+        cost = self.contracts("cost_of_sales").sum(1, keepdims=True)
+        return np.where(sold > 0, cost / np.maximum(sold, 1e-9), own)
+
     @cached_property
     def seller_prices(self) -> Array:
         """[E, T, S] mean posted price over a seller's products; NaN where it is not in the market."""

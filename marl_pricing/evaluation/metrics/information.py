@@ -15,7 +15,7 @@ def coi_level(price_paid: Array, unit_cost: Array, sales: Array) -> Parts:
     """COI level: mean price paid less the lowest viable one, the unit cost (spec/phantom_methodology, definition 1).
 
     Args:
-        price_paid, sales: [E, T, N].  unit_cost: [N] money.
+        price_paid, sales: [E, T, N].  unit_cost: [N], or [E, 1, N], money.
 
     Returns:
         Parts [E, N]: money over units.

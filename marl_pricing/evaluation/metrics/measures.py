@@ -62,6 +62,10 @@ def _needs_order_cost(shape: MarketShape, params: MarketParams) -> str:
     return "placing an order costs nothing" if params.reward.order_cost is None else ""
 
 
+def _needs_contracts(shape: MarketShape, params: MarketParams) -> str:
+    return "supply is not bargained for" if shape.contracts is None else ""
+
+
 def _needs_rivals(shape: MarketShape, params: MarketParams) -> str:
     return "there is one seller" if shape.num_sellers == 1 else ""
 
@@ -107,7 +111,22 @@ def _revenue(own: Episodes) -> Array:
 
 
 def _margin(own: Episodes, formula: Callable[[Array, Array, Array], Parts]) -> Parts:
-    return _sellers(own, formula(own.offers("price_paid"), own.cost("unit_cost"), own.offers("sales")))
+    return _sellers(own, formula(own.offers("price_paid"), own.unit_costs, own.offers("sales")))
+
+
+def _signed(own: Episodes) -> Array:
+    """[E, T, N] 1.0 where a contract was signed."""
+    return (own.contracts("quantity") > 0).astype(float)
+
+
+def _suppliers_profit(own: Episodes) -> Array:
+    """Money [E, T, N] of contracts as they were signed: (w − c_s) q − rush q / L."""
+    assert own.params.contracts is not None
+    costs, number = own.params.contracts.suppliers, np.maximum(own.contracts("supplier").astype(int), 0)
+    offers = np.arange(own.shape.num_offers)
+    made, rush = (np.asarray(cost, np.float64)[offers, number] for cost in (costs.unit_cost, costs.rush_cost))
+    margin = own.contracts("unit_cost") - made - rush / np.maximum(own.contracts("lead_time"), 1.0)
+    return margin * own.contracts("quantity")
 
 
 def _leak(own: Episodes) -> Array:
@@ -136,7 +155,7 @@ def _period(own: Episodes) -> Parts:
 
 def _erosion(own: Episodes) -> Parts:
     posted = np.where(own.offered > 0, np.asarray(own.record.price, np.float64), np.nan)
-    return information.erosion(posted.reshape(len(posted), -1), float(own.cost("unit_cost").mean()))
+    return information.erosion(posted.reshape(len(posted), -1), float(own.unit_costs.mean()))
 
 
 MEASURES: dict[str, Measure] = {
@@ -220,7 +239,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "turns": Measure(
         "stock turns", "per epoch", "cost of goods sold over the mean value of stock, before and after sales",
-        lambda own: _sellers(own, operations.turns(own.offers("sales"), own.offers("stock"), own.cost("unit_cost"))),
+        lambda own: _sellers(own, operations.turns(own.offers("sales"), own.offers("stock"), own.unit_costs)),
         withheld=_needs_stock, nothing="no stock of any value was held",
     ),
     "cover": Measure(
@@ -248,6 +267,35 @@ MEASURES: dict[str, Measure] = {
         lambda own: _sellers(own, operations.bullwhip(own.offers("ordered"), own.offers("demand"), own.offered)),
         withheld=_needs_orders, nothing="demand does not vary",
     ),
+    "agreements": Measure(
+        "bargains that end in an agreement", "share", "contracts signed over bargains with suppliers",
+        lambda own: _sellers(own, Parts(_signed(own).sum(1), own.contracts("asked").sum(1))),
+        withheld=_needs_contracts, nothing="nobody bargained", percent=True,
+    ),
+    "agreed_cost": Measure(
+        "agreed unit cost", "money per unit", "unit cost of contracts, rebates taken off, weighted by their units",
+        lambda own: _sellers(
+            own, Parts(
+                (own.contracts("unit_cost") * own.contracts("quantity")).sum(1), own.contracts("quantity").sum(1)
+            )
+        ),
+        withheld=_needs_contracts, nothing="nothing was agreed upon",
+    ),
+    "agreed_quantity": Measure(
+        "agreed quantity", "units", "units of a contract",
+        lambda own: _sellers(own, Parts(own.contracts("quantity").sum(1), _signed(own).sum(1))),
+        withheld=_needs_contracts, nothing="nothing was agreed upon",
+    ),
+    "agreed_lead_time": Measure(
+        "agreed lead time", "epochs", "lead time of a contract",
+        lambda own: _sellers(own, Parts((own.contracts("lead_time") * _signed(own)).sum(1), _signed(own).sum(1))),
+        withheld=_needs_contracts, nothing="nothing was agreed upon",
+    ),
+    "supplier_profit": Measure(
+        "suppliers' profit", "money per epoch",
+        "(agreed unit cost − supplier's unit cost) × units − rush cost × units / lead time, of contracts as signed",
+        lambda own: _per_epoch(own, _suppliers_profit(own)), total=True, withheld=_needs_contracts,
+    ),
     "jain": Measure(
         "Jain index", "1/S to 1",
         "(Σ x)² / (S Σ x²) of an episode's profits: 1 for equal sellers; a loss counts as nothing",
@@ -268,7 +316,7 @@ MEASURES: dict[str, Measure] = {
     "coi_posted": Measure(
         "COI level, posted", "money per unit", "E[P] less unit cost: mean posted price, every offer and epoch alike, "
         "sold or not; without mark-ups",
-        lambda own: _mean(own, own.offers("price") - own.cost("unit_cost") * own.offered),
+        lambda own: _mean(own, own.offers("price") - own.unit_costs * own.offered),
     ),
     "coi_leak": Measure(
         "COI leak", "money per epoch", "suspicion of an epoch's sessions times the cost of information",

@@ -49,7 +49,7 @@ def turns(sales: Array, stock: Array, unit_cost: Array) -> Parts:
     """Inventory turns an epoch: cost of goods sold over the mean value of stock, before and after sales.
 
     Args:
-        sales, stock: [E, T, N] units; `stock` when the shoppers come.  unit_cost: [N] money.
+        sales, stock: [E, T, N] units; `stock` when the shoppers come.  unit_cost: [N], or [E, 1, N], money.
 
     Returns:
         Parts [E, N], money.

@@ -17,12 +17,12 @@ from marl_pricing.evaluation.behaviour import figures as behaviour_figures
 from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
 from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks
 from marl_pricing.evaluation.markets import comparable
-from marl_pricing.evaluation.report import figures, interactive, paths, run_figures
+from marl_pricing.evaluation.report import figures, interactive, paths, run_figures, supply_figures
 from marl_pricing.evaluation.report.page import Picture
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.presentation import style
 
-CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS
+CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS | supply_figures.CAPTIONS
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,14 @@ def run_pictures(
     offers: pd.DataFrame,
     summary: pd.DataFrame,
     benchmarks: Benchmarks,
+    contracts: pd.DataFrame,
     frontier: pd.DataFrame | None,
     findings: Findings | None,
 ) -> list[Picture]:
     """Figures of one run.
 
     Args:
-        offers, summary: its rows.
+        offers, summary, contracts: its rows.
         frontier: of `frontier.base_stock_frontier`; None where the market has none.
         findings: of the behaviour tests; None where there were none.
     """
@@ -115,6 +116,9 @@ def run_pictures(
     if kind in ("both", "stock"):
         title = f"Stock and orders over time, {policy}"
         gallery.add("stock_over_time", title, lambda: figures.stock_over_time(own))
+    signed = contracts[contracts["policy"] == policy]
+    if len(signed):
+        gallery.add("contracts", f"Contracts with suppliers, {policy}", partial(supply_figures.contracts, signed))
     if frontier is not None:
         draw = partial(run_figures.service_frontier, summary, frontier)
         gallery.add("service_frontier", "Service and its cost", draw)
