@@ -52,6 +52,43 @@ def _numbers(supplier: Supplier, number: int, spread: _Spread) -> dict[str, np.n
     return {name: spread.offers(f"inventory.suppliers[{number}].{name}", value) for name, value in values.items()}
 
 
+def _check_possible(table: negotiation.AgreementTable, field: str, rounds: int) -> None:
+    never = np.flatnonzero((np.asarray(table.code) < 0).all((1, 2, 3, 4)))
+    if never.size:
+        raise ConfigError(
+            f"{field}: offer {never[0]} can come to no agreement at any price, stock and demand within {rounds} "
+            "rounds: no outcome is worth to both what they have without one, or both stay tough too long"
+        )
+
+
+def supplied_otherwise(
+    shape: market.ContractShape, own: market.ContractParams, field: str, *, cost: float = 1.0, capacity: float = 1.0
+) -> market.ContractParams:
+    """The same bargains with suppliers whose costs, or capacities, are so many times what they are.
+
+    Raises:
+        ConfigError: naming `field`, where no agreement is possible then.
+    """
+    suppliers = own.suppliers.replace(
+        unit_cost=cost * own.suppliers.unit_cost,
+        rush_cost=cost * own.suppliers.rush_cost,
+        capacity=capacity * own.suppliers.capacity,
+    )
+    table = negotiation.tabulate(
+        shape.space,
+        shape.stock,
+        shape.rounds,
+        prices=own.table.prices,
+        demands=own.table.demands,
+        exponents=own.exponents,
+        buyer=own.buyer,
+        suppliers=suppliers,
+        supplier_exponents=own.toughness,
+    )
+    _check_possible(table, field, shape.rounds)
+    return own.replace(table=table, suppliers=suppliers)
+
+
 def _last_position(own: ContractRule | ChosenContracts, spread: _Spread) -> int:
     """The highest position at which an offer's seller bargains."""
     return int(np.ceil(float(np.max(spread.offers("inventory.reorder_point", own.reorder_point)))))
@@ -63,6 +100,7 @@ def shape_of(own: ContractRule | ChosenContracts, spread: _Spread) -> market.Con
     return market.ContractShape(
         space=build_space(own.issues, f"{_FIELD}.issues"),
         stock=Stock(_last_position(own, spread), own.horizon),
+        rounds=own.rounds,
         pay_on_signing=own.payment == "signing",
         defaults=bool(np.any(np.hstack(risky) > 0)),
     )
@@ -112,6 +150,7 @@ def with_contracts(
         capacity=jnp.minimum(by_supplier("capacity"), largest[:, None]),
         capital_cost=jnp.zeros((spread.num_offers, len(suppliers))),
     )
+    toughness = by_supplier("toughness")
     table = negotiation.tabulate(
         space,
         sizes,
@@ -121,20 +160,16 @@ def with_contracts(
         exponents=jnp.asarray(exponents, jnp.float32),
         buyer=buyer,
         suppliers=others,
-        supplier_exponents=by_supplier("toughness"),
+        supplier_exponents=toughness,
     )
-    never = np.flatnonzero((np.asarray(table.code) < 0).all((1, 2, 3, 4)))
-    if never.size:
-        raise ConfigError(
-            f"{_FIELD}.suppliers: offer {never[0]} can come to no agreement at any price, stock and demand within "
-            f"{own.rounds} rounds: no outcome is worth to both what they have without one, or both stay tough too long"
-        )
+    _check_possible(table, f"{_FIELD}.suppliers", own.rounds)
     return params.replace(
         inventory=stock.replace(order_quantity=jnp.asarray(largest)),
         contracts=market.ContractParams(
             table=table,
             buyer=buyer,
             suppliers=others,
+            toughness=toughness,
             exponents=jnp.asarray(exponents, jnp.float32),
             first_cost=rewards.unit_cost,
             first_forecast=jnp.asarray(expected, jnp.float32),

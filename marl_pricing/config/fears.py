@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import traffic
+from marl_pricing.config.robust import BEHIND_THE_COUNTER
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.demand import LogitParams, PowerParams
 from marl_pricing.laws import worst_value
@@ -123,15 +124,15 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
     """Warn of worlds that are all alike, of a nominal share at the end of all shares, and of draws by few shoppers.
 
     Args:
-        factors: what worlds differ in. Where that is no order (when orders come, how agents look around), worlds that
-            order alike still differ.
+        factors: what worlds differ in. Where that is no order (when orders come, what they cost, how agents look
+            around), worlds that order alike still differ.
     """
-    if not {"lead_time", "kernels"} & factors and all_alike(shape, params, ambiguity):
+    if not {*BEHIND_THE_COUNTER, "kernels"} & factors and all_alike(shape, params, ambiguity):
         how = "are one law" if ambiguity.one_law else "order alike"
         plain = "; this is the plain learner" if ambiguity.one_law and ambiguity.expects else ""
         warnings.warn(f"robust.worlds: all worlds {how}: there is nothing to be robust against{plain}", stacklevel=3)
     nominal = float(params.traffic.agent_share)
-    if ambiguity.relative and nominal in (0.0, 1.0) and shape.traffic.process == "static":
+    if "agent_share" in factors and ambiguity.relative and nominal in (0.0, 1.0) and shape.traffic.process == "static":
         shares = np.asarray(_shares(params, ambiguity))
         warnings.warn(
             f"traffic.agent_share={nominal:g}: all worlds of robust.set={ambiguity.set} lie to one side of it: shares "
@@ -141,8 +142,9 @@ def warn(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity, factors
     sessions = shape.traffic.sessions * float(np.asarray(params.demand.scale))
     if not ambiguity.expects and shape.traffic.random_orders and sessions < _FEW:
         noise = noise_of_draws(shape, params, ambiguity)
+        cure = "" if shape.contracts is not None else "; robust.mode=expected fears the worlds alone"
         warnings.warn(
             f"robust.mode={ambiguity.mode}: with {sessions:g} shoppers an epoch it fears {100 * noise:.1f} % of profit "
-            "that is noise of the draw, whatever the worlds; robust.mode=expected fears the worlds alone",
+            f"that is noise of the draw, whatever the worlds{cure}",
             stacklevel=3,
         )

@@ -9,10 +9,14 @@ from pydantic import Field, field_validator, model_validator
 from marl_pricing.config.errors import ConfigError, Settings, refuse
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Factor = Literal["agent_share", "demand_scale", "lead_time", "kernels", "calibration"]
+Factor = Literal[
+    "agent_share", "demand_scale", "lead_time", "kernels", "calibration", "supplier_cost", "supplier_capacity"
+]
 FACTORS: tuple[Factor, ...] = get_args(Factor)
 # What an interval stretches with its radius; the other factors' values stand as they are given.
 _STRETCHED = ("agent_share", "calibration")
+# What moves no order of shoppers.
+BEHIND_THE_COUNTER = ("lead_time", "supplier_cost", "supplier_capacity")
 _MOST = 64
 
 
@@ -20,7 +24,9 @@ class WorldFactor(Settings):
     """One way in which candidate worlds differ.
 
     `values` of agent_share are shares; of demand_scale factors on demand; of lead_time epochs that orders come later;
-    of kernels shares of an agent's events that are drawn as a person's. calibration draws its own.
+    of kernels shares of an agent's events that are drawn as a person's; of supplier_cost and supplier_capacity factors
+    on what supplying costs and on the units that suppliers take on, in markets with contracts. calibration draws its
+    own.
     """
 
     factor: Factor
@@ -41,6 +47,8 @@ class WorldFactor(Settings):
             "demand_scale": (lambda value: value > 0, "factors above 0"),
             "lead_time": (lambda value: value >= 0 and value == int(value), "whole numbers of epochs, 0 or more"),
             "kernels": (lambda value: 0 <= value <= 1, "shares in [0, 1]"),
+            "supplier_cost": (lambda value: value > 0, "factors above 0"),
+            "supplier_capacity": (lambda value: value > 0, "factors above 0"),
         }
         fit, accepted = fits[self.factor]
         if not all(map(fit, given)) or len(set(given)) < len(given):
@@ -123,7 +131,7 @@ class Robust(Settings):
         ):  # fmt: skip
             raise refuse("robust.num_candidates", self.num_candidates, "at least 2 with a radius above 0")
         if self.set == "accept" and self.radius > 0:
-            if factors == ["lead_time"] or len(factors) > 1:
+            if factors[0] in BEHIND_THE_COUNTER or len(factors) > 1:
                 raise refuse("robust.worlds", factors, "one factor that moves demand with robust.set=accept")
             if self.anneal_updates:
                 raise refuse("robust.anneal_updates", self.anneal_updates, "0 with robust.set=accept")

@@ -12,6 +12,7 @@ import numpy as np
 from marl_pricing import demand
 from marl_pricing.config import fears
 from marl_pricing.config.acceptance import distances
+from marl_pricing.config.contracts import supplied_otherwise
 from marl_pricing.config.errors import refuse
 from marl_pricing.config.market import Market
 from marl_pricing.config.market_settings import Calibration
@@ -19,7 +20,7 @@ from marl_pricing.config.robust import Robust, WorldFactor
 from marl_pricing.config.sellers import seller_number
 from marl_pricing.config.traffic import behaving_otherwise
 from marl_pricing.config.traffic_settings import Traffic
-from marl_pricing.market import Variants
+from marl_pricing.market import MarketShape, Variants
 from marl_pricing.robust import Ambiguity
 from marl_pricing.traffic.contamination import shares_around
 
@@ -143,8 +144,7 @@ def build_ambiguity(
         return built, None
     worlds = {world.factor: world for world in own.worlds}
     shape = built.shape
-    if shape.contracts is not None:
-        raise refuse("robust.set", own.set, f"'none' with market.inventory.rule={shape.inventory.rule}")
+    _check_supply(own, shape, set(worlds))
     if shape.demand.num_classes < 2 and {"agent_share", "kernels"} & set(worlds):
         factor = next(name for name in ("agent_share", "kernels") if name in worlds)
         accepted = "'none', or robust.worlds of other factors," if factor == "agent_share" else "other factors"
@@ -226,6 +226,22 @@ def build_ambiguity(
     return built, ambiguity
 
 
+def _check_supply(own: Robust, shape: MarketShape, factors: set[str]) -> None:
+    """Refuse worlds that a market with, or without, supply contracts has not."""
+    suppliers, rule = factors & {"supplier_cost", "supplier_capacity"}, f"market.inventory.rule={shape.inventory.rule}"
+    if shape.contracts is None:
+        if suppliers:
+            raise refuse("robust.worlds", min(suppliers), f"other factors with {rule}: nothing is bargained for")
+        return
+    if own.mode == "expected":
+        accepted = f"per_draw or algorithm_1 with {rule}: what will be agreed upon is known for no expected stock"
+        raise refuse("robust.mode", own.mode, accepted)
+    if "lead_time" in factors:
+        raise refuse("robust.worlds", "lead_time", f"other factors with {rule}: lead times are agreed upon")
+    if len(suppliers) > 1:
+        raise refuse("robust.worlds", sorted(suppliers), "one of them")
+
+
 def _fearful(own: Robust, num_sellers: int, told: Calibration | None) -> tuple[int, ...] | None:
     """Numbers of the sellers that fear, in order; None for all."""
     if isinstance(own.sellers, str):
@@ -252,5 +268,11 @@ def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple
         return (float(np.log(value)),), f"demand x{value:g}", {"demand_scale": jnp.float32(value)}
     if factor == "lead_time":
         return (float(value),), f"orders {value:+g}", {"delay": jnp.int32(value)}
+    if factor in ("supplier_cost", "supplier_capacity"):
+        changed, what = {factor.removeprefix("supplier_"): value}, factor.replace("_", " ")
+        assert built.shape.contracts is not None and built.params.contracts is not None
+        field = f"robust.worlds.{factor}={value!r}"
+        otherwise = supplied_otherwise(built.shape.contracts, built.params.contracts, field, **changed)
+        return (float(np.log(value)),), f"{what} x{value:g}", {"contracts": otherwise}
     sessions, rate = behaving_otherwise(visitors, built.params.traffic, mimicry=value)
     return (float(value),), f"mimicry {value:g}", {"sessions": sessions, "purchase_rate": rate}

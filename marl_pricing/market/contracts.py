@@ -27,12 +27,14 @@ class ContractShape:
     Attributes:
         space: what is bargained over.
         stock: sizes of the buyer's question.
+        rounds: of a bargain.
         pay_on_signing: money is paid when a contract is signed, else when its units come.
         defaults: suppliers may deliver a part only.
     """
 
     space: OutcomeSpace
     stock: Stock
+    rounds: int
     pay_on_signing: bool = False
     defaults: bool = False
 
@@ -43,6 +45,7 @@ class ContractParams(struct.PyTreeNode):
     table: AgreementTable
     buyer: BuyerCosts  # [N] what stock costs in a bargain
     suppliers: SupplierCosts  # [N, V]
+    toughness: Array  # [N, V] exponent of a supplier's aspiration
     exponents: Array  # [N, E] of the seller's aspiration: how long it stays tough
     first_cost: Array  # [N] money per unit of the first stock
     first_forecast: Array  # [N] units per epoch that are expected before anything was sold

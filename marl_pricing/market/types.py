@@ -114,6 +114,7 @@ class Variants(struct.PyTreeNode):
     choice: LogitParams | PowerParams | LinearParams | None = None  # demand instead of the market's own
     sessions: SessionParams | None = None  # behaviour instead of the market's own
     purchase_rate: Array | None = None  # [Y] of those sessions
+    contracts: ContractParams | None = None  # supply that is bargained for otherwise
 
 
 class MarketParams(struct.PyTreeNode):
@@ -216,7 +217,8 @@ def vary(params: MarketParams, variant: Variants) -> MarketParams:
         traffic = traffic.replace(purchase_rate=variant.purchase_rate)
     if variant.delay is not None:
         inventory = inventory.replace(lead_time=inventory.lead_time + variant.delay)
-    return params.replace(demand=demand, traffic=traffic, inventory=inventory)
+    supply = params.contracts if variant.contracts is None else variant.contracts
+    return params.replace(demand=demand, traffic=traffic, inventory=inventory, contracts=supply)
 
 
 def epoch_share(params: MarketParams, state: MarketState) -> Array:

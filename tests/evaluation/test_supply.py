@@ -28,7 +28,9 @@ def record(market):
 
 
 def test_profits_count_what_units_have_cost(market, record) -> None:
-    np.testing.assert_allclose(record.profit.reshape(*record.reward_raw.shape, -1).sum(-1), record.reward_raw, atol=1e-4)
+    np.testing.assert_allclose(
+        record.profit.reshape(*record.reward_raw.shape, -1).sum(-1), record.reward_raw, atol=1e-4
+    )
     supplied = record.supplied
     by_hand_ = (
         record.price_paid * record.sales - supplied.cost_of_sales - 0.5 * record.unmet
@@ -82,8 +84,7 @@ def test_contracts_are_judged_in_the_situation_in_which_they_were_played(rule: s
         assert row.forecast == pytest.approx(expected, rel=1e-4)
         grid = np.asarray(table.demands[offer])
         demand = grid[np.abs(grid - expected).argmin()]
-        costs, others = (jax.tree.map(lambda leaf, n=offer: leaf[n], own)
-                         for own in (params.contracts.buyer, params.contracts.suppliers))  # fmt: skip
+        costs = jax.tree.map(lambda leaf, n=offer: leaf[n], params.contracts.buyer)
         buyer = negotiation.buyer_worth(space, shape.contracts.stock, row.price, demand, costs)
         utility, reserved = (np.asarray(side)[int(row.position)] for side in buyer)
         cost, rush = SUPPLIERS[row.supplier]["unit_cost"], SUPPLIERS[row.supplier]["rush_cost"]

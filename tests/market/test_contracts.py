@@ -304,3 +304,84 @@ def test_the_second_action_of_the_environment_is_the_exponent() -> None:
     assert list(env.action_space(agent).nvec) == [4, 2]
     observations, rewards, *_ = env.step({name: np.array([1, 1]) for name in env.agents})
     assert set(observations) == set(rewards) == set(env.possible_agents)
+
+
+def worlds_of(market_: Market, **robust: Any) -> tuple:
+    from marl_pricing.config.errors import validate
+    from marl_pricing.config.robust import Robust
+    from marl_pricing.config.traffic_settings import Traffic
+    from marl_pricing.config.worlds import build_ambiguity
+
+    own = validate(Robust, {"set": "contamination", "radius": 0.5, "mode": "per_draw"} | robust, "robust")
+    return build_ambiguity(own, market_, None, Traffic.model_validate({"sessions_per_epoch": 4}))
+
+
+@pytest.mark.parametrize(
+    ("factor", "suppliers"),
+    [
+        ("supplier_cost", [{"unit_cost": 1.0, "rush_cost": 0.25}, {"unit_cost": 1.125}]),
+        ("supplier_capacity", [{"capacity": 4.0}, {"capacity": 4.0}]),
+    ],
+)
+def test_worlds_of_suppliers_are_markets_with_such_suppliers(factor: str, suppliers: list[dict]) -> None:
+    value = {"supplier_cost": 1.25, "supplier_capacity": 2 / 3}[factor]
+    shape, params = market_of("on signing")
+    (shape, params), ambiguity = worlds_of(Market(shape, params), worlds=[{"factor": factor, "values": [1.0, value]}])
+    assert ambiguity.labels == (f"{factor.replace('_', ' ')} x1", f"{factor.replace('_', ' ')} x{value:g}")
+    otherwise = [own | changed for own, changed in zip(SUPPLIERS, suppliers, strict=True)]
+    there = built(CHOSEN | {"payment": "signing", "single_order": False, "suppliers": otherwise})
+    key = jax.random.key(4)
+    # A state with stock below the trigger, so that sellers bargain.
+    _, states, _ = play(shape, params, key)
+    state = jax.tree.map(lambda leaf: leaf[6], states)
+    action = market.Action(jnp.ones((2, 1), jnp.int32), jnp.ones((2, 1), jnp.int32))
+    shares = ambiguity.candidates(params.traffic.agent_share, 0)
+    found = market.step_variants(key, shape, state, action, params, ambiguity.variants(params, 0), shares)
+    for world, own in enumerate((params, there.params)):
+        one = market.step(key, shape, state, action, own.replace(variants=None))
+        for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(one), strict=True):
+            np.testing.assert_allclose(got[world], expected, rtol=1e-5, atol=1e-5)
+    costs = np.asarray(found[2].supplied.unit_cost)
+    assert found[2].supplied.asked.any()
+    if factor == "supplier_cost":
+        assert (costs[1] > costs[0]).any()
+    else:
+        assert np.asarray(found[2].supplied.quantity)[1].max() <= 4.0
+
+
+def test_learners_fear_suppliers_that_cost_more() -> None:
+    from marl_pricing.learning import mappo
+    from marl_pricing.learning.settings import LearnerSettings
+    from tests.learning.helpers import TINY, started, update_of
+
+    own, ambiguity = worlds_of(market_of("on signing"), worlds=[{"factor": "supplier_cost", "values": [1.0, 1.4]}])
+    learner = mappo.make_learner(LearnerSettings(**TINY), *own, ambiguity)
+    state, measures = update_of(learner, own)(started(learner, own))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.learnable))
+    assert float(measures["pessimism"]) > 0 and float(measures["candidate_1"]) > float(measures["candidate_0"])
+
+
+@pytest.mark.parametrize(
+    ("robust", "told"),
+    [
+        ({"mode": "expected"}, "robust.mode='expected': accepted is per_draw or algorithm_1 with market.inventory."),
+        ({"worlds": [{"factor": "lead_time", "values": [0, 1]}]}, "lead times are agreed upon"),
+        ({"worlds": [{"factor": "supplier_cost", "values": [1, 9]}]}, "supplier_cost=9.0: offer 0 can come to no"),
+        ({"worlds": [{"factor": "supplier_cost", "values": [0, 1]}]}, "accepted is different factors above 0"),
+        ({"worlds": [{"factor": name, "values": [1, 1.1]} for name in ("supplier_cost", "supplier_capacity")]},
+         "accepted is one of them"),
+        ({"set": "accept", "worlds": [{"factor": "supplier_cost", "values": [1, 1.1]}]}, "one factor that moves"),
+    ],
+)  # fmt: skip
+def test_robust_settings_that_mean_nothing_beside_contracts_are_refused(robust: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        worlds_of(market_of("on signing"), **robust)
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_worlds_of_suppliers_need_contracts() -> None:
+    bare = built({"rule": "threshold", "initial_stock": 5.0, "reorder_point": 3.0, "order_quantity": 3.0})
+    with pytest.raises(
+        ConfigError, match=r"supplier_cost': accepted is other factors with market\.inventory\.rule=thres"
+    ):
+        worlds_of(bare, worlds=[{"factor": "supplier_cost", "values": [1, 2]}])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation.play import Record, play_seeds, seeds_of
-from marl_pricing.market import MarketParams, Policy
+from marl_pricing.market import MarketParams, Policy, booked
 from marl_pricing.robust import World
 
 Array = jax.Array
@@ -65,7 +65,8 @@ def _sums(record: Record, params: MarketParams) -> dict[str, Array]:
     ran = live[..., None]
     offered = jnp.repeat(record.live.astype(jnp.float32), record.price.shape[-1] // record.live.shape[-1], axis=-1)
     price = (record.price * offered).sum(-1) / jnp.maximum(offered.sum(-1), 1.0)
-    margin = (record.price_paid - params.reward.unit_cost) * record.sales
+    costs = params.reward if record.supplied is None else booked(params.reward, record.supplied, record.sales)
+    margin = (record.price_paid - costs.unit_cost) * record.sales
     return {
         "reward": (record.reward_raw * record.live).sum(-2),
         "epochs": live.sum(-1),
