@@ -31,6 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_and_does_not_step_is_that_other(source: Path, tmp_path: Path) -> None:
     """In a market that differs in a number, with more seeds than its source has."""
     folder = tmp_path / "started"

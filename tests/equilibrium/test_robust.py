@@ -148,6 +148,7 @@ def test_every_set_and_omega_against_brute_force(name: str, radius: float, omega
     assert robust.grid_equilibria(own.shape, thought).tolist() == stable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "radius"),
     [pytest.param(*own, marks=[pytest.mark.slow] if own[0] == "wasserstein" else []) for own in SETS],

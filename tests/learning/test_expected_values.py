@@ -45,6 +45,7 @@ def test_order_laws_are_poisson_and_split_in_half() -> None:
     assert (law * (counts - mean) ** 2).sum() == pytest.approx(180.0, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traffic", ["bank", "analytic"])
 @pytest.mark.parametrize("rule", ["threshold", "unlimited"])
 def test_expectations_are_the_mean_of_many_draws(traffic: str, rule: str) -> None:
@@ -151,6 +152,7 @@ def estimating(learner: mappo.Learner) -> mappo.Learner:
     return replace(learner, ambiguity=replace(learner.ambiguity, one_law=False))
 
 
+@pytest.mark.slow
 def test_the_null_market_is_feared_draw_by_draw_and_not_by_expectation() -> None:
     fears = {}
     for mode in ("per_draw", "expected"):

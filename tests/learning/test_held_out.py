@@ -82,6 +82,7 @@ def test_greedy_play_is_what_the_market_plays_step_by_step(played) -> None:
     assert not np.array_equal(sums["greedy"]["price"], sums["sampled"]["price"])
 
 
+@pytest.mark.slow
 def test_deviations_are_all_constant_prices_of_one_seller(played) -> None:
     own, learner, actors, sums, deviations = played
     grid = list(product(range(3), repeat=own.shape.num_products))
@@ -153,6 +154,7 @@ def test_all_seeds_meet_the_same_shoppers_whoever_else_is_played() -> None:
             np.testing.assert_allclose(first[kind][name][0], other[kind][name][0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_robust_learner_is_also_played_in_every_candidate_world() -> None:
     """The share of agents held for whole episodes: the same as a market whose share it is."""
     shares = [0.0, 0.3, 0.9]

@@ -187,6 +187,7 @@ def test_of_the_seats_that_meet_their_past_one_learns_in_each_episode(seats, hel
     np.testing.assert_array_equal(free.learns, learners_of(params))
 
 
+@pytest.mark.slow
 def test_past_selves_act_as_the_snapshot_would_with_its_own_memory() -> None:
     """Seat 0 learns at some time; in the others the pool's only snapshot plays on what it sees and remembers."""
     own, learner, params = self_play(2, 1, [True] * 3)

@@ -70,6 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_prime_number_of_updates_needs_one_program_and_few_calls(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     calls: list[int] = []
     compiled = Program.compiled
@@ -131,6 +132,7 @@ def test_a_folder_that_another_process_trains_in_is_refused_and_left_alone(whole
     assert {path: path.read_bytes() for path in whole.glob("*.*")} == before
 
 
+@pytest.mark.slow
 def test_no_evaluations_are_none(tmp_path: Path) -> None:
     assert single.train_run(of("learner.num_updates=2", "run.evaluate_every=0"), tmp_path / "run", PROVENANCE)
     assert not (tmp_path / "run" / runs.EVALUATION).exists()
@@ -138,6 +140,7 @@ def test_no_evaluations_are_none(tmp_path: Path) -> None:
         of("run.evaluate_every=0", "run.until=converged")
 
 
+@pytest.mark.slow
 def test_training_does_not_see_its_evaluations(whole: Path, tmp_path: Path) -> None:
     own = of(COOPERATIVE, *CONSTANT, "learner.num_updates=7", "run.evaluate_every=0")
     assert single.train_run(own, tmp_path / "run", PROVENANCE)
@@ -208,6 +211,7 @@ def test_a_run_stops_at_once_and_keeps_its_last_good_checkpoint(monkeypatch: pyt
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(loaded.networks))
 
 
+@pytest.mark.slow
 def test_a_study_stops_and_names_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     poisoned(monkeypatch, 1)
     both = [config.build(of(f"market.reward.omega={omega}", "learner.num_updates=2")) for omega in (0.5, 1.0)]

@@ -56,6 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_changes_what_is_learned_and_stays_finite(name: str, default) -> None:
     # Blocks change how gradients are computed, and nothing else.

@@ -37,6 +37,7 @@ def test_a_state_has_the_networks_given_fresh_optimisers_and_the_same_environmen
     assert jax.tree.structure(begun) == jax.tree.structure(program.abstract_state(params))
 
 
+@pytest.mark.slow
 def test_without_a_step_it_plays_as_its_source_and_no_probability_has_moved(source) -> None:
     _, params, _, networks = source
     still = Program(learner_of(market_of("stock"), num_seeds=2, **STILL))
@@ -62,6 +63,7 @@ def test_networks_of_another_shape_are_refused(source, part: str) -> None:
     assert isinstance(networks, Networks)
 
 
+@pytest.mark.slow
 def test_the_learned_networks_are_kept_apart_from_what_is_trained(source) -> None:
     """The state is donated to the training; on a device the networks that it began with have to outlive it."""
     program, params, _, networks = source

@@ -195,6 +195,7 @@ def test_an_interval_of_estimates_can_grow() -> None:
     np.testing.assert_allclose(full, params.variants.choice.quality)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

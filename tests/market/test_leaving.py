@@ -125,6 +125,7 @@ def test_a_seller_whose_rivals_have_all_left_sees_no_price_of_theirs() -> None:
     np.testing.assert_allclose(seen.local[0, 0], [2.0 * (outcome.prices[0, 0] - 1.1) / 1.4 - 1.0, 0.0, 0.0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["bank", "scripted"])
 def test_sessions_do_not_look_at_offers_that_left(model: str) -> None:
     from tests.traffic.visitors import with_sessions

@@ -175,6 +175,7 @@ def test_a_grid_of_shares_is_one_vmap() -> None:
     assert got[0, 1] == 0 < got[1, 1] < got[2, 1] and got[2, 0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sub_slots", [1, 3])
 def test_waves_of_sessions_serve_what_is_left(sub_slots: int) -> None:
     own = with_sessions("bank", sessions=60, sub_slots=sub_slots)

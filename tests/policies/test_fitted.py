@@ -98,6 +98,7 @@ FINITE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_one_seller_of_a_finite_stock_comes_near_the_exact_optimum() -> None:
     shape, params = make({"sessions_per_epoch": 2}, **FINITE)
     policy = fitted_stock_price(shape, params)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from marl_pricing.pricelist.settings import PriceListSettings
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "pricelist.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_command_runs(tmp_path: Path) -> None:
     (block,) = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
     for name in ("examples", "marl_pricing"):

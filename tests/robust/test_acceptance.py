@@ -29,6 +29,7 @@ def shares_and_distances(ambiguity) -> tuple[list[float], list[float]]:
     return list(ambiguity.shares), [float(label.split(" ")[-1].rstrip(")")) for label in ambiguity.labels]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("sellers", [1, 2])
 def test_accepted_are_those_within_the_radius_by_pot(order: int, sellers: int) -> None:

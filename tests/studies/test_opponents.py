@@ -100,6 +100,7 @@ def test_sellers_that_meet_their_past_selves_end_at_the_grid_equilibrium(tmp_pat
         assert chosen <= equilibria
 
 
+@pytest.mark.slow
 def test_a_frozen_run_plays_in_training_as_it_does_in_evaluation(frozen: loading.LoadedRun, tmp_path: Path) -> None:
     """Nothing is drawn in this market: held-out play while training, and play afterwards, are the same numbers."""
     given = f"opponents.seats={{1: {{run: {frozen.folder}, seed: 1}}}}"

@@ -40,6 +40,7 @@ def test_signals_are_handled_in_the_main_thread_and_left_alone_elsewhere() -> No
     assert found == [(False, before)]
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_from_any_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
     found: list[object] = []

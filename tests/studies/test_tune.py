@@ -88,6 +88,7 @@ def searched(folder: Path, *more: str) -> int:
     return tune.main([f"out={folder}", "experiment=logit_duopoly", *OURS, *OVERRIDES, *more])
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_stopped_and_says_what_won(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert searched(tmp_path) == 0
     first = pd.read_csv(tmp_path / "trials.csv")

@@ -361,6 +361,7 @@ def test_arguments_that_cannot_be_had_are_refused(tmp_path, options: dict) -> No
 # ---- what becomes of rows
 
 
+@pytest.mark.slow
 def test_chunks_make_no_difference(tmp_path) -> None:
     events = events_of({"human": 14_000, "agent": 14_000}, seed=4)
     big = pd.concat([events, events.assign(session="b-" + events["session"])])

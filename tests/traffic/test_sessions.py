@@ -25,6 +25,7 @@ def attention(own, found) -> np.ndarray:
     return np.asarray(rate / rate.sum(-1, keepdims=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["chain", "bank"])
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_expected_events_are_the_fundamental_matrix(model: str, share: float) -> None:
@@ -259,6 +260,7 @@ def test_real_sessions_make_a_bank() -> None:
         bank.from_sessions([people, []], own.shape.traffic, own.params.traffic.sessions, 6)
 
 
+@pytest.mark.slow
 def test_browsing_tells_of_coming_orders_and_agents_drown_it() -> None:
     """The reason why contamination matters: correlation of the proxy with next epoch's orders falls with α."""
     from marl_pricing import market

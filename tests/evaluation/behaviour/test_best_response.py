@@ -155,6 +155,7 @@ def nash_prices(own) -> np.ndarray:
 NOT_TRAINED = BUDGET.model_copy(update={"learning_rate": 1e-30, "learning_rate_end": 0.0, "num_updates": 2})
 
 
+@pytest.mark.slow
 def test_nothing_is_gained_at_the_grids_nash_prices() -> None:
     own = bandit(omega=1.0)
     found = respond(own, [constant(*own, nash_prices(own))]).set_index("seller")
@@ -181,6 +182,7 @@ def test_chance_is_not_taken_for_a_gain() -> None:
     assert (found.loc[["0", "1"], "constant"] < 0.002 * found.loc[["0", "1"], "learned"]).all()
 
 
+@pytest.mark.slow
 def test_a_responder_that_learns_nothing_leaves_the_gain_of_the_best_constant() -> None:
     own = bandit(omega=1.0)
     prices = [2.0, 2.1]

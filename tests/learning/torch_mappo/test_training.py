@@ -90,6 +90,7 @@ def test_updates_of_adam_are_the_flax_learners(settings: dict[str, Any]) -> None
     assert (steps[0] < every).all() if "target_kl" in settings else (steps[0] == every).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ambiguity", [INTERVAL, pytest.param(GRID, marks=pytest.mark.slow)], ids=["interval", "kl"])
 def test_robust_updates_are_the_flax_learners(ambiguity: Any) -> None:
     """The same worlds learned of, laws and pessimism to 1e-5, as long as the networks are the same."""
@@ -126,6 +127,7 @@ def run_in(folder: Path, market: Any, *, resume: bool = False, stop_after: int |
         return training.train(program, [Member(folder, market.params)], Schedule(2, 2), resume=resume, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
     market = market_of("stock")
     state, complete = run_in(tmp_path / "whole", market)
