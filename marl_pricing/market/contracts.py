@@ -141,17 +141,23 @@ def average_cost(state: ContractState, stock: Array) -> Array:
 
 
 def bargain(
-    params: ContractParams, state: ContractState, position: Array, price: Array, exponent: Array | None
+    params: ContractParams,
+    state: ContractState,
+    position: Array,
+    price: Array,
+    exponent: Array | None,
+    level: Array | None = None,
 ) -> Terms:
     """What each offer's seller would agree upon now.
 
     Args:
         position: [N] units left and on the way.  price: [N] money, posted.
         exponent: [N] int32 number of the exponent, where sellers choose it.
+        level: [N] int32 number of the price, where prices are levels.
     """
     if exponent is None:
         exponent = jnp.zeros(position.shape, jnp.int32)
-    return look_up(params.table, position, price, state.forecast, exponent)
+    return look_up(params.table, position, price, state.forecast, exponent, level)
 
 
 def sign(

@@ -274,7 +274,10 @@ def settle_epoch(
     if pipeline is None:
         ordered = on_order
     elif shape.contracts is not None:
-        supplied, signed, pipeline = _supply(key_default, shape, params, opened, left, sales, demand, chosen, acted)
+        level = action.price.reshape(-1) if shape.prices.map == "levels" else None
+        supplied, signed, pipeline = _supply(
+            key_default, shape, params, opened, left, sales, demand, level, chosen, acted
+        )
         after, ordered, on_order = after.replace(contracts=signed), supplied.quantity, pipeline.sum(-1)
         costs = contracts.booked(costs, supplied, sales)
     else:
@@ -370,6 +373,7 @@ def _supply(
     left: Array,
     sales: Array,
     demand: Array,
+    level: Array | None,
     exponent: Array | None,
     acted: Array,
 ) -> tuple[contracts.Supplied, contracts.ContractState, Array]:
@@ -387,7 +391,7 @@ def _supply(
     state = contracts.expect_demand(own, state.replace(value=value), demand)
     on_order = opened.pipeline.sum(-1)
     asks = inventory.bargains(shape.inventory, params.inventory, left, on_order) & _repeat_products(shape, acted)
-    terms = contracts.bargain(own, state, left + on_order, opened.after.prices, exponent)
+    terms = contracts.bargain(own, state, left + on_order, opened.after.prices, exponent, level)
     signs = asks & (terms.quantity > 0)
     state, quantity, paid = contracts.sign(key, shape.contracts, own, state, terms, signs)
     supplied = contracts.Supplied(

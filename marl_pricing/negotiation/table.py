@@ -156,22 +156,32 @@ def _nearest(grid: Array, value: Array) -> Array:
     return (value[:, None] > (grid[:, 1:] + grid[:, :-1]) / 2).sum(-1)
 
 
-def look_up(table: AgreementTable, position: Array, price: Array, demand: Array, exponent: Array) -> Terms:
+def look_up(
+    table: AgreementTable, position: Array, price: Array, demand: Array, exponent: Array, level: Array | None = None
+) -> Terms:
     """What each buyer agrees upon, by the nearest situation that was played.
 
     Args:
         position: [N] units; above the table's last, as there.  price: [N] money.  demand: [N] units per epoch.
         exponent: [N] int32 number of the buyer's exponent.
+        level: [N] int32 number of the price in `table.prices`, where it is known: nothing is searched then.
     """
     offer = jnp.arange(table.prices.shape[0])
     held = jnp.clip(jnp.round(position).astype(jnp.int32), 0, table.code.shape[-1] - 1)
     last = table.demands.shape[1] - 1
     step = jnp.maximum(table.demands[:, -1] / max(last, 1), 1e-9)
     expected = jnp.clip(jnp.round(demand / step).astype(jnp.int32), 0, last)
-    code = table.code[offer, _nearest(table.prices, price), expected, exponent, held]
+    if level is None:
+        level = _nearest(table.prices, price)
+    # One flat number, known to lie inside: five of them, each checked, take several times as long.
+    _, _, num_demands, num_exponents, num_positions = table.code.shape
+    place = (offer * table.code.shape[1] + level) * num_demands + expected
+    place = (place * num_exponents + exponent) * num_positions + held
+    code = table.code.reshape(-1).at[place].get(mode="promise_in_bounds")
     cardinality, agreed = table.terms.shape[0], code >= 0
     outcome = jnp.where(agreed, code % cardinality, -1)
-    quantity, unit_cost, lead_time = table.terms[jnp.maximum(outcome, 0)].T
+    terms = table.terms.at[jnp.maximum(outcome, 0)].get(mode="promise_in_bounds")
+    quantity, unit_cost, lead_time = terms.T
     return Terms(
         quantity=jnp.where(agreed, quantity, 0.0),
         unit_cost=jnp.where(agreed, unit_cost, 0.0),
