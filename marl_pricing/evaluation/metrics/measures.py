@@ -356,6 +356,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "fill_rate", "cycle_service", "stockout_share", "unmet", "stock", "turns", "cover", "lost_sales_cost",
         "holding_cost", "order_cost", "bullwhip",
     ),
+    "supply": ("agreements", "agreed_cost", "agreed_quantity", "agreed_lead_time", "supplier_profit"),
     "information": ("coi", "coi_posted", "coi_leak", "coi_erosion", "agent_loss", "look_to_book"),
 }  # fmt: skip
 

@@ -74,7 +74,7 @@ def summary_table(summary: pd.DataFrame, measures: Sequence[str], *, by_seller: 
 
 
 def subject_tables(summary: pd.DataFrame) -> str:
-    """A table a subject, all measures that this summary has."""
+    """A table a subject of which something is known, all measures that this summary has; why others are withheld."""
     known = set(summary[summary["value"].notna()]["measure"])
     parts = []
     for subject, names in SUBJECTS.items():
@@ -82,15 +82,18 @@ def subject_tables(summary: pd.DataFrame) -> str:
         for name in names:
             indices = [index for index, base in INDICES.items() if base == name]
             shown += [own for own in (name, *indices) if own in known]
-        parts.append(f"<h3>{escape(subject[0].upper() + subject[1:])}</h3>")
-        parts.append(
-            summary_table(summary, shown) if shown else "<p class=note>Nothing of this is known in these markets.</p>"
-        )
+        if shown:
+            parts.append(f"<h3>{escape(subject[0].upper() + subject[1:])}</h3>{summary_table(summary, shown)}")
     withheld = summary[summary["value"].isna() & summary["seller"].eq("all")]
     reasons = withheld[~withheld["measure"].isin(known)].drop_duplicates(["run", "measure"])
+    # One reason often holds for several measures, and in several runs.
+    together: dict[tuple[str, str], list[str]] = {}
+    for note, rows in reasons.groupby("note", sort=False):
+        for name, own in rows.groupby("measure", sort=False):
+            together.setdefault((", ".join(own["run"]), str(note)), []).append(texts.measure_label(str(name))[0])
     listed = "".join(
-        f"<li>{escape(texts.measure_label(row['measure'])[0])} in {escape(row['run'])}: {escape(row['note'])}</li>"
-        for row in records(reasons)
+        f"<li>{escape(', '.join(names))} in {escape(runs)}: {escape(note)}</li>"
+        for (runs, note), names in together.items()
     )
     if listed:
         parts.append(f"<h3>Withheld</h3><ul class=note>{listed}</ul>")

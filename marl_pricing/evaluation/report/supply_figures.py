@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
@@ -47,6 +48,8 @@ def contracts(contracts: pd.DataFrame) -> Figure:
     for axes, (name, label) in zip(panels, labels.items(), strict=False):
         _shares(axes, contracts, name)
         axes.set_xlabel(label)
+        if name != "unit_cost":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     split, means = panels[3], contracts.groupby("seller").mean(numeric_only=True)
     for place, (seller, row) in enumerate(means.iterrows()):
         whole, nash = row["seller_gain"] + row["supplier_gain"], row["nash_seller_gain"] + row["nash_supplier_gain"]
