@@ -88,9 +88,9 @@ def subject_tables(summary: pd.DataFrame) -> str:
     reasons = withheld[~withheld["measure"].isin(known)].drop_duplicates(["run", "measure"])
     # One reason often holds for several measures, and in several runs.
     together: dict[tuple[str, str], list[str]] = {}
-    for note, rows in reasons.groupby("note", sort=False):
-        for name, own in rows.groupby("measure", sort=False):
-            together.setdefault((", ".join(own["run"]), str(note)), []).append(texts.measure_label(str(name))[0])
+    for note, alike in reasons.groupby("note", sort=False):
+        for measure, own in alike.groupby("measure", sort=False):
+            together.setdefault((", ".join(own["run"]), str(note)), []).append(texts.measure_label(str(measure))[0])
     listed = "".join(
         f"<li>{escape(', '.join(names))} in {escape(runs)}: {escape(note)}</li>"
         for (runs, note), names in together.items()

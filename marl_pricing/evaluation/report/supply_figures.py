@@ -51,9 +51,10 @@ def contracts(contracts: pd.DataFrame) -> Figure:
         if name != "unit_cost":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     split, means = panels[3], contracts.groupby("seller").mean(numeric_only=True)
-    for place, (seller, row) in enumerate(means.iterrows()):
+    for place, seller in enumerate(means.index.to_list()):
+        row = means.loc[seller]
         whole, nash = row["seller_gain"] + row["supplier_gain"], row["nash_seller_gain"] + row["nash_supplier_gain"]
-        split.bar(place, row["seller_gain"], color=style.seller_colour(int(seller)))  # type: ignore[arg-type]
+        split.bar(place, row["seller_gain"], color=style.seller_colour(int(seller)))
         split.bar(place, whole - row["seller_gain"], bottom=row["seller_gain"], color="#C4C4C4")
         split.hlines([row["nash_seller_gain"], nash], place - 0.4, place + 0.4, color="black", linewidth=1.4)
     split.set_xticks(range(len(means)), [f"seller {seller}" for seller in means.index])
