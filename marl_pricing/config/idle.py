@@ -63,6 +63,11 @@ _TABLE = (
     ),
     _Idle(("market.types.nodes",), lambda own: own.market.types.spread == 0.0, "market.types.spread=0"),
     _Idle(
+        _under("market.patience", "discount", "fall", "floor", "arrive", "epochs"),
+        lambda own: own.market.patience.share == 0.0,
+        "market.patience.share=0",
+    ),
+    _Idle(
         ("market.bankruptcy.cash_limit",),
         lambda own: own.market.bankruptcy.initial_cash is None,
         "market.bankruptcy.initial_cash=null",

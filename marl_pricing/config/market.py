@@ -25,6 +25,7 @@ from marl_pricing.config.market_settings import (
     ScalePrices,
     StartRange,
 )
+from marl_pricing.config.patience import build_patience, waiting_epochs
 from marl_pricing.config.robust import Reach
 from marl_pricing.config.sizes import check_market
 from marl_pricing.config.traffic import build_traffic
@@ -134,6 +135,7 @@ def _build_demand(
             )
         classes.append(people | given)
     spreads = [c["type_spread"] for c in classes]
+    waiting = build_patience(settings, visitors)
     season = settings.season
     noise = spread.offers("level.noise", settings.level.noise)
     volatility = spread.offers("level.volatility", settings.level.volatility)
@@ -147,6 +149,8 @@ def _build_demand(
         shocks=settings.shocks.probability > 0,
         season=bool(season.cosine),
         noisy_level=bool(noise.any()),
+        waits=0 if waiting is None else waiting_epochs(settings),
+        at_once=waiting is not None and settings.patience.arrive == "at_once",
     )
     params = demand.DemandParams(
         choice=_choice(settings, spread, classes),
@@ -162,6 +166,7 @@ def _build_demand(
         season=demand.SeasonParams(_f32(season.period), _f32(season.start), _f32(season.cosine), _f32(season.sine))
         if season.cosine
         else None,
+        patience=waiting,
     )
     return shape, params
 

@@ -24,6 +24,9 @@ EachPositive = Positive | list[Positive]
 EachNegative = Annotated[float, Field(lt=0)] | list[Annotated[float, Field(lt=0)]]
 
 
+Fall = Annotated[float, Field(ge=0, lt=1)]
+
+
 class AgentClass(Settings):
     """Shoppers that are agents: what differs from people. A null takes the people's value."""
 
@@ -112,6 +115,23 @@ class Types(Settings):
 
     spread: NonNegative = 0.0
     nodes: Annotated[int, Field(ge=1, le=64)] = 7
+
+
+class Patience(Settings):
+    """People who may wait for a lower price: a `share` of them, who discount what they gain by `discount` an epoch.
+
+    They expect the next epoch's prices to `fall` by this share of what they are above the `floor`: a number, or one for
+    each step of an episode; `rational`: what a monopolist that knows of them does (`equilibrium.patience`), above its
+    unit cost. `arrive`: in each epoch as many come, or all of an episode come in its first. `epochs`: that they
+    wait for at most; null: until the episode ends.
+    """
+
+    share: Share = 0.0
+    discount: Annotated[float, Field(ge=0, le=0.99)] = 0.9
+    fall: Fall | list[Fall] | Literal["rational"] = 0.0
+    floor: NonNegative = 0.0
+    arrive: Literal["each_epoch", "at_once"] = "each_epoch"
+    epochs: Annotated[int, Field(ge=1, le=64)] | None = None  # each of them adds a group of people to every step
 
 
 class StartRange(Settings):
@@ -373,6 +393,7 @@ class MarketSettings(Settings):
     season: Season = Season()
     shocks: Shocks = Shocks()
     types: Types = Types()
+    patience: Patience = Patience()
     prices: Annotated[LevelPrices | ScalePrices | AdjustPrices, Field(discriminator="map")]
     inventory: Annotated[
         UnlimitedStock

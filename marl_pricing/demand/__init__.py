@@ -1,7 +1,15 @@
 """What shoppers want: prices to propensities, the latent level of demand, shocks."""
 
 from marl_pricing.demand.choice import class_propensities, propensities, propensities_by_type, type_nodes
-from marl_pricing.demand.params import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams, SeasonParams
+from marl_pricing.demand.params import (
+    DemandParams,
+    DemandShape,
+    LinearParams,
+    LogitParams,
+    PatienceParams,
+    PowerParams,
+    SeasonParams,
+)
 from marl_pricing.demand.surplus import logit_surplus
 
 __all__ = [
@@ -9,6 +17,7 @@ __all__ = [
     "DemandShape",
     "LinearParams",
     "LogitParams",
+    "PatienceParams",
     "PowerParams",
     "SeasonParams",
     "class_propensities",

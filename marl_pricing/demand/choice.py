@@ -57,6 +57,17 @@ def _nested(utility: Array, outside: Array, nesting: Array) -> Array:
     return jnp.exp(within - inclusive[:, None]) * inside[:, None]
 
 
+def inclusive_value(prices: Array, level: Array, available: Array, theta: Array, params: LogitParams) -> Array:
+    """What the offers together are worth to a session [Y], in units of the scale μ: the log-sum within their nest.
+
+    A session buys one of them with the probability at which this exceeds the outside option. Args as in `logit`.
+    """
+    utility = (theta[:, None] * params.quality - prices) / params.scale[:, None] + jnp.log(level)
+    utility = jnp.where(available, utility, -jnp.inf)
+    kept = 1.0 if params.nesting is None else 1.0 - params.nesting
+    return kept * jax.nn.logsumexp(utility / jnp.reshape(kept, (-1, 1)), axis=-1)
+
+
 def power(
     prices: Array, level: Array, available: Array, theta: Array, params: PowerParams, listed: Array | None = None
 ) -> Array:

@@ -26,6 +26,9 @@ class DemandShape:
         shocks: demand shocks can occur.
         season: demand has a season.
         noisy_level: each epoch's level has noise that does not last.
+        waits: W, epochs that people who may wait for a lower price stay in the market for after their first; 0: nobody
+            waits.
+        at_once: all shoppers of an episode come in its first epoch.
     """
 
     num_sellers: int
@@ -37,6 +40,8 @@ class DemandShape:
     shocks: bool = False
     season: bool = False
     noisy_level: bool = False
+    waits: int = 0
+    at_once: bool = False
 
     @property
     def level_moves(self) -> bool:
@@ -88,6 +93,15 @@ class SeasonParams(struct.PyTreeNode):
     sine: Array  # [H]
 
 
+class PatienceParams(struct.PyTreeNode):
+    """People who may wait for a lower price."""
+
+    share: Array  # [] of the people, who may wait; the others buy at once or never
+    discount: Array  # [] δ in [0, 1) of what they gain by buying, an epoch
+    fall: Array  # [T] expected fall of prices to the next epoch, a share of what they are above the floor; 0 at the end
+    floor: Array  # [] money
+
+
 class DemandParams(struct.PyTreeNode):
     """Traced half: numbers, so that a grid of them is one vmap and one compile."""
 
@@ -102,3 +116,4 @@ class DemandParams(struct.PyTreeNode):
     shock_duration: Array  # [] int32, epochs
     shock_scale: Array  # [] factor on demand while a shock runs
     season: SeasonParams | None = None
+    patience: PatienceParams | None = None

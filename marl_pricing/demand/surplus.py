@@ -5,16 +5,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.demand.choice import type_nodes
+from marl_pricing.demand.choice import inclusive_value, type_nodes
 from marl_pricing.demand.params import Array, DemandParams, DemandShape, LogitParams
 
 
 def _log_sum(prices: Array, level: Array, available: Array, theta: Array, params: LogitParams) -> Array:
     """Surplus [Y] of one session of latent type `theta` [Y]; `level` [Y, N] or [1, N]."""
-    utility = (theta[:, None] * params.quality - prices) / params.scale[:, None] + jnp.log(level)
-    utility = jnp.where(available, utility, -jnp.inf)
-    kept = 1.0 if params.nesting is None else 1.0 - params.nesting
-    inclusive = kept * jax.nn.logsumexp(utility / jnp.reshape(kept, (-1, 1)), axis=-1)
+    inclusive = inclusive_value(prices, level, available, theta, params)
     outside = params.outside / params.scale
     return params.scale * (jnp.logaddexp(inclusive, outside) - outside)
 

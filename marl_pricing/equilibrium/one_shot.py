@@ -35,6 +35,10 @@ def refuse_unknown_orders(shape: MarketShape) -> None:
     """Refuse traffic whose expected orders are not the propensities times a rate."""
     if shape.traffic.model == "scripted":
         raise NoEquilibriumError("traffic.model=scripted: its expected orders have no closed form; accepted are others")
+    if shape.demand.at_once:
+        raise NoEquilibriumError(
+            "market.patience.arrive=at_once: shoppers come once an episode, and benchmarks are of one epoch"
+        )
     if shape.traffic.comparison:
         raise NoEquilibriumError(
             "traffic.comparison: agents that buy the cheapest offer make profits jump where prices cross; accepted is 0"

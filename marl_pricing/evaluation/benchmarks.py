@@ -147,6 +147,7 @@ def _ignored(shape: MarketShape) -> tuple[str, ...]:
         "the moving level of demand": shape.demand.moving_level or shape.demand.noisy_level,
         "the season": shape.demand.season,
         "shocks": shape.demand.shocks,
+        "shoppers who wait": shape.demand.waits > 0,
         "the moving share of agents": shape.traffic.process != "static",
         "penalties": bool(shape.reward.penalties),
     }

@@ -45,6 +45,7 @@ def _refuse_unfit(shape: MarketShape, params: MarketParams) -> None:
         (shape.prices.map == "levels", "prices on a grid (market.prices.map=levels)"),
         (shape.traffic.model == "analytic" and shape.traffic.random_orders, "drawn orders of traffic.model=analytic"),
         (still, "demand that is the same in every epoch: no moving level, season, shock or share of agents"),
+        (not shape.demand.waits, "shoppers of whom none waits (market.patience.share=0)"),
         (shape.sub_slots == 1, "one wave of shoppers (market.sub_slots=1)"),
         (not shape.pass_over, "shoppers that ask for what is sold out (market.sold_out=asked)"),
         (not (shape.bankruptcy or shape.collapse_patience), "a market without an end of its own"),

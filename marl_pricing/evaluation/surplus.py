@@ -19,6 +19,8 @@ def unknown(shape: MarketShape) -> str:
         return f"consumer surplus is the log-sum of logit demand; demand here is {shape.demand.model}"
     if shape.traffic.model == "scripted" or shape.traffic.comparison:
         return "these sessions do not buy by their log-sum"
+    if shape.demand.waits:
+        return "some shoppers wait, and gain what they do later"
     if shape.traffic.pays_apart:
         return "sessions pay another price than the posted one, each its own"
     return ""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from marl_pricing import traffic
 from marl_pricing.demand import level as demand_level
+from marl_pricing.demand import patience
 from marl_pricing.market import contracts, inventory, prices, reward
 from marl_pricing.market.observation import observe, proxy_share
 from marl_pricing.market.types import (
@@ -27,6 +28,7 @@ from marl_pricing.market.types import (
     vary,
 )
 from marl_pricing.traffic import Conditions, Traffic, detection
+from marl_pricing.traffic.params import class_shares
 
 # Of an epoch's key, which is split in four; policies that are seated at the market fold small numbers into it.
 _NOISE = 2**31 - 2
@@ -68,6 +70,7 @@ def reset(key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketS
         )
         if shape.contracts is not None and params.contracts is not None
         else None,
+        waiting=patience.nobody(shape.demand) if shape.demand.waits else None,
     )
     return state, observe(shape, params, state)
 
@@ -134,7 +137,13 @@ def open_epoch(
         level = level * demand_level.season_factor(state.epoch, params.demand.season)
     listed = in_market if shape.bankruptcy else None
     available = in_market & (stock > 0) if shape.pass_over else in_market
-    conditions = Conditions(posted, level, available, shock * params.demand.scale, listed)
+    intensity = shock * params.demand.scale
+    if shape.demand.at_once:
+        intensity = jnp.where(state.epoch == 0, intensity, 0.0)
+    facing = None
+    if state.waiting is not None:
+        facing = patience.face(shape.demand, params.demand, state.waiting, state.epoch, posted, level, available)
+    conditions = Conditions(posted, level, available, intensity, listed, facing)
     share = state.agent_share
     if share is not None and key_share is not None:
         share = traffic.advance_share(key_share, shape.traffic, params.traffic, share)
@@ -323,6 +332,12 @@ def settle_epoch(
         money = raw + reward.by_seller(supplied.cost_of_sales - supplied.paid, shape.num_sellers)
     cash, active, quiet, terminated = _endings(shape, params, before, money, demand)
     epoch = before.epoch + 1
+    waiting = before.waiting
+    if found.waiting is not None:
+        assert params.demand.patience is not None
+        people = class_shares(shape.demand.num_classes, agent_share)[0] * shape.traffic.sessions * found.intensity
+        came = params.demand.patience.share * people * params.traffic.visits_factor(agent_share)
+        waiting = patience.advance(found.waiting, came)
     state = after.replace(
         epoch=epoch,
         demand=demand,
@@ -334,6 +349,7 @@ def settle_epoch(
         active=active,
         quiet_epochs=quiet,
         excess=excess,
+        waiting=waiting,
     )
     outcome = Outcome(
         prices=after.prices,

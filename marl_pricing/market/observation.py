@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from marl_pricing.demand import patience
 from marl_pricing.market import contracts, inventory
 from marl_pricing.market.types import Array, MarketParams, MarketShape, MarketState, Observation, epoch_share
 
@@ -21,6 +22,12 @@ def scaled_prices(params: MarketParams, prices: Array) -> Array:
     prices_params = params.prices
     width = jnp.maximum(prices_params.high - prices_params.low, 1e-6)
     return 2.0 * (prices - prices_params.low) / width - 1.0
+
+
+def price_ends(params: MarketParams) -> tuple[Array, Array]:
+    """The lowest and the highest prices [N] that may be posted."""
+    offers = jnp.zeros_like(params.inventory.initial_stock)
+    return params.prices.low + offers, params.prices.high + offers
 
 
 def stock_scale(params: MarketParams) -> Array:
@@ -222,7 +229,7 @@ def observe(shape: MarketShape, params: MarketParams, state: MarketState) -> Obs
 
 
 def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -> Array:
-    """The whole market [G] for a central critic: prices, demand, stock, pipeline, latent level, shock, cash, time, …"""
+    """The whole market [G] for a central critic: prices, demand, stock, pipeline, level, shock, cash, who waits, …"""
     parts = [_shown_prices(params, state, shape.num_sellers), state.demand / demand_scale(shape)]
     if state.stock is not None and state.pipeline is not None:
         parts.append(on_hand(shape, state) / stock_scale(params))
@@ -247,5 +254,8 @@ def global_state(shape: MarketShape, params: MarketParams, state: MarketState) -
         names = ("held_cost", "ordered_cost", "last_agreement")
         parts += [_contract_feature(name, shape, params, state).reshape(-1) for name in names]
         parts.append(state.contracts.forecast / demand_scale(shape))
+    if state.waiting is not None:
+        parts.append(state.waiting.sessions / shape.traffic.sessions)
+        parts.append(patience.scaled_index(shape.demand, params.demand, state.waiting.reached, *price_ends(params)))
     parts.append((state.epoch / shape.episode_length)[None])
     return jnp.concatenate(parts)

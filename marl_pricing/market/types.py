@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from marl_pricing.demand import DemandParams, DemandShape, LinearParams, LogitParams, PowerParams
+from marl_pricing.demand.patience import Waiting
 from marl_pricing.market.contracts import ContractParams, ContractShape, ContractState, Supplied
 from marl_pricing.market.inventory import InventoryParams, InventoryShape
 from marl_pricing.market.prices import PriceParams, PriceShape
@@ -151,6 +152,7 @@ class MarketState(struct.PyTreeNode):
     quiet_epochs: Array | None  # [] int32, epochs without any demand so far
     excess: Array | None = None  # [N] running excess of prices above the anchor
     contracts: ContractState | None = None
+    waiting: Waiting | None = None  # people who wait for a lower price
 
 
 class Action(struct.PyTreeNode):

@@ -18,6 +18,7 @@ from marl_pricing.policies.observed import observed
 from marl_pricing.policies.random import random
 from marl_pricing.policies.seats import seat, table
 from marl_pricing.policies.simulated import SIMULATED, Tried, simulated_joint, simulated_nash, tried
+from marl_pricing.policies.skimming import price_skimming
 from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
@@ -30,6 +31,7 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "base_stock": base_stock,
     "observed": observed,
     "fitted_stock_price": fitted_stock_price,
+    "price_skimming": price_skimming,
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "in_words",
     "myopic",
     "observed",
+    "price_skimming",
     "random",
     "seat",
     "simulated_joint",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.demand import DemandParams, DemandShape, propensities, propensities_by_type
+from marl_pricing.demand import DemandParams, DemandShape, patience, propensities, propensities_by_type
 from marl_pricing.traffic import browsing, information
 from marl_pricing.traffic.draws import poisson
 from marl_pricing.traffic.params import Array, TrafficParams, TrafficShape, class_shares
@@ -22,14 +22,21 @@ def expected_orders(
 ) -> Array:
     """Expected units ordered [Y, N]: M · intensity · share of the class · its purchase rate · propensity.
 
-    It holds for sessions as well (see `sessions`), unless some agents compare.
+    It holds for sessions as well (see `sessions`), unless some agents compare. People who waited and come back order
+    beside those who come for the first time.
 
     Args:
         purchase_rate: [Y] units that a session comes to, `TrafficParams.session_orders`.
     """
     rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
     share = class_shares(demand.num_classes, agent_share)
-    return shape.sessions * conditions.intensity * (share * purchase_rate)[:, None] * rate
+    each = share * purchase_rate
+    if conditions.waiting is None:
+        return shape.sessions * conditions.intensity * each[:, None] * rate
+    found = (conditions.prices, conditions.level, conditions.available)
+    fresh, returning = patience.orders(demand, params, *found, conditions.waiting, conditions.listed)
+    orders = shape.sessions * conditions.intensity * each[:, None] * rate.at[0].set(fresh)
+    return orders.at[0].add(jnp.broadcast_to(jnp.asarray(purchase_rate), share.shape)[0] * returning)
 
 
 def expected_paid(shape: TrafficShape, own: TrafficParams, demand: DemandShape, prices: Array) -> Array:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from marl_pricing.demand.patience import Facing
+
 Array = jax.Array
 
 
@@ -17,6 +19,7 @@ class Conditions(struct.PyTreeNode):
     available: Array  # [N] bool, offers that can be bought
     intensity: Array  # [] factor on the number of sessions (shock × demand scale × share of the epoch)
     listed: Array | None = None  # [N] bool, offers whose seller is in the market, sold out or not; None: all
+    waiting: Facing | None = None  # people who wait, and what they think of these prices; None: nobody does
 
 
 class Traffic(struct.PyTreeNode):

@@ -26,6 +26,8 @@ OTHERWISE = {
     "learner.learning_rate_end": "0.001", "learner.schedule_updates": "3",
     "market.season.period": "7", "market.season.start": "3",
     "market.shocks.duration": "4", "market.shocks.scale": "0.5", "market.types.nodes": "3",
+    "market.patience.discount": "0.5", "market.patience.fall": "0.2", "market.patience.floor": "0.1",
+    "market.patience.arrive": "at_once", "market.patience.epochs": "2",
     "market.bankruptcy.cash_limit": "5.0", "market.reward.normalise_shaping": "false",
     "market.reward.stockout_penalty": "3.0", "market.reward.holding_cost": "0.4",
     "market.reward.anchor": "1.2", "market.reward.excess_memory": "0.5", "market.reward.movement_floor": "0.5",
@@ -65,6 +67,7 @@ def test_a_setting_that_changes_nothing_is_refused_by_name(field: str) -> None:
 
 ACTIVE = (
     "learner.schedule=linear", "market.season.cosine=[0.1]", "market.season.sine=[0.0]", "market.types.spread=0.1",
+    "market.patience.share=0.1",
     "market.bankruptcy.initial_cash=9.0", "market.reward.omega=0.5", "market.shocks.probability=0.1",
     "market/inventory=threshold", "market.reward.supra_competitive=0.1", "market.reward.volatility=0.1",
     "market.reward.estimate_error=0.1",
