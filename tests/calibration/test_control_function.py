@@ -84,12 +84,15 @@ def test_a_market_of_own_elasticities_by_instruments() -> None:
 
 @pytest.mark.slow
 def test_errors_of_both_stages_are_as_long_as_estimates_lie_apart() -> None:
-    """40 markets of 6 products: 95 % intervals of single products hold the truth in 90 to 99 %."""
+    """200 markets of 6 products: 95 % intervals of single products hold the truth in 90 to 99 %.
+
+    Products of one market share their shocks, so that 40 markets may say 90 or 96 %.
+    """
     apart = []
-    for seed in range(40):
+    for seed in range(200):
         found, _ = own_slopes(rows_of(seed), instruments=["cost"])
         apart.append((found["elasticity"] + 2.0) / found["error"])
     z = pd.concat(apart)
     covered = float((z.abs() < 1.96).mean())
     print(f"covered {covered:.3f} of {len(z)}, bias {z.mean():.2f}, spread {z.std():.2f}")
-    assert 0.9 <= covered <= 0.995 and abs(z.mean()) < 0.35
+    assert 0.9 <= covered <= 0.99 and abs(z.mean()) < 0.45
