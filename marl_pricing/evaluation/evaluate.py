@@ -193,7 +193,10 @@ def evaluate(
                 ),
                 fragments=sections.fragments(mine, figures_of, own, tested, number),
                 left_out=played.left_out[run.name],
-                notes=played.notes[run.name],
+                notes=[
+                    *played.notes[run.name],
+                    *(f"{policy}: {supply.in_words(own)}" for policy, own in signed.groupby("policy", sort=False)),
+                ],
                 guests=seats[seats["run"] == run.name],
                 deviations=tests["deviation_summary"][tests["deviation_summary"]["run"] == run.name],
                 stock_benchmarks=stock[stock["run"] == run.name],

@@ -65,6 +65,20 @@ def forecasts(params: ContractParams, demand: np.ndarray) -> np.ndarray:
     return found
 
 
+def in_words(contracts: pd.DataFrame) -> str:
+    """A sentence on the contracts of one policy, rows of `COLUMNS`: how good they are, and for whom."""
+    own, theirs = contracts["seller_gain"].sum(), contracts["supplier_gain"].sum()
+    nash_own, nash_theirs = contracts["nash_seller_gain"].sum(), contracts["nash_supplier_gain"].sum()
+    whole, fair = own + theirs, nash_own + nash_theirs
+    if min(whole, fair) <= 0.0:
+        return f"{len(contracts)} contracts, worth nothing to both sides together"
+    return (
+        f"{len(contracts)} contracts judged: on average {contracts['to_frontier'].mean():.3g} money from the Pareto "
+        f"frontier; sellers get {own / whole:.0%} of the gains, at Nash's bargaining points they would get "
+        f"{nash_own / fair:.0%} of {fair / whole:.3g} times as much"
+    )
+
+
 @partial(jax.jit, static_argnames="shape")
 def _judge(shape: ContractShape, params: ContractParams, contracts: Situations) -> jax.Array:
     """Gains of both, distance, and Nash's gains of both, of each contract [C, 5]."""

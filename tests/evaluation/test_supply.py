@@ -113,6 +113,22 @@ def test_contracts_are_judged_in_the_situation_in_which_they_were_played(rule: s
     assert played >= 38  # ties within rounding may be told apart otherwise
 
 
+def test_contracts_are_told_in_words(market, record) -> None:
+    found = supply.contracts_table(*market, record, "a run", "random", 0).iloc[:2]
+    gains = dict(
+        zip(
+            ["seller_gain", "supplier_gain", "nash_seller_gain", "nash_supplier_gain"],
+            (3.0, 1.0, 2.0, 4.0),
+            strict=True,
+        )
+    )
+    told = supply.in_words(found.assign(**gains, to_frontier=[0.1, 0.3]))
+    assert told == (
+        "2 contracts judged: on average 0.2 money from the Pareto frontier; sellers get 75% of the gains, at Nash's "
+        "bargaining points they would get 33% of 1.5 times as much"
+    )
+
+
 def test_markets_without_contracts_have_none(make_market) -> None:
     made = make_market()
     record = play(jax.random.key(0), made.shape, made.params, random(made.shape, made.params), 1)
