@@ -144,6 +144,7 @@ def with_stock(shape: MarketShape, params: MarketParams, own: Benchmarks) -> Ben
 def _ignored(shape: MarketShape) -> tuple[str, ...]:
     has = {
         "stock": not shape.inventory.unlimited,
+        "what supply is bargained down to": shape.contracts is not None,
         "the moving level of demand": shape.demand.moving_level or shape.demand.noisy_level,
         "the season": shape.demand.season,
         "shocks": shape.demand.shocks,

@@ -8,6 +8,7 @@ import pytest
 
 from marl_pricing import negotiation
 from marl_pricing.evaluation import supply, tables
+from marl_pricing.evaluation.benchmarks import static_benchmarks
 from marl_pricing.evaluation.metrics import Episodes, measure
 from marl_pricing.evaluation.play import play
 from marl_pricing.evaluation.report import supply_figures
@@ -111,6 +112,10 @@ def test_contracts_are_judged_in_the_situation_in_which_they_were_played(rule: s
         }
         played += number in agreed
     assert played >= 38  # ties within rounding may be told apart otherwise
+
+
+def test_static_benchmarks_say_that_they_take_the_first_stocks_cost(market) -> None:
+    assert "what supply is bargained down to" in static_benchmarks(*market).label
 
 
 def test_contracts_are_told_in_words(market, record) -> None:
