@@ -91,7 +91,8 @@ def test_a_bankrupt_seller_is_not_live_and_the_other_is(make_market):
     assert record.live[0, :lived, 0].all() and record.live[0, :, 1].all()
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if name != "observed"])  # the market has no sales behind it
+# The market has no sales behind it, and nobody who waits.
+@pytest.mark.parametrize("name", [name for name in RULES if name not in ("observed", "price_skimming")])
 def test_profit_of_offers_adds_up_to_reward(make_market, name):
     chosen = {"rule": "chosen", "initial_stock": 6.0, "order_levels": [0.0, 4.0, 8.0], "lead_time": 2}
     reward = {"unit_cost": 1.0, "stockout_penalty": 0.4, "holding_cost": 0.05, "pay_on_order": True}

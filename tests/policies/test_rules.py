@@ -11,7 +11,8 @@ from marl_pricing.equilibrium import static
 from marl_pricing.policies import RULES, RuleError, base_stock, constant, constant_joint, constant_nash, myopic, random
 from tests.doors.compose import composed
 
-PLAYED = [name for name in RULES if name != "observed"]  # made markets have no sales behind them
+# Made markets have no sales behind them, and nobody who waits.
+PLAYED = [name for name in RULES if name not in ("observed", "price_skimming")]
 MAPS = {
     "levels": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
     "scale": {"map": "scale", "low": 1.0, "high": 2.2},
