@@ -15,7 +15,8 @@ import jax
 from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.config.market_settings import LevelPrices, MarketSettings
 from marl_pricing.config.traffic_settings import Traffic
-from marl_pricing.learning.memory import device_memory, machine_memory, say_bytes
+from marl_pricing.learning.memory import device_memory
+from marl_pricing.machine import machine_memory, say_bytes
 
 _FLOAT = 4  # bytes
 _SHARE = 0.8  # of the memory that is there: the interpreter and others need some, and copies are made

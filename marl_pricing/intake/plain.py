@@ -192,6 +192,11 @@ def read_yaml(path: Path | str) -> Any:
     return parse_yaml(read_text(path, MOST_YAML), str(path))
 
 
+def most_unpacked(path: Path) -> int:
+    """Bytes that a compressed file may unpack to: far more than tables do."""
+    return max(_MOST_TIMES * path.stat().st_size, 1 << 24)
+
+
 class _Bounded(io.RawIOBase):
     """Bytes out of gzip, no more of them than `most`."""
 
@@ -222,8 +227,7 @@ def opened(path: Path) -> Iterator[tuple[io.BufferedReader, IO[bytes]]]:
     """
     with path.open("rb") as raw:
         if raw.peek(2)[:2] == GZIP:
-            most = max(_MOST_TIMES * path.stat().st_size, 1 << 24)
-            yield io.BufferedReader(_Bounded(path, raw, most), 1 << 16), raw
+            yield io.BufferedReader(_Bounded(path, raw, most_unpacked(path)), 1 << 16), raw
         else:
             yield raw, raw
 

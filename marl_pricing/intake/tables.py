@@ -13,12 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from openpyxl import load_workbook
 from pyarrow import parquet
 
 from marl_pricing.intake.errors import IntakeError, cut, listed, shown
-from marl_pricing.intake.plain import size_in_words
+from marl_pricing.intake.plain import most_unpacked, size_in_words
 from marl_pricing.intake.texts import MOST_BYTES, SEPARATORS, content, decode, separator_of
+from marl_pricing.machine import machine_memory, say_bytes
 
 Format = Literal["csv", "xlsx", "parquet"]
 
@@ -27,6 +30,10 @@ _LOOK = 200  # records that tell how many fields a row has
 _FULL = 0.6  # of a row's fields that a header fills
 _LONGEST = 1 << 24  # characters of a field
 _MOST_CELLS = 100_000_000
+MOST_COLUMNS, _MOST_LINES = 16_384, 1_048_576  # of a sheet of Excel
+# Bytes that a row and a cell take while a file is read: a list of texts.
+_ROW, _CELL = 250, 60
+_SHARE = 0.8  # of the memory that is there
 SPREADSHEETS = (".xlsx", ".xlsm")
 
 
@@ -106,10 +113,19 @@ def _say(cells: Sequence[Any]) -> str:
     return ";".join("" if cell is None else str(cell) for cell in cells)
 
 
+def _refuse_wide(path: Path | str, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise IntakeError(
+            f"{path}: has {columns:,} columns; accepted are {MOST_COLUMNS:,}, as in a sheet of Excel: what comes "
+            "again and again stands in rows"
+        )
+
+
 def _assemble(path: str, records: list[Record], told: int | None, cut_short: bool) -> RawTable:
     """Header and rows of records; `cut_short` where the file does not end with its last line."""
     if not records:
         raise IntakeError(f"{path}: the file is empty")
+    _refuse_wide(path, max(len(cells) for _, cells in records))
     at = _header_at(records, told, path)
     titles = _titles(records[at][1])
     width = len(titles)
@@ -170,6 +186,7 @@ def _read_csv(path: Path, told: Told) -> RawTable:
         raise IntakeError(f'{path}: separator={shown(separator)}: accepted is one sign, as ";", "," or "\\t"')
     skip = 1 if text[:5].lower().startswith("sep=") else 0
     body = text.split("\n", skip)[skip]
+    _refuse_what_memory_does_not_hold(path, body, separator)
     records: list[Record] = []
     start = last = skip + 1
     limit = csv.field_size_limit(_LONGEST)
@@ -190,6 +207,17 @@ def _read_csv(path: Path, told: Told) -> RawTable:
     raw.read_as[:0] = [f"{SEPARATORS.get(separator, repr(separator))} between columns", name]
     raw.form.update({"separator": separator, "encoding": encoding})
     return raw
+
+
+def _refuse_what_memory_does_not_hold(path: Path, body: str, separator: str) -> None:
+    """Refuse a text whose rows take more than there is, before they are made of it."""
+    rows = max(body.count("\n"), body.count("\r"))
+    need, there = _ROW * rows + _CELL * (rows + body.count(separator)) + 3 * len(body), machine_memory()
+    if need > _SHARE * there:
+        raise IntakeError(
+            f"{path}: its rows would take {say_bytes(need)} of memory, and there are {say_bytes(there)} here; leave "
+            "columns or periods out, or add lines up before"
+        )
 
 
 def _check_quotes(path: Path, body: str, line: int, separator: str) -> None:
@@ -219,8 +247,8 @@ def _read_excel(path: Path, told: Told) -> RawTable:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(own.file_size for own in archive.infolist())
-        if size > MOST_BYTES:
-            raise IntakeError(f"{path}: unpacks to {size_in_words(size)}; accepted are {size_in_words(MOST_BYTES)}")
+        if size > (most := min(MOST_BYTES, most_unpacked(path))):
+            raise IntakeError(f"{path}: unpacks to {size_in_words(size)}; accepted are {size_in_words(most)}")
         return _read_book(path, told)
     except IntakeError:
         raise
@@ -232,7 +260,10 @@ def _rows_of(path: Path, sheet: Any) -> list[Record]:
     """Rows of a sheet that hold anything, without what is empty at their ends: a sheet may say that it is wider."""
     records: list[Record] = []
     cells = 0
+    sheet.reset_dimensions()  # it may say that it is smaller too, and rows beyond would be left out
     for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
+        if line > _MOST_LINES:
+            raise IntakeError(f"{path}: has a row beyond the {_MOST_LINES:,} of a sheet; it is damaged")
         width = max((number for number, cell in enumerate(row, 1) if cell is not None), default=0)
         cells += 1 + width
         _refuse_large(path, cells)
@@ -268,11 +299,43 @@ def _read_book(path: Path, told: Told) -> RawTable:
     return raw
 
 
+def parquet_texts(path: Path, file: parquet.ParquetFile) -> list[str]:
+    """Columns of texts of a Parquet file: to be read as dictionaries, as one value may stand in millions of rows.
+
+    Raises:
+        IntakeError: for a file that unpacks to far more than tables do.
+    """
+    told = file.metadata
+    size = sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
+    if size > (most := max(most_unpacked(path), MOST_BYTES)):
+        raise IntakeError(f"{path}: unpacks to {size_in_words(size)}; accepted are {size_in_words(most)}")
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return [own.name for own in file.schema_arrow if any(kind(own.type) for kind in kinds)]
+
+
+def spelled_out(column: pa.DictionaryArray) -> int:
+    """Bytes of a column's texts once every row has its own."""
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return pc.sum(lengths.cast(pa.int64())).as_py() or 0
+
+
 def _read_parquet(path: Path) -> RawTable:
     try:
-        told = parquet.read_metadata(path)
-        _refuse_large(path, told.num_rows * told.num_columns)
-        frame = pd.read_parquet(path)
+        with parquet.ParquetFile(path) as file:
+            _refuse_wide(path, file.metadata.num_columns)
+            _refuse_large(path, file.metadata.num_rows * file.metadata.num_columns)
+            texts = parquet_texts(path, file)
+        table = parquet.read_table(path, read_dictionary=texts)
+        size = sum(spelled_out(chunk) for name in texts for chunk in table.column(name).chunks)
+        if size > MOST_BYTES:
+            raise IntakeError(
+                f"{path}: its texts take {size_in_words(size)}; accepted are {size_in_words(MOST_BYTES)}, as all of "
+                "them are read at once"
+            )
+        frame = table.to_pandas()
+        for name in frame.select_dtypes("category"):
+            own = frame[name].astype(object)
+            frame[name] = own.where(own.notna(), None)
     except IntakeError:
         raise
     except Exception:  # a broken file may fail anywhere within

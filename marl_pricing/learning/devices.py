@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from marl_pricing.machine import control_groups
+
 _ASKED = "xla_force_host_platform_device_count"
 
 
@@ -50,29 +52,6 @@ def auto_devices() -> int:
     if jax.default_backend() != "cpu" or jax.process_count() > 1 or _ASKED in os.environ.get("XLA_FLAGS", ""):
         return there
     return min(there, usable_cores())
-
-
-def control_groups(groups: Path, own: Path, controller: str) -> list[Path]:
-    """The control group of this process and all above it, of a controller (`cpu`, `memory`): each sets a limit.
-
-    In a container the path may be that of the host, which is not mounted here: then the mount's root is the process's.
-
-    Args:
-        groups: where control groups are mounted.  own: the file that names this process's.
-    """
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        for root in (groups, *(groups / name for name in (controller, controllers) if controllers)):
-            parts = Path(path.lstrip("/")).parts
-            found += [root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
-    return found
 
 
 def _quota(folder: Path) -> float:

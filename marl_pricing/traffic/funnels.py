@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from marl_pricing.intake import IntakeError, plain
 from marl_pricing.traffic.events import ACTIONS, PURCHASE
 from marl_pricing.traffic.kernels import Array, Kernel
 
@@ -58,10 +60,11 @@ def read_funnel(path: Path | str) -> Funnel:
     """
     path = Path(path)
     try:
-        table = pd.read_csv(path, dtype="str", encoding="utf-8-sig", keep_default_na=False)
-    except FileNotFoundError:
-        raise FunnelError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        text, used = plain.read_text(path), {*_PAGES, _BOUGHT}
+        table = pd.read_csv(io.StringIO(text), dtype="str", keep_default_na=False, usecols=used.__contains__)
+    except IntakeError as error:
+        raise FunnelError(str(error)) from None
+    except (ValueError, OverflowError) as error:  # those of pandas' parser are such
         raise FunnelError(f"{path}: no table can be read: {' '.join(str(error).split())}") from None
     missing = [name for name in (*_PAGES, _BOUGHT) if name not in table]
     if missing:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import random
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -50,8 +51,8 @@ def visits(random: random.Random) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def check_sales(path: Path) -> None:
-    """Read sales as `--check` does, and write what is set aside."""
+def check_sales(path: Path) -> tuple[int, float]:
+    """Read sales as `--check` does, and write what is set aside; rows and units that were read."""
     from marl_pricing.calibration.mapping import CalibrationError, Mapping, read_mapping
     from marl_pricing.calibration.reading import read_sales
     from marl_pricing.doors import say_errors
@@ -59,7 +60,9 @@ def check_sales(path: Path) -> None:
     mapping = path.with_name(f"{path.name}.yaml")
     with say_errors(CalibrationError):
         own = read_mapping(mapping) if mapping.exists() else Mapping()
-        read_sales(path, own, quarantine=path.with_suffix(".aside"))
+        table = read_sales(path, own, quarantine=path.with_suffix(".aside")).table
+        return len(table), float(table["units"].sum())
+    raise AssertionError
 
 
 def check_log(path: Path) -> None:
@@ -106,6 +109,18 @@ def _wide_parquet(names: list[str]) -> bytes:
     return buffer.getvalue()
 
 
+def _long_text(table: pd.DataFrame) -> bytes:
+    """A million rows with the same text of 64 KiB, which stands in the file once."""
+    buffer = io.BytesIO()
+    one = {name: pa.array([own]) for name, own in table.iloc[0].items()}
+    texts = [name for name, own in one.items() if pa.types.is_string(own.type)]
+    one[texts[-1]] = pa.array(["x" * (1 << 16)])
+    rows = pa.table({name: pa.DictionaryArray.from_arrays([0] * 1_000_000, own) for name, own in one.items()})
+    with parquet.ParquetWriter(buffer, rows.schema, store_schema=False) as writer:
+        writer.write_table(rows)
+    return buffer.getvalue()
+
+
 def _zip_bomb(content: bytes) -> bytes:
     """A workbook with a sheet that unpacks to 1.2 GiB."""
     buffer = io.BytesIO()
@@ -120,6 +135,42 @@ def _zip_bomb(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def _sheet(content: bytes, old: bytes, new: bytes) -> bytes:
+    """A workbook whose sheet says something else: what matches `old` is `new`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as changed:
+        for name in whole.namelist():
+            own = whole.read(name)
+            changed.writestr(name, re.sub(old, new, own) if name == "xl/worksheets/sheet1.xml" else own)
+    return buffer.getvalue()
+
+
+def _sheets(content: bytes) -> Iterator[tuple[Broken, bool]]:
+    """(workbook, whether it is right): sheets that are larger or smaller than they say, and rows far away."""
+    size = rb"<dimension[^>]*/>"
+    for told in (b"A1:D5", b"A1", b"A1:XFD1048576", b"C7:D9"):
+        yield (
+            Broken(f"a sheet that says it is {told.decode()}", _sheet(content, size, b'<dimension ref="%b"/>' % told)),
+            True,
+        )
+    yield Broken("a sheet that tells no size", _sheet(content, size, b"")), True
+    for cell, told in ((b"A2000000000", "a row too far"), (b"ZZZZZ200", "a column too far")):
+        row = b'<row r="%b"><c r="%b"><v>1</v></c></row></sheetData>' % (cell.strip(b"AZ"), cell)
+        yield Broken(told, _sheet(content, b"</sheetData>", row)), False
+
+
+def _wide(head: bytes, line: bytes, count: int) -> bytes:
+    """A row with so many columns more."""
+    return (
+        head.rstrip()
+        + b"".join(b",x%d" % number for number in range(count))
+        + b"\n"
+        + line.rstrip()
+        + b",1" * count
+        + b"\n"
+    )
+
+
 def large(kind: str, table: pd.DataFrame) -> Iterator[tuple[str, Broken]]:
     """(suffix, file) of files that would take far more than they are."""
     head, *lines = _bytes_of(table, "csv").splitlines(keepends=True)
@@ -127,7 +178,11 @@ def large(kind: str, table: pd.DataFrame) -> Iterator[tuple[str, Broken]]:
     yield ".csv.gz", Broken("1 GiB without an end of line", _bomb(b"", b"x"))
     yield ".csv.gz", Broken("1 GiB of NUL", _bomb(head, b"\0"))
     yield ".parquet", Broken("134 million rows", _wide_parquet(list(table.columns)))
+    yield ".parquet", Broken("a long text in a million rows", _long_text(table))
+    yield ".csv", Broken("a million columns", _wide(head, lines[0], 1_000_000))
+    yield ".csv", Broken("a column that is called 16 MiB", head.rstrip() + b"," + b"x" * (1 << 24) + b"\n" + lines[0])
     if kind == "sales":
+        yield ".csv.gz", Broken("24 million rows of 8 bytes", gzip.compress(head + b"a,1,1,1\n" * 24_000_000, 6))
         yield ".xlsx", Broken("a sheet of 1.2 GiB", _zip_bomb(_bytes_of(table, "xlsx")))
         for number, told in ((86_400, "days in seconds"), (3600, "hours in seconds"), (10**15, "numbers of 15 digits")):
             own = table.assign(period=1_700_000_000 + number * table["period"])
@@ -161,6 +216,10 @@ def _attempts(
     files += [(".csv.bz2", Broken("bzip2", bz2.compress(_bytes_of(table, "csv"))))]
     chosen = [(name, own, ANY) for name, own in drawn.sample(files, round(share * len(files)))]
     chosen += [(name, own, REFUSED) for name, own in large(kind, table)] if share >= 0.2 else []
+    if kind == "sales":
+        right = (len(table), float(table["units"].sum()))
+        sheets = _sheets(_bytes_of(table, "xlsx"))
+        chosen += [(".xlsx", own, right if good else REFUSED) for own, good in sheets]
     for number, (suffix, broken, right) in enumerate(chosen):
         path = folder / f"{kind}_{number}{suffix}"
         if suffix == ".numbers.csv":

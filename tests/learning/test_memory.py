@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from marl_pricing import machine
 from marl_pricing.learning import memory
-from marl_pricing.learning.memory import machine_memory, refuse_large, say_bytes
+from marl_pricing.learning.memory import refuse_large
 from marl_pricing.learning.runs import RunError
+from marl_pricing.machine import machine_memory, say_bytes
 
 GIB = 2.0**30
 MACHINE = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -39,12 +41,12 @@ def group(folder: Path, name: str, text: str) -> tuple[Path, Path]:
 def test_a_container_may_have_less_than_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, found: float
 ) -> None:
-    monkeypatch.setattr(memory.resource, "getrlimit", lambda kind: (memory.resource.RLIM_INFINITY,) * 2)
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (machine.resource.RLIM_INFINITY,) * 2)
     assert machine_memory(*group(tmp_path, name, text)) == found
 
 
 def test_a_limit_of_the_shell_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory.resource, "getrlimit", lambda kind: (int(GIB), int(GIB)))
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (int(GIB), int(GIB)))
     assert machine_memory(tmp_path, tmp_path / "none") == GIB
 
 

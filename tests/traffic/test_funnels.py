@@ -75,9 +75,12 @@ def test_another_table_is_refused(tmp_path, rows: list[str], header: str, told: 
 def test_what_is_no_table_is_refused(tmp_path) -> None:
     with pytest.raises(FunnelError, match="there is no such file"):
         funnels.read_funnel(tmp_path / "none.csv")
-    for content in (b"", b"\xff\xfea\x00"):
+    for content, told in (
+        (b"", ": no table can be read"), (b"\xff\xfea\x00", ", line 1: is no UTF-8"),
+        (b"a\0", ", line 1: there is a NUL"), (b'"' * 99 + b"\n" * 9, ": no"), (b"\x1f\x8b\0", ", line 1: is no UTF-8"),
+    ):  # fmt: skip
         (tmp_path / "odd.csv").write_bytes(content)
-        with pytest.raises(FunnelError, match=r"odd\.csv: no table can be read"):
+        with pytest.raises(FunnelError, match=rf"odd\.csv{told}"):
             funnels.read_funnel(tmp_path / "odd.csv")
 
 

@@ -71,13 +71,13 @@ def encoding_of(path: Path) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         pass
-    data = b""
+    data = bytearray()
     for block in _blocks(path):  # another encoding is found in the whole
         data += block
         if len(data) > texts.MOST_BYTES:
             raise LogError(f"{path}: is no UTF-8, and too large for another encoding to be found; encoding: says it")
     try:
-        return texts.decode(data, str(path))[1]
+        return texts.decode(bytes(data), str(path))[1]
     except IntakeError as error:
         raise LogError(str(error)) from None
 

@@ -24,6 +24,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from marl_pricing.intake import IntakeError, plain
+from marl_pricing.intake.tables import MOST_COLUMNS, parquet_texts, spelled_out
 from marl_pricing.traffic.logs.detecting import is_gzip, suggestion
 from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema
 
@@ -31,6 +32,7 @@ _BLOCK = 1 << 23  # bytes that the CSV parser takes at a time
 # Objects of JSON that are held at a time: more of them are slower, because Python's collector visits them all.
 _OBJECTS = 10_000
 _MOST_ROWS = 100_000_000  # of a Parquet file, which can say the same one so many times in a few bytes
+_MOST_TEXT = 1 << 28  # bytes of the rows of a Parquet file that are read at once
 _PATIENCE = 5.0  # seconds after which a terminal is shown how far reading is
 
 
@@ -125,6 +127,8 @@ def _fields(schema: Schema, column: Callable[[str], pa.Array | None], length: in
 
 
 def _check_columns(path: Path, schema: Schema, header: Sequence[str]) -> None:
+    if len(header) > MOST_COLUMNS:
+        raise LogError(f"{path}:1: has {len(header):,} columns; accepted are {MOST_COLUMNS:,}")
     missing = [name for name in schema.needed if name not in header]
     if missing:
         seen = ", ".join(header[:6]) + (", …" if len(header) > 6 else "")
@@ -329,13 +333,28 @@ def _texts(path: Path, schema: Schema, name: str, column: pa.Array) -> pa.Array:
         zone = "UTC" if column.type.tz else None
         return pc.strftime(column.cast(pa.timestamp("us", zone)), "%Y-%m-%dT%H:%M:%S")
     try:
+        if pa.types.is_dictionary(column.type):
+            _refuse_long(path, name, column)
+            column = column.dictionary_decode()
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise LogError(f"{path}: column {name} is of type {column.type}: accepted are texts and numbers") from None
 
 
+def _refuse_long(path: Path, name: str, column: pa.DictionaryArray) -> None:
+    """Refuse texts that are short as a dictionary tells them and take the memory once every row has its own."""
+    size = spelled_out(column)
+    if size > _MOST_TEXT:
+        raise LogError(
+            f"{path}: column {name} takes {plain.size_in_words(size)} in {len(column):,} rows; accepted are "
+            f"{plain.size_in_words(_MOST_TEXT)}"
+        )
+
+
 def _read_parquet(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Iterator[tuple[Chunk, int]]:
     with parquet.ParquetFile(path) as file:
+        texts = parquet_texts(path, file)
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:
         names = file.schema_arrow.names
         _check_columns(path, schema, names)
         done = 0
