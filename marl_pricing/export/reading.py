@@ -127,11 +127,14 @@ def _check_description(path: Path, about: dict[str, Any]) -> None:
         if not all(isinstance(size, int) and 0 <= size < 2**31 for size in about["memory"]["shape"]):
             broken.append("memory")
         for entry in about["observation"]:
-            np.array([entry["offset"], entry["scale"]], np.float64)
+            if np.array([entry["offset"], entry["scale"]], np.float64).shape != (2, len(about["sellers"])):
+                broken.append("observation")
+        if about["network"]["num_sellers"] != len(about["sellers"]):
+            broken.append("sellers")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PolicyError(f"{path}: its description is broken ({type(error).__name__}: {error})") from None
     if broken:
-        raise PolicyError(f"{path}: its description is broken ({', '.join(broken)})")
+        raise PolicyError(f"{path}: its description is broken ({', '.join(dict.fromkeys(broken))})")
 
 
 Maker = Callable[[dict[str, Any]], Callable[[dict[str, Array]], list[Array]]]

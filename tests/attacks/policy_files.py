@@ -6,7 +6,7 @@ import io
 import json
 import random
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,63 @@ def play(path: Path) -> list[list[float]]:
     raise AssertionError
 
 
-def _put(path: Path, broken: Broken) -> Any:
+def play_on_env(path: Path) -> list[list[int]]:
+    """What a policy of `train_on_env` does in three steps of an environment of two agents."""
+    from marl_pricing.doors import say_errors
+    from marl_pricing.learning.torch_mappo.env_policy import load_env_policy
+
+    with say_errors(ValueError):
+        policy = load_env_policy(path)
+        memory, answers = policy.start(), []
+        for seen in np.random.default_rng(0).normal(size=(3, 2, 5)):
+            actions, memory = policy.act(dict(zip(policy.spaces.agents, seen, strict=True)), memory)
+            answers.append([int(own) for own in actions.values()])
+        return answers
+    raise AssertionError
+
+
+def _saved_env_policy(path: Path) -> Path:
+    """A policy for two agents that see five numbers and choose among three."""
+    import torch
+
+    from marl_pricing.learning.networks import NetworkSpec
+    from marl_pricing.learning.torch_mappo.copies import Spaces
+    from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy
+    from marl_pricing.learning.torch_mappo.networks import Networks
+
+    torch.manual_seed(0)
+    spec = NetworkSpec("gru", 5, 8, 3, 0.01, 2, stacked=True, central=False)
+    spaces = Spaces(("a", "b"), 5, 10, False, (3,), (0,), True)
+    return EnvPolicy(spaces, Networks(spec)).save(path)
+
+
+def _hostile_env_policies(path: Path) -> Iterator[Broken]:
+    import torch
+
+    told = torch.load(path, weights_only=True)
+    changes: dict[str, Any] = {
+        "300,000 units of memory": {"network": told["network"] | {"hidden_size": 300_000}},
+        "10⁹ agents": {"network": told["network"] | {"num_sellers": 10**9}},
+        "no weights": {"weights": {}},
+        "weights of whole numbers": {"weights": {name: own.int() for name, own in told["weights"].items()}},
+        "weights of another shape": {"weights": {name: own[:1] for name, own in told["weights"].items()}},
+        "no spaces": {"spaces": {}},
+        "another format": {"format": "x"},
+    }
+    for name, change in changes.items():
+        buffer = io.BytesIO()
+        torch.save(told | change, buffer)
+        yield Broken(name, buffer.getvalue())
+    content = path.read_bytes()
+    yield Broken(
+        "512 MiB of zeros", archive(content, {"archive/zeros": bytes(1 << 28), "archive/more": bytes(1 << 28)}, 8)
+    )
+
+
+def _put(path: Path, broken: Broken, call: Callable[[Path], Any] = play) -> Any:
     corruptions.put(path, broken)
     try:
-        return play(path)
+        return call(path)
     finally:
         path.unlink() if path.is_file() else path.rmdir()
 
@@ -146,6 +199,14 @@ def attempts(folder: Path, seed: int, share: float) -> Iterator[Attempt]:
             path = folder / f"{number}.{kind}"
             number += 1
             yield Attempt(f"policy file: .{kind}", broken.told, partial(_put, path, broken), wanted, names=path.name)
+    own_file = _saved_env_policy(folder / "whole.pt")
+    content, right = own_file.read_bytes(), play_on_env(own_file)
+    ways = [*corruptions.fixed(content), *corruptions.drawn(content, drawn, 60)]
+    tried = [*((own, right) for own in ways), *((own, REFUSED) for own in _hostile_env_policies(own_file))]
+    for broken, wanted in drawn.sample(tried, round(share * len(tried))):
+        path, number = folder / f"{number}.pt", number + 1
+        call = partial(_put, path, broken, play_on_env)
+        yield Attempt("policy file: of an environment", broken.told, call, wanted, names=path.name)
 
 
 def first() -> None:
@@ -154,6 +215,7 @@ def first() -> None:
     import torch
 
     from marl_pricing.export import reading  # noqa: F401
+    from marl_pricing.learning.torch_mappo import env_policy  # noqa: F401
 
     torch.set_num_threads(1)
 

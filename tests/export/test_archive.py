@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from marl_pricing.export.archive import refuse_code, without_traces
+from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, PolicyError, load_policy
 
 
@@ -114,6 +115,22 @@ def test_what_torch_would_run_is_refused_before_it_looks(attack: str, clean: byt
     assert mark.exists(), told
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_so_does_the_example_that_is_written_beside_a_file(
+    attack: str, clean: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {
+        "network": {"cell": "gru", "stacked": True, "num_sellers": 1}, "orders": None, "inputs": {},
+        "outputs": {"a": {}}, "prices": {"map": "levels"},
+    }  # fmt: skip
+    code = example("torch", about, "policy.pt2", ENTRY, [0.0])
+    (tmp_path / "policy.pt2").write_bytes(ATTACKS[attack](without_traces(clean), tmp_path / "mark"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"accepted (is|are) "):
+        exec(compile(code, "policy_example.py", "exec"), {})
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "extra", "told"),
     [
@@ -122,6 +139,9 @@ def test_what_torch_would_run_is_refused_before_it_looks(attack: str, clean: byt
         ({"models/model.json": as_json(
             lambda data: data["graph_module"]["graph"]["nodes"][0].update(target="torch.hub.load"))}, {},
          "target='torch.hub.load'"),
+        ({"models/model.json": as_json(
+            lambda data: data["graph_module"]["graph"]["nodes"][0].update(target="torch.ops.aten.from_file.default"))},
+         {}, "target='torch.ops.aten.from_file.default': accepted are the operators that a policy is made of"),
         ({"models/model.json": as_json(
             lambda data: data["graph_module"]["graph"]["nodes"][0]["inputs"][0].update(arg={"as_custom_obj": {}}))},
          {}, "as_custom_obj: accepted are numbers and tensors"),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marl_pricing.intake import plain
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.torch_mappo import convert, losses
 from marl_pricing.learning.torch_mappo.copies import Spaces
@@ -18,6 +19,7 @@ from marl_pricing.learning.torch_mappo.networks import Networks
 from marl_pricing.presentation.files import write_atomically
 
 _FORMAT = "marl_pricing environment policy 1"
+_NUMBERS = {torch.float32}
 
 
 def choose(
@@ -87,11 +89,18 @@ def load_env_policy(path: Path | str) -> EnvPolicy:
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such file")
     try:
+        # Not more than is there: an archive may unpack to far more, and a description ask for far larger networks.
+        for _ in plain.unpacked(path):
+            pass
         told = torch.load(path, map_location=convert.device(), weights_only=True)
         if told["format"] != _FORMAT:
             raise KeyError("format")
-        actor = Networks(NetworkSpec(**told["network"])).to(convert.device())
-        actor.load_state_dict(told["weights"])
-        return EnvPolicy(Spaces(**told["spaces"]), actor)
+        spec, weights = NetworkSpec(**told["network"]), told["weights"]
+        if (spec.stacked and spec.num_sellers > len(weights)) or {own.dtype for own in weights.values()} != _NUMBERS:
+            raise ValueError("weights")
+        with torch.device("meta"):
+            actor = Networks(spec)
+        actor.load_state_dict(weights, assign=True)
+        return EnvPolicy(Spaces(**told["spaces"]), actor.to(convert.device()))
     except Exception as error:  # a broken file may fail anywhere within
         raise ValueError(f"{path}: is no policy of train_on_env ({type(error).__name__})") from None
