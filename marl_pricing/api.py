@@ -170,15 +170,18 @@ class Run:
 
         Raises:
             FileNotFoundError: for a run that was trained without evaluations (`run.evaluate_every=0`).
+            RunError: for a table that is broken, or not what it was when it was written.
         """
         return self._table("EVALUATION")
 
     def _table(self, name: str) -> pd.DataFrame:
-        import pandas as pd
-
         from marl_pricing.learning import runs
+        from marl_pricing.studies.reporting import table_of
 
-        return pd.read_csv(self.folder / getattr(runs, name))
+        table = table_of(self.folder, getattr(runs, name))
+        if table is None:
+            raise FileNotFoundError(f"{self.folder / getattr(runs, name)}: there is no such table, or it has no rows")
+        return table
 
     def _loaded(self, checkpoint: Checkpoint) -> LoadedRun:
         from marl_pricing.studies.loading import load_run

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ def rows_of(path: Path, lines: list[str]) -> Iterator[dict[str, str]]:
             index = name in _INDICES
             good = _is_update(cell) and (name == "update" or int(cell) < most) if index else _is_number(cell)
             if not good and name not in _TEXTS:
-                raise RunError(f"{path}, line {number}: {name} is {shown(cell)}, no number that was written here")
+                raise RunError(f"{path}, line {number}: {name} is {shown(cell)}, no finite number")
         yield row
 
 
@@ -272,10 +273,10 @@ def _is_number(cell: str) -> bool:
     if cell == "":
         return True
     try:
-        float(cell)
+        finite = math.isfinite(float(cell))  # versions before could write of a training that had diverged
     except ValueError:
         return False
-    return cell.isascii() and "_" not in cell
+    return finite and cell.isascii() and "_" not in cell
 
 
 def read_table(folder: Path, name: str, last: int | None = None) -> list[dict[str, str]]:

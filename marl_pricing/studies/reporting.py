@@ -19,7 +19,7 @@ from marl_pricing.presentation.words import common, using
 from marl_pricing.studies.loading import LoadedRun
 
 
-def _table(folder: Path, name: str) -> pd.DataFrame | None:
+def table_of(folder: Path, name: str) -> pd.DataFrame | None:
     """A table of a run folder; None where it has no rows."""
     rows = read_table(folder, name)
     return pd.read_csv(io.StringIO(as_csv(rows))) if rows else None
@@ -44,8 +44,8 @@ def to_evaluate(loaded: Sequence[LoadedRun], best_response: int | Literal["auto"
             responder=plan.settings,
             unanswered=plan.reason,
             networks=run.networks,
-            training=_table(run.folder, METRICS),
-            held_out=_table(run.folder, EVALUATION),
+            training=table_of(run.folder, METRICS),
+            held_out=table_of(run.folder, EVALUATION),
             config_text=run.config_text,
             versions=run.provenance["versions"] | {"revision": run.provenance["revision"], "update": run.update},
             command=run.provenance["command"],

@@ -16,6 +16,7 @@ import pytest
 from marl_pricing.learning import runs
 from marl_pricing.learning.evaluations import abstract_best
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.run_files import read_table
 from marl_pricing.learning.runs import Checkpoints, RunError, Table
 from tests.learning.helpers import learner_of, market_of
 
@@ -98,6 +99,16 @@ def test_a_broken_row_that_has_to_stay_is_named(tmp_path: Path, line: int, text:
         Table(path).cut(6)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("cell", ["inf", "-inf", "nan", "1e999", "x", "1_0", "٣"])
+def test_a_number_that_no_table_of_today_holds_is_named(tmp_path: Path, cell: str) -> None:
+    """Versions before went on with a training that had diverged; what they wrote of it is no figure."""
+    (tmp_path / "metrics.csv").write_text(f"update,seed,loss\n1,0,0.5\n2,0,{cell}\n")
+    with pytest.raises(RunError, match=r"metrics\.csv, line 3: loss is '.*', no finite number"):
+        read_table(tmp_path, runs.METRICS)
+    (tmp_path / "metrics.csv").write_text("update,seed,loss\n1,0,0.5\n2,0,\n")
+    assert [row["loss"] for row in read_table(tmp_path, runs.METRICS)] == ["0.5", ""]
 
 
 @pytest.mark.parametrize("inside", ["", "deep/run"])
