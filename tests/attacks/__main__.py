@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -18,9 +19,9 @@ from tests.attacks.outcome import Outcome, carry_out_all, faults, table
 
 def main() -> int:
     """Carry the attacks out; 1 where one was not stood."""
-    told = "; ".join(f"{name}: {own.covers}" for name, own in FAMILIES.items())
+    families = "; ".join(f"{name}: {own.covers}" for name, own in FAMILIES.items())
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=__doc__)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=told)
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=families)
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
     parser.add_argument("--share", type=float, default=1.0, help="how many of a family's attempts (default 1.0)")
     parser.add_argument(
@@ -32,7 +33,7 @@ def main() -> int:
     if unknown:
         parser.error(f"FAMILY={unknown[0]!r}: accepted is {', '.join(FAMILIES)}")
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as nowhere:
+    with tempfile.TemporaryDirectory() as nowhere, (given.json or Path(os.devnull)).open("w", encoding="utf-8") as file:
         for name in given.families or FAMILIES:
             place = (given.folder or Path(nowhere)) / name
             shutil.rmtree(place, ignore_errors=True)
@@ -40,11 +41,10 @@ def main() -> int:
             family = FAMILIES[name]
             for own in carry_out_all(family.attempts(place, given.seed, given.share), family.first):
                 outcomes.append(own)
+                told = {"kind": own.attempt.kind, "told": own.attempt.told, **vars(own), "attempt": ""}
+                print(json.dumps(told), file=file, flush=True)
                 if lines := faults([own]):
                     print(lines[0], file=sys.stderr, flush=True)
-    if given.json is not None:
-        told = [{"kind": own.attempt.kind, "told": own.attempt.told, **vars(own)} for own in outcomes]
-        given.json.write_text("".join(f"{json.dumps(own | {'attempt': ''})}\n" for own in told), encoding="utf-8")
     Console(width=160).print(table(outcomes))
     return bool(faults(outcomes))
 

@@ -28,9 +28,11 @@ FAMILIES: dict[str, Family] = {
     "settings": Family("settings of training and study, drawn from the schema", settings.attempts, settings.first),
     "kills": Family("a training killed at random moments and gone on with", kills.attempts),
     "run_folders": Family("every file of a run folder", run_folders.attempts, run_folders.first),
-    "policy_files": Family("policy files of the three formats", policy_files.attempts, policy_files.first),
+    "policy_files": Family(
+        "policy files of the three formats, and of environments", policy_files.attempts, policy_files.first
+    ),
     "settings_files": Family(
-        "markets, mappings, kernels, settings, studies", settings_files.attempts, settings_files.first
+        "markets, mappings, kernels, settings, studies, funnels", settings_files.attempts, settings_files.first
     ),
     "sales": Family("files of sales", tables.sales_attempts, tables.first),
     "logs": Family("files of interactions", tables.log_attempts, tables.first),

@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,8 @@ from typing import Any, Literal
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0  # seconds after which an attempt hangs
+PATIENCE = 30.0  # seconds of computing after which an attempt hangs
+WAITING = 10.0  # times as long where it computes nothing: a machine may be busy with others
 MOST = 2048.0  # MiB that a process may take
 _LIMIT = 6 << 30  # bytes of data at which the system says no, so that one attempt does not take the machine along
 
@@ -46,7 +48,8 @@ class Attempt:
         right: the answer that an accepted one has to give; ANY where every answer is right, REFUSED where none is.
         names: what a refusal has to say, such as the file's name or the field.
         lines: how many lines a refusal may have (a line a fault).
-        patience: seconds after which it hangs; None: `PATIENCE`.
+        patience: seconds of its processor's time after which it hangs, or `WAITING` times as many in all; None:
+            `PATIENCE`.
     """
 
     kind: str
@@ -139,6 +142,8 @@ def _serve(pipe: Connection, first: Callable[[], Any] | None) -> None:
         first()
     pipe.send("ready")
     while (attempt := pipe.recv()) is not None:
+        with contextlib.suppress(OSError):  # its peak is that of this attempt, where the system lets it be forgotten
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         said = carry_out(attempt)
         peak = max(_own_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
         pipe.send((*said, peak / 1024))
@@ -159,8 +164,24 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, first), daemon=True)
         self._process.start()
         theirs.close()
-        if not self.pipe.poll(300) or self.pipe.recv() != "ready":
+        if not self.pipe.poll(900) or self.pipe.recv() != "ready":
             raise RuntimeError("the process that carries attempts out does not start")
+
+    def answers(self, patience: float) -> bool:
+        """Wait for what came of the attempt; False where it hangs."""
+        began, before = time.monotonic(), self._computed()
+        while not self.pipe.poll(0.5):
+            if self._computed() - before > patience or time.monotonic() - began > WAITING * patience:
+                return False
+        return True
+
+    def _computed(self) -> float:
+        """Seconds of a processor that it took so far, with the processes that it waited for."""
+        try:
+            told = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0.0
+        return sum(map(int, told.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         self._process.kill()
@@ -174,8 +195,6 @@ def carry_out_all(attempts: Iterable[Attempt], first: Callable[[], Any] | None =
     Args:
         first: done before the first attempt in every process, such as imports: it counts for no attempt.
     """
-    import time
-
     worker: _Worker | None = None
     try:
         for attempt in attempts:
@@ -184,7 +203,7 @@ def carry_out_all(attempts: Iterable[Attempt], first: Callable[[], Any] | None =
             worker.pipe.send(attempt)
             verdict: Verdict
             try:
-                if worker.pipe.poll(attempt.patience or PATIENCE):
+                if worker.answers(attempt.patience or PATIENCE):
                     verdict, said, peak = worker.pipe.recv()
                     verdict = "memory" if peak > MOST else verdict
                 else:

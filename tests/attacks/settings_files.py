@@ -16,6 +16,7 @@ from tests.attacks.outcome import ROOT, Attempt
 _SALES_MAPPING = "product: item\nperiod: week\nunits: sold\nprice: paid\nkeep: {kind: [a, b]}\ndecimal: ','\n"
 _LOG_MAPPING = "session: s\ntime: t\nevent: e\nprice: p\nlabel: who\nhuman: [h]\nagent: [a]\nevents: {b: purchase}\n"
 _SETTINGS = "data: sales.csv\nout: folder\nperiod: week\nmargin: 0.3\nleave_out: [a]\njudging: {bad_share: 0.1}\n"
+_FUNNEL = "Administrative,Informational,ProductRelated,Revenue\n" + "0,0,3,FALSE\n1,0,12,TRUE\n,2,5,FALSE\n" * 5
 _KERNELS = """human: {session_start: {view_item: 0.7, search: 0.3}, search: {session_end: 1.0},
   view_item: {purchase: 0.2, session_end: 0.8}, purchase: {session_end: 1.0}}
 agent: {session_start: {view_item: 1.0}, view_item: {view_item: 0.5, purchase: 0.1, session_end: 0.4},
@@ -60,6 +61,13 @@ def kernels(path: Path) -> None:
     read_kernels(str(path))
 
 
+def funnel(path: Path) -> None:
+    """As traffic.human.match."""
+    from marl_pricing.traffic.funnels import read_funnel
+
+    read_funnel(path)
+
+
 def study(path: Path) -> None:
     """As the study of a folder that an older version left."""
     from marl_pricing.config.study import open_study
@@ -69,12 +77,13 @@ def study(path: Path) -> None:
 
 def _put(path: Path, broken: Broken, call: Callable[[Path], Any]) -> None:
     from marl_pricing.doors import say_errors
+    from marl_pricing.traffic.funnels import FunnelError
     from marl_pricing.traffic.logs import LogError
 
     path.parent.mkdir()
     try:
         corruptions.put(path, broken)
-        with say_errors(LogError):
+        with say_errors(LogError, FunnelError):
             call(path)
     finally:
         shutil.rmtree(path.parent, ignore_errors=True)
@@ -94,7 +103,7 @@ def attempts(folder: Path, seed: int, share: float) -> Iterator[Attempt]:
     grocery = sorted((ROOT / "tests").rglob("market.yaml")) or sorted((ROOT / "examples").rglob("market.yaml"))
     texts: dict[Callable[[Path], Any], str] = {
         sales_mapping: _SALES_MAPPING, log_mapping: _LOG_MAPPING, settings: _SETTINGS, kernels: _KERNELS,
-        study: _study_text(),
+        study: _study_text(), funnel: _FUNNEL,
     }  # fmt: skip
     if grocery:
         texts[market] = grocery[0].read_text(encoding="utf-8")
@@ -102,7 +111,8 @@ def attempts(folder: Path, seed: int, share: float) -> Iterator[Attempt]:
     for call, text in texts.items():
         content = text.encode()
         found = [*corruptions.fixed(content), *corruptions.drawn(content, drawn, 16)]
-        found += [*corruptions.yaml_shaped(content, drawn, 40)]
+        shape = corruptions.csv_shaped if call is funnel else corruptions.yaml_shaped
+        found += [*shape(content, drawn, 40)]
         for broken in drawn.sample(found, round(share * len(found))):
             name = "study.yaml" if call is study else "file.yaml"
             path, number = folder / str(number) / name, number + 1
@@ -116,4 +126,4 @@ def first() -> None:
     """Import what reading takes."""
     from marl_pricing import config  # noqa: F401
     from marl_pricing.calibration import mapping  # noqa: F401
-    from marl_pricing.traffic import logs  # noqa: F401
+    from marl_pricing.traffic import funnels, logs  # noqa: F401

@@ -32,6 +32,11 @@ def fill() -> None:
     held[::4096] = b"x" * len(held[::4096])
 
 
+def compute() -> None:
+    while True:
+        pass
+
+
 def answer() -> int:
     return 7
 
@@ -62,12 +67,14 @@ def test_an_attempt_is_told_by_how_it_ended(call, kept: dict, verdict: str) -> N
 
 def test_one_that_hangs_is_ended_and_one_that_takes_too_much_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome, "MOST", 200.0)
+    monkeypatch.setattr(outcome, "WAITING", 2.0)
     calls = {
-        "slow": partial(time.sleep, 60), "dead": partial(os._exit, 3), "large": fill, "good": partial(command, []),
+        "slow": partial(time.sleep, 60), "busy": compute, "dead": partial(os._exit, 3), "large": fill,
+        "good": partial(command, []),
     }  # fmt: skip
-    patience = {"slow": 1.0}  # the others take what a busy machine takes
+    patience = {"slow": 1.0, "busy": 1.0}  # the others take what a busy machine takes
     attempts = (Attempt("kind", name, call, patience=patience.get(name)) for name, call in calls.items())
     found = list(carry_out_all(attempts))
-    assert [own.verdict for own in found] == ["hang", "traceback", "memory", "accepted"]
-    assert len(faults(found)) == 3
-    assert rows(found)["all"] == rows(found)["kind"] == [4, 0, 1, 0, 1, 1, 1]
+    assert [own.verdict for own in found] == ["hang", "hang", "traceback", "memory", "accepted"]
+    assert len(faults(found)) == 4
+    assert rows(found)["all"] == rows(found)["kind"] == [5, 0, 1, 0, 1, 2, 1]
