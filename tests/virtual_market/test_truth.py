@@ -29,6 +29,7 @@ def test_response_curves_are_the_tables_that_were_set() -> None:
     np.testing.assert_allclose(deep / deep.mean(0), np.array([[1.16], [1.52], [1.90]]) / 1.5267 * [[1, 1]], atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_log_shows_the_facts_of_its_customers() -> None:
     log, _, people = a_log(customers=3000)
     loyal = np.asarray(people.loyal)
@@ -50,6 +51,7 @@ def test_a_log_shows_the_facts_of_its_customers() -> None:
     assert np.nanmean(mean_fee[~loyal]) == pytest.approx(15, abs=1.2)
 
 
+@pytest.mark.slow
 def test_the_logging_policy_is_confounded_as_far_as_it_is_told() -> None:
     def gap(**other: float) -> float:
         log, _, people = a_log(**other)
