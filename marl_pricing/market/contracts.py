@@ -30,6 +30,8 @@ class ContractShape:
         rounds: of a bargain.
         pay_on_signing: money is paid when a contract is signed, else when its units come.
         defaults: suppliers may deliver a part only.
+        outside: contracts are signed by who runs the market, between its epochs (`market.outside`); it says who would
+            bargain and signs nothing itself.
     """
 
     space: OutcomeSpace
@@ -37,6 +39,7 @@ class ContractShape:
     rounds: int
     pay_on_signing: bool = False
     defaults: bool = False
+    outside: bool = False
 
 
 class ContractParams(struct.PyTreeNode):

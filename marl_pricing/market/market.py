@@ -408,7 +408,7 @@ def _supply(
     on_order = opened.pipeline.sum(-1)
     asks = inventory.bargains(shape.inventory, params.inventory, left, on_order) & _repeat_products(shape, acted)
     terms = contracts.bargain(own, state, left + on_order, opened.after.prices, exponent, level)
-    signs = asks & (terms.quantity > 0)
+    signs = jnp.zeros_like(asks) if shape.contracts.outside else asks & (terms.quantity > 0)
     state, quantity, paid = contracts.sign(key, shape.contracts, own, state, terms, signs)
     supplied = contracts.Supplied(
         asked=asks,

@@ -1,4 +1,4 @@
-"""`python -m marl_pricing.procurement play out=FOLDER …`: a bargain between any two negotiators."""
+"""`python -m marl_pricing.procurement`: `play`, a bargain of any two negotiators, and `world`, a market's supply."""
 
 from __future__ import annotations
 
@@ -17,9 +17,18 @@ from marl_pricing.doors import say_errors
 from marl_pricing.presentation.output import run_command
 
 if TYPE_CHECKING:
-    from marl_pricing.procurement.playing import PlayedBargain
+    from marl_pricing.procurement.playing import PlayedBargain, PlaySettings
 
-_USAGE = """Play a bargain over a supply contract between two negotiators.
+_USAGE = """Play a bargain, or a market whose sellers and suppliers bargain day by day.
+
+usage: python -m marl_pricing.procurement play out=FOLDER [field=value …]
+       python -m marl_pricing.procurement world out=FOLDER [field=value …]
+
+play --help and world --help list the settings.
+NegMAS is under the AGPL-3.0 and comes with: pip install 'marl-pricing[procurement]'
+"""
+
+_PLAY = """Play a bargain over a supply contract between two negotiators.
 
 usage: python -m marl_pricing.procurement play out=FOLDER [buyer=NAME] [supplier=NAME] [field=value …]
        python -m marl_pricing.procurement play settings=FILE.yaml [field=value …]
@@ -31,14 +40,40 @@ NegMAS is under the AGPL-3.0 and comes with: pip install 'marl-pricing[procureme
 Settings:
 """
 
+_WORLD = """Play a market day by day in which sellers and suppliers are agents of a NegMAS world.
 
-def _help() -> str:
+usage: python -m marl_pricing.procurement world out=FOLDER [field=value …] [market.FIELD=value …]
+       python -m marl_pricing.procurement world settings=FILE.yaml [field=value …]
+
+A negotiator is {names},
+a class of negmas.sao, or module:Class, yours; sellers also take `controller`, one utility for all their bargains, and
+suppliers a class derived from marl_pricing.procurement.agents.Supplier.
+NegMAS is under the AGPL-3.0 and comes with: pip install 'marl-pricing[procurement]'
+
+The market is train.py's, with the settings market, traffic and experiment as there; where neither experiment nor
+market/inventory is named, it has:
+{base}
+
+Settings:
+"""
+
+
+def _help(verb: str) -> str:
     from marl_pricing.config.command_line import settings_help
     from marl_pricing.procurement.negotiators import NAMES
-    from marl_pricing.procurement.playing import PlaySettings
 
-    told = settings_help(PlaySettings, {"out": "FOLDER"}, ("issues", "situation", "supply"))
-    return _USAGE.format(names=", ".join(NAMES)) + told
+    names = ", ".join(NAMES)
+    if verb == "play":
+        from marl_pricing.procurement.playing import PlaySettings
+
+        told = settings_help(PlaySettings, {"out": "FOLDER"}, ("issues", "situation", "supply"))
+        return _PLAY.format(names=names) + told
+    if verb == "world":
+        from marl_pricing.procurement.world_settings import BASE, WorldSettings
+
+        base = "\n".join(f"  {own}" for own in BASE)
+        return _WORLD.format(names=names, base=base) + settings_help(WorldSettings, {"out": "FOLDER"})
+    return _USAGE.rstrip()
 
 
 def _outcome(own: PlayedBargain, number: int) -> dict[str, Any] | None:
@@ -112,25 +147,110 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play; exit status 2 and a line a fault on standard error where it cannot be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help") or given[1:2] in (["-h"], ["--help"]):
-        print(_help())
+        print(_help(given[0] if given else ""))
         return 0
-    if given[0] != "play":
-        print(f"error: {given[0]}: accepted is play; --help lists the settings", file=sys.stderr)
+    if given[0] not in ("play", "world"):
+        print(f"error: {given[0]}: accepted is play or world; --help lists the settings", file=sys.stderr)
         return 2
+    return _play(given[1:]) if given[0] == "play" else _play_world(given[1:])
+
+
+def _play(given: Sequence[str]) -> int:
     with say_errors():
         from marl_pricing.config.command_line import read_command_line
         from marl_pricing.config.errors import validate
         from marl_pricing.procurement.library import load
         from marl_pricing.procurement.playing import PlaySettings, play
 
-        own = validate(PlaySettings, read_command_line(given[1:], texts=("out", "buyer", "supplier")))
+        own = validate(PlaySettings, read_command_line(given, texts=("out", "buyer", "supplier")))
         load()
+        from marl_pricing.procurement import together
+
+        if together.is_together(own):
+            return _play_together(own)
         played = play(own)
         _write(played, Path(own.out))
     for told in _tell(played):
         print(told)
     for name in ("trace.csv", "frontier.csv", "bargain.json", "bargain.png"):
         print(f"{name.partition('.')[0] if name != 'bargain.png' else 'figure'}: {own.out}/{name}")
+    return 0
+
+
+def _play_together(own: PlaySettings) -> int:
+    from marl_pricing.presentation import style
+    from marl_pricing.presentation.files import write_atomically
+    from marl_pricing.procurement import together
+
+    played = together.play_together(own)
+    folder = Path(own.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "trace.csv", played.trace.to_csv(index=False))
+    agreed = [
+        None
+        if number < 0
+        else dict(zip((i.name for i in played.space.issues), played.space.outcome(number), strict=True))
+        for number in played.agreements
+    ]
+    told = {
+        "settings": own.model_dump(),
+        "reserved": played.reserved,
+        "worth": played.worth,
+        "best_alone": played.alone,
+        "suppliers": [
+            {"supplier": name, "ended": how, "agreement": terms, "gain": gain}
+            for name, how, terms, gain in zip(played.names, played.ends, agreed, played.gains, strict=True)
+        ],
+        "figure": together.CAPTION,
+    }
+    write_atomically(folder / "bargain.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    style.write(folder, "bargain", together.picture(played))
+    for supplier, (name, how, terms, gain) in enumerate(
+        zip(played.names, played.ends, agreed, played.gains, strict=True)
+    ):
+        issues = "" if terms is None else ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in terms.items())
+        print(f"supplier {supplier}, {name}: {how}" + (f", {issues}; it gains {gain:.4g}" if issues else ""))
+    print(
+        f"the buyer gains {played.worth - played.reserved:.4g}; "
+        f"with the best of these contracts alone {played.alone - played.reserved:.4g}"
+    )
+    for kind, name in (("trace", "trace.csv"), ("bargain", "bargain.json"), ("figure", "bargain.png")):
+        print(f"{kind}: {own.out}/{name}")
+    return 0
+
+
+def _play_world(given: Sequence[str]) -> int:
+    with say_errors():
+        import random
+
+        import numpy as np
+
+        from marl_pricing.config.command_line import read_command_line
+        from marl_pricing.config.errors import validate
+        from marl_pricing.procurement.library import load
+        from marl_pricing.procurement.world_settings import WorldSettings, build_scene, split
+
+        own_settings, market = split(given)
+        read = read_command_line(own_settings, texts=("out", "policy", "seller"))
+        own = validate(WorldSettings, read | ({"overrides": [*read.get("overrides", []), *market]} if market else {}))
+        load()
+        from marl_pricing.procurement.agents import check
+
+        check(own.seller, [own.suppliers] if isinstance(own.suppliers, str) else own.suppliers)
+        scene = build_scene(own)
+        from marl_pricing.procurement import world_files
+        from marl_pricing.procurement.world import SupplyWorld
+
+        random.seed(own.seed)
+        np.random.seed(own.seed)  # noqa: NPY002  NegMAS's negotiators draw from it
+        world = SupplyWorld(scene, own.seller, own.days, own.seed)
+        world.run()
+        told = world_files.write(world, own, Path(own.out))
+    for line in world_files.tell(told):
+        print(line)
+    for name in ("contracts.csv", "breaches.csv", "bargains.csv", "stock.csv", "world.json"):
+        print(f"{name.partition('.')[0] if name != 'world.json' else 'summary'}: {own.out}/{name}")
+    print(f"figure: {own.out}/world.png")
     return 0
 
 

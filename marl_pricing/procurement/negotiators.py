@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from marl_pricing.config.errors import ConfigError, refuse
@@ -25,28 +26,30 @@ NAMES = {
 }
 
 
-def find(field: str, name: str) -> type:
+def find(field: str, name: str, others: Mapping[str, type] | None = None) -> type:
     """The class that a name means.
 
     Args:
         field: that it was given in, for messages.
+        others: classes beside negotiators whose own are accepted, by what they are called.
 
     Raises:
         ConfigError: where it is unknown, cannot be imported, is no negotiator for alternating offers, or is unfinished.
     """
-    negmas = load()
+    negmas, others = load(), others or {}
     module_name, colon, attribute = name.partition(":")
     if colon:
         try:
             found = getattr(importlib.import_module(module_name), attribute)
         except Exception as error:  # whatever the user's module does while it is imported
-            raise refuse(field, name, f"module:Class, which cannot be imported: {_one_line(error)}") from None
+            raise refuse(field, name, f"module:Class, which cannot be imported: {one_line(error)}") from None
     else:
         found = getattr(negmas.sao, NAMES.get(name, name), None)
         if found is None:
             raise refuse(field, name, f"{', '.join(NAMES)}, a class of negmas.sao, or module:Class")
-    if not (inspect.isclass(found) and issubclass(found, negmas.gb.negotiators.GBNegotiator)):
-        raise refuse(field, name, "a class of negotiators for alternating offers (negmas.sao.SAONegotiator)")
+    if not (inspect.isclass(found) and issubclass(found, (negmas.gb.negotiators.GBNegotiator, *others.values()))):
+        accepted = "a class of negotiators for alternating offers (negmas.sao.SAONegotiator)"
+        raise refuse(field, name, " or ".join([accepted, *(f"of {own}" for own in others)]))
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise refuse(field, name, f"a class without abstract methods; it has {missing}")
@@ -71,8 +74,9 @@ def make(field: str, name: str, exponent: float | None, label: str) -> Any:
     try:
         return found(**own)
     except Exception as error:  # the user's own class
-        raise refuse(field, name, f"a class that can be made with name=…; {_one_line(error)}") from None
+        raise refuse(field, name, f"a class that can be made with name=…; {one_line(error)}") from None
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What somebody else's code raised, in a line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

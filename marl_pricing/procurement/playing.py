@@ -46,11 +46,21 @@ class Situation(Settings):
     capital_cost: Annotated[NonNegative, Field(description="share of a payment that an epoch's delay is worth")] = 0.0
 
 
+class Beside(Settings):
+    """A further supplier of a buyer that bargains with several at once."""
+
+    supplier: str = "aspiration"
+    supplier_exponent: Positive | None = None
+    supply: Supply = Supply()
+
+
 class PlaySettings(Settings):
     """A bargain to be played."""
 
     out: Annotated[str, Field(min_length=1, description="folder for the trace, the frontier and the figure")]
-    buyer: Annotated[str, Field(description="negotiator: a name or module:Class")] = "aspiration"
+    buyer: Annotated[
+        str, Field(description="negotiator: a name or module:Class; controller, or one of yours, bargains with several")
+    ] = "aspiration"
     supplier: Annotated[str, Field(description="negotiator: a name or module:Class")] = "aspiration"
     buyer_exponent: Annotated[
         Positive | None, Field(description="of aspiration: 4 stays tough, 0.25 gives way; null: 1 for `aspiration`")
@@ -58,6 +68,9 @@ class PlaySettings(Settings):
     supplier_exponent: Annotated[Positive | None, Field(description="the same of the supplier")] = None
     rounds: Annotated[int, Field(ge=1, le=100_000, description="rounds until the deadline")] = 100
     seed: Annotated[int, Field(ge=0, description="of negotiators that draw")] = 0
+    beside: Annotated[
+        list[Beside], Field(description="a controller's further suppliers: supplier, supplier_exponent, supply of each")
+    ] = []  # noqa: RUF012
     issues: Issues = Issues()
     situation: Situation = Situation()
     supply: Supply = Supply()
@@ -151,7 +164,7 @@ def play(own: PlaySettings) -> PlayedBargain:
         space=space,
         buyer=buyer,
         supplier=supplier,
-        ended=_ended(state),
+        ended=ended(state),
         agreement=agreement,
         trace=_trace(mechanism, space, numbers, buyer, supplier, agreement),
         frontier=np.asarray(negotiation.pareto_frontier(*whole)),
@@ -161,7 +174,8 @@ def play(own: PlaySettings) -> PlayedBargain:
     )
 
 
-def _ended(state: Any) -> Literal["agreement", "deadline", "broken off", "error"]:
+def ended(state: Any) -> Literal["agreement", "deadline", "broken off", "error"]:
+    """How a bargain of NegMAS's ended, from its last state."""
     if state.agreement is not None:
         return "agreement"
     if state.has_error:

@@ -27,6 +27,11 @@ class Fails(TakesAnything):
         raise RuntimeError("a fault of the user's own")
 
 
+class Speechless(TakesAnything):
+    def respond(self, state, source=None):
+        raise RuntimeError("a fault of the user's own")
+
+
 class Unfinished(TakesAnything, ABC):
     @abstractmethod
     def think(self) -> None: ...
