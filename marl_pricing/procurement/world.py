@@ -417,13 +417,13 @@ class SupplyWorld(_World):
         )
 
     def faults(self) -> dict[str, list[str]]:
-        """What agents and their negotiators raised, by name."""
+        """What agents and their negotiators raised, by name, a line each."""
         names = {agent.id: agent.name for agent in [*self.sellers, *self.suppliers]}
         found: dict[str, list[str]] = {}
         for kind in (self.agent_exceptions, self.negotiator_exceptions):
             for agent, raised in kind.items():
                 if raised:
-                    found.setdefault(names.get(agent, "unknown"), []).extend(str(own) for own in raised)
+                    found.setdefault(names.get(agent, "unknown"), []).extend(_last_line(own) for own in raised)
         return found
 
     # What NegMAS asks of every world.
@@ -450,6 +450,14 @@ class SupplyWorld(_World):
             return {}
         last = self.records.stock[-self.scene.market.shape.num_offers :]
         return {"offers": [own for own in last if own["seller"] == agent.name]}
+
+
+def _last_line(raised: Any) -> str:
+    """Of what NegMAS keeps of an exception: a traceback, or it and the day, also in a list."""
+    while isinstance(raised, list | tuple) and raised:
+        raised = raised[-1]
+    lines = str(raised).strip().splitlines()
+    return lines[-1] if lines else "unknown"
 
 
 @lru_cache(maxsize=1024)

@@ -19,12 +19,12 @@ from marl_pricing.negotiation import Stock, SupplierCosts, Worth
 from marl_pricing.policies import RULES, RuleError
 
 GROUPS = ("market", "traffic", "experiment")  # of settings that are train.py's
-# The market where nothing else is said: conf/'s, with contracts of two suppliers, one of whom is cheaper and defaults.
+# The market where nothing else is said: conf/'s, with contracts of two suppliers: one is cheaper, dearer in a hurry, and defaults.
 BASE = (
     "traffic=analytic",
     "market/inventory=contract",
     "market.inventory.suppliers=[{unit_cost: 0.8, rush_cost: 0.2, default_probability: 0.1, default_penalty: 0.2}, "
-    "{unit_cost: 0.85, rush_cost: 0.05}]",
+    "{unit_cost: 0.9, rush_cost: 0.1}]",
 )
 
 

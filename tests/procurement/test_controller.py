@@ -134,6 +134,7 @@ def test_with_several_it_never_loses_and_gains_more_than_with_its_best_alone() -
     assert more
 
 
+@pytest.mark.slow
 def test_play_with_a_controller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     beside = "beside=[{supplier: conceder, supply: {unit_cost: 1.1}}]"
     assert main(["play", f"out={tmp_path}/both", *SMALL, "buyer=controller", beside]) == 0
