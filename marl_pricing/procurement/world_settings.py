@@ -19,7 +19,8 @@ from marl_pricing.negotiation import Stock, SupplierCosts, Worth
 from marl_pricing.policies import RULES, RuleError
 
 GROUPS = ("market", "traffic", "experiment")  # of settings that are train.py's
-# The market where nothing else is said: conf/'s, with contracts of two suppliers: one is cheaper, dearer in a hurry, and defaults.
+# The market where nothing else is said: conf/'s, with contracts of two suppliers, one of whom is cheaper, dearer in a
+# hurry, and defaults.
 BASE = (
     "traffic=analytic",
     "market/inventory=contract",
