@@ -12,7 +12,7 @@ import numpy as np
 
 from marl_pricing import demand, market
 from marl_pricing.config.calibrated import resolve
-from marl_pricing.config.contracts import Bargains, bargains_of, shape_of, with_contracts
+from marl_pricing.config.contracts import shape_of, with_contracts
 from marl_pricing.config.errors import ConfigError, refuse, validate
 from marl_pricing.config.holding import hold_orders, with_reference
 from marl_pricing.config.market_settings import (
@@ -514,8 +514,8 @@ def _refuse_overflow(params: market.MarketParams) -> None:
             raise ConfigError(f"market: {name} comes out as {wrong[0]}: accepted are settings that keep it a number")
 
 
-def market_of_contracts(settings: Mapping[str, Any], visitors: Mapping[str, Any]) -> tuple[Market, Bargains]:
-    """A market whose contracts are signed outside of it, between its epochs, and what is bargained over in it.
+def market_of_contracts(settings: Mapping[str, Any], visitors: Mapping[str, Any]) -> Market:
+    """A market whose contracts are signed outside of it, between its epochs.
 
     Raises:
         ConfigError: as `market_from`, and where the market has no contracts.
@@ -525,9 +525,9 @@ def market_of_contracts(settings: Mapping[str, Any], visitors: Mapping[str, Any]
         raise refuse("market.inventory.rule", own.inventory.rule, "contract or contract_chosen")
     built = build_market(own, validate(Traffic, visitors, "traffic"))
     assert built.shape.contracts is not None
-    shape = replace(built.shape, contracts=replace(built.shape.contracts, defaults=True, outside=True))
-    bargains = bargains_of(own.inventory, built.params, _Spread(own.num_sellers, own.num_products))
-    return built._replace(shape=shape), bargains
+    return built._replace(
+        shape=replace(built.shape, contracts=replace(built.shape.contracts, defaults=True, outside=True))
+    )
 
 
 def market_from(settings: Mapping[str, Any], visitors: Mapping[str, Any] | None = None) -> Market:

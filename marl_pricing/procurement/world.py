@@ -35,7 +35,7 @@ from marl_pricing.procurement.library import load
 from marl_pricing.procurement.negotiators import find, one_line
 from marl_pricing.procurement.oracle import as_ufun
 from marl_pricing.procurement.playing import ended
-from marl_pricing.procurement.world_settings import Scene, supplier_of
+from marl_pricing.procurement.world_settings import Scene, about, supplier_of
 
 _negmas = load()
 _World: Any = _negmas.situated.World
@@ -135,15 +135,15 @@ class SupplyInterface(_AWI):
 
     def toughness(self, offer: int) -> float:
         """Exponent of this supplier's aspiration."""
-        return float(self._world.scene.bargains.toughness[offer, self.number])
+        return float(self._world.numbers_of.toughness[offer, self.number])
 
     def capacity(self, offer: int) -> float:
         """Units that this supplier takes on in a day."""
-        return float(self._world.scene.bargains.suppliers.capacity[offer, self.number])
+        return float(self._world.numbers_of.suppliers.capacity[offer, self.number])
 
     def risk(self, offer: int) -> tuple[float, float]:
         """(probability that this supplier defaults on a contract, share of the units that it delivers then)."""
-        own = self._world.scene.bargains
+        own = self._world.numbers_of
         return float(own.default_probability[offer, self.number]), float(own.delivered_share[offer, self.number])
 
     @property
@@ -167,7 +167,9 @@ class SupplyWorld(_World):
         Raises:
             ConfigError: naming a negotiator, controller or agent that cannot play.
         """
-        self.scene, self.space = scene, scene.bargains.space
+        self.scene = scene
+        self.about, self.numbers_of = about(scene.market)
+        self.space = self.about.space
         self._due = paid(self.space)
         self.records = Records([], [], [], [])
         self.asks: list[int] = []
@@ -183,7 +185,7 @@ class SupplyWorld(_World):
         super().__init__(
             n_steps=days,
             time_limit=None,
-            neg_n_steps=scene.bargains.rounds,
+            neg_n_steps=self.about.rounds,
             neg_time_limit=None,
             neg_step_time_limit=None,
             negotiation_speed=None,
@@ -226,7 +228,7 @@ class SupplyWorld(_World):
 
     def numbers(self, offer: int, supplier: int) -> list[int]:
         """Outcomes that can be agreed upon today: within the capacity, and delivered before the last day."""
-        most = float(self.scene.bargains.suppliers.capacity[offer, supplier])
+        most = float(self.numbers_of.suppliers.capacity[offer, supplier])
         return _feasible(self.space, most, self.n_steps - 1 - self.current_step)
 
     def issues(self, offer: int, supplier: int) -> list[Any] | None:
@@ -239,7 +241,7 @@ class SupplyWorld(_World):
 
     def _supplied(self, offer: int, supplier: int) -> np.ndarray:
         """What the outcomes are worth to a supplier [O]; −inf beyond its capacity."""
-        worth = negotiation.supplier_worth(self.space, supplier_of(self.scene.bargains, offer, supplier))
+        worth = negotiation.supplier_worth(self.space, supplier_of(self.scene.market, offer, supplier))
         return np.asarray(worth.utility, float)
 
     # A day.
@@ -267,7 +269,7 @@ class SupplyWorld(_World):
         # Nobody brings more than was signed, or parts of a unit; whose agent fails brings nothing.
         delivered = float(np.clip(np.floor(0.0 if brought is None else float(brought)), 0.0, quantity))
         missing = quantity - delivered
-        penalty = float(self.scene.bargains.default_penalty[offer, supplier])
+        penalty = float(self.numbers_of.default_penalty[offer, supplier])
         told |= {"delivered": delivered, "paid": told["unit_cost"] * delivered, "fine": penalty * missing}
         told["status"] = "breached" if missing else "executed"
         return {self._breach(contract, told, "supplier", "units", missing / quantity)} if missing else set()
@@ -313,15 +315,15 @@ class SupplyWorld(_World):
 
     def _look(self, action: market.Action, outcome: Outcome) -> None:
         """What sellers see of the epoch, and who asks for supply."""
-        shape, params, about = self.scene.market.shape, self._params, self.scene.bargains
+        shape, numbers = self.scene.market.shape, self.numbers_of
         after, supplied = self.state, outcome.supplied
-        assert supplied is not None and params.contracts is not None
+        assert supplied is not None
         assert after.stock is not None and after.contracts is not None
         left, forecast = np.asarray(after.stock), np.asarray(after.contracts.forecast)
         position = left + outcome.on_order
         self.asks = [int(offer) for offer in np.flatnonzero(supplied.asked)]
         level = np.zeros(shape.num_offers, int) if action.order is None else np.asarray(action.order).reshape(-1)
-        exponents = np.asarray(params.contracts.exponents)
+        exponents = np.asarray(numbers.exponents)
         self.exponents = [float(exponents[offer, level[offer]]) for offer in range(shape.num_offers)]
         self.needs = {
             offer: Need(
@@ -329,9 +331,9 @@ class SupplyWorld(_World):
                 stock=round(float(position[offer])),
                 price=float(outcome.prices[offer]),
                 demand=float(forecast[offer]),
-                horizon=about.stock.horizon,
-                holding_cost=float(about.buyer.holding_cost[offer]),
-                shortage_cost=float(about.buyer.shortage_cost[offer]),
+                horizon=self.about.stock.horizon,
+                holding_cost=float(numbers.buyer.holding_cost[offer]),
+                shortage_cost=float(numbers.buyer.shortage_cost[offer]),
             )
             for offer in self.asks
         }

@@ -57,7 +57,7 @@ def summary(world: SupplyWorld, settings: WorldSettings) -> dict[str, Any]:
     suppliers = {}
     for v, agent in enumerate(world.suppliers):
         rows = signed[signed["supplier"] == v]
-        costs = [supplier_of(world.scene.bargains, int(offer), v) for offer in rows["offer"]]
+        costs = [supplier_of(world.scene.market, int(offer), v) for offer in rows["offer"]]
         made = [
             (float(cost.unit_cost) + float(cost.rush_cost) / wait) * units
             for cost, wait, units in zip(costs, rows["lead_time"], rows["delivered"], strict=True)

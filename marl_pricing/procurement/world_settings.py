@@ -10,11 +10,10 @@ from pydantic import Field
 
 from marl_pricing import negotiation
 from marl_pricing.config.composing import compose_settings
-from marl_pricing.config.contracts import Bargains
 from marl_pricing.config.errors import ConfigError, Settings, refuse
 from marl_pricing.config.market import Market, market_of_contracts
 from marl_pricing.equilibrium.static import NoEquilibriumError
-from marl_pricing.market import MarketParams, Policy
+from marl_pricing.market import ContractParams, ContractShape, Policy
 from marl_pricing.negotiation import Stock, SupplierCosts, Worth
 from marl_pricing.policies import RULES, RuleError
 
@@ -49,10 +48,9 @@ class WorldSettings(Settings):
 
 
 class Scene(NamedTuple):
-    """The market of a world, and what is bargained over in it."""
+    """The market of a world, and who plays in it."""
 
     market: Market
-    bargains: Bargains
     policy: Policy
     suppliers: tuple[str, ...]  # how each bargains
 
@@ -91,32 +89,36 @@ def build_scene(own: WorldSettings) -> Scene:
         if not is_of_market(given):
             raise refuse("overrides", given, "settings of train.py's market, traffic or experiment, as field=value")
     composed = compose_settings(_overrides(own.overrides), {"market.episode_length": own.days})
-    market, bargains = market_of_contracts(composed["market"], composed["traffic"])
+    market = market_of_contracts(composed["market"], composed["traffic"])
     if market.shape.collapse_patience:
         raise refuse("market.collapse_patience", market.shape.collapse_patience, "0 in a world")
-    _check_suppliers(bargains, market.params)
+    _check_suppliers(market)
     try:
         policy = RULES[own.policy](*market)
     except (RuleError, NoEquilibriumError) as error:
         raise ConfigError(f"policy={own.policy!r}: {error}") from None
-    count = bargains.toughness.shape[1]
+    count = about(market)[1].toughness.shape[1]
     names = [own.suppliers] * count if isinstance(own.suppliers, str) else own.suppliers
     if len(names) != count:
         raise refuse("suppliers", names, f"a name, or one for each of the {count} of market.inventory.suppliers")
-    return Scene(market, bargains, policy, tuple(names))
+    return Scene(market, policy, tuple(names))
 
 
-def _check_suppliers(about: Bargains, params: MarketParams) -> None:
+def about(market: Market) -> tuple[ContractShape, ContractParams]:
+    """What is bargained over in a market of contracts."""
+    assert market.shape.contracts is not None and market.params.contracts is not None
+    return market.shape.contracts, market.params.contracts
+
+
+def _check_suppliers(market: Market) -> None:
     """Refuse a supplier with whom nobody can come to terms, however dear it sells and much it expects."""
-    assert params.contracts is not None
-    table = params.contracts.table
-    for v in range(about.toughness.shape[1]):
-        for n in range(about.toughness.shape[0]):
-            supplier = negotiation.supplier_worth(about.space, supplier_of(about, n, v))
-            buyer = negotiation.buyer_worth(
-                about.space, Stock(0, about.stock.horizon), table.prices[n].max(), table.demands[n].max(),
-                jax.tree.map(lambda leaf, n=n: leaf[n], about.buyer),
-            )  # fmt: skip
+    shape, own = about(market)
+    for v in range(own.toughness.shape[1]):
+        for n in range(own.toughness.shape[0]):
+            supplier = negotiation.supplier_worth(shape.space, supplier_of(market, n, v))
+            price, demand = own.table.prices[n].max(), own.table.demands[n].max()
+            costs = jax.tree.map(lambda leaf, n=n: leaf[n], own.buyer)
+            buyer = negotiation.buyer_worth(shape.space, Stock(0, shape.stock.horizon), price, demand, costs)
             if bool(negotiation.possible(Worth(buyer.utility[0], buyer.reserved[0]), supplier)):
                 break
         else:
@@ -126,6 +128,6 @@ def _check_suppliers(about: Bargains, params: MarketParams) -> None:
             )
 
 
-def supplier_of(about: Bargains, offer: int, supplier: int) -> SupplierCosts:
+def supplier_of(market: Market, offer: int, supplier: int) -> SupplierCosts:
     """What supplying one offer costs one supplier, arrays []."""
-    return jax.tree.map(lambda leaf: leaf[offer, supplier], about.suppliers)
+    return jax.tree.map(lambda leaf: leaf[offer, supplier], about(market)[1].suppliers)

@@ -99,7 +99,7 @@ def test_fifty_days_of_three_sellers_and_two_suppliers() -> None:
     assert world.current_step == 50 and world.faults() == {}
     assert set(signed["supplier"]) == {0, 1} and set(signed["offer"]) == {0, 1, 2} and 0 < len(breaches) < len(signed)
     bargains = world_files.tables(world)["bargains"]
-    about = world.scene.bargains
+    about, numbers_of = world.about, world.numbers_of
     # Nothing is asked for above the trigger; a bargain ends as the protocol says, turn by turn.
     assert (bargains["position"] < 8).all() and set(bargains["ended"]) <= {"agreement", "deadline"}
     for _, row in bargains.iloc[:: max(1, len(bargains) // 12)].iterrows():
@@ -109,10 +109,12 @@ def test_fifty_days_of_three_sellers_and_two_suppliers() -> None:
         worth = negotiation.buyer_worth(about.space, about.stock, price, demand, costs)
         numbers = np.array(world_numbers(world, n, v, int(row["day"])))
         buyer = np.asarray(worth.utility, float)[row["position"]][numbers]
-        other = np.asarray(negotiation.supplier_worth(about.space, supplier_of(about, n, v)).utility, float)[numbers]
+        other = np.asarray(
+            negotiation.supplier_worth(about.space, supplier_of(world.scene.market, n, v)).utility, float
+        )[numbers]
         found = play(
             Conceder(buyer, float(worth.reserved[row["position"]]), 1.0, 20),
-            Conceder(other, 0.0, float(about.toughness[n, v]), 20),
+            Conceder(other, 0.0, float(numbers_of.toughness[n, v]), 20),
         )[0]
         assert (row["outcome"] >= 0) == (found >= 0)
         if found >= 0:
@@ -121,8 +123,8 @@ def test_fifty_days_of_three_sellers_and_two_suppliers() -> None:
 
 
 def world_numbers(world: SupplyWorld, offer: int, supplier: int, day: int) -> list[int]:
-    space, about = world.space, world.scene.bargains
-    most, last = float(about.suppliers.capacity[offer, supplier]), world.n_steps - 1 - day
+    space = world.space
+    most, last = float(world.numbers_of.suppliers.capacity[offer, supplier]), world.n_steps - 1 - day
     rows = [space.outcome(number) for number in range(space.cardinality)]
     return [number for number, row in enumerate(rows) if row[0] <= most and row[2] <= last]
 
