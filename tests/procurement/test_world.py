@@ -22,6 +22,7 @@ from marl_pricing.procurement.__main__ import main
 from marl_pricing.procurement.world import SupplyWorld
 from marl_pricing.procurement.world_settings import Scene, WorldSettings, build_scene, supplier_of
 from tests.negotiation.protocol import Conceder, play
+from tests.processes import python
 
 HERE = "tests.procurement.own_agents:"
 SUPPLIERS = (
@@ -226,3 +227,14 @@ def test_what_cannot_be_is_said_in_one_line(
     said = capsys.readouterr().err
     assert ended.value.code == 2 and told in said and said.count("\n") == 1, said
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_nothing_is_written_to_the_home_folder(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    folder.mkdir()
+    code = f"from marl_pricing.procurement.__main__ import main; main({['world', 'out=world', 'days=3', *SMALL]!r})"
+    done = python(code, set(), folder=folder, HOME=str(home), MPLCONFIGDIR=str(tmp_path / "fonts"))
+    assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == [] and [path.name for path in folder.iterdir()] == ["world"]
