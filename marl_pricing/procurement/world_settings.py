@@ -24,7 +24,7 @@ BASE = (
     "traffic=analytic",
     "market/inventory=contract",
     "market.inventory.suppliers=[{unit_cost: 0.8, rush_cost: 0.2, default_probability: 0.1, default_penalty: 0.2}, "
-    "{unit_cost: 0.9, rush_cost: 0.1}]",
+    "{unit_cost: 0.85, rush_cost: 0.1}]",
 )
 
 
