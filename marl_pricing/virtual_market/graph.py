@@ -13,7 +13,8 @@ import numpy as np
 
 from marl_pricing.intake import IntakeError, plain
 from marl_pricing.intake.errors import listed
-from marl_pricing.virtual_market.graph_file import GraphError, Place, read_places
+from marl_pricing.virtual_market.errors import GraphError
+from marl_pricing.virtual_market.graph_file import Place, read_places
 from marl_pricing.virtual_market.states import next_state
 
 Kind = Literal["continuous", "discrete", "category"]

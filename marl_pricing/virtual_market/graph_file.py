@@ -10,10 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from marl_pricing.intake import IntakeError, plain, shown
-
-
-class GraphError(ValueError):
-    """A decision graph that is none. One line: file, line, what stands there, what is accepted."""
+from marl_pricing.virtual_market.errors import GraphError
 
 
 @dataclass(frozen=True)

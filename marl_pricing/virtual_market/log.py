@@ -13,13 +13,10 @@ from marl_pricing.intake import IntakeError, dates, numbers, plain, shown
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.tables import RawTable, Told, read_table
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.virtual_market.errors import LogError
 from marl_pricing.virtual_market.money import day_cost, day_gmv, return_on_investment
 
 MOST_COUPONS = 5
-
-
-class LogError(ValueError):
-    """A log that cannot be used. One line: the file, the line, the value, what is accepted."""
 
 
 class LogMapping(Settings):

@@ -21,3 +21,18 @@ class GraphSettings(Settings):
     data: str | None = Field(
         None, description="its data: .npz of an array a node and index, the end row of each trajectory"
     )
+
+
+class FittingSettings(LogSettings):
+    """Where learned customers go."""
+
+    out: str = Field(description="folder of the model; one that is there is replaced")
+
+
+class JudgeSettings(LogSettings):
+    """Learned customers to be looked at."""
+
+    model: str = Field(description="folder of a model")
+    truth: str | None = Field(None, description="folder that simulate left; null: the truth is not known")
+    out: str | None = Field(None, description="JSON file for what is printed; null: none")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the rollouts and of the halves of the log")

@@ -16,9 +16,9 @@ from pydantic import Field, field_validator
 
 from marl_pricing.config.errors import refuse
 from marl_pricing.presentation.files import write_atomically
+from marl_pricing.virtual_market.levels import DISCOUNTS
 from marl_pricing.virtual_market.log import PromotionLog, weekdays_of, write_log
 from marl_pricing.virtual_market.truth import (
-    DISCOUNTS,
     Customers,
     Truth,
     TruthSettings,

@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 
 from marl_pricing.config.errors import Settings, refuse
 from marl_pricing.virtual_market.counts import draw_orders, expected_orders
+from marl_pricing.virtual_market.levels import DISCOUNTS, level_of
 
 Array = jax.Array
 
-DISCOUNTS = np.round(0.95 - 0.05 * np.arange(8), 2)  # of depth levels 0 … 7, as the challenge's policy numbers them
 _COMMON = np.array([1.16, 1.52, 1.90])  # orders with 1, 2 and 3 coupons at 0.70 and deeper
 _BY_COUPONS = _COMMON / _COMMON.mean()
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
@@ -165,19 +165,13 @@ def draw_customers(own: TruthSettings, count: int, seed: int) -> Customers:
     )
 
 
-def level_of(coupons: Array, discount: Array) -> Array:
-    """0 without a coupon, else 1 … 8 for the nearest of 0.95 … 0.60."""
-    depth = jnp.clip(jnp.round((0.95 - discount) / 0.05), 0, 7).astype(jnp.int32)
-    return jnp.where(coupons > 0, depth + 1, 0)
-
-
 def hurdle(truth: Truth, own: Customers, coupons: Array, discount: Array, weekday: Array) -> tuple[Array, Array]:
     """(probability of any order [C], mean orders beyond the first [C]) on a day.
 
     Args:
         coupons, discount: [C] or [].  weekday: [] 0 Monday.
     """
-    level = jnp.broadcast_to(level_of(coupons, discount), own.loyal.shape)
+    level = jnp.broadcast_to(level_of(coupons, discount, jnp), own.loyal.shape)
     number = jnp.broadcast_to(jnp.clip(coupons, 0, 5).astype(jnp.int32), own.loyal.shape)
     loyal = jax.nn.sigmoid(truth.loyal_odds[level, weekday] + own.liking)
     bare = jnp.where(own.least < 9, truth.dormant_none, 0.0)

@@ -11,7 +11,8 @@ import pytest
 from marl_pricing.intake import IntakeError
 from marl_pricing.shipped import shipped
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.graph import GraphError, read_data, read_graph
+from marl_pricing.virtual_market.errors import GraphError
+from marl_pricing.virtual_market.graph import read_data, read_graph
 from marl_pricing.virtual_market.states import next_state
 
 EXAMPLES = shipped("examples") / "virtual_market"

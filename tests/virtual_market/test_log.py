@@ -11,7 +11,8 @@ import pytest
 from marl_pricing.config.errors import ConfigError
 from marl_pricing.intake import IntakeError
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.log import LogError, LogMapping, read_log, read_mapping, write_log
+from marl_pricing.virtual_market.errors import LogError
+from marl_pricing.virtual_market.log import LogMapping, read_log, read_mapping, write_log
 from marl_pricing.virtual_market.money import day_cost, day_gmv
 from tests.virtual_market.logs import a_log
 

@@ -104,4 +104,4 @@ def test_help_names_the_verbs_and_their_settings(capsys: pytest.CaptureFixture) 
     assert main([]) == 0 and main(["simulate"]) == 0 and main(["log", "--help"]) == 0
     told = capsys.readouterr().out
     assert "simulate " in told and "confounding=1.0" in told and "mapping=null" in told
-    assert main(["promise"]) == 2 and "promise: accepted is simulate, log, graph" in capsys.readouterr().err
+    assert main(["promise"]) == 2 and "promise: accepted is simulate, log, graph, fit, judge" in capsys.readouterr().err

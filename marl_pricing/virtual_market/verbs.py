@@ -1,0 +1,119 @@
+"""What `python -m marl_pricing.virtual_market` can do: a verb has settings and prints what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from marl_pricing.config.errors import Settings
+from marl_pricing.virtual_market import settings as given
+
+
+def _simulation() -> type[Settings]:
+    from marl_pricing.virtual_market.simulate import SimulationSettings
+
+    return SimulationSettings
+
+
+def _fitting() -> type[Settings]:
+    from marl_pricing.virtual_market.fit import FitSettings
+
+    class FittingSettings(given.FittingSettings, FitSettings):
+        """A log, how its customers are learned, and where the model goes."""
+
+    return FittingSettings
+
+
+def _simulate(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.log import summary
+    from marl_pricing.virtual_market.simulate import leave, simulate
+
+    found = simulate(own)
+    yield from summary(found.log)
+    for kind, path in zip(("log", "customers", "truth"), leave(own, found), strict=True):
+        yield f"{kind}: {path}"
+
+
+def _log(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.log import read_log, read_mapping, summary
+
+    yield from summary(read_log(own.log, read_mapping(own.mapping)))
+
+
+def _graph(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.graph import describe, read_data, read_graph
+
+    graph = read_graph(own.graph)
+    yield from describe(graph)
+    if own.data is not None:
+        found, ends = read_data(own.data, graph)
+        yield f"data: {ends[-1]:,} rows in {len(ends):,} trajectories, of {', '.join(found)}"
+
+
+def _fit(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.fit import FitSettings, fit
+    from marl_pricing.virtual_market.log import read_log, read_mapping
+    from marl_pricing.virtual_market.model import VirtualMarket, refuse_folder
+
+    refuse_folder(own.out)  # before learning
+    log = read_log(own.log, read_mapping(own.mapping))
+    how = FitSettings(**{name: getattr(own, name) for name in FitSettings.model_fields})
+    model = VirtualMarket(how, fit(log, how))
+    yield f"learned: {len(log.customers):,} customers, {len(log.dates) - own.holdout} days, {own.members} members"
+    yield f"- log likelihood a customer-day: {', '.join(f'{loss:.4f}' for loss in model.fitted.losses)}"
+    yield f"model: {model.save(own.out)}"
+
+
+def _judge(own: Any) -> Iterable[str]:
+    from pathlib import Path
+
+    from marl_pricing.presentation.files import write_atomically
+    from marl_pricing.virtual_market.curves import as_json, judge, read_truth, rollout_distances
+    from marl_pricing.virtual_market.log import read_log, read_mapping
+    from marl_pricing.virtual_market.model import load_model
+
+    model = load_model(own.model)
+    log = read_log(own.log, read_mapping(own.mapping))
+    table, lines = judge(model, log, None if own.truth is None else read_truth(own.truth, log))
+    yield table.round(3).to_string(index=False)
+    days = model.settings.holdout
+    if days:
+        for name, (learned, real) in rollout_distances(model, log, days, own.seed).items():
+            lines.append(
+                f"{days} days held out, Wasserstein distance of daily {name}: learned {learned:.4f}, halves of the log "
+                f"{real:.4f}"
+            )
+    yield from lines
+    if own.out is not None:
+        yield f"written: {write_atomically(Path(own.out), as_json(table, lines))}"
+
+
+class Verb(NamedTuple):
+    """A verb: what it is for, its settings, those that have to be given as they are shown, and what it does."""
+
+    purpose: str
+    settings: Callable[[], type[Settings]]
+    shown: dict[str, str]
+    texts: Sequence[str]
+    carry_out: Callable[[Any], Iterable[str]]
+
+
+VERBS = {
+    "simulate": Verb(
+        "a log of promotions with known truth", _simulation, {"out": "FOLDER"}, ("out", "start"), _simulate
+    ),
+    "log": Verb(
+        "read a log and say what is in it", lambda: given.LogSettings, {"log": "FILE"}, ("log", "mapping"), _log
+    ),
+    "graph": Verb(
+        "read a decision graph, and data of it, and say what is in them", lambda: given.GraphSettings,
+        {"graph": "FILE"}, ("graph", "data"), _graph,
+    ),
+    "fit": Verb(
+        "learn the customers of a log", _fitting, {"log": "FILE", "out": "FOLDER"}, ("log", "mapping", "out"), _fit
+    ),
+    "judge": Verb(
+        "what learned customers answer, beside the log and the truth", lambda: given.JudgeSettings,
+        {"model": "FOLDER", "log": "FILE"}, ("model", "log", "mapping", "truth", "out"), _judge,
+    ),
+}  # fmt: skip
