@@ -171,3 +171,24 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_no_part(tmp_path: Pat
         with pytest.raises(OSError, match=r"table\.csv") as caught:
             replace_with(tmp_path / "table.csv", fail)
         assert caught.value.errno in FULL and list(tmp_path.iterdir()) == []
+
+
+_IN_A_CALLBACK = """
+from marl_pricing.presentation.output import say_ends
+say_ends()
+import gc, os, signal, time
+def at_collection(phase, details):
+    gc.callbacks.remove(at_collection)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0)  # the handler runs here
+gc.callbacks.append(at_collection)
+gc.collect()
+time.sleep(60)
+"""
+
+
+def test_an_interrupt_where_no_error_can_be_raised_comes_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_CALLBACK], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")

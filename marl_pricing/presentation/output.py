@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,6 +117,7 @@ def _handles() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+_MOMENT = 0.05  # seconds
 _interrupts: list[int] = []  # signals of Ctrl-C so far
 
 
@@ -123,6 +125,16 @@ def _interrupt(number: int, _: object) -> None:
     """Ctrl-C while a command starts. Libraries may swallow the error or make another of it; that it came is known."""
     _interrupts.append(number)
     raise KeyboardInterrupt
+
+
+def _swallowed(told: sys.UnraisableHookArgs) -> None:
+    """An error where none can be raised, as `sys.unraisablehook`: Ctrl-C that came there comes again a moment later."""
+    if not isinstance(told.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(told)
+        return
+    again = threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _was_stopped(error: BaseException | None) -> bool:
@@ -150,7 +162,7 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 def say_ends() -> None:
     """Call first in a command's file, before its other imports: what ends it from here on is a line, no traceback."""
-    sys.excepthook = _end
+    sys.excepthook, sys.unraisablehook = _end, _swallowed
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     take_streams()
