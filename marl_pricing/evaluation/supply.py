@@ -19,6 +19,7 @@ from marl_pricing import negotiation
 from marl_pricing.evaluation.play import Record
 from marl_pricing.market import ContractParams, ContractShape, MarketParams, MarketShape
 from marl_pricing.negotiation import Worth
+from marl_pricing.presentation.bargain import BargainPicture
 
 COLUMNS = {
     "run": "text",
@@ -32,6 +33,7 @@ COLUMNS = {
     "quantity": "units agreed upon",
     "unit_cost": "money per unit agreed upon, rebates taken off",
     "lead_time": "epochs agreed upon",
+    "exponent": "of the seller's aspiration: how long it stayed tough",
     "position": "units on hand and on the way when it was bargained for",
     "price": "money per unit at which the seller was selling",
     "forecast": "units per epoch that the seller expected",
@@ -76,6 +78,66 @@ def in_words(contracts: pd.DataFrame) -> str:
         f"{len(contracts)} contracts judged: on average {contracts['to_frontier'].mean():.3g} money from the Pareto "
         f"frontier; sellers get {own / whole:.0%} of the gains, at Nash's bargaining points they would get "
         f"{nash_own / fair:.0%} of {fair / whole:.3g} times as much"
+    )
+
+
+def bargain_of(shape: MarketShape, params: MarketParams, contract: pd.Series) -> BargainPicture:
+    """The bargain that ended in a contract, offer by offer.
+
+    Args:
+        contract: a row of `contracts_table`.
+    """
+    own, static = params.contracts, shape.contracts
+    assert own is not None and static is not None
+    offer = int(contract["seller"]) * shape.num_products + int(contract["product"])
+    supplier = int(contract["supplier"])
+    place = [offer]
+    price = _nearest(np.asarray(own.table.prices)[place], np.asarray([contract["price"]]))[0]
+    demand = _nearest(np.asarray(own.table.demands)[place], np.asarray([contract["forecast"]]))[0]
+    position = int(np.clip(np.rint(contract["position"]), 0, static.stock.max_position))
+    costs = jax.tree.map(lambda leaf: leaf[offer], own.buyer)
+    every = negotiation.buyer_worth(static.space, static.stock, jnp.float32(price), jnp.float32(demand), costs)
+    theirs = negotiation.supplier_worth(static.space, jax.tree.map(lambda leaf: leaf[offer, supplier], own.suppliers))
+    mine = Worth(jnp.where(jnp.isfinite(theirs.utility), every.utility[position], -jnp.inf), every.reserved[position])
+    worths = {"buyer": mine, "supplier": theirs}
+    exponents = {"buyer": float(contract["exponent"]), "supplier": float(own.toughness[offer, supplier])}
+    sides = {
+        "buyer": negotiation.sort_side(mine, theirs.utility),
+        "supplier": negotiation.sort_side(theirs, mine.utility),
+    }
+    how_tough = {name: jnp.float32(exponent) for name, exponent in exponents.items()}
+    asked = {name: negotiation.demands(side, how_tough[name], static.rounds) for name, side in sides.items()}
+    ended = negotiation.agree(
+        sides["buyer"], sides["supplier"], how_tough["buyer"], how_tough["supplier"], static.rounds
+    )
+    last, utility = int(ended.round), {name: np.asarray(worth.utility) for name, worth in worths.items()}
+    offered = {
+        name: np.asarray(side.outcome)[
+            np.minimum(np.asarray(negotiation.offers(side, asked[name])), static.space.cardinality - 1)
+        ]
+        for name, side in sides.items()
+    }
+    rows = []
+    for number in range(last + 1):
+        for name, outcomes in offered.items():
+            rows.append({"round": number, "by": name} | {side: utility[side][outcomes[number]] for side in utility})
+    # The last offer is the one that was accepted: the supplier's of the round before, or the buyer's of this one.
+    trace = pd.DataFrame(rows[: 2 * last if bool(ended.by_buyer) else 2 * last + 1])
+    return BargainPicture(
+        utility=utility,
+        reserved={name: float(worth.reserved) for name, worth in worths.items()},
+        frontier=np.asarray(negotiation.pareto_frontier(mine.utility, theirs.utility)),
+        trace=trace.assign(accepted=np.arange(len(trace)) == len(trace) - 1),
+        agreement=int(ended.outcome),
+        solutions={
+            "Nash": int(negotiation.nash_bargaining(mine, theirs)),
+            "Kalai–Smorodinsky": int(negotiation.kalai_smorodinsky(mine, theirs)),
+        },
+        asked={name: np.asarray(values) for name, values in asked.items()},
+        titles={
+            "buyer": f"seller {int(contract['seller'])}, exponent {exponents['buyer']:g}",
+            "supplier": f"{supplier}, exponent {exponents['supplier']:g}",
+        },
     )
 
 
@@ -146,6 +208,7 @@ def contracts_table(
         "seller": offer // shape.num_products, "product": offer % shape.num_products,
         "supplier": told(supplied.supplier).astype(int), "quantity": told(supplied.quantity),
         "unit_cost": told(supplied.unit_cost), "lead_time": told(supplied.lead_time).astype(int),
+        "exponent": np.asarray(own.exponents)[offer, told(supplied.exponent).astype(int)],
         "position": position, "price": told(record.price), "forecast": forecast,
     }  # fmt: skip
     names = ("seller_gain", "supplier_gain", "to_frontier", "nash_seller_gain", "nash_supplier_gain")

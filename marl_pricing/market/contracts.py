@@ -86,6 +86,7 @@ class Supplied(struct.PyTreeNode):
     lead_time: Array  # [N] int32 epochs of that
     supplier: Array  # [N] int32, with whom; −1: no agreement
     outcome: Array  # [N] int32 number of the outcome; −1: no agreement
+    exponent: Array  # [N] int32 number of the seller's exponent
     paid: Array  # [N] money to suppliers in this epoch
     fines: Array  # [N] money from suppliers in default
     cost_of_sales: Array  # [N] money, what the units sold had cost

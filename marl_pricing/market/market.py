@@ -417,6 +417,7 @@ def _supply(
         lead_time=jnp.where(signs, terms.lead_time, 0),
         supplier=jnp.where(signs, terms.supplier, -1),
         outcome=jnp.where(signs, terms.outcome, -1),
+        exponent=jnp.zeros_like(terms.outcome) if exponent is None else exponent,
         paid=opened.paid + paid,
         fines=opened.fines,
         cost_of_sales=sold,

@@ -1,84 +1,34 @@
-"""A picture of one bargain: what its outcomes are worth to both sides, and who asked for how much when."""
+"""The picture of a bargain that was played with NegMAS."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from marl_pricing import negotiation
-from marl_pricing.negotiation.alternating_offers import relative_times
-from marl_pricing.presentation import style
-from marl_pricing.presentation.style import styled
+from marl_pricing.presentation import bargain
+from marl_pricing.presentation.bargain import CAPTION as CAPTION
 from marl_pricing.procurement.playing import SIDES, PlayedBargain
 
-CAPTION = (
-    "Left: every outcome by what it is worth to both sides (money; dotted: without a contract), the Pareto frontier, "
-    "what was offered and what was agreed, beside the bargaining solutions of Nash and of Kalai and Smorodinsky. "
-    "Right: what each side's own offers are worth to itself over the rounds; a line is the least that it asks for, "
-    "where it follows the clock alone."
-)
-_COLOUR = {"buyer": style.PALETTE[0], "supplier": style.PALETTE[1]}
 
-
-@styled
 def picture(own: PlayedBargain) -> Figure:
-    """Utilities on the left, rounds on the right; below each other where it is narrow."""
-    narrow = style.is_narrow()
-    figure = style.new_figure(7.6 if narrow else 4.4)
-    grid = figure.add_gridspec(*((4, 1) if narrow else (2, 2)))
-    plane = figure.add_subplot(grid[:2, 0])
-    _utilities(plane, own)
-    places = (grid[2, 0], grid[3, 0]) if narrow else (grid[0, 1], grid[1, 1])
-    first = figure.add_subplot(places[0])
-    _rounds(first, own, "buyer", place=0)
-    first.tick_params(labelbottom=False)
-    second = figure.add_subplot(places[1], sharex=first)
-    _rounds(second, own, "supplier", place=1)
-    second.set_xlabel("round")
-    style.legend_below(figure, plane)
-    return figure
-
-
-def _utilities(axes: Axes, own: PlayedBargain) -> None:
-    buyer, supplier = np.asarray(own.buyer.utility), np.asarray(own.supplier.utility)
-    feasible = np.isfinite(buyer) & np.isfinite(supplier)
-    axes.scatter(buyer[feasible], supplier[feasible], s=4, color="#BDBDBD", linewidths=0, label="outcome")
-    on = np.flatnonzero(own.frontier)
-    on = on[np.argsort(buyer[on])]
-    axes.plot(buyer[on], supplier[on], color=style.GREY, linewidth=1.4, label="Pareto frontier")
-    for side in SIDES:
-        here = own.trace[own.trace["by"] == side]
-        axes.scatter(here["buyer"], here["supplier"], s=13, color=_COLOUR[side], linewidths=0, label=f"{side}'s offer")
-    for name, number, marker in (("Nash", own.nash, "s"), ("Kalai–Smorodinsky", own.kalai_smorodinsky, "D")):
-        if number >= 0:
-            axes.plot(
-                buyer[number], supplier[number], marker, color="black", markerfacecolor="none", markersize=8, label=name
-            )
-    if own.agreement >= 0:
-        number = own.agreement
-        axes.plot(
-            buyer[number], supplier[number], "*", color=style.PALETTE[2], markersize=15, markeredgecolor="white",
-            label="agreement", zorder=5,
-        )  # fmt: skip
-    axes.axvline(float(own.buyer.reserved), color="#444444", linewidth=0.9, linestyle=":")
-    axes.axhline(float(own.supplier.reserved), color="#444444", linewidth=0.9, linestyle=":")
-    axes.set_xlabel("worth to the buyer")
-    axes.set_ylabel("worth to the supplier")
-
-
-def _rounds(axes: Axes, own: PlayedBargain, side: str, place: int) -> None:
-    here = own.trace[own.trace["by"] == side]
-    axes.plot(here["round"], here[side], ".", color=_COLOUR[side], markersize=4)
-    exponent = own.exponents[place]
-    worth, other = (own.buyer, own.supplier) if place == 0 else (own.supplier, own.buyer)
-    if exponent is not None:
-        rounds = own.settings.rounds
-        asked = negotiation.demands(negotiation.sort_side(worth, other.utility), jnp.float32(exponent), rounds)
-        axes.plot(np.asarray(relative_times(rounds)) * (rounds + 1) - 1, asked, color=_COLOUR[side], linewidth=1.0)
-    accepted = own.trace[own.trace["accepted"]]
-    axes.plot(accepted["round"], accepted[side], "*", color=style.PALETTE[2], markersize=12, markeredgecolor="white")
-    axes.axhline(float(worth.reserved), color="#444444", linewidth=0.9, linestyle=":")
-    axes.set_title(f"{side}: {getattr(own.settings, side)}")
-    axes.set_ylabel("worth to itself")
+    """Utilities, offers and what was agreed; see `presentation.bargain`."""
+    worths = own.buyer, own.supplier
+    asked = {}
+    for side, worth, other, exponent in zip(SIDES, worths, worths[::-1], own.exponents, strict=True):
+        if exponent is not None:
+            sorted_side = negotiation.sort_side(worth, other.utility)
+            asked[side] = np.asarray(negotiation.demands(sorted_side, jnp.float32(exponent), own.settings.rounds))
+    return bargain.picture(
+        bargain.BargainPicture(
+            utility={side: np.asarray(worth.utility) for side, worth in zip(SIDES, worths, strict=True)},
+            reserved={side: float(worth.reserved) for side, worth in zip(SIDES, worths, strict=True)},
+            frontier=np.asarray(own.frontier),
+            trace=own.trace,
+            agreement=own.agreement,
+            solutions={"Nash": own.nash, "Kalai–Smorodinsky": own.kalai_smorodinsky},
+            asked=asked,
+            titles={"buyer": str(own.settings.buyer), "supplier": str(own.settings.supplier)},
+        )
+    )

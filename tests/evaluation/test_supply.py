@@ -13,6 +13,7 @@ from marl_pricing.evaluation.metrics import Episodes, measure
 from marl_pricing.evaluation.play import play
 from marl_pricing.evaluation.report import supply_figures
 from marl_pricing.policies import random
+from marl_pricing.presentation import bargain
 from tests.market.test_contracts import CHOSEN, CONTRACT, SUPPLIERS, built
 from tests.negotiation.protocol import Conceder
 from tests.negotiation.protocol import play as by_hand
@@ -111,6 +112,16 @@ def test_contracts_are_judged_in_the_situation_in_which_they_were_played(rule: s
             for own in exponents[offer]
         }
         played += number in agreed
+        if row.Index < 6:
+            drawn = supply.bargain_of(shape, params, found.loc[row.Index])
+            mine, other = Conceder(utility, reserved, row.exponent, 20), Conceder(theirs, 0.0, tough, 20)
+            outcome, last, by_buyer = by_hand(mine, other)
+            assert (drawn.agreement, len(drawn.trace)) == (outcome, 2 * last if by_buyer else 2 * last + 1)
+            assert drawn.trace["by"].iloc[-1] == ("supplier" if by_buyer else "buyer")
+            for offer_ in drawn.trace.itertuples():
+                side = {"buyer": mine, "supplier": other}[offer_.by]
+                assert getattr(offer_, offer_.by) == pytest.approx(side.utility[side.offers(offer_.round)], abs=1e-3)
+            assert {text.get_text() for axes in bargain.picture(drawn).axes for text in [axes.title]} >= {""}
     assert played >= 38  # ties within rounding may be told apart otherwise
 
 

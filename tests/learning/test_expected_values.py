@@ -24,8 +24,6 @@ from tests.learning.test_robust import INTERVAL, NULL
 from tests.markets import UNLIMITED
 from tests.traffic.visitors import with_sessions
 
-SETS = ("interval", "contamination", "total_variation", "kl", "chi2", "wasserstein")
-
 
 def test_order_laws_are_poisson_and_split_in_half() -> None:
     rates = np.array([[0.0, 0.4, 3.1], [0.02, 0.5, 3.9]])
@@ -172,7 +170,7 @@ def test_the_null_market_is_feared_draw_by_draw_and_not_by_expectation() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "sessions"), [*zip(SETS, (10, 60, 240) * 2, strict=True), ("kl", 60)])
+@pytest.mark.parametrize(("name", "sessions"), [("interval", 10), ("kl", 60), ("wasserstein", 240)])
 def test_the_null_market_frightens_nobody_after_100_updates(name: str, sessions: int) -> None:
     experiment = composed(
         f"robust={name}", *NULL, f"traffic.sessions_per_epoch={sessions}", "learner.devices=1", "learner.num_envs=16",
@@ -207,14 +205,14 @@ def test_greedy_prices_in_the_null_market_are_the_plain_learners() -> None:
     """In 5 of 5 seeds; where nobody has seen that all worlds are one law in at least 4: programs round differently, and
     two prices are nearly as good as each other."""
     found = {}
-    for name in ("none", "interval", "wasserstein", "estimating"):
+    for name in ("none", "interval", "estimating"):
         robust = "interval" if name == "estimating" else name
         experiment = composed(*DUOPOLY, f"robust={robust}", "traffic.sessions_per_epoch=60")
         if name == "estimating":
             experiment = experiment._replace(learner=estimating(experiment.learner))
         found[name] = [tuple(row) for row in trained(Program, experiment, (1.0,), 5)[0][:, -1].tolist()]
     print(found)
-    assert found["interval"] == found["wasserstein"] == found["none"]
+    assert found["interval"] == found["none"]
     same = [own == plain for own, plain in zip(found["estimating"], found["none"], strict=True)]
     assert sum(same) >= 4 and np.abs(np.subtract(found["estimating"], found["none"])).max() <= 1, found
 

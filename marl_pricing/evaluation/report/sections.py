@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from marl_pricing.evaluation import supply
 from marl_pricing.evaluation.behaviour import Findings
 from marl_pricing.evaluation.behaviour import figures as behaviour_figures
 from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
@@ -20,7 +21,7 @@ from marl_pricing.evaluation.markets import comparable
 from marl_pricing.evaluation.report import figures, interactive, paths, run_figures, supply_figures
 from marl_pricing.evaluation.report.page import Picture
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
-from marl_pricing.presentation import style
+from marl_pricing.presentation import bargain, style
 
 CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS | supply_figures.CAPTIONS
 
@@ -119,6 +120,8 @@ def run_pictures(
     signed = contracts[contracts["policy"] == policy]
     if len(signed):
         gallery.add("contracts", f"Contracts with suppliers, {policy}", partial(supply_figures.contracts, signed))
+        first = supply.bargain_of(run.shape, run.params, signed.iloc[0])
+        gallery.add("bargain", "One bargain", partial(bargain.picture, first))
     if frontier is not None:
         draw = partial(run_figures.service_frontier, summary, frontier)
         gallery.add("service_frontier", "Service and its cost", draw)

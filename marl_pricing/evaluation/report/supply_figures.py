@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from marl_pricing.presentation import style
+from marl_pricing.presentation import bargain, style
 from marl_pricing.presentation.style import styled
 
 CAPTIONS = {
@@ -17,6 +17,7 @@ CAPTIONS = {
         "and what a contract is worth on average to the seller (colour) and to its supplier (grey) above having none. "
         "Black lines: Nash's bargaining point in the same situations, the seller's part and the whole."
     ),
+    "bargain": "The first of these bargains. " + bargain.CAPTION,
 }
 
 
