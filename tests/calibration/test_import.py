@@ -95,6 +95,7 @@ def test_amounts_in_figures_are_in_the_files_currency(tmp_path: Path) -> None:
     assert bare.get_supxlabel() == "price" and bare.get_supylabel() == "units a period"
 
 
+@pytest.mark.slow
 def test_costs_that_nash_prices_cannot_imply_are_assumed_and_said(tmp_path: Path, capsys) -> None:
     """Demand so inelastic that Nash costs are negative: a market all the same, with the margin, loudly."""
     random = np.random.default_rng(0)

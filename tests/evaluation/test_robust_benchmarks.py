@@ -39,6 +39,7 @@ def played(prices=(1.4, 1.6), sellers: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "policy", "seed", "seller", "product", "price"])
 
 
+@pytest.mark.slow
 def test_the_set_stands_beside_the_plain_one_with_what_was_learned() -> None:
     own, ambiguity = feared(game(), set="interval", radius=0.3)
     table = robust_table(run(own, ambiguity), ("stock",), played())
@@ -97,6 +98,7 @@ def test_a_game_that_is_too_large_or_unknown_says_so() -> None:
     assert (table[table["game"].eq("price grid")]["note"] == "").all()
 
 
+@pytest.mark.slow
 def test_the_report_shows_it(tmp_path: Path) -> None:
     own, ambiguity = feared(game(2, 12, episode_length=4), set="interval", radius=0.3)
     page = evaluate(

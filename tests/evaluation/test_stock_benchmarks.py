@@ -92,6 +92,7 @@ def test_price_and_order_are_worth_what_the_table_says(both) -> None:
     np.testing.assert_allclose(best_values(*both, 0.95, STOCKS), list(KNOWN["value"].values()), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_optimal_policy_earns_its_value_in_this_market(both) -> None:
     """What the market pays is what the dynamic programme counts: demand, timing, costs and discount."""
     shape, params = both

@@ -196,6 +196,7 @@ def test_measures_are_withheld_where_a_market_has_none(contaminated: SweptRun) -
         assert all(text in why[name] for name, text in told.items())
 
 
+@pytest.mark.slow
 def test_agents_inflate_the_proxy_and_drown_it(contaminated: SweptRun, tmp_path: Path) -> None:
     own, other = (contaminated.params.traffic.replace(agent_share=jnp.float32(share)) for share in (0.0, 0.6))
     runs = [

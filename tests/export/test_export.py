@@ -155,6 +155,7 @@ def test_sellers_are_answered_one_by_one_or_together_in_any_order(folders) -> No
                     np.testing.assert_allclose(value[0], together[output][row], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
 def test_the_example_plays_the_file_without_jax_and_without_this_package(folders, name: str) -> None:
     """In a process in which importing them fails; what it prints is what the flax policy does first."""

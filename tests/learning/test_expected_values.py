@@ -95,6 +95,7 @@ def _segment(random: np.random.Generator, bias: float, noise: float, steps: int 
     return tuple(jnp.asarray(x, jnp.float32) for x in (means, noises, following, drawn))
 
 
+@pytest.mark.slow
 def test_what_expectations_leave_out_is_learned_and_noise_is_not() -> None:
     random, live = np.random.default_rng(1), jnp.ones((64, 16, 2))
     for bias in (0.3, 0.0):
@@ -111,6 +112,7 @@ def test_what_expectations_leave_out_is_learned_and_noise_is_not() -> None:
             assert (np.abs(learned) < 1e-5).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_worlds_of_one_law_are_worth_exactly_the_same() -> None:
     experiment = composed("robust=interval", *NULL, "learner.num_envs=4", "learner.num_minibatches=2")
     shape, params = experiment.market

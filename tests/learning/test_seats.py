@@ -141,6 +141,7 @@ def self_play(size: int, refresh: int, seats: list[bool], held: list[bool] | Non
     return own, replace(learner, game=game), params
 
 
+@pytest.mark.slow
 def test_the_pool_holds_the_latest_snapshots_and_their_law_is_kept() -> None:
     """Snapshots are taken before updates 0, 2, 4, …; a pool of three is a ring."""
     _, learner, params = self_play(3, 2, [True] * 3)

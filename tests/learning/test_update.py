@@ -158,6 +158,7 @@ def test_new_numbers_do_not_compile_again_and_the_state_is_donated(program: Prog
     assert program._train._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_seeds_of_one_program_are_the_seeds_alone_and_may_have_markets_of_their_own(program: Program) -> None:
     own = market_of("stock")
     together = Program(learner_of(own, num_seeds=2, seed=3))

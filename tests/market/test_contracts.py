@@ -316,6 +316,7 @@ def worlds_of(market_: Market, **robust: Any) -> tuple:
     return build_ambiguity(own, market_, None, Traffic.model_validate({"sessions_per_epoch": 4}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "suppliers"),
     [
@@ -349,6 +350,7 @@ def test_worlds_of_suppliers_are_markets_with_such_suppliers(factor: str, suppli
         assert np.asarray(found[2].supplied.quantity)[1].max() <= 4.0
 
 
+@pytest.mark.slow
 def test_learners_fear_suppliers_that_cost_more() -> None:
     from marl_pricing.learning import mappo
     from marl_pricing.learning.settings import LearnerSettings

@@ -137,6 +137,7 @@ def exact_value(prices: np.ndarray, rates: np.ndarray, stock: int, epochs: int) 
 CHOSEN = {"rule": "chosen", "initial_stock": 6.0, "lead_time": 1, "order_levels": [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]}
 
 
+@pytest.mark.slow
 def test_where_orders_are_chosen_the_fit_has_an_order_up_to_level_and_keeps_stock() -> None:
     own = make({"sessions_per_epoch": 6}, num_sellers=1, inventory=CHOSEN, episode_length=24,
                reward={"unit_cost": 1.0, "stockout_penalty": 0.5, "holding_cost": 0.02})  # fmt: skip

@@ -138,6 +138,7 @@ def test_the_same_seed_is_the_same_world() -> None:
     assert not first["stock"]["demand"].equals(other["stock"]["demand"])
 
 
+@pytest.mark.slow
 def test_a_supplier_of_ones_own() -> None:
     world = played(12, suppliers=(f"{HERE}Choosy", "micro"))
     signed, breaches = check_books(world)

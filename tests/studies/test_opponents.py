@@ -223,6 +223,7 @@ def test_a_run_that_cannot_play_here_is_refused(frozen: loading.LoadedRun, given
     assert message in str(told.value)
 
 
+@pytest.mark.slow
 def test_a_seed_that_a_run_does_not_have_and_a_seat_that_never_learned_there_are_refused(
     frozen: loading.LoadedRun, tmp_path: Path
 ) -> None:

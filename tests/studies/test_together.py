@@ -59,6 +59,7 @@ def whole(quick, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_among_others_is_the_run_alone_bit_for_bit(whole: Path, tmp_path: Path) -> None:
     own = two()[1]
     assert train_run(own, tmp_path / "alone", PROVENANCE)

@@ -86,6 +86,7 @@ def test_a_surface_knows_the_history_before_it(duopoly) -> None:
     np.testing.assert_allclose(clock["price"], 1.4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_price_and_order_over_own_stock(shop) -> None:
     found = stock_response(starts(shop, "stock", "constant"), points=5)
     own = found[found["seller"].eq("0")]

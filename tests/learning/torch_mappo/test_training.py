@@ -194,6 +194,7 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
         program_of(experiment.learner)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_torch_learner_is_trained_named_and_loaded_without_torch(tmp_path: Path) -> None:
     """Training needs torch and says so; what was trained is played without it."""
     settings = composed(
