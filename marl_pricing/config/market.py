@@ -500,7 +500,8 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     return built
 
 
-_MAY_BE_INFINITE = ("order_cap", "highest_price")  # no limit
+# No limit; the logarithm of a share that is 0.
+_MAY_BE_INFINITE = ("order_cap", "highest_price", "kind_weights")
 
 
 def _refuse_overflow(params: market.MarketParams) -> None:
