@@ -81,6 +81,17 @@ def in_words(contracts: pd.DataFrame) -> str:
     )
 
 
+def _worths(shape: ContractShape, params: ContractParams, own: Situations) -> tuple[Worth, Worth]:
+    """What the outcomes are worth to the seller and to its supplier, in one situation."""
+    costs = jax.tree.map(lambda leaf: leaf[own.offer], params.buyer)
+    every = negotiation.buyer_worth(shape.space, shape.stock, own.price, own.demand, costs)
+    theirs = negotiation.supplier_worth(
+        shape.space, jax.tree.map(lambda leaf: leaf[own.offer, own.supplier], params.suppliers)
+    )
+    utility = jnp.where(jnp.isfinite(theirs.utility), every.utility[own.position], -jnp.inf)
+    return Worth(utility, every.reserved[own.position]), theirs
+
+
 def bargain_of(shape: MarketShape, params: MarketParams, contract: pd.Series) -> BargainPicture:
     """The bargain that ended in a contract, offer by offer.
 
@@ -95,10 +106,9 @@ def bargain_of(shape: MarketShape, params: MarketParams, contract: pd.Series) ->
     price = _nearest(np.asarray(own.table.prices)[place], np.asarray([contract["price"]]))[0]
     demand = _nearest(np.asarray(own.table.demands)[place], np.asarray([contract["forecast"]]))[0]
     position = int(np.clip(np.rint(contract["position"]), 0, static.stock.max_position))
-    costs = jax.tree.map(lambda leaf: leaf[offer], own.buyer)
-    every = negotiation.buyer_worth(static.space, static.stock, jnp.float32(price), jnp.float32(demand), costs)
-    theirs = negotiation.supplier_worth(static.space, jax.tree.map(lambda leaf: leaf[offer, supplier], own.suppliers))
-    mine = Worth(jnp.where(jnp.isfinite(theirs.utility), every.utility[position], -jnp.inf), every.reserved[position])
+    mine, theirs = _worths(
+        static, own, Situations(offer, supplier, -1, position, jnp.float32(price), jnp.float32(demand))
+    )
     worths = {"buyer": mine, "supplier": theirs}
     exponents = {"buyer": float(contract["exponent"]), "supplier": float(own.toughness[offer, supplier])}
     sides = {
@@ -146,13 +156,7 @@ def _judge(shape: ContractShape, params: ContractParams, contracts: Situations) 
     """Gains of both, distance, and Nash's gains of both, of each contract [C, 5]."""
 
     def one(own: Situations) -> jax.Array:
-        costs = jax.tree.map(lambda leaf: leaf[own.offer], params.buyer)
-        worths = negotiation.buyer_worth(shape.space, shape.stock, own.price, own.demand, costs)
-        supplier = negotiation.supplier_worth(
-            shape.space, jax.tree.map(lambda leaf: leaf[own.offer, own.supplier], params.suppliers)
-        )
-        utility = jnp.where(jnp.isfinite(supplier.utility), worths.utility[own.position], -jnp.inf)
-        buyer = Worth(utility, worths.reserved[own.position])
+        buyer, supplier = _worths(shape, params, own)
         nash = negotiation.nash_bargaining(buyer, supplier)
         gains = [side.utility[number] - side.reserved for number in (own.outcome, nash) for side in (buyer, supplier)]
         apart = negotiation.distance_to_frontier(buyer.utility, supplier.utility, own.outcome)
