@@ -274,6 +274,7 @@ class Checkpoints:
 
     def _load(self, update: int, name: str, digest: str, abstract: Any) -> Any:
         path = self._folder / str(update)
+        _hush_closed_loops()  # what lies beside it may be broken, and is read with it
         expected = self._digests(update)[digest]
         check_files(path, name)
         try:
@@ -316,9 +317,9 @@ class Checkpoints:
 
 @cache
 def _hush_closed_loops() -> None:
-    """From here on: not a word of writes that come back to an event loop which a failed save has closed already.
+    """From here on: not a word of what comes back to an event loop which a failed save or load has closed already.
 
-    They come on threads of their own, some after the save has told what failed.
+    It comes on threads of their own, some after what failed was told.
     """
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     printed, ignored = sys.excepthook, sys.unraisablehook
