@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 from scipy import stats
 
 from marl_pricing import market
-from marl_pricing.learning import expected_values, mappo
+from marl_pricing.learning import expected_values, mappo, rollout
 from marl_pricing.learning.candidate_worlds import candidate_worlds, expect_worlds
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.robust_critic import discounted
@@ -283,20 +284,24 @@ def _nested(learner, params, state, played, keys):
     return drawn.mean(0), (apart**2).mean(0), known[0]
 
 
+# Half a million epochs are drawn: machine code that is fast counts here.
+_FAST = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+
+
 @pytest.mark.slow
 def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> None:
+    """Over three trainings: which values a critic has after 60 updates, and how curved they are, is by chance."""
     experiment = composed("robust=interval", "traffic.agent_share=0.3", "learner.devices=1")
     learner, (shape, params) = experiment.learner, experiment.market
     index = jnp.arange(learner.settings.num_envs)
-    update = jax.jit(lambda state: mappo.update(learner, state, params, index)[0])
-    state = jax.jit(lambda: mappo.init(learner, jnp.int32(0), params, index))()
-    for _ in range(60):
-        state = update(state)
 
-    @jax.jit
-    def play(own, time):
-        from marl_pricing.learning import rollout
+    @partial(jax.jit, compiler_options=_FAST)
+    def trained(seed):
+        state = mappo.init(learner, seed, params, index)
+        return jax.lax.scan(lambda own, _: (mappo.update(learner, own, params, index)[0], None), state, None, 60)[0]
 
+    @partial(jax.jit, compiler_options=_FAST)
+    def play(state, own, time):
         memory = jnp.where(own.first[:, None, None], 0.0, own.critic_memory)
         _, memory = learner.critic.step(state.learnable.critic, own.observation.state, memory)
         after, segment = rollout.rollout(
@@ -306,21 +311,27 @@ def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> N
         action = market.Action(segment.indices[0][0])
         return after.replace(critic_memory=memory), (own.market, action, memory)
 
-    nested = jax.jit(lambda played, keys: _nested(learner, params, state, played, keys))
-    own, sums = state.rollout, []
-    for time in range(18):
-        own, played = play(own, time)
-        if time % 8 == 1:
-            keys = jax.random.split(jax.random.key(1000 + time), (16, 256))
-            parts = [[np.asarray(x, np.float64) for x in nested(played, some)] for some in keys]
-            sums.append([np.mean(part, 0) for part in zip(*parts, strict=True)])
-    mean, square, known = (np.concatenate(part) for part in zip(*sums, strict=True))
-    apart = mean - mean.mean(1, keepdims=True)
-    sampling = np.maximum(square - apart**2, 0.0).mean() / 4096
-    error = np.sqrt(max(((known - apart) ** 2).mean() - sampling, 0.0))
-    assert sampling < (0.05 * apart.std()) ** 2
-    assert error < 0.05 * apart.std(), error / apart.std()
-    differ = np.ptp(apart, axis=1) > 0.01 * np.abs(mean).mean(1)
-    right = known.argmin(1) == apart.argmin(1)
-    assert differ.mean() > 0.5 and right[differ].mean() >= 0.95
-    assert INTERVAL.num_candidates == known.shape[1]
+    nested = jax.jit(partial(_nested, learner, params), compiler_options=_FAST)
+    errors, spreads, differ, right = [], [], [], []
+    for seed in range(3):
+        state, sums = trained(jnp.int32(seed)), []
+        own = state.rollout
+        for time in range(18):
+            own, played = play(state, own, time)
+            if time % 8 == 1:
+                keys = jax.random.split(jax.random.key(1000 + time), (16, 256))
+                parts = [[np.asarray(x, np.float64) for x in nested(state, played, some)] for some in keys]
+                sums.append([np.mean(part, 0) for part in zip(*parts, strict=True)])
+        mean, square, known = (np.concatenate(part) for part in zip(*sums, strict=True))
+        apart = mean - mean.mean(1, keepdims=True)
+        sampling = np.maximum(square - apart**2, 0.0).mean() / 4096
+        assert sampling < (0.05 * apart.std()) ** 2
+        errors.append(((known - apart) ** 2).mean() - sampling)
+        spreads.append(apart.var())
+        differ.append(np.ptp(apart, axis=1) > 0.01 * np.abs(mean).mean(1))
+        right.append(known.argmin(1) == apart.argmin(1))
+        assert INTERVAL.num_candidates == known.shape[1]
+    shares = np.sqrt(np.maximum(errors, 0.0) / spreads)
+    print(f"error as a share of the worlds' spread {shares}, worst world right {np.mean(right)}")
+    assert np.sqrt(np.mean(errors) / np.mean(spreads)) < 0.05, shares
+    assert np.mean(differ) > 0.5 and np.stack(right)[np.stack(differ)].mean() >= 0.95
