@@ -6,9 +6,13 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from marl_pricing.export.archive import refuse_code
+from marl_pricing.export.archive import without_code
+from marl_pricing.export.onnx_content import metadata_of
 
-_TORCH = """import json
+_TORCH = """from __future__ import annotations
+import io
+import json
+import os
 import re
 import zipfile
 import torch
@@ -16,9 +20,9 @@ import torch
 
 {check}
 
-refuse_code({file!r})  # so that a file of somebody else's under this name cannot run anything
 extra = {{"{entry}": ""}}
-policy = torch.export.load({file!r}, extra_files=extra).module()
+# A file of somebody else's under this name cannot run anything: torch sees what was looked at.
+policy = torch.export.load(without_code({file!r}), extra_files=extra).module()
 about = json.loads(extra["{entry}"])
 
 seller = torch.tensor([0])
@@ -29,15 +33,20 @@ offset, scale = (torch.tensor([[entry[key][0] for entry in about["observation"]]
 {print}
 """
 
-# As it stands, without its type, which names what the example does not import.
-_CHECK = inspect.getsource(refuse_code).replace("(path: Path | str) -> None:", "(path):")
 
-_ONNX = """import json
+_ONNX = """from __future__ import annotations
+import json
+import re
 import numpy as np
 import onnxruntime
 
-session = onnxruntime.InferenceSession({file!r})
-about = json.loads(session.get_modelmeta().custom_metadata_map["{entry}"])
+
+{check}
+
+with open({file!r}, "rb") as stream:  # a file of somebody else's under this name can name no other files
+    content = stream.read()
+about = json.loads(metadata_of(content)["{entry}"])
+session = onnxruntime.InferenceSession(content)
 
 seller = np.array([0])
 memory = np.zeros((1, *about["memory"]["shape"]), np.float32)  # at the start of an episode
@@ -108,7 +117,7 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
     if about["prices"]["map"] == "scale":
         show = f'print("last price times", about["prices"]["factors"][price_index{index}])'
     return template.format(
-        check=_CHECK,
+        check=inspect.getsource(without_code if kind == "torch" else metadata_of),
         entry=entry,
         file=file,
         raw=[round(float(value), 6) for value in raw],

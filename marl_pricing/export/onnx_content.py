@@ -1,94 +1,96 @@
-"""What is in an ONNX file, before onnxruntime sees it: numbers that lie in other files are none of a policy's.
+"""What is in an ONNX file, before onnxruntime sees it: only numbers that are in it, and operators of a policy.
 
 An ONNX tensor may name a file, an offset and a length in place of its numbers, and whoever loads the model reads that
-file. Read here without the `onnx` package: the fields of the Protocol Buffers of onnx.proto3 that matter, no others.
+file; a node may name an operator that fills the memory from a few bytes, runs others in a loop, or is somebody's own.
+Read here without the `onnx` package: the messages of onnx.proto3 that matter, and of these the fields that policies
+have.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 DIGEST = "sha256"  # a metadata entry: of the file, with as many zeros in its place
-_MODEL, _GRAPH, _NODE, _ATTRIBUTE = "a model", "a graph", "a node", "an attribute"
-# What is looked into: (message, field) → message; and what no policy of ours has, by name.
-_INTO = {
-    (_MODEL, 7): _GRAPH, (_GRAPH, 1): _NODE, (_NODE, 5): _ATTRIBUTE, (_GRAPH, 5): "a tensor",
-    (_ATTRIBUTE, 5): "a tensor", (_ATTRIBUTE, 10): "a tensor",
-}  # fmt: skip
-_REFUSED = {
-    ("a tensor", 13): "numbers that lie in another file", ("a tensor", 14): "numbers that lie in another file",
-    (_MODEL, 20): "a training", (_MODEL, 25): "functions", (_GRAPH, 15): "sparse tensors",
-    (_ATTRIBUTE, 6): "a graph within a graph", (_ATTRIBUTE, 11): "a graph within a graph",
-    (_ATTRIBUTE, 22): "sparse tensors", (_ATTRIBUTE, 23): "sparse tensors", (_NODE, 7): "operators of others",
-}  # fmt: skip
-
-
-def _number(data: memoryview, at: int) -> tuple[int, int]:
-    """(varint, where it ends)."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise EOFError("a number without an end")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """(number, content) of a message's fields."""
-    at = 0
-    while at < len(data):
-        key, at = _number(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = _number(data, at)
-            yield number, value
-            continue
-        if kind == 2:
-            length, at = _number(data, at)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise EOFError("a field of no kind")
-        if at + length > len(data):
-            raise EOFError("it is cut short")
-        yield number, data[at : at + length]
-        at += length
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """The metadata of a model.
+    """The metadata of a model; ValueError where it has more than a policy, EOFError or IndexError where it is none."""
+    # By message: the number of each field that is accepted, and the message that it holds where that is looked into.
+    accepted = {
+        "model": {1: "", 2: "", 3: "", 4: "", 5: "", 6: "", 7: "graph", 8: "", 14: "entry"},
+        "graph": {1: "node", 2: "", 5: "tensor", 10: "", 11: "", 12: "", 13: "", 16: ""},
+        "node": {1: "", 2: "", 3: "", 4: "operator", 5: "attribute", 6: "", 9: ""},
+        "attribute": {1: "", 2: "", 3: "", 4: "", 5: "tensor", 7: "", 8: "", 9: "", 10: "tensor", 13: "", 20: ""},
+        "tensor": {1: "", 2: "", 4: "", 5: "", 7: "", 8: "", 9: "", 10: "", 11: "", 12: "", 16: ""},
+    }
+    others = {
+        ("tensor", 13): "numbers that lie in another file", ("tensor", 14): "numbers that lie in another file",
+        ("node", 7): "an operator of others", ("attribute", 6): "a graph within a graph",
+        ("attribute", 11): "a graph within a graph", ("model", 20): "a training", ("model", 25): "functions",
+    }  # fmt: skip
+    operators = (
+        "Add|And|ArgMax|Cast|Clip|Concat|Constant|Div|Equal|Exp|Flatten|Gather|GatherElements|GatherND|Gemm|"
+        "Greater|Identity|Less|Log|LogSoftmax|MatMul|Max|Min|Mul|Neg|Not|Or|ReduceLogSumExp|ReduceMax|ReduceSum|"
+        "Relu|Reshape|Shape|Sigmoid|Slice|Softmax|Split|Sqrt|Squeeze|Sub|Tanh|Transpose|Unsqueeze|Where"
+    )
 
-    Raises:
-        EOFError, IndexError: for a file that is no model.
-        ValueError: for one that was changed since it was exported, or names other files.
-    """
+    def number(data: memoryview, at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = data[at]
+            value |= (byte & 127) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 128:
+                return value, at
+            if shift > 63:
+                raise EOFError("a number without an end")
+
+    def fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+        at = 0
+        while at < len(data):
+            key, at = number(data, at)
+            start = at
+            if key & 7 == 0:
+                _, at = number(data, at)
+            elif key & 7 == 2:
+                length, start = number(data, at)
+                at = start + length
+            else:
+                at += {1: 8, 5: 4}.get(key & 7, len(data))
+            # Others drop the upper bits of a key, and see another field than stands there.
+            if at > len(data) or not 0 < key >> 3 < 1 << 29:
+                raise EOFError("it is cut short, or none")
+            yield key >> 3, data[start:at]
+
     found: dict[str, str] = {}
-    left: list[tuple[str, memoryview]] = [(_MODEL, memoryview(content))]
+    left: list[tuple[str, memoryview]] = [("model", memoryview(content))]
     while left:
         message, data = left.pop()
-        for number, own in _fields(data):
-            refused = _REFUSED.get((message, number))
-            if refused and bytes_of(own) not in (b"", b"0"):
-                raise ValueError(f"{message} has {refused}; accepted is a model whose numbers are all in it")
-            inner = _INTO.get((message, number))
-            if inner is not None and isinstance(own, memoryview):
-                left.append((inner, own))
-            if (message, number) == (_MODEL, 14) and isinstance(own, memoryview):
-                entry = {number: bytes_of(value).decode(errors="replace") for number, value in _fields(own)}
+        for field, own in fields(data):
+            inner = accepted[message].get(field)
+            if inner is None and bytes(own) not in (b"", b"\0"):
+                raise ValueError(
+                    f"{message}: {others.get((message, field), f'field {field}')}; accepted is what a policy is made "
+                    "of, with all numbers in the file"
+                )
+            if inner == "operator" and not re.fullmatch(operators, bytes(own).decode(errors="replace")):
+                name = bytes(own[:60]).decode(errors="replace")
+                raise ValueError(f"operator {name!r}: accepted are those that a policy is made of")
+            if inner == "entry":
+                entry = {field: bytes(value).decode(errors="replace") for field, value in fields(own)}
                 found[entry.get(1, "")] = entry.get(2, "")
-    digest = found.get(DIGEST)
-    if digest is not None and digest_of(content, digest) != digest:
-        raise ValueError("it was changed since it was exported: its SHA-256 is another than it says")
+            elif inner in accepted:
+                left.append((inner, own))
     return found
 
 
-def bytes_of(own: memoryview | int) -> bytes:
-    """A field's content."""
-    return bytes(own) if isinstance(own, memoryview) else str(own).encode()
+def check_digest(content: bytes, metadata: dict[str, str]) -> None:
+    """Raise ValueError for a file that was changed since it was exported."""
+    told = metadata.get(DIGEST)
+    if told is not None and digest_of(content, told) != told:
+        raise ValueError("it was changed since it was exported: its SHA-256 is another than it says")
 
 
 def digest_of(content: bytes, told: str) -> str:

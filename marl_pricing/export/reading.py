@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from marl_pricing.export import numpy_policy
-from marl_pricing.export.archive import refuse_code
-from marl_pricing.export.onnx_content import metadata_of
+from marl_pricing.export.archive import without_code
+from marl_pricing.export.onnx_content import check_digest, metadata_of
 from marl_pricing.intake import IntakeError, plain
 
 Array = np.ndarray
@@ -20,6 +23,8 @@ FORMAT = "marl_pricing policy"
 FORMAT_VERSION = 1
 # The name of the description inside a file: an extra file of torch, a metadata entry of ONNX, an array of NumPy.
 ENTRY = "policy.json"
+_MEMORY = "memory_after"
+_MOST_WIDE = 1 << 24  # numbers that one request may have or be answered with
 SUFFIXES = {"torch": ".pt2", "onnx": ".onnx", "flax": ".npz"}
 
 
@@ -114,7 +119,9 @@ def load_policy(path: Path | str) -> ExportedPolicy:
             "install a newer marl-pricing"
         )
     _check_description(path, about)
-    return ExportedPolicy(about, make(about))
+    policy = ExportedPolicy(about, make(about))
+    _check_answers(path, policy)
+    return policy
 
 
 def _check_description(path: Path, about: dict[str, Any]) -> None:
@@ -124,17 +131,42 @@ def _check_description(path: Path, about: dict[str, Any]) -> None:
         broken = [name for name, kind in kinds.items() if not isinstance(about[name], kind)]
         for told in (*about["inputs"].values(), *about["outputs"].values()):
             np.dtype(told["type"]), tuple(told["shape"][1:])
-        if not all(isinstance(size, int) and 0 <= size < 2**31 for size in about["memory"]["shape"]):
-            broken.append("memory")
+        for name in ("inputs", "outputs"):
+            shapes = [told["shape"][1:] for told in about[name].values()]
+            whole = all(isinstance(size, int) and size > 0 for shape in shapes for size in shape)
+            if not whole or max(map(math.prod, shapes)) > _MOST_WIDE:
+                broken.append(name)
         for entry in about["observation"]:
             if np.array([entry["offset"], entry["scale"]], np.float64).shape != (2, len(about["sellers"])):
                 broken.append("observation")
-        if about["network"]["num_sellers"] != len(about["sellers"]):
+        if about["network"]["num_sellers"] != len(about["sellers"]) or not about["sellers"]:
             broken.append("sellers")
+        heads = ("price", "order") if "order_mask" in about["inputs"] else ("price",)
+        if list(about["outputs"]) != [f"{head}_{kind}" for kind in ("index", "log_prob") for head in heads] + [_MEMORY]:
+            broken.append("outputs")
+        wanted = {"memory": about["memory"]["shape"], "observation": [len(about["observation"])]}
+        broken += [name for name, shape in wanted.items() if about["inputs"][name]["shape"][1:] != shape]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PolicyError(f"{path}: its description is broken ({type(error).__name__}: {error})") from None
     if broken:
         raise PolicyError(f"{path}: its description is broken ({', '.join(dict.fromkeys(broken))})")
+
+
+def _check_answers(path: Path, policy: ExportedPolicy) -> None:
+    """Refuse a policy that does not answer the first and the last seller as its description says."""
+    about = policy.about
+    told = {name: (np.dtype(own["type"]), (2, *own["shape"][1:])) for name, own in about["outputs"].items()}
+    asked = {name: np.zeros((2, *own["shape"][1:]), own["type"]) for name, own in about["inputs"].items()}
+    asked["seller"] = np.array([0, len(about["sellers"]) - 1])
+    asked |= {name: np.ones_like(own) for name, own in asked.items() if name == "order_mask"}
+    try:
+        said = policy.step(**asked)
+    except Exception as error:  # of the format's own kind
+        raise PolicyError(f"{path}: does not answer as its description says ({type(error).__name__})") from None
+    wrong = [name for name, own in said.items() if (own.dtype, own.shape) != told[name]]
+    wrong += [name for name, own in said.items() if name not in wrong and not np.isfinite(own).all()]
+    if wrong:
+        raise PolicyError(f"{path}: does not answer as its description says ({', '.join(wrong)})")
 
 
 Maker = Callable[[dict[str, Any]], Callable[[dict[str, Array]], list[Array]]]
@@ -144,11 +176,12 @@ def _read_torch(path: Path) -> tuple[str, Maker]:
     import torch
 
     try:
-        refuse_code(path)
+        content = without_code(path)
     except ValueError as error:
         raise PolicyError(f"{path}: is not read, torch could run what it carries: {error}") from None
     extra = {ENTRY: ""}
-    module = torch.export.load(path, extra_files=extra).module()
+    with _silent("torch.export"):
+        module = torch.export.load(content, extra_files=extra).module()
 
     def run(inputs: Mapping[str, Array]) -> list[Array]:
         with torch.no_grad():
@@ -157,16 +190,30 @@ def _read_torch(path: Path) -> tuple[str, Maker]:
     return extra[ENTRY], lambda about: run
 
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """A library's log says nothing meanwhile: what is wrong is raised as well."""
+    log = logging.getLogger(name)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 def _read_onnx(path: Path) -> tuple[str, Maker]:
     import onnxruntime
 
     content = plain.read_bytes(path)
     try:
-        text = metadata_of(content)[ENTRY]
+        found = metadata_of(content)
+        check_digest(content, found)
     except ValueError as error:
         raise PolicyError(f"{path}: is not read: {error}") from None
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return text, lambda about: lambda inputs: session.run(None, inputs)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is raised as well
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return found[ENTRY], lambda about: lambda inputs: session.run(None, inputs)
 
 
 def _read_numpy(path: Path) -> tuple[str, Maker]:

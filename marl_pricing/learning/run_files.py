@@ -7,6 +7,7 @@ are read as they are.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -116,6 +117,8 @@ def read_checkpoint_digests(path: Path) -> dict[str, str | None]:
         RunError: for a file that is missing or broken.
     """
     try:
+        if plain.read_bytes(path).startswith(codecs.BOM_UTF8):  # Orbax reads it too, and takes none
+            raise IntakeError("it begins with a byte order mark")
         data = plain.read_json(path)
     except IntakeError as error:
         why = str(error).removeprefix(str(path)).lstrip(":, ")

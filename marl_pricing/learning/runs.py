@@ -190,11 +190,13 @@ class Checkpoints:
             if kept.parent.name.isdigit():  # Orbax reads them all when it opens the folder
                 self._digests(int(kept.parent.name))
                 check_files(kept.parent)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._orbax = training.Checkpointer(
-                self._folder.absolute(), preservation_policy=keep, cleanup_tmp_directories=True
-            )
+        try:
+            with _orbax_silent():
+                self._orbax = training.Checkpointer(
+                    self._folder.absolute(), preservation_policy=keep, cleanup_tmp_directories=True
+                )
+        except (ValueError, TypeError, LookupError) as error:  # of what they say of themselves
+            raise RunError(f"{self._folder}: the checkpoints cannot be read ({_first_line(error)})") from None
 
     @property
     def updates(self) -> list[int]:
@@ -292,8 +294,7 @@ class Checkpoints:
                     read = _by_name(self._orbax.load_checkpointables(update, {name: form})[name])
                     state = jax.tree_util.tree_map_with_path(lambda path, _: read[_plain(path)], abstract)
         except Exception as error:
-            why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise RunError(f"{path}: the checkpoint is broken or cut short ({why})") from None
+            raise RunError(f"{path}: the checkpoint is broken or cut short ({_first_line(error)})") from None
         if state is None:
             different = next(iter(sorted(set(there) ^ set(wanted))))
             name = different.split()[0]
@@ -342,6 +343,10 @@ def _orbax_silent() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def _shapes(tree: Any) -> list[str]:

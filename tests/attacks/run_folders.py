@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,9 @@ def read(folder: Path) -> tuple[str, ...]:
         run, best = (to_evaluate(load_runs([folder], which), 0)[0] for which in ("latest", "best"))
         verdict = single.verdict_of(folder, single.standing(folder))
         score = single.score_of(folder)
-        tables = [b"" if own is None else own.to_csv().encode() for own in (run.training, run.held_out)]
+        kept = [own for own in (run.training, run.held_out) if own is not None]
+        # A column without a number says nothing.
+        tables = [own.dropna(axis=1, how="all").to_csv().encode() for own in kept]
         return (
             digest_of([run.networks, best.networks, run.params]), str(run.shape), str(run.held), str(verdict),
             repr(score), run.name, *(hashlib.sha256(own).hexdigest() for own in tables),
@@ -79,6 +82,9 @@ def _attempt(run: Path, place: Path, name: str, broken: Broken, call: Any) -> An
     try:
         return call(folder)
     finally:
+        for thread in threading.enumerate():  # what still reads there would miss it
+            if type(thread).__module__.startswith("orbax"):
+                thread.join(10.0)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from marl_pricing.export.archive import refuse_code, without_traces
+from marl_pricing.export.archive import without_code, without_traces
 from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, PolicyError, load_policy
 
@@ -115,20 +117,62 @@ def test_what_torch_would_run_is_refused_before_it_looks(attack: str, clean: byt
     assert mark.exists(), told
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_so_does_the_example_that_is_written_beside_a_file(
-    attack: str, clean: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def code_beside() -> str:
+    """The example for a policy file called policy.pt2."""
     about = {
         "network": {"cell": "gru", "stacked": True, "num_sellers": 1}, "orders": None, "inputs": {},
         "outputs": {"a": {}}, "prices": {"map": "levels"},
     }  # fmt: skip
-    code = example("torch", about, "policy.pt2", ENTRY, [0.0])
+    return example("torch", about, "policy.pt2", ENTRY, [0.0])
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_so_does_the_example_that_is_written_beside_a_file(
+    attack: str, clean: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "policy.pt2").write_bytes(ATTACKS[attack](without_traces(clean), tmp_path / "mark"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"accepted (is|are) "):
-        exec(compile(code, "policy_example.py", "exec"), {})
+        exec(compile(code_beside(), "policy_example.py", "exec"), {})
     assert not (tmp_path / "mark").exists()
+
+
+def two_in_one(good: bytes, evil: bytes) -> bytes:
+    """A file in which `zipfile` reads the one archive and torch the other, which has as many members of these names.
+
+    Its last record tells how long the directory is and where: torch goes there, `zipfile` takes what lies before it.
+    """
+
+    def parts(content: bytes) -> tuple[bytes, bytes, bytes]:
+        size, at = struct.unpack("<II", content[-10:-2])
+        return content[:at], content[at : at + size], content[-22:]
+
+    (body, directory, _), (evil_body, evil_directory, last) = parts(good), parts(evil)
+    moved, at, shift = bytearray(directory), 0, len(evil_body) - len(body)
+    assert shift >= 0 and len(directory) == len(evil_directory)
+    while at < len(moved):
+        name, extra, comment = struct.unpack("<HHH", moved[at + 28 : at + 34])
+        (offset,) = struct.unpack("<I", moved[at + 42 : at + 46])
+        moved[at + 42 : at + 46] = struct.pack("<I", offset + shift)
+        at += 46 + name + extra + comment
+    return evil_body + evil_directory + body + bytes(moved) + last
+
+
+def test_of_two_archives_in_one_file_torch_gets_the_one_that_was_looked_at(
+    clean: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mark = tmp_path / "policy.pt2", tmp_path / "mark"
+    good = without_traces(clean)
+    path.write_bytes(two_in_one(good, ATTACKS["pickled sample inputs"](good, mark)))
+    own = torch.export.load(without_code(path)).module()
+    torch.testing.assert_close(own(torch.ones(2, 3)), Policy()(torch.ones(2, 3)))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError, match="memory"):  # it goes on to the description, which is empty here
+        exec(compile(code_beside(), "policy_example.py", "exec"), {})
+    assert not mark.exists()
+    with contextlib.suppress(Exception):  # the attack is one
+        torch.export.load(path)
+    assert mark.exists()
 
 
 @pytest.mark.parametrize(
@@ -158,14 +202,14 @@ def test_other_ways_in_are_refused(changes: Any, extra: Any, told: str, clean: b
     path = tmp_path / "policy.pt2"
     path.write_bytes(edited(without_traces(clean), changes, extra))
     with pytest.raises(ValueError, match=r"accepted|twice") as refused:
-        refuse_code(path)
+        without_code(path)
     assert told in str(refused.value)
 
 
 def test_a_file_of_ours_has_no_traces_of_its_maker_and_says_the_same(clean: bytes, tmp_path: Path) -> None:
     path = tmp_path / "policy.pt2"
     path.write_bytes(without_traces(clean))
-    refuse_code(path)
+    without_code(path)
     assert without_traces(clean) == path.read_bytes()
     here = str(Path(__file__).parent).encode()
     assert here in clean and here not in path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,24 @@ def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Pat
         PolicyError, match=r"newer.npz: format_version=2: accepted is at most 1; install a newer marl-pri"
     ):
         load_policy(tmp_path / "newer.npz")
+    with np.load(files["flax"]) as archive:
+        arrays = dict(archive)
+    about = json.loads(str(arrays.pop(ENTRY)))
+    outputs = about["outputs"]
+    for weights, told, words in (
+        ({"cell/bias": None}, {}, "does not answer as its description says (KeyError)"),
+        ({"out/bias": np.full_like(arrays["out/bias"], np.nan)}, {}, "as its description says (price_log_prob)"),
+        ({}, {"network": about["network"] | {"cell": "lstm"}}, "does not answer as its description says (ValueError)"),
+        ({}, {"outputs": {"x": outputs["price_index"], **outputs}}, "its description is broken (outputs)"),
+        ({}, {"outputs": outputs | {"price_index": outputs["price_log_prob"]}}, "description says (price_index)"),
+        ({}, {"memory": {"shape": [2**40]}}, "its description is broken (memory)"),
+        ({}, {"observation": about["observation"][1:]}, "its description is broken (observation)"),
+        ({}, {"sellers": []}, "its description is broken"),
+    ):
+        kept = {name: own for name, own in (arrays | weights).items() if own is not None}
+        np.savez(tmp_path / "other.npz", **kept, **{ENTRY: np.array(json.dumps(about | told))})
+        with pytest.raises(PolicyError, match=rf"other.npz: .*{re.escape(words)}"):
+            load_policy(tmp_path / "other.npz")
     for file in files.values():
         broken = tmp_path / f"broken{file.suffix}"
         broken.write_bytes(file.read_bytes()[:100])

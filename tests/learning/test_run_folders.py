@@ -317,7 +317,9 @@ def test_any_lost_file_that_the_state_needs_is_found(kept, copy: Path) -> None:
         assert f"{copy.parent}/lost_" in message
 
 
-@pytest.mark.parametrize("text", ['{"digest": "ab', "", "\0" * 40, "[]", '{"score": 1.0}', None])
+@pytest.mark.parametrize(
+    "text", ['{"digest": "ab', "", "\0" * 40, "[]", '{"score": 1.0}', '\ufeff{"digest": "ab"}', None]
+)
 @pytest.mark.parametrize("update", [4, 6])
 def test_a_broken_or_lost_score_of_a_checkpoint_is_named(copy: Path, text: str | None, update: int) -> None:
     path = copy / runs.CHECKPOINTS / str(update) / "metrics" / "metrics"
@@ -325,6 +327,19 @@ def test_a_broken_or_lost_score_of_a_checkpoint_is_named(copy: Path, text: str |
     with pytest.raises(RunError, match=rf"checkpoints/{update}/metrics/metrics: the checkpoint is broken") as caught:
         Checkpoints(copy)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"init_timestamp_nsecs": []}', "{"])
+def test_what_orbax_says_of_a_checkpoint_of_an_older_version_may_be_broken(copy: Path, text: str, capfd) -> None:
+    place = copy / runs.CHECKPOINTS / "6"
+    (place / "files.json").unlink()
+    (place / "_CHECKPOINT_METADATA").write_text(text)
+    if text == "{":  # Orbax takes it for none
+        assert Checkpoints(copy).latest == 6
+    else:
+        with pytest.raises(RunError, match=r"checkpoints: the checkpoints cannot be read \(.*list"):
+            Checkpoints(copy)
+    assert "ERROR" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("settings", [{"hidden_size": 16}, {"cell": "lstm"}, {"sharing": "per_seller"}])

@@ -25,6 +25,8 @@ from marl_pricing.traffic.logs import (
     write_log,
 )
 from marl_pricing.traffic.logs.__main__ import main
+from marl_pricing.traffic.logs.detecting import columns_of
+from marl_pricing.traffic.logs.schemas import from_mapping
 
 HUMAN, AGENT = kernels.default_kernels()
 BOTH = {"human": HUMAN, "agent": AGENT}
@@ -340,8 +342,16 @@ def test_a_file_that_is_no_log_is_refused_in_one_line(tmp_path) -> None:
     with pytest.raises(LogError, match="there is no such file"):
         read_log(tmp_path / "none.csv")
     (tmp_path / "text.parquet").write_text("sid")
-    with pytest.raises(LogError, match=r"text\.parquet: "):
-        read_log(tmp_path / "text.parquet", mapping=MAPPING | {"format": "parquet"})
+    pd.DataFrame({"sid": ["a"], "at": [0], "what": ["sort"]}).to_parquet(tmp_path / "page.parquet")
+    content = (tmp_path / "page.parquet").read_bytes()
+    (tmp_path / "page.parquet").write_bytes(content[:4] + bytes([0xFF] * 16) + content[20:])  # a page's header
+    (tmp_path / "name.parquet").write_bytes(content.replace(b"sid", b"\xff\xfed"))
+    for name in ("text", "page", "name"):
+        with pytest.raises(LogError, match=rf"{name}\.parquet:") as caught:
+            read_log(tmp_path / f"{name}.parquet", mapping=MAPPING | {"format": "parquet"})
+        assert "\n" not in str(caught.value)
+    with pytest.raises(LogError, match=r"name\.parquet: cannot be read, 'utf-8'"):
+        columns_of(tmp_path / "name.parquet", from_mapping(MAPPING | {"format": "parquet"}))
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path) -> None:

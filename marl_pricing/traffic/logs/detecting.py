@@ -120,10 +120,7 @@ def detect(path: Path, separator: str | None = None) -> Schema:
     with path.open("rb") as stream:
         start = stream.read(4)
     if start == b"PAR1":
-        try:
-            names = parquet.read_schema(path).names
-        except (pa.ArrowException, OSError) as error:
-            raise LogError(f"{path}: {' '.join(str(error).split())}") from None
+        names = _parquet_columns(path)
         fits = [schema for schema in TABLES if set(schema.needed) <= set(names)]
         return replace(fits[0] if fits else WHOCLICKEDIT, format="parquet")
     if start == b"PK\x03\x04":
@@ -139,10 +136,17 @@ def detect(path: Path, separator: str | None = None) -> Schema:
     return fits[0] if fits else WHOCLICKEDIT
 
 
+def _parquet_columns(path: Path) -> list[str]:
+    try:
+        return list(parquet.read_schema(path).names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # of a name
+        raise LogError(f"{path}: cannot be read, {' '.join(str(error).split())}") from None
+
+
 def columns_of(path: Path, schema: Schema) -> list[str]:
     """The columns of a table, or the keys of the first object of JSON lines."""
     if schema.format == "parquet":
-        return list(parquet.read_schema(path).names)
+        return _parquet_columns(path)
     if schema.format == "jsonl":
         for line in _head(path).splitlines():
             try:

@@ -398,7 +398,9 @@ def read_chunks(path: Path, schema: Schema, chunk_rows: int, whole: bool) -> Ite
         raise LogError(f"{path}: the compressed file is cut short or damaged: {error}") from None
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
-    except (IntakeError, csv.Error, OSError) as error:
-        raise LogError(str(error) if isinstance(error, IntakeError) else f"{path}: cannot be read, {error}") from None
+    except IntakeError as error:
+        raise LogError(str(error)) from None
+    except (csv.Error, OSError) as error:  # Parquet's own are of several lines
+        raise LogError(f"{path}: cannot be read, {' '.join(str(error).split())}") from None
     except pa.ArrowException as error:
         raise _not_utf8(path) if "UTF8" in str(error) else LogError(f"{path}: {' '.join(str(error).split())}") from None
