@@ -28,6 +28,7 @@ VERBS = {
     "export": Verb("marl_pricing.export.__main__", "a policy file that needs neither JAX nor this package"),
     "procurement": Verb("marl_pricing.procurement.__main__", "bargains over supply, played by NegMAS's negotiators"),
     "virtual-market": Verb("marl_pricing.virtual_market.__main__", "customers learned from logged promotions"),
+    "serve": Verb("marl_pricing.serving.__main__", "a shop's events in, its prices out: event API and price provider"),
     "tune": Verb("marl_pricing.studies.tune", "search the learner's settings"),
     "stock": Verb("marl_pricing.studies.stock", "a run of one seller with stock beside the exact optimum"),
     "tabular-q": Verb("marl_pricing.studies.tabular_q", "tabular Q-learning sellers (Calvano et al. 2020)"),

@@ -20,6 +20,7 @@ from marl_pricing.policies.seats import seat, table
 from marl_pricing.policies.simulated import SIMULATED, Tried, simulated_joint, simulated_nash, tried
 from marl_pricing.policies.skimming import price_skimming
 from marl_pricing.policies.stock_and_price import StockPriceParameters, stock_and_price
+from marl_pricing.policies.surge import surge
 
 RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "constant_nash": constant_nash,
@@ -32,6 +33,7 @@ RULES: dict[str, Callable[[MarketShape, MarketParams], Policy]] = {
     "observed": observed,
     "fitted_stock_price": fitted_stock_price,
     "price_skimming": price_skimming,
+    "surge": surge,
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "simulated_joint",
     "simulated_nash",
     "stock_and_price",
+    "surge",
     "table",
     "tried",
 ]

@@ -1,4 +1,4 @@
-"""Who visits: one interface, several models of the sessions behind it.
+"""Who visits: one interface, several models of the sessions behind it (`models`).
 
 A model is a function `simulate(key, shape, params, demand, demand_params, conditions, agent_shares) -> Traffic`; it
 answers for all candidate shares of agents from one draw.
@@ -6,28 +6,32 @@ answers for all candidate shares of agents from one draw.
 
 from __future__ import annotations
 
-from marl_pricing.demand import DemandParams, DemandShape
-from marl_pricing.traffic import analytic, scripted, sessions
-from marl_pricing.traffic.analytic import expected_traffic, knows_orders
-from marl_pricing.traffic.bank import refresh
-from marl_pricing.traffic.contamination import advance_share
-from marl_pricing.traffic.params import (
-    Array,
-    BrowsingParams,
-    IdentityParams,
-    MarkupParams,
-    ProcessParams,
-    QuoteParams,
-    Rows,
-    ScriptParams,
-    SessionParams,
-    TimeParams,
-    TrafficParams,
-    TrafficShape,
-)
-from marl_pricing.traffic.types import Conditions, Traffic, combine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marl_pricing.traffic.analytic import expected_traffic, knows_orders
+    from marl_pricing.traffic.bank import refresh
+    from marl_pricing.traffic.contamination import advance_share
+    from marl_pricing.traffic.models import simulate
+    from marl_pricing.traffic.params import (
+        Array,
+        BrowsingParams,
+        IdentityParams,
+        MarkupParams,
+        ProcessParams,
+        QuoteParams,
+        Rows,
+        ScriptParams,
+        SessionParams,
+        TimeParams,
+        TrafficParams,
+        TrafficShape,
+    )
+    from marl_pricing.traffic.types import Conditions, Traffic, combine
 
 __all__ = [
+    "Array",
     "BrowsingParams",
     "Conditions",
     "IdentityParams",
@@ -49,18 +53,20 @@ __all__ = [
     "simulate",
 ]
 
+# Fetched when asked for: the vocabulary of events (`traffic.events`) needs no JAX, which takes seconds to import.
+_PLACES = {
+    "expected_traffic": "analytic",
+    "knows_orders": "analytic",
+    "refresh": "bank",
+    "advance_share": "contamination",
+    "simulate": "models",
+    "Conditions": "types",
+    "Traffic": "types",
+    "combine": "types",
+}
 
-def simulate(
-    key: Array,
-    shape: TrafficShape,
-    params: TrafficParams,
-    demand: DemandShape,
-    demand_params: DemandParams,
-    conditions: Conditions,
-    agent_shares: Array,
-) -> Traffic:
-    """One wave of sessions for each candidate share of agents [C]; see `Traffic` for the answer."""
-    if shape.model == "analytic":
-        return analytic.simulate(key, shape, params, demand, demand_params, conditions, agent_shares)
-    model = scripted if shape.model == "scripted" else sessions
-    return model.simulate(key, shape, params, demand, demand_params, conditions, agent_shares)
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'params')}"), name)

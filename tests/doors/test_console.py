@@ -32,7 +32,7 @@ def test_every_verb_is_listed_and_has_help(capsys) -> None:
     assert status == 0
     for name, verb in commands.VERBS.items():
         assert f"  {name} " in out and verb.purpose in out
-    for name in ("calibrate", "pricelist", "logs", "export", "procurement", "tune", "stock", "tabular-q"):
+    for name in ("calibrate", "pricelist", "logs", "export", "procurement", "serve", "tune", "stock", "tabular-q"):
         status, out, _ = called(capsys, name, "--help")
         assert status == 0 and "usage: " in out, name
 
@@ -74,6 +74,7 @@ def test_examples_are_found_from_anywhere_and_ones_own_come_first(tmp_path: Path
         ("onnx", "export"),
         ("torch", "torch"),
         ("negmas", "procurement"),
+        ("uvicorn", "serve"),
     ],
 )
 def test_the_extra_that_brings_a_module_is_known(module: str, extra: str) -> None:

@@ -8,7 +8,17 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.equilibrium import static
-from marl_pricing.policies import RULES, RuleError, base_stock, constant, constant_joint, constant_nash, myopic, random
+from marl_pricing.policies import (
+    RULES,
+    RuleError,
+    base_stock,
+    constant,
+    constant_joint,
+    constant_nash,
+    myopic,
+    random,
+    surge,
+)
 from tests.doors.compose import composed
 
 # Made markets have no sales behind them, and nobody who waits.
@@ -131,6 +141,25 @@ def test_myopic_asks_more_when_stock_is_short(make_market):
     made = make_market(inventory=stocked)
     prices, _, _ = play(made, myopic(made.shape, made.params), 1)
     assert prices[0, 0] > prices[0, 1]
+
+
+def test_surge_is_dear_where_many_look_and_cheap_where_few_do(make_market):
+    made = make_market(prices=MAPS["adjust"] | {"start": 1.5, "max_change": 0.5})
+    policy = RULES["surge"](made.shape, made.params)
+    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    each = made.shape.traffic.sessions / 2 * float(made.params.traffic.event_scale)
+    for epoch, shares, wanted in (
+        (0, [9.0, 0.0], [1.5, 1.5]), (1, [1.5, 0.5], [1.8, 1.35]), (1, [1.49, 0.51], [1.5, 1.5]),
+        (3, [0.0, 9.0], [1.35, 1.8]),
+    ):  # fmt: skip
+        at = state.replace(epoch=jnp.asarray(epoch), events=each * jnp.asarray(shares))
+        action, _ = policy.act(policy.parameters, jax.random.key(0), (), seen, at, made.params)
+        _, _, outcome = market.step(jax.random.key(1), made.shape, at, action, made.params)
+        np.testing.assert_allclose(outcome.prices, wanted, rtol=1e-5)
+    with pytest.raises(RuleError, match=r"^low=2, high=1: accepted is 0 <= low < high$"):
+        surge(made.shape, made.params, high=1, low=2)
+    with pytest.raises(RuleError, match=r"^up=0, down=1: accepted are factors above 0$"):
+        surge(made.shape, made.params, up=0, down=1)
 
 
 @pytest.mark.parametrize("price_map", MAPS)

@@ -1,0 +1,158 @@
+"""What the storefront posts its events to, and asks for its products."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from marl_pricing.serving.catalogue import MODES
+from marl_pricing.serving.http import HttpError, add, answer, build_app, check_key, query, read_body, whole_number
+from marl_pricing.serving.log import INTERACTIONS, PRICES, TOPICS, Record, Refusal
+from marl_pricing.serving.schemas import EVENTS, FIRST, LAST, SCHEMAS, RefusedError, parse_stamp, read_object
+from marl_pricing.serving.telemetry import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from marl_pricing.serving.service import Service
+
+MOST_DUMPED = 10_000
+# Of a search in the storefront; the catalogue has one price a product, so that they are checked and change nothing.
+_NUMBERS = ("dateIndex", "adults", "children", "infants", "rooms")
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _posting(service: Service, topic: str) -> Any:
+    schema, wall = SCHEMAS[topic], service.settings.clock == "wall"
+    told = service.telemetry.events
+    taken, again, refused = (told.labels(topic, name) for name in ("taken", "duplicate", "refused"))
+
+    async def dead(field: str, reason: str, body: bytes, received: int) -> None:
+        refused.inc()
+        # Half characters may stand in a message about a name.
+        clean = [text.encode("utf-8", "backslashreplace").decode() for text in (field, reason)]
+        await service.write(lambda log: log.refuse([Refusal(received, topic, clean[0], clean[1], body)]))
+
+    async def post(request: Request) -> Response:
+        check_key(request, service.keys.ingest)
+        received, body = now_ms(), b""
+        try:
+            body = await read_body(request, service.settings.most_body)
+            entry = schema(read_object(body), received, wall)
+        except RefusedError as error:
+            await dead(error.field, str(error), body, received)
+            if error.field == "body":
+                raise HttpError(400, "body", str(error)) from None
+            raise
+        except HttpError as error:
+            await dead(error.field, str(error), error.body, received)
+            raise
+        (offset,) = await service.write(lambda log: log.append([entry]))
+        (again if offset is None else taken).inc()
+        return answer({"success": True, "offset": offset, "duplicate": offset is None})
+
+    return post
+
+
+def _moment(request: Request, name: str) -> int | None:
+    """A query's time: ISO 8601, or milliseconds since 1970."""
+    text = request.query_params.get(name, "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return whole_number(request, name, None, FIRST, LAST)
+    return parse_stamp(text, name)
+
+
+def _kept(records: Sequence[Record]) -> bytes:
+    """Bodies are JSON already."""
+    data = ",".join(own.body for own in records)
+    return f'{{"success":true,"count":{len(records)},"data":[{data}]}}'.encode()
+
+
+def build_event_app(service: Service) -> FastAPI:
+    """The event API of a service."""
+    app = build_app("Events", "What the storefront posts, and its catalogue.", service.settings.cors)
+
+    async def dump(request: Request) -> Response:
+        check_key(request, service.keys.ingest)
+        topic = request.query_params.get("topic") or INTERACTIONS
+        if topic not in TOPICS:
+            raise RefusedError("topic", f"accepted is {' or '.join(TOPICS)}")
+        most = whole_number(request, "last_n", 100, 1, MOST_DUMPED)
+        first, last = _moment(request, "t_start"), _moment(request, "t_end")
+        assert most is not None
+        records = await service.read(lambda log: log.newest(topic, most, first, last))
+        return Response(await asyncio.to_thread(_kept, records), media_type="application/json")
+
+    async def products(request: Request) -> Response:
+        mode = request.path_params["mode"]
+        if mode not in MODES:
+            raise RefusedError("type", f"accepted is {' or '.join(MODES)}")
+        for name in _NUMBERS:
+            whole_number(request, name, None, 0, 10_000)
+        found = [product for product in service.catalogue.values() if product.mode == mode]
+        for name in ("origin", "destination"):
+            wanted = request.query_params.get(name, "").strip().casefold()
+            if wanted and mode == "airline":
+                found = [own for own in found if own.attributes.get(name, "").casefold() == wanted]
+        return answer([product.shown() for product in found])
+
+    async def product(request: Request) -> Response:
+        found = service.catalogue.get(request.path_params["productId"])
+        if found is None:
+            raise HttpError(404, "productId", "there is no such product")
+        return answer(found.shown())
+
+    async def health(request: Request) -> Response:
+        return answer(service.health())
+
+    async def metrics(request: Request) -> Response:
+        return Response(service.telemetry.text(), headers={"content-type": CONTENT_TYPE})
+
+    done = {"type": "object", "properties": {"success": {"const": True}}}
+    text = {"type": "string", "minLength": 1, "maxLength": 128}
+    common = {
+        "sessionId": text, "experimentId": {"type": ["string", "null"], "maxLength": 128},
+        "storeMode": {"enum": list(MODES)}, "ts": {"type": "string", "format": "date-time"},
+    }  # fmt: skip
+    interaction = {
+        "type": "object", "additionalProperties": False,
+        "required": ["sessionId", "storeMode", "eventName", "page", "ts"],
+        "properties": common | {
+            "eventName": {"enum": list(EVENTS)}, "page": {"type": "string", "minLength": 1, "maxLength": 2048},
+            "productId": {"type": ["string", "null"], "maxLength": 128}, "metadata": {"type": ["object", "null"]},
+            "userAgent": {"type": ["string", "null"], "maxLength": 2048},
+        },
+    }  # fmt: skip
+    shown = {
+        "type": "object", "additionalProperties": False,
+        "required": ["productId", "price", "sessionId", "storeMode", "ts"],
+        "properties": common | {"productId": text, "price": {"type": "number", "minimum": 0}},
+    }  # fmt: skip
+    refusals = (400, 401, 408, 413, 422, 503)
+    add(app, "POST", "/api/kafka/ingest", _posting(service, INTERACTIONS), done, refusals, body=interaction)
+    add(app, "POST", "/api/kafka/price-log", _posting(service, PRICES), done, refusals, body=shown)
+    asked = [
+        query("topic", {"enum": list(TOPICS)}, "which log"),
+        query("last_n", {"type": "integer", "minimum": 1, "maximum": MOST_DUMPED}, "at most so many, the newest"),
+        query("t_start", {"type": "string"}, "not before, ISO 8601 or ms"),
+        query("t_end", {"type": "string"}, "not after, ISO 8601 or ms"),
+    ]
+    add(app, "GET", "/api/kafka/dump", dump, {"type": "object"}, (401, 422, 503), asked)
+    search = [query(name, {"type": "integer", "minimum": 0}, "of the search") for name in _NUMBERS]
+    search += [query(name, {"type": "string"}, "of a flight") for name in ("origin", "destination")]
+    mode = query("mode", {"enum": list(MODES)}, "which shop", "path")
+    add(app, "GET", "/api/products/type/{mode}", products, {"type": "array"}, (422,), [mode, *search])
+    one = [query("productId", {"type": "string"}, "of the catalogue", "path")]
+    add(app, "GET", "/api/products/{productId}", product, {"type": "object"}, (404,), one)
+    add(app, "GET", "/health", health, {"type": "object"})
+    add(app, "GET", "/metrics", metrics, {"type": "string"}, content="text/plain")
+    return app

@@ -1,0 +1,170 @@
+"""What both APIs share: bodies and keys, answers and refusals, and what OpenAPI is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+
+from marl_pricing.serving.log import LogError
+from marl_pricing.serving.schemas import RefusedError
+
+_PATIENCE = 10.0  # seconds for a body to come
+RETRY_AFTER = "1"  # seconds
+
+
+class HttpError(Exception):
+    """An answer that is a refusal: status, field and reason."""
+
+    def __init__(self, status: int, field: str, told: str, body: bytes = b"") -> None:
+        super().__init__(told)
+        self.status, self.field, self.body = status, field, body
+
+
+def answer(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON."""
+    content = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+    return Response(content, status, headers, "application/json")
+
+
+def refusal(status: int, field: str, told: str) -> Response:
+    """JSON that names the field and says what is accepted."""
+    headers = {503: {"Retry-After": RETRY_AFTER}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+    return answer({"success": False, "field": field, "error": told}, status, headers)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """A request's body.
+
+    Raises:
+        HttpError: 413 for one of more than `most` bytes (with what came of it), 408 for one that does not come.
+    """
+    found = bytearray()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async for chunk in request.stream():
+                found += chunk[: most + 1 - len(found)]
+                if len(found) > most:
+                    raise HttpError(413, "body", f"accepted are at most {most} bytes", bytes(found[:most]))
+    except TimeoutError:
+        raise HttpError(408, "body", f"did not come within {_PATIENCE:g} s", bytes(found)) from None
+    except ClientDisconnect:
+        raise HttpError(400, "body", "was cut off", bytes(found)) from None
+    return bytes(found)
+
+
+def check_key(request: Request, key: bytes | None) -> None:
+    """Ask for a bearer key; compared in a time that does not tell how much of it was right.
+
+    Raises:
+        HttpError: 401.
+    """
+    if key is None:
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), key)
+    if scheme.lower() != "bearer" or not right:
+        raise HttpError(401, "Authorization", "accepted is Bearer and the key")
+
+
+def whole_number(request: Request, name: str, default: int | None, least: int, most: int) -> int | None:
+    """A query parameter; the default where it is absent or empty.
+
+    Raises:
+        RefusedError: for anything but a whole number within the bounds.
+    """
+    text = request.query_params.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 15 or not least <= int(text) <= most:
+        told = text[:40].encode("ascii", "backslashreplace").decode()
+        raise RefusedError(name, f"{told!r}: accepted is a whole number from {least} to {most}")
+    return int(text)
+
+
+def build_app(title: str, description: str, cors: Sequence[str]) -> FastAPI:
+    """An application whose every answer is JSON, refusals with the field."""
+    app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None)
+    if cors:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(cors), allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"], max_age=600,
+        )  # fmt: skip
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HttpError)
+        return refusal(error.status, error.field, str(error))
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RefusedError)
+        return refusal(422, error.field, str(error))
+
+    async def log_error(request: Request, error: Exception) -> Response:
+        return refusal(503, "log", "cannot be used now; nothing was taken")
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        told = refusal(error.status_code, "path" if error.status_code == 404 else "method", str(error.detail))
+        told.headers.update(error.headers or {})  # Allow
+        return told
+
+    app.add_exception_handler(HttpError, http_error)
+    app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(LogError, log_error)
+    app.add_exception_handler(HTTPException, unknown)
+    return app
+
+
+_REFUSAL = {
+    "type": "object",
+    "required": ["success", "field", "error"],
+    "properties": {"success": {"const": False}, "field": {"type": "string"}, "error": {"type": "string"}},
+}
+_MEANINGS = {
+    400: "the body is no JSON object, or was cut off", 401: "the key is missing or wrong", 403: "there is no such key",
+    404: "there is no such product", 408: "the body did not come", 413: "the body is too large",
+    422: "a field is refused", 503: "the log cannot be used now",
+}  # fmt: skip
+
+
+def query(name: str, schema: dict[str, Any], told: str, place: str = "query") -> dict[str, Any]:
+    """A parameter for OpenAPI."""
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": told}
+
+
+def add(
+    app: FastAPI,
+    method: str,
+    path: str,
+    endpoint: Callable[[Request], Awaitable[Response]],
+    returns: dict[str, Any],
+    refusals: Sequence[int] = (),
+    parameters: Sequence[dict[str, Any]] = (),
+    body: dict[str, Any] | None = None,
+    content: str = "application/json",
+) -> None:
+    """A route that reads its request itself, and what OpenAPI is told of it.
+
+    Args:
+        returns, body: JSON schemas.  refusals: statuses beside 200.
+    """
+    told: dict[str, Any] = {"parameters": list(parameters)}
+    if body is not None:
+        told["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"description": _MEANINGS[status], "content": {"application/json": {"schema": _REFUSAL}}}
+        for status in refusals
+    }
+    responses[200] = {"description": "done", "content": {content: {"schema": returns}}}
+    app.add_api_route(
+        path, endpoint, methods=[method], response_class=Response, responses=responses, openapi_extra=told,
+        response_model=None,
+    )  # fmt: skip

@@ -1,0 +1,284 @@
+"""From the log to price vectors: a fold over records, in event time. The same records make the same vectors.
+
+Everything that prices depend on is a record: events, prices shown, settings and catalogue (`settings`), switches, and
+ticks of the clock. Nothing else is read, neither a clock nor a random number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from marl_pricing.serving.catalogue import Catalogue, Product, from_plain, to_plain
+from marl_pricing.serving.elasticity import Elasticity, Point, estimate
+from marl_pricing.serving.guardrails import Bounds, Guarded, cents, within
+from marl_pricing.serving.judging import Judge, judge_from, share_of_agents
+from marl_pricing.serving.log import CONTROL, INTERACTIONS, Record
+from marl_pricing.serving.pricers import PRICERS, Features, Pricing, pricing_from
+from marl_pricing.serving.windows import Session, Window, add_interaction, window_from
+
+SETTINGS, SWITCHES, TICK = "settings", "switches", "tick"
+DAY = 86_400_000  # ms
+IDLE = 1_800_000  # ms after which a session is over
+MOST_EMPTY = 288  # windows without an event that are gone through one by one; before them the clock jumps
+MOST_POINTS = 288  # windows that an elasticity is estimated from
+_EPSILON = 1e-9
+
+Vector = dict[str, Any]
+# Parts of the state that JSON holds as they are.
+_PLAIN = (
+    "offset", "version", "late", "watermark", "switches", "next", "partial", "served", "shadowed", "past", "points",
+)  # fmt: skip
+
+
+class Pipeline:
+    """The fold. `take` a record, get the vectors of the windows that it closes."""
+
+    def __init__(self) -> None:
+        """Before the first record."""
+        self.offset = 0
+        self.version = 0
+        self.late = 0
+        self.watermark = -(2**62)
+        self.pricing: Pricing | None = None
+        self.catalogue: Catalogue = {}
+        self.judge: Judge | None = None
+        self.switches: dict[str, Any] = {}
+        self.next: int | None = None  # index of the oldest window that is open
+        self.partial: int | None = None  # the window that settings began in: of it a part was not seen
+        self.windows: dict[int, Window] = {}
+        self.sessions: dict[str, Session] = {}
+        self.served: dict[str, int] = {}  # cents, of the last vector
+        self.shadowed: dict[str, int] = {}  # cents, what would have been served but for the shadow mode
+        self.past: dict[str, list[list[int]]] = {}  # [end of window, cents] of served prices where they change
+        self.points: dict[str, list[list[float]]] = {}
+
+    def take(self, record: Record) -> list[Vector]:
+        """Fold a record in.
+
+        Raises:
+            ValueError: for a record before the one that was expected, or one that no settings precede.
+        """
+        if record.offset <= self.offset:
+            raise ValueError(f"offset={record.offset}: accepted is one above {self.offset}")
+        self.offset = record.offset
+        if record.topic == CONTROL:
+            return self._control(record)
+        if self.pricing is None:
+            raise ValueError(f"offset={record.offset}: no settings precede it")
+        stamp = self._moment(record)
+        body = json.loads(record.body)
+        number = stamp // self.pricing.window
+        if self.next is None:
+            self.next = number
+        kept = number >= self.next
+        if not kept:
+            self.late += 1
+        # What comes too late for its window still tells of its session.
+        window = self.windows.setdefault(number, Window()) if kept else Window()
+        if record.topic == INTERACTIONS:
+            name = body["sessionId"]
+            session = self.sessions.get(name)
+            if session is None:
+                session = self.sessions[name] = Session(stamp)
+            add_interaction(window, session, body, stamp, self.judge)
+        else:
+            self._price_shown(window, body)
+        return self._advance(stamp - self.pricing.lateness)
+
+    def _moment(self, record: Record) -> int:
+        """When a record happened: nothing happens after it is received, whatever a client's clock says."""
+        assert self.pricing is not None
+        return record.stamp if self.pricing.clock == "events" else min(record.stamp, record.received)
+
+    def _price_shown(self, window: Window, body: dict[str, Any]) -> None:
+        product = self.catalogue.get(body["productId"])
+        # The storefront shows a random price where it gets none; that is not ours.
+        if product is not None and product.floor <= body["price"] <= product.cap:
+            counts = window.of(product.id)
+            counts.shown += 1
+            counts.shown_sum += body["price"]
+
+    def _control(self, record: Record) -> list[Vector]:
+        body = json.loads(record.body)
+        if record.key == TICK:
+            if self.pricing is None:
+                return []
+            if self.next is None:
+                self.next = record.stamp // self.pricing.window
+            return self._advance(record.stamp)
+        if record.key == SWITCHES:
+            self.switches = {**self.switches, **body}
+            return []
+        pricing = pricing_from(body["pricing"])
+        changed = self.pricing is not None and pricing.window != self.pricing.window
+        self.pricing, self.catalogue, self.judge = pricing, from_plain(body["catalogue"]), judge_from(body["judge"])
+        moment = max(self.watermark, record.stamp) if pricing.clock == "wall" else self.watermark
+        if changed and self.next is not None:
+            # What the open windows hold is in no window of another length.
+            self.windows = {}
+            self.next = self.partial = moment // pricing.window
+        elif self.next is None and pricing.clock == "wall":
+            self.next = self.partial = moment // pricing.window
+        return []
+
+    def _advance(self, watermark: int) -> list[Vector]:
+        assert self.pricing is not None
+        self.watermark = max(self.watermark, watermark)
+        made: list[Vector] = []
+        if self.next is None:
+            return made
+        length = self.pricing.window
+        while (self.next + 1) * length <= self.watermark:
+            target = self.watermark // length
+            if self.next not in self.windows and target - self.next > MOST_EMPTY:
+                self.next = min([target - MOST_EMPTY, *self.windows])
+            made.append(self._close(self.next))
+            self.next += 1
+        return made
+
+    def _effective(self) -> tuple[bool, bool, set[str]]:
+        """Kill switch, shadow mode and frozen products: what settings or switches say."""
+        assert self.pricing is not None
+        kill = self.pricing.kill or bool(self.switches.get("kill"))
+        shadow = self.pricing.shadow or bool(self.switches.get("shadow"))
+        return kill, shadow, {*self.pricing.frozen, *self.switches.get("frozen", ())}
+
+    def _close(self, number: int) -> Vector:
+        own = self.pricing
+        assert own is not None
+        window = self.windows.pop(number, None) or Window()
+        ends = (number + 1) * own.window
+        kill, shadow, frozen = self._effective()
+        totals: dict[str, float] = {}
+        for name, counts in window.products.items():
+            if name in self.catalogue:
+                mode = self.catalogue[name].mode
+                totals[mode] = totals.get(mode, 0.0) + counts.proxy
+        prices: dict[str, float] = {}
+        lines: dict[str, Any] = {}
+        for product in self.catalogue.values():
+            held = product.id in frozen or number == self.partial
+            prices[product.id], line = self._price(product, window, ends, kill, shadow, held)
+            if number == self.partial and product.id not in frozen and not kill:
+                line["moved_by"] = ["partial_window"]
+            proxy = line["proxy"]
+            line["proxy_share"] = 100.0 * proxy / (totals.get(product.mode, 0.0) + _EPSILON)
+            lines[product.id] = line
+        if not shadow:
+            self.shadowed = {}
+        share = None
+        if self.judge is not None:
+            told = [self.judge.log_ratio(self.sessions[name].path) for name in window.sessions if name in self.sessions]
+            found = share_of_agents(told, self.judge.prior)
+            if found is not None:
+                error = found.error if math.isfinite(found.error) else None
+                share = {"share": found.value, "error": error, "sessions": found.sessions}
+        self.sessions = {name: seen for name, seen in self.sessions.items() if seen.seen > ends - IDLE}
+        self.version += 1
+        return {
+            "version": self.version, "offset": self.offset, "starts": ends - own.window, "ends": ends,
+            "until": ends + own.window + own.lateness, "pricer": own.pricer, "pricer_version": own.version,
+            "kill": kill, "shadow": shadow, "events": window.events, "sessions": len(window.sessions),
+            "late": self.late, "agents": share, "prices": prices, "lines": lines,
+        }  # fmt: skip
+
+    def _price(
+        self, product: Product, window: Window, ends: int, kill: bool, shadow: bool, held: bool
+    ) -> tuple[float, dict[str, Any]]:
+        """What a product costs from now on, in money, and why."""
+        own = self.pricing
+        assert own is not None
+        counts = window.products.get(product.id)
+        base, last = cents(product.base_price), self.served.get(product.id)
+        point = counts.point(self._log_price(product, counts, last or base)) if counts else None
+        answer = self._elasticity(product, point)
+        wanted = PRICERS[own.pricer](product, Features(counts.proxy if counts else 0.0, answer), own)
+        before = self.shadowed.get(product.id, last) if shadow else last
+        bounds = Bounds(product.floor, product.cap, own.max_change, own.max_change_day, own.ending)
+        guarded = within(wanted, bounds, base if before is None else before, self._day_ago(product.id, ends))
+        if held:
+            guarded = Guarded(base if before is None else before, ["frozen"])
+        served, moved = guarded.price, guarded.moved_by
+        if kill:
+            served, moved = base, ["kill"]
+        elif shadow:
+            self.shadowed[product.id] = guarded.price
+            served = base
+        past = self.past.setdefault(product.id, [])
+        if served != last:
+            past.append([ends, served])
+            while len(past) > 1 and past[1][0] <= ends - DAY:
+                past.pop(0)
+        self.served[product.id] = served
+        views, orders = (counts.views, counts.orders) if counts else (0, 0)
+        line = {
+            "wanted": wanted, "guarded": guarded.price / 100, "moved_by": moved,
+            "proxy": counts.proxy if counts else 0.0, "views": views, "orders": orders,
+            "look_to_book": views / orders if orders else None, "elasticity": answer.value,
+            "elasticity_error": answer.error, "elasticity_estimated": answer.estimated,
+        }  # fmt: skip
+        return served / 100, line
+
+    def _day_ago(self, product: str, ends: int) -> int | None:
+        """The price [cents] that held a day before; the first one where the shop is younger."""
+        past = self.past.get(product)
+        if not past:
+            return None
+        return next((price for end, price in reversed(past) if end <= ends - DAY), past[0][1])
+
+    @staticmethod
+    def _log_price(product: Product, counts: Any, served: int) -> float:
+        price = counts.shown_sum / counts.shown if counts.shown else served / 100
+        return math.log(price / product.base_price)
+
+    def _elasticity(self, product: Product, point: Point | None) -> Elasticity:
+        points = self.points.setdefault(product.id, [])
+        if point is not None and point.views > 0:
+            points.append([*point])
+            del points[:-MOST_POINTS]
+        return estimate([Point(*known) for known in points])
+
+    def to_plain(self) -> dict[str, Any]:
+        """The whole state as JSON holds it, to the bit."""
+        return {
+            "offset": self.offset, "version": self.version, "late": self.late, "watermark": self.watermark,
+            "pricing": self.pricing and self.pricing.to_plain(), "catalogue": to_plain(self.catalogue),
+            "judge": self.judge and self.judge.to_plain(), "switches": self.switches, "next": self.next,
+            "partial": self.partial,
+            "windows": [[number, own.to_plain()] for number, own in self.windows.items()],
+            "sessions": {name: own.to_plain() for name, own in self.sessions.items()}, "served": self.served,
+            "shadowed": self.shadowed, "past": self.past, "points": self.points,
+        }  # fmt: skip
+
+
+def pipeline_from(data: dict[str, Any]) -> Pipeline:
+    """The inverse of `to_plain`."""
+    own = Pipeline()
+    for name in (
+        "offset",
+        "version",
+        "late",
+        "watermark",
+        "switches",
+        "next",
+        "partial",
+        "served",
+        "shadowed",
+        "past",
+        "points",
+    ):
+        setattr(own, name, data[name])
+    own.pricing = pricing_from(data["pricing"]) if data["pricing"] else None
+    own.catalogue, own.judge = from_plain(data["catalogue"]), judge_from(data["judge"])
+    own.windows = {number: window_from(told) for number, told in data["windows"]}
+    own.sessions = {name: Session(*told) for name, told in data["sessions"].items()}
+    return own
+
+
+def replay(records: Iterable[Record]) -> list[Vector]:
+    """The vectors of a log from its first record on."""
+    own = Pipeline()
+    return [vector for record in records for vector in own.take(record)]

@@ -1,0 +1,169 @@
+"""What a service can be told, checked once. Nothing here needs JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.serving.guardrails import ENDINGS
+
+_LATER = {
+    "log": {"kafka": "Kafka's protocol"},
+    "prices": {"redis": "prices in Redis"},
+    "pricer": {"policy": "a trained policy behind the shop", "qtable": "a Q-table behind the shop"},
+}
+_ABLE = {"log": "sqlite", "prices": "process", "pricer": "static, surge, elasticity or session"}
+
+
+def _there(field: str) -> BeforeValidator:
+    """Names what is planned and is not there, so that nobody believes to have it."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in _LATER[field]:
+            raise PydanticCustomError(
+                "later",
+                "{able}; {told} is not there yet (docs/serving.md)",
+                {"able": _ABLE[field], "told": _LATER[field][value]},
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _ending(value: float | None) -> float | None:
+    if value is not None and round(value * 100) not in ENDINGS:
+        raise PydanticCustomError("ending", "null or the last cents of a price, 0.00 to 0.99")
+    return value
+
+
+class ServeSettings(Settings):
+    """A service. Money is the catalogue's, times are seconds."""
+
+    out: Annotated[str, Field(min_length=1, description="folder of the log, the prices and the audit")] = "runs/shop"
+    catalogue: Annotated[
+        str,
+        Field(description="CSV: id, mode, name, base_price, cost, floor, cap, stock (empty: endless)"),
+    ] = "examples/shop/catalogue.csv"
+    host: Annotated[
+        str, Field(min_length=1, description="address to listen at; others than 127.0.0.1 ask for keys")
+    ] = "127.0.0.1"
+    event_port: Annotated[int, Field(ge=0, le=65535, description="of the event API; 0: any that is free")] = 5000
+    price_port: Annotated[int, Field(ge=0, le=65535, description="of the price provider; 0: any that is free")] = 5001
+    log: Annotated[Literal["sqlite"], _there("log"), Field(description="where events are kept: sqlite")] = "sqlite"
+    prices: Annotated[
+        Literal["process"], _there("prices"), Field(description="where prices are kept for look-ups: process")
+    ] = "process"
+    survives: Annotated[
+        Literal["power_cut", "kill"],
+        Field(description="an acknowledged event survives: power_cut (synchronous=FULL) or kill (NORMAL)"),
+    ] = "power_cut"
+    window: Annotated[float, Field(ge=0.1, le=86_400, description="T, of the pipeline")] = 300.0
+    lateness: Annotated[float, Field(ge=0, le=3600, description="how long a window waits for late events")] = 10.0
+    clock: Annotated[
+        Literal["wall", "events"],
+        Field(description="what ends a window: wall (the clock, and events), or events alone (simulated time)"),
+    ] = "wall"
+    pricer: Annotated[
+        Literal["static", "surge", "elasticity", "session"],
+        _there("pricer"),
+        Field(description="static (base prices), surge, elasticity or session"),
+    ] = "surge"
+    surge_high: Annotated[float, Field(gt=0, description="proxy of a window from which on it is base x 1.2")] = 30.0
+    surge_low: Annotated[float, Field(ge=0, description="proxy of a window down to which it is base x 0.9")] = 3.0
+    markup_strength: Annotated[
+        float,
+        Field(ge=0, le=10, description="session: x (1 + strength * sigma((interest - threshold) / temperature))"),
+    ] = 0.25
+    markup_threshold: Annotated[
+        float, Field(ge=-1e6, le=1e6, description="interest: 1 a view, 2 a unit into the cart")
+    ] = 4.0
+    markup_temperature: Annotated[float, Field(gt=0, le=1e6, description="of the mark-up")] = 1.25
+    withhold_above: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="no mark-up above this chance of an agent (needs kernels); null: always"),
+    ] = None
+    kernels: Annotated[
+        str | None,
+        Field(description="storefront, or a YAML as of traffic.kernels; null: sessions are not judged"),
+    ] = None
+    prior: Annotated[float, Field(gt=0, lt=1, description="share of agents before a session is seen")] = 0.2
+    max_change: Annotated[float, Field(gt=0, le=100, description="largest relative change in a window")] = 0.25
+    max_change_day: Annotated[float, Field(gt=0, le=100, description="largest relative change to a day ago")] = 0.5
+    ending: Annotated[
+        float | None, AfterValidator(_ending), Field(description="last cents of every price (0.99); null: any")
+    ] = None
+    frozen: Annotated[list[str], Field(description="ids of products that keep their price")] = []  # noqa: RUF012
+    kill: Annotated[bool, Field(description="base prices for everybody, at once")] = False
+    shadow: Annotated[bool, Field(description="compute and log the pricer's prices, serve base prices")] = False
+    quote_lifetime: Annotated[int, Field(ge=0, le=86_400, description="how long a session's price stays")] = 1800
+    ingest_key_file: Annotated[
+        str | None, Field(description="file with the bearer key of the event API; null: none is asked")
+    ] = None
+    price_key_file: Annotated[
+        str | None, Field(description="file with the bearer key of the price provider; null: none")
+    ] = None
+    admin_key_file: Annotated[
+        str | None,
+        Field(description="file with the bearer key of switches and audit; null: they are off"),
+    ] = None
+    cors: Annotated[list[str], Field(description="origins whose pages may ask, as https://shop.example")] = []  # noqa: RUF012
+    most_body: Annotated[int, Field(ge=256, le=1 << 26, description="bytes of a request's body")] = 65_536
+
+
+TEXTS = (
+    "out",
+    "catalogue",
+    "host",
+    "log",
+    "prices",
+    "pricer",
+    "kernels",
+    "ingest_key_file",
+    "price_key_file",
+    "admin_key_file",
+)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SHORTEST_KEY = 16
+
+
+def check_together(own: ServeSettings, products: set[str]) -> None:
+    """Refuse what several settings say together.
+
+    Raises:
+        ConfigError: naming a setting.
+    """
+    if own.surge_low >= own.surge_high:
+        raise refuse("surge_low", own.surge_low, f"a number below surge_high={own.surge_high:g}")
+    if own.withhold_above is not None and own.kernels is None:
+        raise refuse("withhold_above", own.withhold_above, "null without kernels, which sessions are judged by")
+    if unknown := [name for name in own.frozen if name not in products]:
+        raise refuse("frozen", unknown[0], "the id of a product of the catalogue")
+    if own.event_port == own.price_port != 0:
+        raise refuse("price_port", own.price_port, "another port than event_port's")
+    keys = {"ingest_key_file": own.ingest_key_file, "price_key_file": own.price_key_file}
+    if own.host not in _LOOPBACK and (open_to := [name for name, path in keys.items() if path is None]):
+        raise refuse("host", own.host, f"127.0.0.1 while {open_to[0]} is not given: others could post or ask")
+    for origin in own.cors:
+        if origin != "*" and not origin.startswith(("http://", "https://")):
+            raise refuse("cors", origin, "an origin as https://shop.example")
+
+
+def read_key(path: str | None, field: str) -> bytes | None:
+    """The bearer key that a file holds; None for none.
+
+    Raises:
+        ConfigError: for a file that is not there or a key that is too short.
+    """
+    if path is None:
+        return None
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"{field}={path!r}: cannot be read, {error.strerror}") from None
+    if len(key) < _SHORTEST_KEY or not key.isascii() or any(sign <= 32 or sign == 127 for sign in key):
+        raise ConfigError(f"{field}={path!r}: accepted is a key of at least {_SHORTEST_KEY} signs of ASCII, no spaces")
+    return key
