@@ -32,6 +32,7 @@ GROUPS = {
     "tabular_q": "tabular Q-learning on one core, beside a NumPy loop (not in the default table)",
     "starts": "train.py until its first progress line, without and with programs kept (not in the default table)",
     "bargains": "bargains over supply, beside NegMAS's (not in the default table)",
+    "serving": "look-ups and events of a live shop over HTTP (not in the default table)",
     "torch": "whole updates of the torch learner beside the flax one's (not in the default table)",
     "torch_compiled": "the same with torch.compile (not in the default table)",
 }
@@ -41,7 +42,7 @@ DEFAULT = ("market", "traffic", "training", "env", "cell")
 def measure(group: str, repeats: int) -> list[dict[str, Any]]:
     """The rows of one group, in this process."""
     start_cpu_devices()
-    from benchmarks import bargains, market, pettingzoo_env, robust, starts, tabular_q, traffic, training
+    from benchmarks import bargains, market, pettingzoo_env, robust, serving, starts, tabular_q, traffic, training
 
     def torch_rows(repeats: int) -> list[dict[str, Any]]:
         from benchmarks import torch_learner  # the other groups do without torch
@@ -60,6 +61,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         "tabular_q": tabular_q.rows,
         "starts": starts.rows,
         "bargains": bargains.rows,
+        "serving": serving.rows,
         "torch": torch_rows,
         "torch_compiled": torch_rows,
     }

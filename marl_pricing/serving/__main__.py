@@ -87,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         settings = validate(ServeSettings, read_command_line(given, texts=TEXTS))
+        import uvloop
+
         from marl_pricing.serving.service import Service
 
         service = Service(settings)
@@ -100,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     try:
-        return asyncio.run(_serve(service))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(service))
     except LogError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

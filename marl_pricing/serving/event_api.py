@@ -11,7 +11,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from marl_pricing.serving.catalogue import MODES
-from marl_pricing.serving.http import HttpError, add, answer, build_app, check_key, query, read_body, whole_number
+from marl_pricing.serving.http import (
+    Endpoint,
+    HttpError,
+    add,
+    answer,
+    build_app,
+    check_key,
+    query,
+    read_body,
+    whole_number,
+)
 from marl_pricing.serving.log import INTERACTIONS, PRICES, TOPICS, Record, Refusal
 from marl_pricing.serving.schemas import EVENTS, FIRST, LAST, SCHEMAS, RefusedError, parse_stamp, read_object
 from marl_pricing.serving.telemetry import CONTENT_TYPE
@@ -79,7 +89,12 @@ def _kept(records: Sequence[Record]) -> bytes:
 
 def build_event_app(service: Service) -> FastAPI:
     """The event API of a service."""
-    app = build_app("Events", "What the storefront posts, and its catalogue.", service.settings.cors)
+    paths = {"/api/kafka/ingest": _posting(service, INTERACTIONS), "/api/kafka/price-log": _posting(service, PRICES)}
+
+    def hot(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        return (paths[path], {}) if method == "POST" and path in paths else None
+
+    app = build_app("Events", "What the storefront posts, and its catalogue.", service.settings.cors, hot)
 
     async def dump(request: Request) -> Response:
         check_key(request, service.keys.ingest)
@@ -138,8 +153,8 @@ def build_event_app(service: Service) -> FastAPI:
         "properties": common | {"productId": text, "price": {"type": "number", "minimum": 0}},
     }  # fmt: skip
     refusals = (400, 401, 408, 413, 422, 503)
-    add(app, "POST", "/api/kafka/ingest", _posting(service, INTERACTIONS), done, refusals, body=interaction)
-    add(app, "POST", "/api/kafka/price-log", _posting(service, PRICES), done, refusals, body=shown)
+    add(app, "POST", "/api/kafka/ingest", paths["/api/kafka/ingest"], done, refusals, body=interaction)
+    add(app, "POST", "/api/kafka/price-log", paths["/api/kafka/price-log"], done, refusals, body=shown)
     asked = [
         query("topic", {"enum": list(TOPICS)}, "which log"),
         query("last_n", {"type": "integer", "minimum": 1, "maximum": MOST_DUMPED}, "at most so many, the newest"),

@@ -10,7 +10,17 @@ from fastapi.responses import Response
 
 from marl_pricing.serving.catalogue import MODES
 from marl_pricing.serving.event_api import now_ms
-from marl_pricing.serving.http import HttpError, add, answer, build_app, check_key, query, read_body, whole_number
+from marl_pricing.serving.http import (
+    Endpoint,
+    HttpError,
+    add,
+    answer,
+    build_app,
+    check_key,
+    query,
+    read_body,
+    whole_number,
+)
 from marl_pricing.serving.pricers import PURPOSES
 from marl_pricing.serving.schemas import RefusedError, parse_stamp, read_object, text
 from marl_pricing.serving.telemetry import CONTENT_TYPE
@@ -61,7 +71,14 @@ def _switches(data: dict[str, Any], service: Service) -> dict[str, Any]:
 
 def build_price_app(service: Service) -> FastAPI:
     """The price provider of a service."""
-    app = build_app("Prices", "What a product costs now, and why.", service.settings.cors)
+
+    def hot(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
+        parts = path.split("/")
+        if method != "GET" or len(parts) != 5 or parts[1] != "api" or parts[3] != "price" or not parts[4]:
+            return None
+        return price, {"mode": parts[2], "productId": parts[4]}
+
+    app = build_app("Prices", "What a product costs now, and why.", service.settings.cors, hot)
     book, lookups, seconds = service.book, service.telemetry.lookups, service.telemetry.seconds
 
     async def price(request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from hashlib import blake2b
 from json import dumps
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class Pricing:
         """As JSON holds it."""
         return asdict(self) | {"frozen": list(self.frozen)}
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The pricer's name and 8 signs of all of its numbers."""
         return f"{self.pricer}-{blake2b(dumps(self.to_plain(), sort_keys=True).encode(), digest_size=4).hexdigest()}"
