@@ -23,13 +23,25 @@ from marl_pricing.serving.http import (
     whole_number,
 )
 from marl_pricing.serving.log import INTERACTIONS, PRICES, TOPICS, Record, Refusal
-from marl_pricing.serving.schemas import EVENTS, FIRST, LAST, SCHEMAS, RefusedError, parse_stamp, read_object
+from marl_pricing.serving.pipeline import RIVALS, STOCK
+from marl_pricing.serving.schemas import (
+    EVENTS,
+    FIRST,
+    LAST,
+    MOST_PRICE,
+    SCHEMAS,
+    RefusedError,
+    number,
+    parse_stamp,
+    read_object,
+)
 from marl_pricing.serving.telemetry import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from marl_pricing.serving.service import Service
 
 MOST_DUMPED = 10_000
+MOST_UNITS = 1e9
 # Of a search in the storefront; the catalogue has one price a product, so that they are checked and change nothing.
 _NUMBERS = ("dateIndex", "adults", "children", "infants", "rooms")
 
@@ -87,6 +99,35 @@ def _kept(records: Sequence[Record]) -> bytes:
     return f'{{"success":true,"count":{len(records)},"data":[{data}]}}'.encode()
 
 
+def _by_product(service: Service, data: Any, field: str, most: float) -> dict[str, float]:
+    """Numbers by id of the catalogue.
+
+    Raises:
+        RefusedError: naming the field and the id.
+    """
+    if not isinstance(data, dict):
+        raise RefusedError(field, "accepted is an object {id: number}")
+    for name in data:
+        if name not in service.catalogue:
+            raise RefusedError(field, f"{name[:40]!a}: accepted are ids of the catalogue")
+        number(data, name, f"{field}.{name}", most, needed=True)
+    return {name: float(value) for name, value in data.items()}
+
+
+async def _fed(service: Service, request: Request, accepted: tuple[str, ...]) -> dict[str, Any]:
+    """The object of a feed's body, with one of the accepted fields at least and no other."""
+    check_key(request, service.keys.ingest)
+    try:
+        data = read_object(await read_body(request, service.settings.most_body))
+    except RefusedError as error:
+        raise HttpError(400, "body", str(error)) from None
+    if not data or any(name not in accepted for name in data):
+        wrong = next((name for name in data if name not in accepted), accepted[0])
+        name = wrong[:40].encode("ascii", "backslashreplace").decode()
+        raise RefusedError(name, f"accepted is an object with {' or '.join(accepted)}")
+    return data
+
+
 def build_event_app(service: Service) -> FastAPI:
     """The event API of a service."""
     paths = {"/api/kafka/ingest": _posting(service, INTERACTIONS), "/api/kafka/price-log": _posting(service, PRICES)}
@@ -126,6 +167,21 @@ def build_event_app(service: Service) -> FastAPI:
             raise HttpError(404, "productId", "there is no such product")
         return answer(found.shown())
 
+    async def stock(request: Request) -> Response:
+        data = await _fed(service, request, ("stock", "on_order"))
+        await service.feed(STOCK, {name: _by_product(service, own, name, MOST_UNITS) for name, own in data.items()})
+        return answer({"success": True})
+
+    async def rivals(request: Request) -> Response:
+        told = (await _fed(service, request, ("prices",)))["prices"]
+        known = service.policy.rivals if service.policy else []
+        if not isinstance(told, dict) or not told or any(name not in known for name in told):
+            able = ", ".join(known) or "nothing: no pricer looks at rivals"
+            raise RefusedError("prices", f"accepted is {{rival: {{id: price}}}}, rivals being {able}")
+        prices = {name: _by_product(service, own, f"prices.{name}", MOST_PRICE) for name, own in told.items()}
+        await service.feed(RIVALS, {"prices": prices})
+        return answer({"success": True})
+
     async def health(request: Request) -> Response:
         return answer(service.health())
 
@@ -155,6 +211,14 @@ def build_event_app(service: Service) -> FastAPI:
     refusals = (400, 401, 408, 413, 422, 503)
     add(app, "POST", "/api/kafka/ingest", paths["/api/kafka/ingest"], done, refusals, body=interaction)
     add(app, "POST", "/api/kafka/price-log", paths["/api/kafka/price-log"], done, refusals, body=shown)
+    by_product = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
+    of_stock = {
+        "type": "object", "additionalProperties": False, "minProperties": 1,
+        "properties": {"stock": by_product, "on_order": by_product},
+    }  # fmt: skip
+    of_rivals = {"type": "object", "required": ["prices"], "properties": {"prices": {"type": "object"}}}
+    add(app, "POST", "/api/stock", stock, done, refusals, body=of_stock)
+    add(app, "POST", "/api/rivals", rivals, done, refusals, body=of_rivals)
     asked = [
         query("topic", {"enum": list(TOPICS)}, "which log"),
         query("last_n", {"type": "integer", "minimum": 1, "maximum": MOST_DUMPED}, "at most so many, the newest"),

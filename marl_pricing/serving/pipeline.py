@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from marl_pricing.export.reading import ExportedPolicy
 from marl_pricing.serving.catalogue import Catalogue, Product, from_plain, to_plain
 from marl_pricing.serving.elasticity import Elasticity, Point, estimate
 from marl_pricing.serving.guardrails import Bounds, Guarded, cents, within
 from marl_pricing.serving.judging import Judge, judge_from, share_of_agents
+from marl_pricing.serving.learned import ShopPolicy, State
 from marl_pricing.serving.log import CONTROL, INTERACTIONS, Record
 from marl_pricing.serving.pricers import PRICERS, Features, Pricing, pricing_from
-from marl_pricing.serving.windows import Session, Window, add_interaction, window_from
+from marl_pricing.serving.windows import Counts, Session, Window, add_interaction, window_from
 
-SETTINGS, SWITCHES, TICK = "settings", "switches", "tick"
+SETTINGS, SWITCHES, TICK, STOCK, RIVALS = "settings", "switches", "tick", "stock", "rivals"
 DAY = 86_400_000  # ms
 IDLE = 1_800_000  # ms after which a session is over
 MOST_EMPTY = 288  # windows without an event that are gone through one by one; before them the clock jumps
@@ -36,8 +38,15 @@ _PLAIN = (
 class Pipeline:
     """The fold. `take` a record, get the vectors of the windows that it closes."""
 
-    def __init__(self) -> None:
-        """Before the first record."""
+    def __init__(self, policies: Callable[[str], ExportedPolicy] | None = None) -> None:
+        """Before the first record.
+
+        Args:
+            policies: from a SHA-256 to a policy, `learned.policies_in`; None: there are none.
+        """
+        self._policies = policies
+        self.learned = State()
+        self.policy: ShopPolicy | None = None
         self.offset = 0
         self.version = 0
         self.late = 0
@@ -109,12 +118,23 @@ class Pipeline:
             if self.next is None:
                 self.next = record.stamp // self.pricing.window
             return self._advance(record.stamp)
+        if record.key == STOCK:
+            self.learned.stock |= body.get("stock", {})
+            self.learned.on_order |= body.get("on_order", {})
+            return []
+        if record.key == RIVALS:
+            for seller, prices in body["prices"].items():
+                self.learned.rivals.setdefault(seller, {}).update(prices)
+            return []
         if record.key == SWITCHES:
             self.switches = {**self.switches, **body}
             return []
         pricing = pricing_from(body["pricing"])
+        if self.pricing is None or self.pricing.policy != pricing.policy:
+            self.learned.epoch, self.learned.memory = -1, []  # another policy begins its own episode
         changed = self.pricing is not None and pricing.window != self.pricing.window
         self.pricing, self.catalogue, self.judge = pricing, from_plain(body["catalogue"]), judge_from(body["judge"])
+        self._seat()
         moment = max(self.watermark, record.stamp) if pricing.clock == "wall" else self.watermark
         if changed and self.next is not None:
             # What the open windows hold is in no window of another length.
@@ -123,6 +143,41 @@ class Pipeline:
         elif self.next is None and pricing.clock == "wall":
             self.next = self.partial = moment // pricing.window
         return []
+
+    def _seat(self) -> None:
+        """Put the policy of the settings in its seat.
+
+        Raises:
+            ValueError: where there is none to be had.
+        """
+        own, self.policy = self.pricing, None
+        if own is not None and own.policy is not None:
+            if self._policies is None:
+                raise ValueError(f"policy={own.policy}: accepted is a fold that is given its policies")
+            self.policy = ShopPolicy(self._policies(own.policy), own.seller, own.products)
+
+    def _stock(self, product: str) -> float | None:
+        """Units on hand; None for no end of them."""
+        if product in self.learned.stock:
+            return self.learned.stock[product]
+        known = self.catalogue.get(product)
+        return None if known is None or math.isinf(known.stock) else known.stock
+
+    def _decided(self, window: Window) -> tuple[dict[str, float], str | None]:
+        """What the policy wants [money] of its products, or why nothing. Stock goes down by what was ordered."""
+        for name, sold in window.products.items():
+            if sold.orders and (left := self._stock(name)) is not None:
+                self.learned.stock[name] = max(left - sold.orders, 0.0)
+        if self.policy is None or any(name not in self.catalogue for name in self.policy.products):
+            return {}, None if self.policy is None else "not_in_the_catalogue"
+        ids = self.policy.products
+        counts = [window.products.get(name) or Counts() for name in ids]
+        last = [self.served.get(name, cents(self.catalogue[name].base_price)) / 100 for name in ids]
+        wanted, why = self.policy.decide(
+            self.learned, last, [float(own.orders) for own in counts], [own.proxy for own in counts],
+            [self._stock(name) for name in ids],
+        )  # fmt: skip
+        return (dict(zip(ids, wanted, strict=True)) if wanted else {}), why
 
     def _advance(self, watermark: int) -> list[Vector]:
         assert self.pricing is not None
@@ -157,11 +212,15 @@ class Pipeline:
             if name in self.catalogue:
                 mode = self.catalogue[name].mode
                 totals[mode] = totals.get(mode, 0.0) + counts.proxy
+        decided, undecided = self._decided(window)
         prices: dict[str, float] = {}
         lines: dict[str, Any] = {}
         for product in self.catalogue.values():
             held = product.id in frozen or number == self.partial
-            prices[product.id], line = self._price(product, window, ends, kill, shadow, held)
+            choice = decided.get(product.id)
+            prices[product.id], line = self._price(product, window, ends, choice, kill, shadow, held)
+            if undecided is not None and self.policy is not None and product.id in self.policy.products:
+                line["moved_by"] = [*line["moved_by"], undecided]
             if number == self.partial and product.id not in frozen and not kill:
                 line["moved_by"] = ["partial_window"]
             proxy = line["proxy"]
@@ -186,7 +245,14 @@ class Pipeline:
         }  # fmt: skip
 
     def _price(
-        self, product: Product, window: Window, ends: int, kill: bool, shadow: bool, held: bool
+        self,
+        product: Product,
+        window: Window,
+        ends: int,
+        choice: float | None,
+        kill: bool,
+        shadow: bool,
+        held: bool,
     ) -> tuple[float, dict[str, Any]]:
         """What a product costs from now on, in money, and why."""
         own = self.pricing
@@ -195,7 +261,9 @@ class Pipeline:
         base, last = cents(product.base_price), self.served.get(product.id)
         point = counts.point(self._log_price(product, counts, last or base)) if counts else None
         answer = self._elasticity(product, point)
-        wanted = PRICERS[own.pricer](product, Features(counts.proxy if counts else 0.0, answer), own)
+        wanted = choice
+        if wanted is None:
+            wanted = PRICERS[own.pricer](product, Features(counts.proxy if counts else 0.0, answer), own)
         before = self.shadowed.get(product.id, last) if shadow else last
         bounds = Bounds(product.floor, product.cap, own.max_change, own.max_change_day, own.ending)
         guarded = within(wanted, bounds, base if before is None else before, self._day_ago(product.id, ends))
@@ -250,13 +318,14 @@ class Pipeline:
             "partial": self.partial,
             "windows": [[number, own.to_plain()] for number, own in self.windows.items()],
             "sessions": {name: own.to_plain() for name, own in self.sessions.items()}, "served": self.served,
-            "shadowed": self.shadowed, "past": self.past, "points": self.points,
+            "shadowed": self.shadowed, "past": self.past, "points": self.points, "learned": self.learned.to_plain(),
         }  # fmt: skip
 
 
-def pipeline_from(data: dict[str, Any]) -> Pipeline:
+def pipeline_from(data: dict[str, Any], policies: Callable[[str], ExportedPolicy] | None = None) -> Pipeline:
     """The inverse of `to_plain`."""
-    own = Pipeline()
+    own = Pipeline(policies)
+    own.learned = State(**data["learned"])
     for name in (
         "offset",
         "version",
@@ -275,10 +344,11 @@ def pipeline_from(data: dict[str, Any]) -> Pipeline:
     own.catalogue, own.judge = from_plain(data["catalogue"]), judge_from(data["judge"])
     own.windows = {number: window_from(told) for number, told in data["windows"]}
     own.sessions = {name: Session(*told) for name, told in data["sessions"].items()}
+    own._seat()
     return own
 
 
-def replay(records: Iterable[Record]) -> list[Vector]:
-    """The vectors of a log from its first record on."""
-    own = Pipeline()
+def replay(records: Iterable[Record], policies: Callable[[str], ExportedPolicy] | None = None) -> list[Vector]:
+    """The vectors of a log from its first record on; `policies` as in `Pipeline`."""
+    own = Pipeline(policies)
     return [vector for record in records for vector in own.take(record)]

@@ -44,10 +44,13 @@ class Pricing:
     frozen: tuple[str, ...]
     kill: bool
     shadow: bool
+    policy: str | None = None  # SHA-256 of its file
+    seller: int = 0  # whose seat of the policy the shop has
+    products: tuple[str, ...] = ()  # of the catalogue, in the policy's order
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self) | {"frozen": list(self.frozen)}
+        return asdict(self) | {"frozen": list(self.frozen), "products": list(self.products)}
 
     @cached_property
     def version(self) -> str:
@@ -57,7 +60,7 @@ class Pricing:
 
 def pricing_from(data: dict[str, Any]) -> Pricing:
     """The inverse of `to_plain`."""
-    return Pricing(**data | {"frozen": tuple(data["frozen"])})
+    return Pricing(**data | {"frozen": tuple(data["frozen"]), "products": tuple(data["products"])})
 
 
 def _static(product: Product, features: Features, own: Pricing) -> float:
@@ -86,11 +89,13 @@ PRICERS: dict[str, Callable[[Product, Features, Pricing], float]] = {
     "surge": _surge,
     "elasticity": _elasticity,
     "session": _static,  # a vector of base prices, marked up where a session asks
+    "policy": _static,  # of products that the policy does not know; `learned` has the others
 }
 PURPOSES = {
     "static": "base prices",
     "surge": "base x 1.2 where many look, x 0.9 where few do",
     "elasticity": "the price that constant elasticity makes most profit of",
+    "policy": "what a trained policy chooses",
     "session": "a mark-up on the base price by the interest that a session shows",
 }
 

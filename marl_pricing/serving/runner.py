@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from marl_pricing.export.reading import ExportedPolicy
 from marl_pricing.serving.log import Record
 from marl_pricing.serving.pipeline import Pipeline, Vector, pipeline_from
 from marl_pricing.serving.sqlite_log import SqliteLog
@@ -29,16 +30,19 @@ class Runner:
         self,
         open_log: Callable[[], SqliteLog],
         writer: GroupWriter,
+        policies: Callable[[str], ExportedPolicy],
         show: Callable[[Vector], None],
         tell: Callable[[str | None], None],
     ) -> None:
         """Nothing runs yet.
 
         Args:
+            policies: as in `Pipeline`.
             show: called with each vector that is kept.  tell: called with a fault, or None when it is over.
         """
         self._open, self._writer, self._show, self._tell = open_log, writer, show, tell
-        self.pipeline = Pipeline()
+        self._policies = policies
+        self.pipeline = Pipeline(policies)
         self.done = 0  # offset up to which everything is folded and shown
         self._news = threading.Event()
         self._ending = False
@@ -65,12 +69,13 @@ class Runner:
 
     def _run(self) -> None:
         log: SqliteLog | None = None
+        policies = self._policies
         while not self._ending:
             try:
                 if log is None:
                     log = self._open()
                     known = log.snapshot(CONSUMER)
-                    self.pipeline = pipeline_from(known[1]) if known else Pipeline()
+                    self.pipeline = pipeline_from(known[1], policies) if known else Pipeline(policies)
                 records = log.read(self.pipeline.offset + 1, _TOGETHER)
                 if records:
                     self._fold(records)

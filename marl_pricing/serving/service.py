@@ -18,6 +18,7 @@ from marl_pricing.serving.catalogue import Catalogue, read_catalogue
 from marl_pricing.serving.catalogue import to_plain as catalogue_to_plain
 from marl_pricing.serving.event_api import build_event_app, now_ms
 from marl_pricing.serving.judging import Judge, read_judge
+from marl_pricing.serving.learned import ShopPolicy, keep_policy, policies_in
 from marl_pricing.serving.log import CONTROL, Entry, LogError
 from marl_pricing.serving.pipeline import SETTINGS, SWITCHES, TICK, Vector
 from marl_pricing.serving.price_api import build_price_app
@@ -43,12 +44,13 @@ class Keys(NamedTuple):
     admin: bytes | None
 
 
-def pricing_of(own: ServeSettings) -> Pricing:
-    """The settings that prices depend on."""
+def pricing_of(own: ServeSettings, policy: str | None = None) -> Pricing:
+    """The settings that prices depend on; `policy` is the SHA-256 of the policy's file."""
     return Pricing(
         own.pricer, round(own.window * 1000), round(own.lateness * 1000), own.clock, own.surge_high, own.surge_low,
         own.markup_strength, own.markup_threshold, own.markup_temperature, own.withhold_above, own.max_change,
-        own.max_change_day, own.ending, tuple(own.frozen), own.kill, own.shadow,
+        own.max_change_day, own.ending, tuple(own.frozen), own.kill, own.shadow, policy, own.policy_seller,
+        tuple(own.policy_products),
     )  # fmt: skip
 
 
@@ -93,13 +95,19 @@ class Service:
 
     def _compose(self) -> None:
         settings = self.settings
+        folder = Path(settings.out)
+        find, policy = policies_in(folder), None
+        self.policy: ShopPolicy | None = None
+        if settings.policy is not None:
+            policy = keep_policy(str(found(settings.policy)), folder)
+            self.policy = ShopPolicy(find(policy), settings.policy_seller, settings.policy_products)
         self.telemetry = Telemetry()
         self._reader, self._reading = self._open(), threading.Lock()
         self.writer = GroupWriter(self._open, self._written)
         self.book = PriceBook(
-            self.catalogue, pricing_of(settings), self.judge, settings.quote_lifetime * 1000, now_ms(),
+            self.catalogue, pricing_of(settings, policy), self.judge, settings.quote_lifetime * 1000, now_ms(),
         )  # fmt: skip
-        self.runner = Runner(self._open, self.writer, self._show, self._tell)
+        self.runner = Runner(self._open, self.writer, find, self._show, self._tell)
         self.book.session_of = lambda name: self.runner.pipeline.sessions.get(name)
         self.book.keep = self._keep_quote
         self._remember()
@@ -215,6 +223,14 @@ class Service:
             except LogError:
                 await asyncio.sleep(1.0)
             number = max(number + 1, (now_ms() - lateness) // length)
+
+    async def feed(self, kind: str, body: dict[str, Any]) -> None:
+        """Write down stock or rivals' prices, which policies see.
+
+        Raises:
+            LogError: it is not.
+        """
+        await self.write(lambda log: log.append([self._control(kind, now_ms(), json.dumps(body))]))
 
     async def switch(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Switch, at once and in the log; the switches as they are then."""

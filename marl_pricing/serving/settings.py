@@ -14,9 +14,9 @@ from marl_pricing.serving.guardrails import ENDINGS
 _LATER = {
     "log": {"kafka": "Kafka's protocol"},
     "prices": {"redis": "prices in Redis"},
-    "pricer": {"policy": "a trained policy behind the shop", "qtable": "a Q-table behind the shop"},
+    "pricer": {"qtable": "a Q-table behind the shop"},
 }
-_ABLE = {"log": "sqlite", "prices": "process", "pricer": "static, surge, elasticity or session"}
+_ABLE = {"log": "sqlite", "prices": "process", "pricer": "static, surge, elasticity, session or policy"}
 
 
 def _there(field: str) -> BeforeValidator:
@@ -68,10 +68,15 @@ class ServeSettings(Settings):
         Field(description="what ends a window: wall (the clock, and events), or events alone (simulated time)"),
     ] = "wall"
     pricer: Annotated[
-        Literal["static", "surge", "elasticity", "session"],
+        Literal["static", "surge", "elasticity", "session", "policy"],
         _there("pricer"),
-        Field(description="static (base prices), surge, elasticity or session"),
+        Field(description="static (base prices), surge, elasticity, session or policy"),
     ] = "surge"
+    policy: Annotated[str | None, Field(description="a policy file of `export format=flax`, for pricer=policy")] = None
+    policy_seller: Annotated[int, Field(ge=0, description="number of the seller in whose seat the shop is")] = 0
+    policy_products: Annotated[
+        list[str], Field(description="ids for the policy's products, in order; other products cost their base price")
+    ] = []  # noqa: RUF012
     surge_high: Annotated[float, Field(gt=0, description="proxy of a window from which on it is base x 1.2")] = 30.0
     surge_low: Annotated[float, Field(ge=0, description="proxy of a window down to which it is base x 0.9")] = 3.0
     markup_strength: Annotated[
@@ -122,6 +127,7 @@ TEXTS = (
     "prices",
     "pricer",
     "kernels",
+    "policy",
     "ingest_key_file",
     "price_key_file",
     "admin_key_file",
@@ -140,6 +146,12 @@ def check_together(own: ServeSettings, products: set[str]) -> None:
         raise refuse("surge_low", own.surge_low, f"a number below surge_high={own.surge_high:g}")
     if own.withhold_above is not None and own.kernels is None:
         raise refuse("withhold_above", own.withhold_above, "null without kernels, which sessions are judged by")
+    if own.pricer == "policy" and own.policy is None:
+        raise ConfigError("policy: has to be given for pricer=policy")
+    if own.pricer != "policy" and own.policy is not None:
+        raise refuse("policy", own.policy, f"null for pricer={own.pricer}, which has none")
+    if unknown := [name for name in own.policy_products if name not in products]:
+        raise refuse("policy_products", unknown[0], "the id of a product of the catalogue")
     if unknown := [name for name in own.frozen if name not in products]:
         raise refuse("frozen", unknown[0], "the id of a product of the catalogue")
     if own.event_port == own.price_port != 0:

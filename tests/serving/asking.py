@@ -64,7 +64,7 @@ class Shop:
         return asyncio.run(request(self._app(target), "POST", target, body, **headers))
 
     def _app(self, target: str) -> Any:
-        of_events = target.startswith(("/api/kafka", "/api/products"))
+        of_events = target.startswith(("/api/kafka", "/api/products", "/api/stock", "/api/rivals"))
         return self.service.event_app if of_events else self.service.price_app
 
     def event(self, name: str, seconds: float = 0.0, session: str = "s1", **others: Any) -> Answer:

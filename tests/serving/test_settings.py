@@ -18,8 +18,11 @@ from tests.processes import python
     [
         ("log=kafka", "log='kafka': accepted is sqlite; Kafka's protocol is not there yet (docs/serving.md)"),
         ("prices=redis", "prices='redis': accepted is process; prices in Redis is not there yet (docs/serving.md)"),
-        ("pricer=policy", "pricer='policy': accepted is static, surge, elasticity or session; a trained"),
-        ("pricer=fast", "pricer='fast': accepted is 'static', 'surge', 'elasticity' or 'session'"),
+        (
+            "pricer=qtable",
+            "pricer='qtable': accepted is static, surge, elasticity, session or policy; a Q-table behind",
+        ),
+        ("pricer=fast", "pricer='fast': accepted is 'static', 'surge', 'elasticity', 'session' or 'policy'"),
         ("pricr=surge", "pricr='surge': there is no such setting; did you mean pricer?"),
         ("experiments=2", "experiments=2: there is no such setting"),
         ("window=0", "window=0: accepted is a number of at least 0.1"),
