@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from marl_pricing.presentation.output import run_command
+
 LOOKUPS, EVENTS, SECONDS = 1000, 500, 10.0
 _CONNECTIONS = 16  # of each kind
 _TOP = Path(__file__).parents[1]
@@ -119,5 +121,12 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
     return table
 
 
+def main() -> int:
+    """`python -m benchmarks.serving [look-ups a second] [events a second] [seconds]`: one run, as JSON."""
+    given = [float(own) for own in sys.argv[1:4]]
+    print(json.dumps(measure(*(given + [LOOKUPS, EVENTS, SECONDS][len(given) :])), indent=1))
+    return 0
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(*(float(own) for own in sys.argv[1:4] or (LOOKUPS, EVENTS, SECONDS))), indent=1))
+    run_command(main)
