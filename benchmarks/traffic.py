@@ -43,20 +43,25 @@ def session_market(model: str, sessions: int, offers: int, **traffic: Any) -> Ma
 def rows(repeats: int = 5) -> list[dict[str, Any]]:
     """The traffic rows of the speed table."""
     cases = [
-        ("bank", 10, 3, 1),
-        ("bank", 10, 3, 5),
-        ("bank", 10, 3, 20),
-        ("chain", 10, 3, 1),
-        ("chain", 10, 3, 5),
-        ("bank", 100, 10, 5),
+        ("bank", 10, 3, 1, "kernels"),
+        ("bank", 10, 3, 5, "kernels"),
+        ("bank", 10, 3, 20, "kernels"),
+        ("chain", 10, 3, 1, "kernels"),
+        ("chain", 10, 3, 1, "timed"),
+        ("chain", 10, 3, 5, "kernels"),
+        ("bank", 100, 10, 5, "kernels"),
     ]
-    table, one = [], 0.0
-    for model, sessions, offers, candidates in cases:
-        own = session_market(model, sessions, offers)
+    table, one, untimed = [], 0.0, 0.0
+    for model, sessions, offers, candidates, detector in cases:
+        own = session_market(model, sessions, offers, detector=detector)
         value, compiling = measure(own, candidates, NUM_MARKETS, 200 if sessions == 10 else 20, repeats)
         notes = []
+        if (model, candidates) == ("chain", 1):
+            untimed = value if detector == "kernels" else untimed
+            if detector == "timed":
+                notes.append(f"costs {untimed / value:.2f} times sessions without times")
         peer = PHANTOM.get((sessions, offers, candidates))
-        if peer is not None:
+        if peer is not None and detector == "kernels":
             notes.append(f"{value / peer:,.0f} times PHANTOM's JAX engine ({peer:,.0f})")
         if model == "bank" and sessions == 10:
             one = value if candidates == 1 else one
@@ -64,7 +69,8 @@ def rows(repeats: int = 5) -> list[dict[str, Any]]:
                 notes.append(f"costs {one / value:.2f} times one candidate")
         table.append(
             {
-                "name": f"{model}: M = {sessions}, N = {offers}, {candidates} candidate{'s' * (candidates > 1)}",
+                "name": f"{model}: M = {sessions}, N = {offers}, {candidates} candidate{'s' * (candidates > 1)}"
+                + ", timed detector" * (detector == "timed"),
                 "value": value,
                 "unit": "market steps/s",
                 "compile_seconds": compiling,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.traffic import detection
+from marl_pricing.traffic import detection, draws
 from marl_pricing.traffic.params import Array, Rows, RowTimes, SessionParams, TimeParams, TrafficShape
 
 
@@ -27,9 +27,7 @@ def _clock(key: Array, params: TimeParams, classes: Array, length: Array, purcha
 
     def total(number: int, count: Array, laws: Array) -> Array:
         law = laws[classes]
-        shape = jnp.maximum(count, 1.0) * law[..., 0]
-        rows = shape.reshape(-1, shape.shape[-1])
-        drawn = jax.vmap(lambda row: jax.random.gamma(keys[number], row))(rows).reshape(shape.shape)
+        drawn = draws.gamma(keys[number], jnp.maximum(count, 1.0) * law[..., 0])
         return jnp.where(count > 0, drawn * law[..., 1], 0.0)
 
     gaps = jnp.maximum(length - 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""Random orders that respond smoothly to their rate."""
+"""Random orders that respond smoothly to their rate, and times that sessions in one place draw together."""
 
 from __future__ import annotations
 
@@ -61,3 +61,42 @@ def poisson(key: Array, rate: Array) -> Array:
 
     count, _, _ = jax.lax.while_loop(searching, advance, (first, mass, mass))
     return jnp.where(rate > 0, count, 0.0)
+
+
+# Of a proposal for a shape of at least 1 more than 95 of 100 are accepted, of three in a row none in 12 of 100,000.
+_PROPOSALS = 3
+
+
+def gamma(key: Array, shape: Array) -> Array:
+    """Gamma variates of scale 1 (Marsaglia and Tsang 2000), from the same random numbers along all but the last axis.
+
+    `jax.random.gamma` goes on until the last is accepted, one after another on a CPU. Three proposals at once are
+    enough: where none is accepted, once in 10,000 at most, the last one counts. Each is made of 32 bits, half for the
+    normal number and half for whether it is accepted.
+
+    Args:
+        shape: [..., M] above 0.
+
+    Returns:
+        float32 [..., M].
+    """
+    bits = jax.random.bits(key, (_PROPOSALS + 1, shape.shape[-1]))
+    # Below a shape of 1: Gamma(a) = Gamma(a + 1) U^(1/a).
+    small = shape < 1.0
+    d = jnp.where(small, shape + 1.0, shape) - 1.0 / 3.0
+    normal = jnp.sqrt(2.0) * jax.lax.erf_inv(_sixteen(bits[1:] >> 16) * 2.0 - 1.0)
+    limit = jnp.log(_sixteen(bits[1:] & 0xFFFF)) - 0.5 * normal**2
+    first = ((bits[0] >> 8).astype(jnp.float32) + 0.5) * 2.0**-24
+    drawn, found = jnp.ones_like(shape), jnp.zeros(shape.shape, bool)
+    normal, limit, first = jax.lax.optimization_barrier((normal, limit, first))
+    for x, least in zip(normal, limit, strict=True):
+        cube = (1.0 + x * jax.lax.rsqrt(9.0 * d)) ** 3
+        safe = jnp.maximum(cube, 1e-30)
+        drawn = jnp.where(found, drawn, safe)
+        found |= (cube > 0.0) & (least < d * (1.0 - safe + jnp.log(safe)))
+    return d * drawn * jnp.where(small, first ** (1.0 / shape), 1.0)
+
+
+def _sixteen(bits: Array) -> Array:
+    """Uniform numbers in (0, 1) of 16 bits."""
+    return (bits.astype(jnp.float32) + 0.5) * 2.0**-16
