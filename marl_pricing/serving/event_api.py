@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from marl_pricing.serving.catalogue import MODES
 from marl_pricing.serving.http import (
+    PRINTABLE,
     Endpoint,
     HttpError,
     add,
@@ -20,16 +21,19 @@ from marl_pricing.serving.http import (
     check_key,
     query,
     read_body,
+    whole,
     whole_number,
 )
 from marl_pricing.serving.log import INTERACTIONS, PRICES, TOPICS, Record, Refusal
 from marl_pricing.serving.pipeline import RIVALS, STOCK
 from marl_pricing.serving.schemas import (
+    ABOUT_A_PRODUCT,
     EVENTS,
     FIRST,
     LAST,
     MOST_PRICE,
     SCHEMAS,
+    STAMP_PATTERN,
     RefusedError,
     number,
     parse_stamp,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 MOST_DUMPED = 10_000
 MOST_UNITS = 1e9
+MOST_SEARCHED = 10_000  # of days, guests and rooms
 # Of a search in the storefront; the catalogue has one price a product, so that they are checked and change nothing.
 _NUMBERS = ("dateIndex", "adults", "children", "infants", "rooms")
 
@@ -109,7 +114,7 @@ def _by_product(service: Service, data: Any, field: str, most: float) -> dict[st
         raise RefusedError(field, "accepted is an object {id: number}")
     for name in data:
         if name not in service.catalogue:
-            raise RefusedError(field, f"{name[:40]!a}: accepted are ids of the catalogue")
+            raise RefusedError(field, f"{name[:40]!a}: accepted are ids of the catalogue", 404)
         number(data, name, f"{field}.{name}", most, needed=True)
     return {name: float(value) for name, value in data.items()}
 
@@ -153,7 +158,7 @@ def build_event_app(service: Service) -> FastAPI:
         if mode not in MODES:
             raise RefusedError("type", f"accepted is {' or '.join(MODES)}")
         for name in _NUMBERS:
-            whole_number(request, name, None, 0, 10_000)
+            whole_number(request, name, None, 0, MOST_SEARCHED)
         found = [product for product in service.catalogue.values() if product.mode == mode]
         for name in ("origin", "destination"):
             wanted = request.query_params.get(name, "").strip().casefold()
@@ -177,7 +182,8 @@ def build_event_app(service: Service) -> FastAPI:
         known = service.policy.rivals if service.policy else []
         if not isinstance(told, dict) or not told or any(name not in known for name in told):
             able = ", ".join(known) or "nothing: no pricer looks at rivals"
-            raise RefusedError("prices", f"accepted is {{rival: {{id: price}}}}, rivals being {able}")
+            status = 409 if isinstance(told, dict) else 422
+            raise RefusedError("prices", f"accepted is {{rival: {{id: price}}}}, rivals being {able}", status)
         prices = {name: _by_product(service, own, f"prices.{name}", MOST_PRICE) for name, own in told.items()}
         await service.feed(RIVALS, {"prices": prices})
         return answer({"success": True})
@@ -189,44 +195,63 @@ def build_event_app(service: Service) -> FastAPI:
         return Response(service.telemetry.text(), headers={"content-type": CONTENT_TYPE})
 
     done = {"type": "object", "properties": {"success": {"const": True}}}
-    text = {"type": "string", "minLength": 1, "maxLength": 128}
+    text = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": PRINTABLE}
+    perhaps = {"type": ["string", "null"], "maxLength": 128, "pattern": PRINTABLE}
+    money = {"type": ["number", "null"], "minimum": 0, "maximum": MOST_PRICE}
     common = {
-        "sessionId": text, "experimentId": {"type": ["string", "null"], "maxLength": 128},
-        "storeMode": {"enum": list(MODES)}, "ts": {"type": "string", "format": "date-time"},
+        "sessionId": text, "experimentId": perhaps, "storeMode": {"enum": list(MODES)},
+        "ts": {"type": "string", "pattern": STAMP_PATTERN},
     }  # fmt: skip
+
+    def kind(names: Sequence[str], metadata: dict[str, Any], about: bool = False) -> dict[str, Any]:
+        """The schema of events of these names."""
+        return {
+            "type": "object", "additionalProperties": False,
+            "required": ["sessionId", "storeMode", "eventName", "page", "ts", *(["productId"] if about else [])],
+            "properties": common | {
+                "eventName": {"enum": list(names)}, "page": text | {"maxLength": 2048},
+                "productId": text if about else perhaps,
+                "metadata": {"type": ["object", "null"], "properties": metadata},
+                "userAgent": perhaps | {"maxLength": 2048},
+            },
+        }  # fmt: skip
+
+    hovers = [name for name in EVENTS if name.startswith("hover_")]
     interaction = {
-        "type": "object", "additionalProperties": False,
-        "required": ["sessionId", "storeMode", "eventName", "page", "ts"],
-        "properties": common | {
-            "eventName": {"enum": list(EVENTS)}, "page": {"type": "string", "minLength": 1, "maxLength": 2048},
-            "productId": {"type": ["string", "null"], "maxLength": 128}, "metadata": {"type": ["object", "null"]},
-            "userAgent": {"type": ["string", "null"], "maxLength": 2048},
-        },
-    }  # fmt: skip
+        "anyOf": [
+            kind(ABOUT_A_PRODUCT, {"price": money}, True),
+            kind(hovers, {"dwellTime": {"type": ["number", "null"], "minimum": 0, "maximum": 86_400_000}}),
+            kind([name for name in EVENTS if name not in (*hovers, *ABOUT_A_PRODUCT)], {}),
+        ]
+    }
     shown = {
         "type": "object", "additionalProperties": False,
         "required": ["productId", "price", "sessionId", "storeMode", "ts"],
-        "properties": common | {"productId": text, "price": {"type": "number", "minimum": 0}},
+        "properties": common | {"productId": text, "price": money | {"type": "number"}},
     }  # fmt: skip
-    refusals = (400, 401, 408, 413, 422, 503)
+    refusals = (400, 401, 404, 408, 409, 413, 422, 503)
     add(app, "POST", "/api/kafka/ingest", paths["/api/kafka/ingest"], done, refusals, body=interaction)
     add(app, "POST", "/api/kafka/price-log", paths["/api/kafka/price-log"], done, refusals, body=shown)
-    by_product = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
+    by_product = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": MOST_UNITS}}
     of_stock = {
         "type": "object", "additionalProperties": False, "minProperties": 1,
         "properties": {"stock": by_product, "on_order": by_product},
     }  # fmt: skip
-    of_rivals = {"type": "object", "required": ["prices"], "properties": {"prices": {"type": "object"}}}
+    of_rivals = {
+        "type": "object", "additionalProperties": False, "required": ["prices"],
+        "properties": {"prices": {"type": "object", "additionalProperties": by_product}},
+    }  # fmt: skip
     add(app, "POST", "/api/stock", stock, done, refusals, body=of_stock)
     add(app, "POST", "/api/rivals", rivals, done, refusals, body=of_rivals)
+    moment = {"anyOf": [{"type": "string", "pattern": STAMP_PATTERN}, whole(FIRST, LAST)]}
     asked = [
-        query("topic", {"enum": list(TOPICS)}, "which log"),
-        query("last_n", {"type": "integer", "minimum": 1, "maximum": MOST_DUMPED}, "at most so many, the newest"),
-        query("t_start", {"type": "string"}, "not before, ISO 8601 or ms"),
-        query("t_end", {"type": "string"}, "not after, ISO 8601 or ms"),
+        query("topic", {"enum": ["", *TOPICS]}, "which log; the first where it is empty"),
+        query("last_n", whole(1, MOST_DUMPED), "at most so many, the newest"),
+        query("t_start", moment, "not before, ISO 8601 or ms"),
+        query("t_end", moment, "not after, ISO 8601 or ms"),
     ]
     add(app, "GET", "/api/kafka/dump", dump, {"type": "object"}, (401, 422, 503), asked)
-    search = [query(name, {"type": "integer", "minimum": 0}, "of the search") for name in _NUMBERS]
+    search = [query(name, whole(0, MOST_SEARCHED), "of the search") for name in _NUMBERS]
     search += [query(name, {"type": "string"}, "of a flight") for name in ("origin", "destination")]
     mode = query("mode", {"enum": list(MODES)}, "which shop", "path")
     add(app, "GET", "/api/products/type/{mode}", products, {"type": "array"}, (422,), [mode, *search])

@@ -96,7 +96,7 @@ def refused(error: Exception) -> Response:
     if isinstance(error, HttpError):
         return refusal(error.status, error.field, str(error))
     if isinstance(error, RefusedError):
-        return refusal(422, error.field, str(error))
+        return refusal(error.status, error.field, str(error))
     if isinstance(error, LogError):
         return refusal(503, "log", "cannot be used now; nothing was taken")
     assert isinstance(error, HTTPException)  # of Starlette: no such path, another method
@@ -156,6 +156,8 @@ def build_app(title: str, description: str, cors: Sequence[str], hot: Match) -> 
     return app
 
 
+# Texts without control characters, for OpenAPI.
+PRINTABLE = "^[^\x00-\x1f\x7f]*$"
 _REFUSAL = {
     "type": "object",
     "required": ["success", "field", "error"],
@@ -163,14 +165,20 @@ _REFUSAL = {
 }
 _MEANINGS = {
     400: "the body is no JSON object, or was cut off", 401: "the key is missing or wrong", 403: "there is no such key",
-    404: "there is no such product", 408: "the body did not come", 413: "the body is too large",
-    422: "a field is refused", 503: "the log cannot be used now",
+    404: "there is no such product", 409: "not as things are now", 408: "the body did not come",
+    413: "the body is too large", 422: "a field is refused", 503: "the log cannot be used now",
 }  # fmt: skip
 
 
-def query(name: str, schema: dict[str, Any], told: str, place: str = "query") -> dict[str, Any]:
+def query(name: str, schema: dict[str, Any], told: str, place: str = "query", needed: bool = False) -> dict[str, Any]:
     """A parameter for OpenAPI."""
-    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": told}
+    needed = needed or place == "path"
+    return {"name": name, "in": place, "required": needed, "schema": schema, "description": told}
+
+
+def whole(least: int, most: int) -> dict[str, Any]:
+    """What `whole_number` takes, for OpenAPI."""
+    return {"anyOf": [{"type": "integer", "minimum": least, "maximum": most}, {"const": ""}]}
 
 
 def add(

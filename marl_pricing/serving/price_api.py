@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from marl_pricing.serving.catalogue import MODES
 from marl_pricing.serving.event_api import now_ms
 from marl_pricing.serving.http import (
+    PRINTABLE,
     Endpoint,
     HttpError,
     add,
@@ -19,10 +20,11 @@ from marl_pricing.serving.http import (
     check_key,
     query,
     read_body,
+    whole,
     whole_number,
 )
 from marl_pricing.serving.pricers import PURPOSES
-from marl_pricing.serving.schemas import RefusedError, parse_stamp, read_object, text
+from marl_pricing.serving.schemas import STAMP_PATTERN, RefusedError, parse_stamp, read_object, text
 from marl_pricing.serving.telemetry import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -60,8 +62,10 @@ def _switches(data: dict[str, Any], service: Service) -> dict[str, Any]:
             found[name] = data[name]
     if "frozen" in data:
         ids = data["frozen"]
-        if not isinstance(ids, list) or any(not isinstance(own, str) or own not in service.catalogue for own in ids):
+        if not isinstance(ids, list) or any(not isinstance(own, str) for own in ids):
             raise RefusedError("frozen", "accepted is a list of ids of the catalogue")
+        if any(own not in service.catalogue for own in ids):
+            raise RefusedError("frozen", "accepted is a list of ids of the catalogue", 404)
         found["frozen"] = ids
     if not found:
         raise RefusedError("kill", "accepted is at least one of kill, shadow and frozen")
@@ -154,7 +158,7 @@ def build_price_app(service: Service) -> FastAPI:
             "stale": {"type": "boolean"}, "uses_personal_data": {"type": "boolean"}, "valid_until": {"type": "integer"},
         },
     }  # fmt: skip
-    anything, name = {"type": "object"}, {"type": "string", "maxLength": _MOST_NAME}
+    anything, name = {"type": "object"}, {"type": "string", "maxLength": _MOST_NAME, "pattern": PRINTABLE}
     where = [
         query("mode", {"enum": list(MODES)}, "which shop", "path"),
         query("productId", {"type": "string"}, "of the catalogue", "path"),
@@ -170,17 +174,19 @@ def build_price_app(service: Service) -> FastAPI:
         "type": "object", "additionalProperties": False, "required": ["reason"],
         "properties": {
             "kill": {"type": "boolean"}, "shadow": {"type": "boolean"},
-            "frozen": {"type": "array", "items": {"type": "string"}}, "reason": {"type": "string", "minLength": 1},
+            "frozen": {"type": "array", "items": {"type": "string"}},
+            "reason": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": PRINTABLE},
         },
+        "anyOf": [{"required": [name]} for name in ("kill", "shadow", "frozen")],
     }  # fmt: skip
-    add(app, "POST", "/admin/switches", switch, anything, (400, 401, 403, 408, 413, 422, 503), body=switches)
+    add(app, "POST", "/admin/switches", switch, anything, (400, 401, 403, 404, 408, 413, 422, 503), body=switches)
     asked = [
-        query("sessionId", name, "who was told"),
+        query("sessionId", name | {"minLength": 1}, "who was told", needed=True),
         query("productId", name, "of the catalogue; all where it is not given"),
-        query("at", {"type": "string", "format": "date-time"}, "what held then; all where it is not given"),
+        query("at", {"type": "string", "pattern": STAMP_PATTERN}, "what held then; all where it is not given"),
     ]
     add(app, "GET", "/admin/audit", audit, anything, (401, 403, 422, 503), asked)
-    last = [query("last_n", {"type": "integer", "minimum": 1, "maximum": 1000}, "the newest")]
+    last = [query("last_n", whole(1, 1000), "the newest")]
     add(app, "GET", "/admin/vectors", vectors, anything, (401, 403, 422, 503), last)
     add(app, "GET", "/admin/dead-letters", dead_letters, anything, (401, 403, 422, 503), last)
     return app

@@ -21,21 +21,31 @@ EVENTS = (
 )  # fmt: skip
 # Events that say nothing without the product that they are about.
 ABOUT_A_PRODUCT = ("view_item_page", "learn_more_about_item", "add_item_to_cart", "remove_item")
-FIRST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp() * 1000)
-LAST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp() * 1000)
+# 2000 to 2099 wherever the client is.
+FIRST = int(datetime(1999, 12, 31, tzinfo=UTC).timestamp() * 1000)
+LAST = int(datetime(2100, 1, 2, tzinfo=UTC).timestamp() * 1000)
 AHEAD = 86_400_000  # ms that a client's clock may be ahead of ours
 MOST_PRICE = 1e9
+# The same for OpenAPI; it leaves out the 29th of February, which is not in every year.
+STAMP_PATTERN = (
+    "^20[0-9]{2}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])$"
+)
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
 class RefusedError(ValueError):
-    """What cannot be taken: a field, and what is accepted there."""
+    """What cannot be taken: a field, and what is accepted there.
 
-    def __init__(self, field: str, told: str) -> None:
+    Attributes:
+        status: of HTTP. 422; 404 for what the catalogue has not, 409 for what only does not go with how things are now.
+    """
+
+    def __init__(self, field: str, told: str, status: int = 422) -> None:
         super().__init__(f"{field}: {told}")
-        self.field = field
+        self.field, self.status = field, status
 
 
 def _short(value: Any) -> str:
@@ -115,9 +125,9 @@ def parse_stamp(value: Any, field: str) -> int:
     """Milliseconds since 1970 of an ISO 8601 stamp with `Z` or an offset.
 
     Raises:
-        RefusedError: for anything else, and for times before 2000 or after 2100.
+        RefusedError: for anything else, and for times before 2000 or after 2099.
     """
-    accepted = "accepted is a time as 2026-01-31T12:00:00.000Z, from 2000 to 2100"
+    accepted = "accepted is a time as 2026-01-31T12:00:00.000Z, from 2000 to 2099"
     if not isinstance(value, str) or len(value) > 40 or not _STAMP.fullmatch(value):
         raise RefusedError(field, f"{_short(value)}: {accepted}")
     try:
@@ -138,7 +148,7 @@ def _stamp(data: dict[str, Any], received: int, wall: bool) -> int:
         raise RefusedError("ts", "has to be given")
     stamp = parse_stamp(data["ts"], "ts")
     if wall and stamp > received + AHEAD:
-        raise RefusedError("ts", f"{_short(data['ts'])}: accepted is a time at most a day ahead of the server's")
+        raise RefusedError("ts", f"{_short(data['ts'])}: accepted is a time at most a day ahead of ours", 409)
     return stamp
 
 
@@ -205,7 +215,7 @@ def interaction(data: dict[str, Any], received: int, wall: bool = True) -> Entry
     if metadata:
         if name.startswith("hover_"):
             number(metadata, "dwellTime", "metadata.dwellTime", 86_400_000)
-        elif product is not None:
+        elif name in ABOUT_A_PRODUCT:
             number(metadata, "price", "metadata.price", MOST_PRICE)
     assert session is not None
     return Entry(INTERACTIONS, session, stamp, received, _identity("i", session, name, product, stamp), _whole(data))
