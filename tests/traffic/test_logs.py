@@ -27,6 +27,7 @@ from marl_pricing.traffic.logs import (
 from marl_pricing.traffic.logs.__main__ import main
 from marl_pricing.traffic.logs.detecting import columns_of
 from marl_pricing.traffic.logs.schemas import from_mapping
+from marl_pricing.traffic.logs.summary import print_summary
 
 HUMAN, AGENT = kernels.default_kernels()
 BOTH = {"human": HUMAN, "agent": AGENT}
@@ -151,6 +152,17 @@ def test_times_are_utc(tmp_path, time) -> None:
     log = read_log(lines(tmp_path, json_event(ts=time), json_event(59)))
     assert log.events["time"].iloc[0] == pd.Timestamp("2026-01-05T10:00:00.250Z")
     assert str(log.events["time"].dtype) == "datetime64[us, UTC]"
+
+
+@pytest.mark.parametrize("time", ["-1", "-0001-06-05T10:00:00Z", "+12026-01-05T10:00:00Z"])
+def test_a_time_of_a_year_that_no_calendar_writes_is_no_time(tmp_path, time: str, capsys) -> None:
+    path = table(
+        tmp_path, *(f"a,2026-01-05T10:00:0{n}Z,sort" for n in range(9)), f"a,{time},sort", header="sid,at,what"
+    )
+    log = read_log(path, mapping=MAPPING, bad_share=0.2)
+    assert (len(log.events), log.rejected, log.reasons["time"]) == (9, 1, 1)
+    print_summary(path, log)
+    assert "2026-01-05" in capsys.readouterr().out
 
 
 # ---- any other layout

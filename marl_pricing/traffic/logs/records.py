@@ -88,14 +88,16 @@ def _numbers(texts: pa.Array, decimal: str = "plain") -> tuple[np.ndarray, np.nd
 
 
 def _iso(texts: pa.Array) -> np.ndarray:
-    """ISO 8601 as microseconds since 1970 [R], `_NAT` where a text is no time; without a zone it is UTC."""
+    """ISO 8601 as microseconds since 1970 [R], `_NAT` where a text is no time of years 1 to 9999; UTC without zone."""
     texts = pc.replace_substring_regex(texts, r"\s+(UTC|GMT)$", "Z")
     try:
-        return texts.cast(_TIME).cast(pa.int64()).fill_null(_NAT).to_numpy(zero_copy_only=False)
+        found = texts.cast(_TIME).cast(pa.int64()).fill_null(_NAT).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         # Slower, and takes each form of the standard and each text by itself.
         parsed = pd.to_datetime(pd.Series(texts.to_pandas()), format="ISO8601", utc=True, errors="coerce")
-        return pd.DatetimeIndex(parsed).as_unit("us").asi8
+        found = pd.DatetimeIndex(parsed).as_unit("us").asi8
+    first, last = _YEARS_1_TO_9999
+    return np.where((found >= first) & (found <= last), found, _NAT)
 
 
 def _times(texts: pa.Array, unit: str) -> np.ndarray:
