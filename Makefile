@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
 DEMO := runs/demo_$(STAMP)
 
-.PHONY: demo test verify lint bench tensorboard clean
+.PHONY: demo fair test verify lint bench tensorboard clean
 
 # Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, five seeds each,
 # evaluates them beside the prices that were observed, makes the chain's own price list, prints the paths of the pages.
@@ -18,6 +18,19 @@ demo: $(INSTALLED)
 	$(BIN)/python train.py experiment=grocery $(MARKET) $(SEEDS) name=cooperative market.reward.omega=0 run.folder=$(DEMO)/cooperative
 	$(BIN)/python evaluate.py run=$(DEMO)/competitive run=$(DEMO)/cooperative out=$(DEMO)/evaluation $(SHORT)
 	$(BIN)/python -m marl_pricing.pricelist settings=examples/grocery/pricelist.yaml out=$(DEMO)/pricelist
+
+# Simulates a log of promotions, learns its customers and one fair policy for them, prints the path of the page.
+FAIR := runs/fair_$(STAMP)
+VIRTUAL := $(BIN)/python -m marl_pricing.virtual_market
+FAIR_LOG := log=$(FAIR)/promotions/promotion_log.csv
+FAIR_MODEL := model=$(FAIR)/customers
+FAIR_POLICY := policy=$(FAIR)/policy
+fair: $(INSTALLED)
+	$(VIRTUAL) simulate out=$(FAIR)/promotions
+	$(VIRTUAL) fit $(FAIR_LOG) out=$(FAIR)/customers holdout=14
+	$(VIRTUAL) train $(FAIR_LOG) $(FAIR_MODEL) out=$(FAIR)/policy
+	$(VIRTUAL) export $(FAIR_POLICY) out=$(FAIR)/submission
+	$(VIRTUAL) page $(FAIR_LOG) $(FAIR_MODEL) $(FAIR_POLICY) truth=$(FAIR)/promotions out=$(FAIR)/page
 
 # Style, types, and every test but the long verifications.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

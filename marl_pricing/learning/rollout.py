@@ -21,14 +21,17 @@ Array = jax.Array
 
 
 class Game(Protocol):
-    """What is played: the market itself, or a market in which someone else holds some of the seats."""
+    """What is played: the market itself, one in which someone else holds some of the seats, or another one.
 
-    def reset(self, key: Array, shape: MarketShape, params: MarketParams) -> tuple[MarketState, Observation]:
+    Another game has a state of its own kind; its sellers decide what the shape says, and are told an `Outcome`.
+    """
+
+    def reset(self, key: Array, shape: MarketShape, params: MarketParams) -> tuple[Any, Observation]:
         """As `market.reset`."""
 
     def step(
-        self, key: Array, shape: MarketShape, state: MarketState, action: market.Action, params: MarketParams
-    ) -> tuple[MarketState, Observation, Outcome]:
+        self, key: Array, shape: MarketShape, state: Any, action: market.Action, params: MarketParams
+    ) -> tuple[Any, Observation, Outcome]:
         """As `market.step`."""
 
 

@@ -30,3 +30,21 @@ def draw_orders(any_orders: Array, more: Array, uniform_any: Array, uniform_more
 def expected_orders(any_orders: Array, more: Array) -> Array:
     """Mean of `draw_orders`, its cut aside."""
     return any_orders * (1.0 + more)
+
+
+def expected_taken(any_orders: Array, more: Array, coupons: Array) -> Array:
+    """Mean of min(orders, coupons): the orders that a coupon is used for.
+
+    E min(1 + X, n) = Σ_{j = 0}^{n − 1} P(X ≥ j), X Poisson's.
+
+    Args:
+        any_orders, more: as `draw_orders`.  coupons: 0 … 5, [] or of their shape.
+    """
+    mass = jnp.exp(-more)
+    above = jnp.ones_like(more)  # P(X ≥ j)
+    total = jnp.zeros_like(more)
+    for j in range(5):
+        total += jnp.where(j < coupons, above, 0.0)
+        above = above - mass
+        mass = mass * more / (j + 1)
+    return any_orders * total

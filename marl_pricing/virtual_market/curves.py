@@ -136,6 +136,8 @@ def judge(model: VirtualMarket, log: PromotionLog, truth: TrueCurve | None) -> t
         columns["true"] = (1 - share) * truth.orders[0] + share * truth.orders[1]
         for part, name in ((~truth.loyal, "dormant"), (truth.loyal, "loyal")):
             columns[f"learned_{name}"] = mean[part].mean(0)
+            own = each[:, part].mean(1)
+            columns[f"lowest_{name}"], columns[f"highest_{name}"] = own.min(0), own.max(0)
             columns[f"true_{name}"] = truth.orders[int(name == "loyal")]
         lines = [
             f"mean absolute error of orders a day over 8 depths: learned {population_error(mean, truth):.3f}, naive "

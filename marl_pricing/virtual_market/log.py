@@ -14,9 +14,8 @@ from marl_pricing.intake.errors import listed
 from marl_pricing.intake.tables import RawTable, Told, read_table
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market.errors import LogError
+from marl_pricing.virtual_market.levels import MOST_COUPONS
 from marl_pricing.virtual_market.money import day_cost, day_gmv, return_on_investment
-
-MOST_COUPONS = 5
 
 
 class LogMapping(Settings):

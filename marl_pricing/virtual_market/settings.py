@@ -36,3 +36,33 @@ class JudgeSettings(LogSettings):
     truth: str | None = Field(None, description="folder that simulate left; null: the truth is not known")
     out: str | None = Field(None, description="JSON file for what is printed; null: none")
     seed: int = Field(0, ge=0, lt=2**31, description="of the rollouts and of the halves of the log")
+
+
+class TrainingSettings(LogSettings):
+    """Where a fair policy is learned, and where it goes."""
+
+    model: str = Field(description="folder of learned customers, of this log")
+    out: str = Field(description="folder of the policy; one that is there is replaced")
+
+
+class CompareSettings(LogSettings):
+    """A fair policy beside rules."""
+
+    policy: str = Field(description="folder of a policy")
+    model: str = Field(description="folder of the learned customers that it was trained among")
+    truth: str | None = Field(None, description="folder that simulate left; null: played in the learned market")
+    episodes: int = Field(64, ge=2, le=10_000, description="of each policy and rule")
+    seed: int = Field(1000, ge=0, lt=2**31 - 10, description="of what customers do in them")
+
+
+class PageSettings(CompareSettings):
+    """The same as a page."""
+
+    out: str = Field(description="folder for page.html and its figures")
+
+
+class ExportSettings(Settings):
+    """A fair policy as a submission."""
+
+    policy: str = Field(description="folder of a policy")
+    out: str = Field(description="folder for policy_validation.py and its arrays; a submission there is replaced")

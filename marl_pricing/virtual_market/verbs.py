@@ -24,6 +24,15 @@ def _fitting() -> type[Settings]:
     return FittingSettings
 
 
+def _training() -> type[Settings]:
+    from marl_pricing.virtual_market.fair_policy import PolicySettings
+
+    class TrainingSettings(given.TrainingSettings, PolicySettings):
+        """Learned customers, how a policy is learned among them, and where it goes."""
+
+    return TrainingSettings
+
+
 def _simulate(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.log import summary
     from marl_pricing.virtual_market.simulate import leave, simulate
@@ -75,7 +84,8 @@ def _judge(own: Any) -> Iterable[str]:
     model = load_model(own.model)
     log = read_log(own.log, read_mapping(own.mapping))
     table, lines = judge(model, log, None if own.truth is None else read_truth(own.truth, log))
-    yield table.round(3).to_string(index=False)
+    shown = [name for name in table if not str(name).startswith(("lowest_", "highest_"))]  # the page draws those
+    yield table[shown].round(3).to_string(index=False)
     days = model.settings.holdout
     if days:
         for name, (learned, real) in rollout_distances(model, log, days, own.seed).items():
@@ -86,6 +96,70 @@ def _judge(own: Any) -> Iterable[str]:
     yield from lines
     if own.out is not None:
         yield f"written: {write_atomically(Path(own.out), as_json(table, lines))}"
+
+
+def _train(own: Any) -> Iterable[str]:
+    from queue import SimpleQueue
+
+    from marl_pricing.virtual_market.fair_policy import PolicySettings, refuse_policy_folder, train_policy
+    from marl_pricing.virtual_market.log import read_log, read_mapping
+    from marl_pricing.virtual_market.model import load_model
+
+    refuse_policy_folder(own.out)  # before learning
+    model, log = load_model(own.model), read_log(own.log, read_mapping(own.mapping))
+    how = PolicySettings(**{name: getattr(own, name) for name in PolicySettings.model_fields})
+    told: SimpleQueue[str] = SimpleQueue()
+
+    def say(update: int, roi: float, score: float) -> None:
+        told.put(f"update {update}: in its worlds ROI {roi:.2f}, score {score:.3f}")
+
+    policy = train_policy(model, log, how, say=say)
+    while not told.empty():
+        yield told.get()
+    best = policy.history[policy.history[:, 1].argmax()]
+    yield f"kept: update {best[0]:.0f}, mean reward {best[1]:.3f} in its worlds"
+    yield f"policy: {policy.save(own.out)}"
+
+
+def _compared(own: Any) -> tuple[Any, Any, Any, Any, list[Any]]:
+    from marl_pricing.virtual_market.compare import in_model, in_truth
+    from marl_pricing.virtual_market.fair_policy import load_policy
+    from marl_pricing.virtual_market.log import read_log, read_mapping
+    from marl_pricing.virtual_market.model import load_model
+    from marl_pricing.virtual_market.worlds import learned_worlds, true_world
+
+    policy, model = load_policy(own.policy), load_model(own.model)
+    log = read_log(own.log, read_mapping(own.mapping))
+    worlds = learned_worlds(model)
+    if own.truth is None:
+        return policy, model, log, None, in_model(policy, worlds, own.episodes, own.seed)
+    world = true_world(own.truth, log)
+    return policy, model, log, world, in_truth(policy, world, worlds, own.episodes, own.seed)
+
+
+def _compare(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.compare import said
+
+    policy, *_, found = _compared(own)
+    yield f"{own.episodes} episodes of {policy.settings.days} days {'in the truth' if own.truth else 'in the model'}"
+    yield from said(found, policy.settings.goal)
+
+
+def _page(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.compare import said
+    from marl_pricing.virtual_market.page import write_page
+
+    policy, model, log, _, found = _compared(own)
+    yield from said(found, policy.settings.goal)
+    yield f"page: {write_page(own.out, policy, model, log, found, own.truth, own.episodes, own.seed)}"
+
+
+def _export(own: Any) -> Iterable[str]:
+    from marl_pricing.virtual_market.fair_policy import load_policy
+    from marl_pricing.virtual_market.submission import export_policy
+
+    for path in export_policy(load_policy(own.policy), own.out):
+        yield f"written: {path}"
 
 
 class Verb(NamedTuple):
@@ -115,5 +189,23 @@ VERBS = {
     "judge": Verb(
         "what learned customers answer, beside the log and the truth", lambda: given.JudgeSettings,
         {"model": "FOLDER", "log": "FILE"}, ("model", "log", "mapping", "truth", "out"), _judge,
+    ),
+    "train": Verb(
+        "learn one fair policy among learned customers", _training,
+        {"log": "FILE", "model": "FOLDER", "out": "FOLDER"}, ("log", "mapping", "model", "out"), _train,
+    ),
+    "compare": Verb(
+        "a fair policy beside rules, in the truth or in the model", lambda: given.CompareSettings,
+        {"policy": "FOLDER", "model": "FOLDER", "log": "FILE"}, ("policy", "model", "log", "mapping", "truth"),
+        _compare,
+    ),
+    "page": Verb(
+        "the same as a page", lambda: given.PageSettings,
+        {"policy": "FOLDER", "model": "FOLDER", "log": "FILE", "out": "FOLDER"},
+        ("policy", "model", "log", "mapping", "truth", "out"), _page,
+    ),
+    "export": Verb(
+        "a fair policy as the challenge takes it", lambda: given.ExportSettings,
+        {"policy": "FOLDER", "out": "FOLDER"}, ("policy", "out"), _export,
     ),
 }  # fmt: skip

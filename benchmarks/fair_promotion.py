@@ -1,0 +1,136 @@
+"""The study behind docs/virtual_market.md: fair policies of several logs and seeds, robust and plain, in the truth.
+
+    python -m benchmarks.fair_promotion [logs=5] [seeds=2] [customers=1000] [FIELD=VALUE of train …]
+
+For each log (another seed of customers): simulate, learn the customers, train a robust policy (worlds=ensemble) and a
+plain one (worlds=first), and judge both among the true customers beside the best fixed cycle that exhaustive search in
+the truth finds. `speed` instead times episodes of 10,000 customers in the learned market; `margins` prints what rules
+that know the truth bring under several thresholds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from marl_pricing.config.command_line import read_command_line
+from marl_pricing.config.errors import validate
+from marl_pricing.virtual_market.compare import interval
+from marl_pricing.virtual_market.fair_game import PromotionGame, promotion_params
+from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fit import FitSettings, fit
+from marl_pricing.virtual_market.levels import OFFERS
+from marl_pricing.virtual_market.memory import memories_of
+from marl_pricing.virtual_market.model import VirtualMarket
+from marl_pricing.virtual_market.offers import best_calendar, best_cycle, personal_bound, true_tables
+from marl_pricing.virtual_market.playing import play_calendars
+from marl_pricing.virtual_market.simulate import SimulationSettings, simulate
+from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
+
+EPISODES = 64
+
+
+def judged(policy: FairPolicy, world: TrueWorld) -> tuple[float, float, float, float]:
+    """(score over the best cycle's, ROI of all episodes together, share of episodes that reach the goal, score)."""
+    own = policy.settings
+    shape, params = policy.in_world(world)
+    where, zero = np.zeros(EPISODES, int), np.asarray(params.zero_gmv, float)[0]
+    gmv, cost = (table.sum(2) for table in true_tables(world))
+    plan = best_cycle(gmv, cost, policy.weekday, own.days, own.goal).offers
+    best = play_calendars(policy.game, shape, params, plan, where, 1000)
+    found = policy.play(shape, params, where, 1000)
+    roi = found.gmv.sum() / max(found.cost.sum(), 1e-9)
+    score = found.score(zero).mean()
+    return score / best.score(zero).mean(), roi, float((found.total_roi() >= own.goal).mean()), score
+
+
+def study(logs: int, seeds: int, customers: int, given: dict[str, object]) -> None:
+    """Print a line a policy, and what they come to."""
+    found: dict[str, list[tuple[float, float, float, float]]] = {"ensemble": [], "first": []}
+    goal = PolicySettings().goal
+    for log_seed in range(logs):
+        simulated = simulate(SimulationSettings(out="unused", customers=customers, seed=log_seed))
+        how = FitSettings()
+        began = time.perf_counter()
+        model = VirtualMarket(how, fit(simulated.log, how))
+        print(f"log {log_seed}: customers learned in {time.perf_counter() - began:.0f} s", flush=True)
+        world = TrueWorld(simulated.truth, simulated.customers)
+        for seed in range(seeds):
+            for kind in found:
+                own = validate(PolicySettings, {**given, "worlds": kind, "seed": seed})
+                goal = own.goal
+                began = time.perf_counter()
+                policy = train_policy(model, simulated.log, own)
+                took = time.perf_counter() - began
+                found[kind].append(judged(policy, world))
+                ratio, roi, share, score = found[kind][-1]
+                said = (
+                    f"  log {log_seed}, seed {seed}, worlds={kind}: {ratio:.1%} of the best cycle (score {score:.3f})"
+                )
+                said += f", ROI {roi:.2f}, at least {goal:g} in {share:.0%} of {EPISODES} episodes"
+                print(f"{said}; trained in {took:.0f} s", flush=True)
+    for kind, own in found.items():
+        ratio, roi = (np.array([one[part] for one in own]) for part in (0, 1))
+        mean, low, high = interval(ratio)
+        reached = f"ROI {goal:g} reached by {(roi >= goal).sum()} of {len(own)}"
+        print(f"worlds={kind}: {reached}; of the best cycle {mean:.1%} ({low:.1%} to {high:.1%})")
+    robust, plain = (np.array([one[0] for one in found[kind]]) for kind in ("ensemble", "first"))
+    mean, low, high = interval(robust - plain)
+    print(f"robust less plain: {100 * mean:+.1f} points of the best cycle ({100 * low:+.1f} to {100 * high:+.1f})")
+
+
+def speed(customers: int = 10_000, days: int = 14, episodes: int = 16) -> None:
+    """Print episodes a second of a fixed offer in the learned market."""
+    simulated = simulate(SimulationSettings(out="unused", customers=1000))
+    how = FitSettings(epochs=1)
+    model = VirtualMarket(how, fit(simulated.log, how))
+    memory = np.tile(memories_of(simulated.log, how.form)[:, -1].T, (1, customers // 1000))
+    shape, params = promotion_params(learned_worlds(model), memory[None], [0], days=days, threshold=6.5)
+    game = PromotionGame(days)
+    where = jnp.asarray(np.arange(episodes) % how.members)
+    play = partial(play_calendars, game, shape, params, np.full(days, len(OFFERS) // 2), np.asarray(where))
+    play(0)
+    walls, works = [], []
+    for number in range(1, 4):
+        began, worked = time.perf_counter(), time.process_time()
+        play(number)
+        walls.append(time.perf_counter() - began)
+        works.append(time.process_time() - worked)
+    each = f"{episodes / min(walls):.1f} episodes/s, {min(works) / episodes * 1e3:.0f} ms of processor time an episode"
+    print(f"{customers:,} customers × {days} days: {each} ({jax.default_backend()})")
+
+
+def margins() -> None:
+    """Print what the best cycle, calendar and personal offers bring in the truth, by the ROI that they keep."""
+    simulated = simulate(SimulationSettings(out="unused"))
+    gmv, cost = true_tables(TrueWorld(simulated.truth, simulated.customers))
+    gmvs, costs = gmv.sum(2), cost.sum(2)
+    first, days = (int(simulated.log.weekdays[-1]) + 1) % 7, PolicySettings().days
+    zero = gmvs[0, (first + np.arange(days)) % 7].sum()
+    for threshold in (6.5, 7.0, 7.5):
+        cycle = best_cycle(gmvs, costs, first, days, threshold)
+        calendar = best_calendar(gmvs, costs, first, days, threshold)
+        personal = personal_bound(gmv, cost, first, days, threshold)[0]
+        print(
+            f"ROI {threshold}: score of the best cycle {cycle.gmv / zero:.3f}, of the best calendar "
+            f"{calendar.gmv / zero:.3f}, of personal offers {personal / zero:.3f}"
+        )
+
+
+def main() -> None:
+    """Read `logs`, `seeds`, `customers` and training's fields from the command line."""
+    if sys.argv[1:2] in (["speed"], ["margins"]):
+        (speed if sys.argv[1] == "speed" else margins)()
+        return
+    given = dict(read_command_line(sys.argv[1:]))
+    sizes = {name: int(given.pop(name, usual)) for name, usual in (("logs", 5), ("seeds", 2), ("customers", 1000))}
+    study(**sizes, given=given)
+
+
+if __name__ == "__main__":
+    main()

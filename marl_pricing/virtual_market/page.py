@@ -1,0 +1,123 @@
+"""One page of a fair policy: how well customers were learned, what it offers them, what that brings beside rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from marl_pricing.presentation import page, style
+from marl_pricing.presentation.files import write_atomically
+from marl_pricing.virtual_market import figures
+from marl_pricing.virtual_market.compare import LEARNED, Row, Standing, rows_of, said
+from marl_pricing.virtual_market.curves import judge, read_truth
+from marl_pricing.virtual_market.fair_policy import FairPolicy
+from marl_pricing.virtual_market.log import PromotionLog
+from marl_pricing.virtual_market.memory import log_arrays, memories_of
+from marl_pricing.virtual_market.model import VirtualMarket
+
+_FIGURES = "figures"
+
+
+def replayed(model: VirtualMarket, log: PromotionLog, days: int, seed: int) -> tuple[np.ndarray, ...]:
+    """(promotions, logged, learned answers, each [C, D, 2], weekdays [D]) of a log's last days.
+
+    They are rolled out from the memories before them, under the coupons that were handed out.
+    """
+    before, after = log.of_days(0, len(log.dates) - days), log.of_days(len(log.dates) - days, len(log.dates))
+    promotions, answers = log_arrays(after)
+    start = memories_of(before, model.settings.form)[:, -1]
+    told = model.infer_k_steps(
+        {"state": start, "day": np.full((len(start), 1), after.weekdays[0]), "action_1": promotions.swapaxes(0, 1)},
+        days, deterministic=False, seed=seed,
+    )  # fmt: skip
+    return promotions, answers, np.stack([own["action_2"] for own in told], axis=1), after.weekdays
+
+
+def _lead(rows: list[Row], policy: FairPolicy, episodes: int, truth: bool) -> str:
+    own = next(row for row in rows if row.policy == LEARNED)
+    where = "among customers whose truth is known" if truth else "in the learned market"
+    ends = f" ({own.score_low:.2f} to {own.score_high:.2f})"
+    return (
+        f"Everybody is offered the same. {where.capitalize()} the learned policy brings {own.score:.2f} times{ends} "
+        f"the GMV of no coupons over {policy.settings.days} days, at a return on investment of {own.roi:.2f}: at least "
+        f"{policy.settings.goal:g} in {own.reached:.0%} of {episodes} episodes."
+    )
+
+
+def _table(rows: list[Row], goal: float) -> str:
+    def ends(low: float, high: float) -> str:
+        return f" ({low:.3f} to {high:.3f})" if np.isfinite(low) else ""
+
+    def number(value: float, digits: int) -> str:
+        return "nothing spent" if not np.isfinite(value) or value > 1e4 else f"{value:.{digits}f}"
+
+    heads = [("policy", ""), ("score", "GMV / GMV without coupons"), ("ROI", "GMV / cost"),
+             ("reached", f"episodes at ROI {goal:g} or more"), ("offers", "day by day, again and again")]  # fmt: skip
+    cells: list[list[tuple[str, float | None]]] = [
+        [
+            (row.policy, None),
+            (f"{row.score:.3f}{ends(row.score_low, row.score_high)}", row.score),
+            (number(row.roi, 2), row.roi),
+            (f"{row.reached:.0%}", row.reached),
+            (row.offers, None),
+        ]
+        for row in rows
+    ]
+    return page.table(heads, cells)
+
+
+def write_page(
+    folder: Path | str, policy: FairPolicy, model: VirtualMarket, log: PromotionLog, found: list[Standing],
+    truth: Path | str | None, episodes: int, seed: int,
+) -> Path:  # fmt: skip
+    """Write page.html, its figures and `scores.csv` into a folder; the page."""
+    folder = Path(folder)
+    (folder / _FIGURES).mkdir(parents=True, exist_ok=True)
+    goal = policy.settings.goal
+    rows = rows_of(found, goal)
+    judged, told = judge(model, log, None if truth is None else read_truth(truth, log))
+    days = model.settings.holdout or min(14, len(log.dates) - 1)
+    promotions, real, learned, weekdays = replayed(model, log, days, seed)
+    held = "that were kept from learning" if model.settings.holdout else "of the log, which were learned from"
+
+    def show(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
+        return page.picture(title, caption, *style.write_for_page(folder / _FIGURES, name, draw))
+
+    best = "the best cycle of up to three days" + (" in the truth" if truth else "")
+    body = [
+        "<h1>One promotion policy for all customers</h1>",
+        f"<p class=lead>{escape(_lead(rows, policy, episodes, truth is not None))}</p>",
+        "<h2>What it brings, beside rules</h2>",
+        _table(rows, goal),
+        show("scores", "Score and return on investment",
+             f"Means of {episodes} episodes with 95 % intervals, all over the same draws; the line is the ROI that is "
+             "asked for. No coupons cost nothing and are left out.",
+             partial(figures.scores, rows, goal)),
+        *(f"<p>{escape(line[0].upper() + line[1:])}.</p>" for line in said(found, goal) if not line.startswith("-")),
+        "<h2>What it offers</h2>",
+        show("calendar", "Calendar of coupons",
+             "Each day's offer of the first episode: number of coupons and, in per cent, their discount.",
+             partial(figures.calendar, found, policy.weekday)),
+        show("days", "Day by day",
+             f"GMV, cost and ROI so far beside {best}; bands hold 95 % of the episodes, the line is the ROI asked for.",
+             partial(figures.days, found, goal)),
+        "<h2>The customers, learned</h2>",
+        show("curves", "Orders a day by depth of the coupon",
+             "Mean over one, two and three coupons and over weekdays. The log's means are what a reader of depths "
+             "alone would say." + (" The truth is that of the simulation." if truth else ""),
+             partial(figures.curves, judged)),
+        *(f"<p class=soft>{escape(line)}</p>" for line in told),
+        show("behaviour", "Learned and logged behaviour",
+             f"The last {days} days {held}, under the coupons that were handed out.",
+             partial(figures.behaviour, real, learned, weekdays)),
+        show("rollout", "The same, day by day", "Means over all customers; the learned market goes on by itself.",
+             partial(figures.rollout, real, learned, promotions, weekdays)),
+    ]  # fmt: skip
+    write_atomically(folder / "scores.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    return write_atomically(folder / "page.html", page.render("One promotion policy for all customers", body))

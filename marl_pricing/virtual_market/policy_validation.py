@@ -1,0 +1,121 @@
+"""A fair promotion policy as the challenge's evaluation calls it: NumPy alone, deterministic, no memory of calls.
+
+`python -m marl_pricing.virtual_market export` puts this file beside `policy.npz`. States are what the evaluation hands
+back and forth: every customer's memory, what is known of the days so far, and what the policy itself remembers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NUM_LEVELS = 9  # no coupon, 0.95 … 0.60
+
+
+class States(NamedTuple):
+    """What is known before a day.
+
+    Attributes:
+        memory: [21, C] of each customer: total orders, mean orders, mean fee; days at each level, orders on them.
+        day: days so far.  orders: of the day before, a customer.  roi: of the day before.
+        gmv, cost: money a customer so far.
+        policy: [1, H] what the policy remembers.
+    """
+
+    memory: np.ndarray
+    day: int
+    orders: float
+    roi: float
+    gmv: float
+    cost: float
+    policy: np.ndarray
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))  # never overflows
+
+
+class PolicyValidation:
+    """The challenge's interface: `initial_states`, `get_next_states`, `get_action_from_policy`."""
+
+    def __init__(self, folder: Path | str) -> None:
+        with np.load(Path(folder) / "policy.npz", allow_pickle=False) as arrays:
+            self._about: dict[str, Any] = json.loads(str(arrays["about"]))
+            self._weights = {name: arrays[name] for name in arrays.files if name != "about"}
+        memory = self._weights["start"].astype(np.float32)
+        hidden = np.zeros((1, self._about["hidden"]), np.float32)
+        self.initial_states = States(memory, 0, 0.0, 0.0, 0.0, 0.0, hidden)
+
+    def get_next_states(self, cur_states: States, coupon_action: np.ndarray, user_actions: list[np.ndarray]) -> States:
+        """States of the next day.
+
+        Args:
+            coupon_action: [2] coupons and discount of everybody's offer.
+            user_actions: orders [C] and average fees [C] of the day.
+        """
+        coupons, discount = (float(value) for value in np.asarray(coupon_action).reshape(-1)[:2])
+        orders, fee = (np.asarray(value, np.float32).reshape(-1) for value in user_actions)
+        if coupons <= 0:
+            discount = 1.0
+        level = 0 if coupons <= 0 else 1 + int(np.clip(np.round((0.95 - discount) / 0.05), 0, 7))
+        total, mean_num, mean_fee = cur_states.memory[:3]
+        size = np.where(mean_num > 0, total / np.where(mean_num > 0, mean_num, 1.0), 0.0)
+        moves = np.ones_like(orders) if self._about["form"] == "document" else (orders > 0) * 1.0
+        memory = cur_states.memory.copy()
+        memory[0] = total + orders
+        memory[1] = mean_num + moves * (1 / (size + 1) * (orders - mean_num))
+        memory[2] = mean_fee + moves * (1 / (size + 1) * (fee - mean_fee))
+        memory[3 + level] += 1
+        memory[3 + NUM_LEVELS + level] += orders > 0
+        cost = (1.0 - discount) * np.minimum(orders, coupons) * fee
+        day_gmv, day_cost = float((orders * fee - cost).mean()), float(cost.mean())
+        return States(
+            memory,
+            cur_states.day + 1,
+            float(orders.mean()),
+            self._shown(day_gmv, day_cost),
+            cur_states.gmv + day_gmv,
+            cur_states.cost + day_cost,
+            self._step(cur_states)[1],
+        )
+
+    def get_action_from_policy(self, user_states: States) -> np.ndarray:
+        """[2] coupons, 0 … 5, and discount, 0.60 … 0.95, that everybody is offered on the day."""
+        logits, lots = self._step(user_states)[0], self._weights["lots"]
+        lot = lots[user_states.day % len(lots)]  # fixed draws: the same states are answered with the same offer
+        coupons, share = self._weights["offers"][int((logits + lot).argmax())]
+        return np.array([coupons, min(share, 0.95)])  # of no coupon any discount may be told
+
+    def _shown(self, gmv: float, cost: float) -> float:
+        return min(gmv / max(cost, 1e-6), self._about["most_roi"])
+
+    def _observed(self, states: States) -> np.ndarray:
+        own, about = self._weights, self._about
+        memory = states.memory
+        statistics = np.concatenate([memory.mean(1), memory.std(1), memory.max(1), memory.min(1)])
+        statistics = np.clip((statistics - own["centre"]) / own["spread"], -5.0, 5.0)
+        so_far = self._shown(states.gmv, states.cost) if states.day else 0.0
+        now = [states.orders, states.roi / 10.0, so_far / 10.0, states.day / about["days"]]
+        weekday = np.arange(7) == (about["weekday"] + states.day) % 7
+        return np.concatenate([statistics, now, weekday]).astype(np.float32)[None]
+
+    def _step(self, states: States) -> tuple[np.ndarray, np.ndarray]:
+        """(logits [41], memory [1, H]) of the policy's gated recurrent unit."""
+        own, size = self._weights, self._about["hidden"]
+        inputs = np.maximum(self._observed(states) @ own["embed/kernel"] + own["embed/bias"], 0.0)
+        enter = inputs @ own["cell/kernel_in"] + own["cell/bias"]
+        hidden = states.policy
+        back = hidden @ own["cell/kernel_hidden"]
+        gates = _sigmoid(enter[:, : 2 * size] + back[:, : 2 * size])
+        new = np.tanh(enter[:, 2 * size :] + gates[:, :size] * (back[:, 2 * size :] + own["cell/bias_hidden"]))
+        hidden = (1.0 - gates[:, size:]) * new + gates[:, size:] * hidden
+        head = np.maximum(hidden @ own["head/kernel"] + own["head/bias"], 0.0)
+        return (head @ own["out/kernel"] + own["out/bias"])[0], hidden
+
+
+def get_pv_instance() -> PolicyValidation:
+    """What the evaluation asks for."""
+    return PolicyValidation(Path(__file__).resolve().parent)
