@@ -76,10 +76,10 @@ class ShopPolicy:
             raise refuse("policy_products", list(products), f"{size} ids, of the policy's products in order")
         for entry in about["observation"]:
             name = entry["feature"]
-            if name not in TOLD or (name in _OF_ALL and len(sellers) > 1):
-                raise ConfigError(
-                    f"policy: it observes {name}, which a shop cannot tell: accepted are {', '.join(TOLD)}"
-                )
+            able = [own for own in TOLD if len(sellers) == 1 or own not in _OF_ALL]
+            if name not in able:
+                why = ", which a shop with rivals cannot tell" if name in TOLD else ", which a shop cannot tell"
+                raise ConfigError(f"policy: it observes {name}{why}: accepted are {', '.join(able)} (market.features)")
             if "shown on the range of its own" in entry["unit"]:
                 raise ConfigError("policy: it observes rivals' prices each on a range of its own: accepted is one")
         if about.get("orders") is not None:

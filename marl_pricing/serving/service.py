@@ -294,7 +294,7 @@ class Service:
             "folded_offset": self.runner.pipeline.offset, "late_events": self.runner.pipeline.late,
         }  # fmt: skip
 
-    def settle(self, most: float = 10.0) -> None:
+    def settle(self, most: float = 60.0) -> None:
         """Wait until the pipeline has read all there is.
 
         Raises:

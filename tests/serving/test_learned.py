@@ -223,6 +223,11 @@ def test_a_policy_that_a_shop_cannot_play_is_refused(tmp_path: Path, given) -> N
     made = make({}, num_sellers=1, reward={"unit_cost": 1.0}, features=["own_price"])
     with pytest.raises(ConfigError, match="it observes cash, which a shop cannot tell"):
         seat(made, observation=[description(made)["observation"][0] | {"feature": "cash"}])
+    rivals = make({}, num_sellers=2, features=["own_price"])
+    with pytest.raises(
+        ConfigError, match="it observes proxy_share, which a shop with rivals cannot tell: accepted are own"
+    ):
+        seat(rivals, observation=[description(rivals)["observation"][0] | {"feature": "proxy_share"}])
     with pytest.raises(ConfigError, match="it orders from suppliers too"):
         seat(made, orders={"levels": [0.0, 1.0]})
 

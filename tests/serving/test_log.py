@@ -66,10 +66,10 @@ def test_a_writer_puts_what_waits_into_one_transaction(tmp_path: Path) -> None:
     transactions = []
     writer = GroupWriter(lambda: SqliteLog(tmp_path / "log.sqlite"), lambda: transactions.append(1))
     gate = threading.Event()
-    first = writer.submit(lambda log: gate.wait(10))
+    first = writer.submit(lambda log: gate.wait(60))
     waiting = [writer.submit(lambda log, number=number: log.append([entry(number)])) for number in range(1, 401)]
     gate.set()
-    assert first.result(10) and [own.result(10) for own in waiting] == [[number] for number in range(1, 401)]
+    assert first.result(60) and [own.result(60) for own in waiting] == [[number] for number in range(1, 401)]
     assert len(transactions) <= 3
     writer.close()
 
@@ -77,20 +77,20 @@ def test_a_writer_puts_what_waits_into_one_transaction(tmp_path: Path) -> None:
 def test_work_that_fails_fails_alone_and_a_full_disk_is_told(tmp_path: Path) -> None:
     writer = GroupWriter(lambda: SqliteLog(tmp_path / "log.sqlite"))
     gate = threading.Event()
-    writer.submit(lambda log: gate.wait(10))
+    writer.submit(lambda log: gate.wait(60))
     good = writer.submit(lambda log: log.append([entry(1)]))
     bad = writer.submit(lambda log: 1 / 0)
     gate.set()
-    assert good.result(10) == [1]
+    assert good.result(60) == [1]
     with pytest.raises(LogError, match="ZeroDivisionError"):
-        bad.result(10)
+        bad.result(60)
 
     writer._log._db.execute("pragma max_page_count=20")  # as a full disk answers: SQLITE_FULL
     large = Refusal(1, INTERACTIONS, "body", "too large", b"x" * 1_000_000)
     with pytest.raises(LogError, match="full"):
-        writer.submit(lambda log: log.refuse([large])).result(10)
+        writer.submit(lambda log: log.refuse([large])).result(60)
     assert "full" in str(writer.fault)
     writer._log._db.execute("pragma max_page_count=1000000")
-    assert writer.submit(lambda log: log.append([entry(2)])).result(10) == [2]
+    assert writer.submit(lambda log: log.append([entry(2)])).result(60) == [2]
     assert writer.fault is None
     writer.close()

@@ -114,7 +114,7 @@ def test_the_audit_says_why_a_session_saw_a_price(tmp_path, at, admin) -> None:
         price = own.get(f"{TWIN}?sessionId=a").json["price"]
         at(320)
         own.get("/api/hotel/price/hotel-suite?sessionId=a")
-        own.service.writer.submit(lambda log: None).result(10)
+        own.service.writer.submit(lambda log: None).result(60)
         (told,) = own.get(f"/admin/audit?sessionId=a&productId=hotel-twin&at={stamp(400)}", **KEY).json["data"]
         assert (told["price"], told["at"]) == (price, T0 + 310_000) and "uses_personal_data" not in told
         assert price == 148.99 and told["moved_by"] == ["ending"] and told["vector_version"] == 1
