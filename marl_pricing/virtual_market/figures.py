@@ -70,7 +70,8 @@ def rollout(real: np.ndarray, learned: np.ndarray, promotions: np.ndarray, weekd
             place.plot(days, value.mean(0), marker="o", markersize=4, color=colour, label=name)
             every = 2 if len(days) > 8 else 1
             place.set_xticks(days[::every], [_DAYS[day] for day in weekdays[::every]])
-            place.set_ylim(bottom=0)
+    for place in axes:
+        place.set_ylim(bottom=0)  # after the last line, which it keeps in sight
     axes[0].set_ylabel("orders a customer")
     axes[1].set_ylabel("GMV a customer, money")
     style.legend_below(figure, axes[0])
