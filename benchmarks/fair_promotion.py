@@ -20,6 +20,7 @@ import numpy as np
 
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import validate
+from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import interval
 from marl_pricing.virtual_market.fair_game import PromotionGame, promotion_params
 from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
@@ -122,15 +123,16 @@ def margins() -> None:
         )
 
 
-def main() -> None:
+def main() -> int:
     """Read `logs`, `seeds`, `customers` and training's fields from the command line."""
     if sys.argv[1:2] in (["speed"], ["margins"]):
         (speed if sys.argv[1] == "speed" else margins)()
-        return
+        return 0
     given = dict(read_command_line(sys.argv[1:]))
     sizes = {name: int(given.pop(name, usual)) for name, usual in (("logs", 5), ("seeds", 2), ("customers", 1000))}
     study(**sizes, given=given)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
