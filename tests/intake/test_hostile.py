@@ -12,6 +12,7 @@ import pytest
 from marl_pricing.calibration.reading import CalibrationError, Mapping, read_sales
 from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import validate
+from marl_pricing.traffic.logs import read_log
 from tests.intake import exports
 
 HEAD = "product,seller,period,units,price\n"
@@ -152,6 +153,34 @@ def _commas(folder: Path, data: bytes | str) -> Path:
     path = folder / "commas.csv"
     path.write_text(data.replace(",2.5\n", ',"2,5"\n'))
     return path
+
+
+@pytest.mark.parametrize("line", [b"a,s,1,1,1\n", b"x", b"\0"])
+def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path: Path, line: bytes) -> None:
+    """Before they are unpacked whole; both for sales and for logs."""
+    path = tmp_path / "bomb.csv.gz"
+    path.write_bytes(gzip.compress(HEAD.encode() + line * ((20 << 20) // len(line)), mtime=0))
+    assert path.stat().st_size < 1 << 17
+    columns = {"session": "seller", "time": "period", "event": "product", "time_unit": "s"}
+    for read in (read_sales, lambda own: read_log(own, mapping=columns)):
+        with pytest.raises(ValueError, match=r"bomb\.csv\.gz") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_periods_of_unix_seconds_are_not_each_second_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    path.write_text(HEAD + "".join(f"a,s,{1_700_000_000 + 86_400 * n},3,2.5\n" for n in range(90)))
+    with pytest.raises(CalibrationError, match=r"sales\.csv") as caught:
+        read_sales(path, Mapping(date_format="number", absent="zero"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_log_of_carriage_returns_alone_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"sid,at,what\ra,2026-01-05T10:00:00Z,sort\ra,2026-01-05T10:01:00Z,search\r")
+    log = read_log(path, mapping={"session": "sid", "time": "at", "event": "what"})
+    assert log.events["event"].tolist() == ["sort", "search"]
 
 
 def test_what_other_columns_say_settles_a_sign_of_thousands(tmp_path: Path) -> None:
