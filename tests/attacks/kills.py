@@ -118,7 +118,7 @@ def attempts(folder: Path, seed: int, share: float) -> Iterator[Attempt]:
             moment = f"after {rows} rows" if rows is not None else f"after {seconds:.2f} s"
             call = partial(kill, own, int(number), rows, seconds)
             yield Attempt(f"killed by {signal.Signals(number).name}", f"{own.name}, {moment}", call, **kept)  # type: ignore[arg-type]
-        if chain == 0:
+        if chain == 0 and share >= 0.5:
             yield Attempt("its terminal closed", own.name, partial(close_terminal, own), **kept)  # type: ignore[arg-type]
         call = partial(finish, own, folder / "whole")
         yield Attempt("gone on with to the end, bit for bit", own.name, call, **kept)  # type: ignore[arg-type]

@@ -41,8 +41,8 @@ def trained(folder: Path) -> Path:
 def exported(folder: Path) -> Path:
     """A folder with policy.pt2, policy.onnx and policy.npz of a trained run."""
     place, alone = folder / "policies", trained(folder) / "alone"
-    for kind, suffix in (("torch", "pt2"), ("onnx", "onnx"), ("flax", "npz")):
-        if not (place / f"policy.{suffix}").exists():
-            out = f"out={place}/policy.{suffix}"
-            _python("-m", "marl_pricing.export", f"run={alone}", f"format={kind}", out)
+    kinds = {"torch": "pt2", "onnx": "onnx", "flax": "npz"}
+    if not all((place / f"policy.{suffix}").exists() for suffix in kinds.values()):
+        calls = [[f"run={alone}", f"format={kind}", f"out={place}/policy.{own}"] for kind, own in kinds.items()]
+        _python("-c", f"from marl_pricing.export.__main__ import main\nfor own in {calls!r}: main(own)")
     return place

@@ -14,7 +14,10 @@ from tests.attacks.families import FAMILIES
 from tests.attacks.outcome import carry_out_all, faults
 
 SEED = 1
-SHARES = {"settings": 0.04, "kills": 0.2, "run_folders": 0.05, "sales": 0.1}
+SHARES = {
+    "settings": 0.02, "kills": 0.2, "run_folders": 0.02, "policy_files": 0.04, "settings_files": 0.05, "sales": 0.06,
+    "logs": 0.06,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
 def test_a_share_of_a_family_is_stood(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kills, "KILLS", 2)
+    monkeypatch.setattr(kills, "KILLS", 1)
     place = folder / name
     place.mkdir()
     family = FAMILIES[name]
     found = list(carry_out_all(family.attempts(place, SEED, SHARES[name]), family.first))
-    assert len(found) >= 5
+    assert len(found) >= 3
     assert faults(found) == []
