@@ -81,12 +81,9 @@ def figures_of(made: Market, state: market.MarketState, seller: int) -> Figures:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_sellers", "features"),
-    [
-        (3, ALL),
-        pytest.param(1, ("events", "proxy_share", "proxy_trend", "own_price"), marks=pytest.mark.slow),
-    ],
+    ("num_sellers", "features"), [(3, ALL), (1, ("events", "proxy_share", "proxy_trend", "own_price"))]
 )
 def test_it_is_shown_what_it_was_shown_in_training(num_sellers, features) -> None:
     sessions = {"model": "chain", "sessions_per_epoch": 20} if num_sellers == 1 else {}
