@@ -454,7 +454,7 @@ def _watched(params: MarketParams, before: MarketState, visits: Traffic) -> dict
 def _endings(
     shape: MarketShape, params: MarketParams, before: MarketState, money: Array, demand: Array
 ) -> tuple[Array | None, Array | None, Array | None, Array]:
-    """Step 9: who goes bankrupt, and whether the market collapses.
+    """Step 9: who goes bankrupt, whether the market collapses, and whether a season is over.
 
     Args:
         money: [S] that the epoch brought into the till.
@@ -468,4 +468,6 @@ def _endings(
     if quiet is not None:
         quiet = jnp.where(demand.sum() > 0, 0, quiet + 1)
         terminated |= acted & (quiet >= shape.collapse_patience)
+    if shape.demand.at_once:  # nobody comes after the season: there is no value in what would follow
+        terminated |= acted & (before.epoch + 1 >= shape.episode_length)
     return cash, None if before.active is None else active, quiet, terminated

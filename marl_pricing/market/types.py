@@ -201,7 +201,7 @@ class Outcome(struct.PyTreeNode):
     shaped: Array  # [S] r'_i = ω r_i + (1 − ω) Σ_j r_j
     learning: Array  # [S] r'_i as learners use it
     acted: Array  # [S] bool, was in the market during this epoch
-    terminated: Array  # [S] bool, left it at its end (bankrupt or collapsed)
+    terminated: Array  # [S] bool, left it at its end (bankrupt, collapsed, or a season is over)
     truncated: Array  # [] bool, the horizon was reached
     supplied: Supplied | None = None  # contracts, where supply is bargained for
 

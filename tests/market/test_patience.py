@@ -242,3 +242,16 @@ def test_who_comes_once_an_episode_has_no_benchmark_of_an_epoch() -> None:
         nash(*own)
     with pytest.raises(RuleError, match="needs one seller of one product"):
         price_skimming(*own)
+
+
+@pytest.mark.parametrize(("arrive", "ends"), [("at_once", True), ("each_epoch", False)])
+def test_a_season_ends_and_an_episode_is_cut(arrive: str, ends: bool) -> None:
+    """Nobody comes after a season, so that a critic must not look beyond it; where people go on coming it must."""
+    own = monopoly([0.4, 0.5], 2, share=0.5, discount=0.6, arrive=arrive)
+    state, _ = market.reset(jax.random.key(0), *own)
+    for last in (False, True):
+        state, _, outcome = market.step(
+            jax.random.key(1), own.shape, state, Action(jnp.zeros((1, 1), jnp.int32)), own.params
+        )
+        assert outcome.truncated == last
+        assert outcome.terminated.all() == (last and ends)
