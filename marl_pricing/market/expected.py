@@ -11,6 +11,7 @@ from marl_pricing.market import inventory
 from marl_pricing.market.market import open_epoch, settle_epoch
 from marl_pricing.market.types import Action, Array, MarketParams, MarketShape, MarketState, Variants, vary
 from marl_pricing.traffic import Conditions
+from marl_pricing.traffic.draws import log_gamma
 
 # Counts at which a law of orders is summed, and how many standard deviations they reach to either side.
 _POINTS, _REACH = 16, 4.0
@@ -49,14 +50,7 @@ def order_law(rate: Array) -> tuple[Array, Array]:
     stride = jnp.maximum(jnp.ceil((high - low) / (_POINTS - 1)), 1.0)
     counts = low[:, None] + stride[:, None] * jnp.arange(_POINTS, dtype=rate.dtype)
     safe = jnp.maximum(rate, 1e-20)
-    return counts, jax.nn.softmax(counts * jnp.log(safe)[..., None] - _log_factorial(counts))
-
-
-def _log_factorial(count: Array) -> Array:
-    """log n! by Stirling's series from n + 4 downwards: to 1e-6, at a fraction of what `lgamma` takes."""
-    z = count + 4.0
-    series = (z - 0.5) * jnp.log(z) - z + 0.9189385 + (1.0 - 1.0 / (30.0 * z * z)) / (12.0 * z)
-    return series - jnp.log((count + 1.0) * (count + 2.0) * (count + 3.0))
+    return counts, jax.nn.softmax(counts * jnp.log(safe)[..., None] - log_gamma(counts + 1.0))
 
 
 def lower_half(law: Array) -> Array:
