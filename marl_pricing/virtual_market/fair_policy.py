@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +14,6 @@ from flax import traverse_util
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings
-from marl_pricing.intake import IntakeError, plain
 from marl_pricing.learning import mappo
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
@@ -27,6 +21,7 @@ from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketShape
 from marl_pricing.virtual_market.errors import LogError, ModelError
 from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, final_reward, promotion_params, scales
+from marl_pricing.virtual_market.folder import Kept
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import memories_of
@@ -35,8 +30,7 @@ from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_a
 from marl_pricing.virtual_market.states import StateForm
 from marl_pricing.virtual_market.worlds import learned_worlds
 
-FORMAT = 1
-_TOLD, _ARRAYS = "policy.json", "policy.npz"
+POLICY = Kept("policy", told="policy.json", arrays="policy.npz", format=1)
 _ZERO_DRAWS = 32  # episodes without coupons in each world
 _TRIALS, _TRIAL_CUSTOMERS = 40, 250  # episodes and customers by which a draw of an update's policy is judged
 
@@ -128,69 +122,35 @@ class FairPolicy:
 
     def save(self, folder: Path | str) -> Path:
         """Write it as one folder, whole or not at all. Raises ModelError for one that holds something else."""
-        folder = refuse_policy_folder(folder)
         flat = {f"actor/{name}": np.asarray(leaf) for name, leaf in _flat(self.parameters).items()}
         flat |= {
             "centre": self.centre, "spread": self.spread, "starts": self.starts.astype(np.float32),
             "lots": self.lots, "zero_gmv": self.zero_gmv, "history": self.history,
         }  # fmt: skip
-        stream = io.BytesIO()
-        np.savez(stream, **flat)  # type: ignore[arg-type]
-        content = stream.getvalue()
-        told = {
-            "format": FORMAT, "settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday,
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }  # fmt: skip
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
-        try:
-            part.mkdir()
-            (part / _ARRAYS).write_bytes(content)
-            (part / _TOLD).write_text(json.dumps(told, indent=1) + "\n")
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        return folder
+        return POLICY.save(
+            folder, {"settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday}, flat
+        )
 
 
 def _flat(parameters: Any) -> dict[str, Any]:
     return traverse_util.flatten_dict(parameters, sep="/")
 
 
-def refuse_policy_folder(folder: Path | str) -> Path:
-    """The folder, if a policy may be saved there. Raises ModelError for one that holds something else."""
-    folder = Path(folder)
-    if folder.exists() and not (folder / _TOLD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder}: holds something that is no policy; accepted is a new folder, or a policy's")
-    return folder
-
-
 def load_policy(folder: Path | str) -> FairPolicy:
     """The policy of a folder. Raises ModelError, one line, for a folder that holds no whole one."""
     folder = Path(folder)
     try:
-        told = plain.read_json(folder / _TOLD)
-        content = plain.read_bytes(folder / _ARRAYS)
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
-            raise ModelError(f"{folder / _TOLD}: accepted is a policy of format {FORMAT}")
-        if hashlib.sha256(content).hexdigest() != told.get("sha256"):
-            raise ModelError(f"{folder / _ARRAYS}: is not what was saved; it was cut short or changed")
-        arrays = plain.read_arrays(folder / _ARRAYS)
+        told, arrays = POLICY.read(folder)
         settings = PolicySettings.model_validate(told.get("settings"))
         flat = {name.removeprefix("actor/"): leaf for name, leaf in arrays.items() if name.startswith("actor/")}
         return FairPolicy(
             settings, told["form"], traverse_util.unflatten_dict(flat, sep="/"), arrays["centre"], arrays["spread"],
             arrays["starts"], int(told["weekday"]), arrays["lots"], arrays["zero_gmv"], arrays["history"],
         )  # fmt: skip
-    except IntakeError as error:
-        raise ModelError(f"{error}") from None
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{folder / _TOLD}: is no policy's; accepted is what train wrote") from None
+        raise ModelError(f"{folder / POLICY.told}: is no policy's; accepted is what train wrote") from None
 
 
 def starts_of(log: PromotionLog, form: StateForm, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from marl_pricing.intake import IntakeError, plain
 from marl_pricing.virtual_market.answers import Answer, AnswerNetwork, answer_of, coupon_logits
 from marl_pricing.virtual_market.counts import draw_orders, expected_orders
 from marl_pricing.virtual_market.errors import ModelError
 from marl_pricing.virtual_market.fit import FitSettings, Fitted
+from marl_pricing.virtual_market.folder import Kept
 from marl_pricing.virtual_market.levels import DISCOUNTS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES, NUM_FEATURES, features, next_memory, state_features
 from marl_pricing.virtual_market.states import StateForm
 
 Array = jax.Array
-FORMAT = 1
 NODES = ("state", "day", "action_1", "action_2", "next_state")
-_ARRAYS, _TOLD = "arrays.npz", "model.json"
+MODEL = Kept("model", told="model.json", arrays="arrays.npz", format=1)
 
 
 def _law(width: int, fitted: Any, memory: Array, promotion: Array, weekday: Array) -> Answer:
@@ -90,14 +84,6 @@ def _offer(width: int, deterministic: bool, fitted: Fitted, key: Array, memory: 
         number = jax.random.categorical(keys[1], numbers) + 1
     shares = jnp.asarray(np.append(1.0, DISCOUNTS), jnp.float32)
     return jnp.stack([jnp.where(level > 0, number, 0).astype(jnp.float32), shares[level]], axis=-1)
-
-
-def refuse_folder(folder: Path | str) -> Path:
-    """The folder, if a model may be saved there. Raises ModelError for one that holds something else."""
-    folder = Path(folder)
-    if folder.exists() and not (folder / _TOLD).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder}: holds something that is no model; accepted is a new folder, or a model's")
-    return folder
 
 
 @dataclass(frozen=True)
@@ -206,37 +192,19 @@ class VirtualMarket:
         Raises:
             ModelError: for a folder that holds something else.
         """
-        folder = refuse_folder(folder)
         flat = {
             f"{part}/{name}": np.asarray(leaf)
             for part, tree in (("customers", self.fitted.customers), ("platform", self.fitted.platform))
             for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
         }
         flat |= {"usual": self.fitted.usual, "usual_fee": self.fitted.usual_fee, "losses": self.fitted.losses}
-        stream = io.BytesIO()
-        np.savez(stream, **flat)  # type: ignore[arg-type]
-        content = stream.getvalue()
         told = {
-            "format": FORMAT,
             "settings": self.settings.model_dump(),
             "state": list(MEMORY_NAMES),
             "nodes": list(NODES),
             "arrays": {name: list(leaf.shape) for name, leaf in flat.items()},
-            "sha256": hashlib.sha256(content).hexdigest(),
         }
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial_, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
-        try:
-            partial_.mkdir()
-            (partial_ / _ARRAYS).write_bytes(content)
-            (partial_ / _TOLD).write_text(json.dumps(told, indent=1) + "\n")
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(partial_, folder)
-        finally:
-            shutil.rmtree(partial_, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-        return folder
+        return MODEL.save(folder, told, flat)
 
 
 @partial(jax.jit, static_argnames="width")
@@ -253,22 +221,14 @@ def load_model(folder: Path | str) -> VirtualMarket:
     """
     folder = Path(folder)
     try:
-        told = plain.read_json(folder / _TOLD)
-        content = plain.read_bytes(folder / _ARRAYS)
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
-            raise ModelError(f"{folder / _TOLD}: accepted is a model of format {FORMAT}")
-        if hashlib.sha256(content).hexdigest() != told.get("sha256"):
-            raise ModelError(f"{folder / _ARRAYS}: is not what was saved; it was cut short or changed")
-        arrays = plain.read_arrays(folder / _ARRAYS)
+        told, arrays = MODEL.read(folder)
         settings = FitSettings.model_validate(told.get("settings"))
-    except IntakeError as error:
-        raise ModelError(f"{error}") from None
     except ValueError as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{folder / _TOLD}: its settings are no model's") from None
+        raise ModelError(f"{folder / MODEL.told}: its settings are no model's") from None
     if {name: list(leaf.shape) for name, leaf in arrays.items()} != told.get("arrays"):
-        raise ModelError(f"{folder / _ARRAYS}: has other arrays than {_TOLD} says")
+        raise ModelError(f"{folder / MODEL.arrays}: has other arrays than {MODEL.told} says")
 
     def tree(part: str) -> Any:
         own = {name.removeprefix(f"{part}/"): leaf for name, leaf in arrays.items() if name.startswith(f"{part}/")}

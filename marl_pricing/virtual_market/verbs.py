@@ -62,9 +62,9 @@ def _graph(own: Any) -> Iterable[str]:
 def _fit(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.fit import FitSettings, fit
     from marl_pricing.virtual_market.log import read_log, read_mapping
-    from marl_pricing.virtual_market.model import VirtualMarket, refuse_folder
+    from marl_pricing.virtual_market.model import MODEL, VirtualMarket
 
-    refuse_folder(own.out)  # before learning
+    MODEL.refuse(own.out)  # before learning
     log = read_log(own.log, read_mapping(own.mapping))
     how = FitSettings(**{name: getattr(own, name) for name in FitSettings.model_fields})
     model = VirtualMarket(how, fit(log, how))
@@ -101,11 +101,11 @@ def _judge(own: Any) -> Iterable[str]:
 def _train(own: Any) -> Iterable[str]:
     from queue import SimpleQueue
 
-    from marl_pricing.virtual_market.fair_policy import PolicySettings, refuse_policy_folder, train_policy
+    from marl_pricing.virtual_market.fair_policy import POLICY, PolicySettings, train_policy
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
 
-    refuse_policy_folder(own.out)  # before learning
+    POLICY.refuse(own.out)  # before learning
     model, log = load_model(own.model), read_log(own.log, read_mapping(own.mapping))
     how = PolicySettings(**{name: getattr(own, name) for name in PolicySettings.model_fields})
     told: SimpleQueue[str] = SimpleQueue()
