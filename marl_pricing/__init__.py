@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import marl_pricing.forks  # noqa: F401  (notices forks from here on; starts nothing)
+
 if TYPE_CHECKING:
     from pettingzoo import AECEnv
 

@@ -136,9 +136,11 @@ def load(folder: Path | str) -> Run:
 
 
 def _start(own: ExperimentSettings) -> None:
+    from marl_pricing.forks import refuse_forked
     from marl_pricing.learning.devices import start_cpu_devices
     from marl_pricing.learning.program_cache import keep_programs
 
+    refuse_forked()
     keep_programs()
     start_cpu_devices(own.learner.devices)
 

@@ -31,6 +31,7 @@ from marl_pricing.config.sizes import check_market
 from marl_pricing.config.traffic import build_traffic
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.equilibrium import static
+from marl_pricing.forks import refuse_forked
 from marl_pricing.market.types import Feature
 
 
@@ -429,7 +430,9 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
 
     Raises:
         ConfigError: for lists of a wrong length and for combinations that cannot be.
+        ForkedError: in a process that was forked from one in which JAX ran.
     """
+    refuse_forked()
     check_market(settings, visitors)
     reach = reach or Reach()
     spread = _Spread(settings.num_sellers, settings.num_products)

@@ -14,6 +14,7 @@ from pettingzoo import ParallelEnv
 from marl_pricing.environments import packed
 from marl_pricing.environments.render import draw_paths, epoch_table
 from marl_pricing.environments.spaces import action_space, check_action, need_known_information, one_line
+from marl_pricing.forks import Spawned, refuse_forked
 from marl_pricing.market import MarketParams, MarketShape, layout
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -43,7 +44,9 @@ class PricingEnv(ParallelEnv):
 
         Raises:
             ValueError: for an unknown render mode.
+            ForkedError: in a process that was forked from one in which JAX ran; so do `reset` and `step`.
         """
+        self._spawned = Spawned()  # first: see there
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
         self.render_mode = render_mode
@@ -105,6 +108,7 @@ class PricingEnv(ParallelEnv):
             if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
                 raise ValueError(f"seed={seed!r}: accepted is None or a whole number of at least 0")
             self._seeds = np.random.default_rng(int(seed))
+        refuse_forked()
         own = np.uint32(self._seeds.integers(2**32, dtype=np.uint64))
         self._carry, array = packed.reset(self._plan, self._words, own)
         self._packed = np.asarray(array)
@@ -132,6 +136,7 @@ class PricingEnv(ParallelEnv):
         if not self.agents:
             raise ValueError("step: the episode is over; call reset() first")
         joint = self._joint_action(actions)
+        refuse_forked()
         self._carry, array = packed.step(self._plan, self._words, self._bank, self._carry, joint)
         # Read-only and never written again. What is handed out are parts of a copy, the caller's to keep and change.
         self._packed = np.asarray(array)

@@ -12,6 +12,7 @@ import numpy as np
 
 from marl_pricing import market
 from marl_pricing.environments.spaces import need_known_information
+from marl_pricing.forks import Spawned, refuse_forked
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Outcome
 from marl_pricing.market.types import epoch_share
 from marl_pricing.traffic.contamination import shares_around
@@ -54,7 +55,9 @@ class SingleSellerEnv(gymnasium.Env):
 
         Raises:
             ValueError: for a market of several sellers, or one whose seller chooses orders.
+            ForkedError: in a process that was forked from one in which JAX ran; so do `reset` and `step`.
         """
+        self._spawned = Spawned()  # first: see there
         if shape.num_sellers != 1:
             raise ValueError(f"num_sellers={shape.num_sellers}: accepted is 1; marl_pricing.parallel_env takes more")
         if shape.chooses_orders:
@@ -67,6 +70,7 @@ class SingleSellerEnv(gymnasium.Env):
         self._over = False
 
     def _begin(self, seed: int | None) -> MarketState:
+        refuse_forked()
         super().reset(seed=seed)
         key = jax.random.key(np.uint32(self.np_random.integers(2**32, dtype=np.uint64)))
         self._key, reset_key = jax.random.split(key)
@@ -79,6 +83,7 @@ class SingleSellerEnv(gymnasium.Env):
             raise ValueError("step: the environment has not been reset; call reset() first")
         if self._over:
             raise ValueError("step: the episode is over; call reset() first")
+        refuse_forked()
         self._key, key = jax.random.split(self._key)
         before = self._state
         state, outcome, worst, rewards = jax.device_get(
