@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from marl_pricing.calibration.mapping import CalibrationError, Mapping
+from marl_pricing.calibration.periods import as_texts, count_periods, joined_period, unfinished
 from marl_pricing.intake import dates, lines, numbers, shown
+from marl_pricing.intake.names import plain
 from marl_pricing.intake.tables import RawTable
 
 _MONEY = ("price", "revenue", "cost")
@@ -18,7 +20,9 @@ _SIGN = {".": "decimal point", ",": "decimal comma"}
 _FLAGS = dict.fromkeys(("true", "yes", "y", "ja", "oui", "x"), 1.0) | dict.fromkeys(
     ("false", "no", "n", "nein", "non"), 0.0
 )
-ONE_SELLER = "shop"  # where the file tells no sellers apart
+_STATUS = {"status", "state", "zustand", "statut", "estado", "stato"}
+_GONE = r"cancel|storn|annul|void|refund|abgebrochen|cancelad|fail"
+ONE_SELLER, ONE_PRODUCT = "shop", "product"  # where the file tells none apart
 
 
 @dataclass
@@ -52,15 +56,6 @@ class Columns:
     mapping: Mapping
     read_as: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-
-
-def as_texts(column: pd.Series) -> pd.Series:
-    """Cells as texts without space around them, empty where there is none; whole numbers without a point."""
-    if pd.api.types.is_numeric_dtype(column):
-        codes, unique = pd.factorize(column)
-        texts = dates.numbers_as_texts(pd.Series(unique)).to_numpy(object)
-        return pd.Series(np.append(texts, "")[codes], column.index, dtype=object)
-    return column.astype("string").fillna("").str.strip().astype(object)
 
 
 def _names(mapping: Mapping) -> dict[str, str]:
@@ -121,52 +116,32 @@ def _currency(raw: RawTable, mapping: Mapping, columns: dict[str, numbers.Column
     return told or next(iter(signs), "") or (titled.pop() if len(titled) == 1 else "")
 
 
-def _periods(raw: RawTable, mapping: Mapping) -> tuple[pd.Series, pd.Series | None, str, dates.Form | None]:
-    """(periods as whole numbers, NaN where there is none; dates; what a period is; the form of the dates)."""
-    cells, length = raw.frame[mapping.period], mapping.period_length
-    if mapping.date_format is not None:
-        form: dates.Form | None = dates.form_named(mapping.date_format)
-    else:
-        form = dates.detect(cells, raw.lines, raw.path, mapping.period)
-    if form is not None and form.kind == "number":
-        if length is not None:
-            raise CalibrationError(
-                f"{raw.path}: period_length={length!r}: accepted is null where periods are whole numbers, as "
-                f"{mapping.period} is; date_format: in the mapping says what else they are"
-            )
-        found = pd.to_numeric(as_texts(cells), errors="coerce").astype(float)
-        whole = (found == np.floor(found)) & (found.abs() < 2**53)
-        return found.where(whole), None, mapping.period_name or "period", form
-    if mapping.period_name is not None:
-        raise CalibrationError(
-            f"{raw.path}: period_name={mapping.period_name!r}: accepted is null where {mapping.period} holds dates; "
-            "period_length: in the mapping says what they are added up to"
-        )
-    days = dates.parse(cells, form)
-    if days.notna().any():
-        told = length or dates.guess_length(days, form)
-        if form is not None and form.length is not None and ("day", "week", "month").index(told) < (
-            "day", "week", "month").index(form.length):  # fmt: skip
-            raise CalibrationError(
-                f"{raw.path}: period={told!r}: accepted is {form.length} or longer, as {mapping.period} tells no more"
-            )
-        return dates.count_periods(days, told), days, told, form
-    return pd.Series(np.nan, cells.index), days, length or "week", form
+def _filled_down(raw: RawTable, titles: list[str]) -> RawTable:
+    """Empty cells of some columns as the cell above: what pivot tables and lists write once for all rows of a group."""
+    if not titles:
+        return raw
+    filled = {}
+    for title in titles:
+        cells = raw.frame[title].astype(object)
+        filled[title] = cells.where(as_texts(cells) != "").ffill().fillna("")
+    return replace(raw, frame=raw.frame.assign(**filled))
 
 
-def _unfinished(days: pd.Series, length: str) -> list[str]:
-    """What is to be said where daily data end within a period, which then holds less than others."""
-    known = days.dropna().dt.normalize()
-    if length == "day" or known.empty:
-        return []
-    period = dates.count_periods(known, "week" if length == "week" else "month")
-    if known.nunique() < 2 * period.nunique():
-        return []
-    last = known.max()
-    first = last.replace(day=1) if length == "month" else known.min() + pd.Timedelta(days=7 * float(period.max()))
-    whole = last.days_in_month if length == "month" else 7
-    seen = (last - first).days + 1
-    return [f"the last {length} has {seen} of {whole} days"] if seen < whole else []
+def _cancelled(raw: RawTable, mapping: Mapping) -> list[str]:
+    """What is to be said of rows that count as sold and say that they were cancelled."""
+    said = []
+    for title in map(str, raw.frame):
+        if title in mapping.keep or not set(plain(title).split()) & _STATUS:
+            continue
+        texts = as_texts(raw.frame[title])
+        gone = texts.str.casefold().str.contains(_GONE)
+        if gone.any() and not gone.all():
+            left = list(texts[~gone & texts.ne("")].unique()[:3])
+            said.append(
+                f"{int(gone.sum()):,} rows whose {title} is {shown(texts[gone].iloc[0], 30)} count as sold (keep: "
+                f"{{{title}: [{', '.join(left)}]}} in the mapping leaves them out)"
+            )
+    return said
 
 
 def _kept(raw: RawTable, mapping: Mapping, left_out: Counter[str]) -> pd.Series:
@@ -196,6 +171,10 @@ def _read_as(
         said.append(f"amounts in {currency}")
     if mapping.seller is None:
         said.append(f"one seller, {ONE_SELLER!r}")
+    if mapping.product is None:
+        said.append(f"one product, {ONE_PRODUCT!r}")
+    if mapping.units is None:
+        said.append("each row is one unit")
     return said
 
 
@@ -210,18 +189,19 @@ def read_columns(raw: RawTable, mapping: Mapping) -> Columns:
     """
     left_out: Counter[str] = Counter()
     rows = len(raw.frame) + len(raw.faults)
+    raw = _filled_down(raw, mapping.fill_down)
+    as_told, (raw, mapping) = mapping, joined_period(raw, mapping)
     kept = _kept(raw, mapping, left_out)
     if not kept.all():
-        raw = RawTable(
-            raw.path, raw.frame[kept], raw.lines[kept.to_numpy()], raw.faults, raw.twice, raw.read_as, raw.form
-        )
+        raw = replace(raw, frame=raw.frame[kept], lines=raw.lines[kept.to_numpy()])
     titles = _names(mapping)
     found, columns = _numbers(raw, mapping, titles)
     currency = _currency(raw, mapping, columns)
-    period, days, period_name, form = _periods(raw, mapping)
+    period, days, period_name, form = count_periods(raw, mapping)
     index = raw.frame.index
-    product = [mapping.product] if isinstance(mapping.product, str) else mapping.product
-    texts: dict[str, pd.Series] = {"product": as_texts(raw.frame[product[0]])}
+    product = mapping.product if isinstance(mapping.product, list) else [mapping.product or ""]
+    one = pd.Series(ONE_PRODUCT, index, dtype=object)
+    texts: dict[str, pd.Series] = {"product": as_texts(raw.frame[product[0]]) if product[0] else one}
     for title in product[1:]:
         texts["product"] = texts["product"] + "-" + as_texts(raw.frame[title])
     for name, otherwise in (("seller", ONE_SELLER), ("category", "all"), ("store", None)):
@@ -244,16 +224,21 @@ def read_columns(raw: RawTable, mapping: Mapping) -> Columns:
         {**texts, "period": period, "units": units, "price": price, **{name: found[name] for name in beside}}
     )
     words = pd.DataFrame({name: values for name, values in texts.items() if getattr(mapping, name) is not None})
-    words["period"] = as_texts(raw.frame[mapping.period])
+    words["period"] = as_texts(raw.frame[str(mapping.period)])
     totals = lines.is_total(words, period, units)
     nothing = table["units"].eq(0) & ~(table["price"] > 0)
     left_out["a total of the rows above"] += int(totals.sum())
-    left_out["nothing sold and no price"] += int((nothing & ~totals).sum())
-    judged = ~totals & ~nothing
+    blank = pd.Series(True, index)
+    for title in (str(mapping.period), *titles.values()):
+        blank &= as_texts(raw.frame[title]).eq("")
+    notes = blank & ~totals  # as titles of groups, and what stands below a table
+    left_out["neither period nor numbers"] += int(notes.sum())
+    left_out["nothing sold and no price"] += int((nothing & ~totals & ~notes).sum())
+    judged = ~totals & ~nothing & ~notes
     cells = pd.DataFrame(
-        {"product": raw.frame[product[0]]}
+        {"product": raw.frame[product[0]] if product[0] else one}
         | {name: raw.frame[getattr(mapping, name)] for name in texts if name != "product" and getattr(mapping, name)}
-        | {"period": raw.frame[mapping.period]}
+        | {"period": raw.frame[str(mapping.period)]}
         | {name: raw.frame[title] for name, title in titles.items()}
     )
     known = period[judged & period.notna()]
@@ -276,16 +261,24 @@ def read_columns(raw: RawTable, mapping: Mapping) -> Columns:
         titles=titles
         | {name: str(getattr(mapping, name) or name) for name in ("product", "seller", "period", "category", "store")},
         dates=days[judged] if days is not None else None,
-        called=words["period"][judged],
+        called=(words["period"] if _is_said(form) or days is None else days.dt.date.astype(str))[judged],
         period_name=period_name,
         currency=currency,
         mapping=mapping.model_copy(
-            update=everything | ({"currency": currency} if currency and not mapping.currency else {})
+            update=everything
+            | {"period": as_told.period}
+            | ({"currency": currency} if currency and not mapping.currency else {})
         ),
         read_as=_read_as(mapping, columns, form, period_name, first, currency)
-        + (_unfinished(days[judged], period_name) if days is not None else []),
+        + (unfinished(days[judged], period_name) if days is not None else [])
+        + _cancelled(raw, mapping),
         left_out=left_out,
     )
+
+
+def _is_said(form: dates.Form | None) -> bool:
+    """Whether a form writes dates so that people can read them."""
+    return form is None or form.kind not in ("excel", "s", "ms", "us", "ns")
 
 
 def _decimals(columns: dict[str, numbers.Column]) -> Any:

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import model_validator
 
+from marl_pricing.calibration.guessing import guess, what_is_lacking
 from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
 from marl_pricing.intake import IntakeError, plain, shown
 from marl_pricing.intake.dates import form_named
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.layouts import recognise
-from marl_pricing.intake.names import SALES_WORDS, find_title, suggest
+from marl_pricing.intake.names import find_title
 from marl_pricing.intake.tables import RawTable, Told
 
 Sign = Literal[".", ","]
@@ -35,19 +36,21 @@ class Mapping(Settings):
     """What the columns of a file of sales are, and what of the file is not to be found but told.
 
     A row is one product of one seller (in one store) in one period, or a line of an order: several of a period are
-    added up. Columns are named as the file does; a product may be several columns together. `units: null` counts each
-    row as one unit, `seller: null` is one seller. Where there is no price, `revenue` over units is it; `price_for` is
-    the number of units that a price is for, `margin_percent` the margin in percent of the price, which gives a cost.
-    `currency` is a column, or the currency itself; `period_name` what a period is called, where it is a number.
+    added up. Columns are named as the file does; a product may be several columns together, and a period a year and its
+    week or month (and day). `units: null` counts each row as one unit, `seller: null` and `product: null` are one.
+    Where there is no price, `revenue` over units is it; `price_for` is the number of units that a price is for,
+    `margin_percent` the margin in percent of the price, which gives a cost. `currency` is a column, or the currency
+    itself; `period_name` what a period is called, where it is a number; `fill_down` columns whose empty cells are those
+    above; `sheet` one, or several of the same columns.
 
     Null for `format`, `separator`, `encoding`, `header` (the header's line), `sheet`, `decimal` (a sign, or one by our
     name of a column), `thousands`, `date_format` and `period_length` means that it is found in the file.
     """
 
-    product: str | list[str] = "product"
+    product: str | list[str] | None = "product"
     seller: str | None = "seller"
     store: str | None = None
-    period: str = "period"
+    period: str | list[str] = "period"
     units: str | None = "units"
     price: str | None = "price"
     revenue: str | None = None
@@ -63,7 +66,8 @@ class Mapping(Settings):
     separator: str | None = None
     encoding: str | None = None
     header: int | None = None
-    sheet: str | None = None
+    sheet: str | list[str] | None = None
+    fill_down: list[str] = []  # noqa: RUF012
     decimal: Sign | dict[str, Sign] | None = None
     thousands: Literal[".", ",", " ", "'"] | None = None
     date_format: str | None = None
@@ -91,6 +95,8 @@ class Mapping(Settings):
                 raise ConfigError(str(error)) from None
         if isinstance(self.product, list) and not self.product:
             raise refuse("product", self.product, "the name of a column, or several")
+        if isinstance(self.period, list) and not 2 <= len(self.period) <= 3:
+            raise refuse("period", self.period, "a column, or a year's with those of its week, month, or month and day")
         return self
 
     @property
@@ -126,16 +132,6 @@ def read_mapping(path: Path | str | None) -> Mapping:
         raise ConfigError(f"mapping={str(path)!r}: {error}") from None
 
 
-def _suggestion(titles: list[str]) -> str:
-    found = suggest(titles, SALES_WORDS)
-    if "price" in found:
-        found.pop("revenue", None)
-    if not found:
-        return "a mapping says what the columns are"
-    lines = ", ".join(f"{name}: {title}" for name, title in found.items())
-    return f"likely are {lines}; --check writes a mapping of these"
-
-
 def resolve(mapping: Mapping, raw: RawTable) -> tuple[Mapping, list[str]]:
     """A mapping whose columns the file has, and what was found in words.
 
@@ -163,11 +159,9 @@ def resolve(mapping: Mapping, raw: RawTable) -> tuple[Mapping, list[str]]:
     def title_of(name: str) -> str:
         title = find_title(name, titles)
         if title is None:
-            told = _suggestion(titles)
-            if any(title.replace(".", "", 1).isdigit() for title in titles):
-                told = "the first line holds numbers, so the file may have no header: put one above"
             raise CalibrationError(
-                f"{raw.path}:{header}: there is no column {shown(name)}; it has {listed(titles)}; {told}"
+                f"{raw.path}:{header}: there is no column {shown(name)}; it has {listed(titles)}; "
+                f"{what_is_lacking(raw)}"
             )
         if title in raw.twice:
             raise CalibrationError(
@@ -184,6 +178,7 @@ def resolve(mapping: Mapping, raw: RawTable) -> tuple[Mapping, list[str]]:
         elif value is not None and (name != "currency" or find_title(value, titles) is not None):
             changes[name] = title_of(value)
     changes["instruments"] = [title_of(name) for name in found.instruments]
+    changes["fill_down"] = [title_of(name) for name in found.fill_down]
     changes["keep"] = {title_of(name): values for name, values in found.keep.items()}
     return found.model_copy(update=changes), said
 
@@ -201,11 +196,8 @@ def told_mapping(mapping: Mapping) -> str:
 
 
 def suggested(mapping: Mapping, raw: RawTable) -> Mapping | None:
-    """The mapping with the columns that are likely meant; None where the words of the file say too little."""
-    found = suggest([str(name) for name in raw.frame.columns], SALES_WORDS)
-    if "price" in found:
-        found.pop("revenue", None)
-    own = found | {name: getattr(mapping, name) for name in mapping.model_fields_set}
+    """The mapping with the columns that are likely meant; None where the file says too little."""
+    own = guess(raw) | {name: getattr(mapping, name) for name in mapping.model_fields_set}
     if not {"product", "period", "units"} <= set(own) or not {"price", "revenue"} & set(own):
         return None
     own.setdefault("seller", None)

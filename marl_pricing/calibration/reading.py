@@ -30,6 +30,23 @@ _TWICE = 0.45
 _MOST_PERIODS = 30_000  # days of 80 years
 _MOST_ROWS = 50_000_000  # periods of all offers, with those that have no row
 _AGAIN = "product, seller and period a second time"
+# What sets rows right that are no record, by the column that says so.
+_HELP = {
+    **dict.fromkeys(
+        ("product", "seller", "category", "store"),
+        "keep: in the mapping takes rows of one kind alone, another column may hold the name",
+    ),
+    "period": "date_format: in the mapping sets the form of dates",
+    **dict.fromkeys(
+        ("units", "price", "cost", "stock"), "decimal: in the mapping sets its sign, keep: takes rows of one kind alone"
+    ),
+}
+_SLIPS = {
+    "price is not above 0": "such rows count for nothing, and judging.bad_share sets how many may be left out",
+    "price far from the product's median": "judging.price_factor sets how far is a slip",
+    "units far from the product's median": "judging.units_factor sets how far is a slip",
+    _AGAIN: "repeats: add_up in the mapping adds them up",
+}
 
 
 class Judging(Settings):
@@ -125,7 +142,7 @@ def _judge_lines(table: pd.DataFrame, judging: Judging) -> _Verdicts:
     return verdicts
 
 
-def _check_span(path: Path, mapping: Mapping, table: pd.DataFrame, columns: Columns) -> None:
+def _check_span(path: Path, table: pd.DataFrame, columns: Columns) -> None:
     """Refuse periods that lie so far apart that they are none: whoever counts them makes room for all in between."""
     if table.empty:
         return
@@ -136,9 +153,10 @@ def _check_span(path: Path, mapping: Mapping, table: pd.DataFrame, columns: Colu
         own = table["period"].to_numpy()
         earliest, latest = (columns.called[table.index].iloc[int(place)] for place in (own.argmin(), own.argmax()))
         raise CalibrationError(
-            f"{path}: {mapping.period} goes from {earliest} to {latest}, {last - first + 1:,} {columns.period_name}s "
-            f"of which {table['period'].nunique():,} have a row; accepted are {_MOST_PERIODS:,}, and {_MOST_ROWS:,} of "
-            "all products together; date_format: in the mapping says that numbers are times, as s or yyyymmdd"
+            f"{path}: {columns.titles['period']} goes from {earliest} to {latest}, {last - first + 1:,} "
+            f"{columns.period_name}s of which {table['period'].nunique():,} have a row; accepted are "
+            f"{_MOST_PERIODS:,}, and {_MOST_ROWS:,} of all products together; date_format: in the mapping says "
+            "that numbers are times, as s or yyyymmdd"
         )
 
 
@@ -191,6 +209,7 @@ def _refusal(
     line, told = (int(columns.lines[np.flatnonzero(bad)[0]]), "") if bad.any() else (np.inf, "")
     if faults and faults[0].line < line:
         line, told = faults[0].line, f"{faults[0].reason}, it is {shown(faults[0].text)}"
+        helped = "separator: and header: in the mapping set what separates columns and the header's line"
     else:
         first = bad.index[bad][0]
         told, name = str(verdicts.why[first]), str(verdicts.column[first])
@@ -198,9 +217,10 @@ def _refusal(
             value = columns.cells.loc[first, name]
             title = columns.titles.get(name, name)
             told += f", {title} is {shown('' if pd.isna(value) else value)}"
+        helped = _SLIPS.get(str(verdicts.why[first]), _HELP.get(name, "keep: in the mapping takes rows of one kind"))
     return (
         f"{path}:{line}: {told}; {count:,} of {rows:,} rows ({100 * count / rows:.3g} %) are no records, accepted are "
-        f"{100 * share:.3g} % (judging.bad_share)"
+        f"{100 * share:.3g} % (judging.bad_share); {helped}"
     )
 
 
@@ -231,7 +251,7 @@ def read_sales(
     table, left_out = columns.table, columns.left_out
     verdicts = _judge_lines(table, judging)
     kept = table[verdicts.good].astype({"period": np.int64})
-    _check_span(path, own, kept, columns)
+    _check_span(path, kept, columns)
     if own.returns == "drop":
         back = kept["units"] < 0
         left_out["returns"] += int(back.sum())

@@ -35,6 +35,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "named": (
         rf"(?P<day>\d{{1,2}})[.\s/-]+{_NAME}[\s/,-]+{_YEAR}{_TIME}",
         rf"{_NAME}\s+(?P<day>\d{{1,2}}),?\s+{_YEAR}{_TIME}",
+        rf"{_NAME}-(?P<day>\d{{1,2}})-{_YEAR}{_TIME}",
     ),
     "named_month": (rf"{_NAME}[\s/-]+{_YEAR}",),
     "yyyymmdd": (r"(?P<year>(?:19|20)\d{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])",),

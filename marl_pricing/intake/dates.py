@@ -63,7 +63,9 @@ def _monday(year: pd.Series, week: pd.Series, weekday: pd.Series | None) -> pd.S
     return (monday + pd.to_timedelta(day - 1, unit="D")).where(fine)
 
 
-def _month_of(names: pd.Series) -> pd.Series:
+def month_numbers(names: pd.Series) -> pd.Series:
+    """1 to 12 of names of months in several languages, NaN of other texts."""
+
     def one(name: object) -> float:
         if not isinstance(name, str):
             return np.nan
@@ -119,9 +121,9 @@ def _parse_unique(texts: pd.Series, form: Form, utc: bool) -> pd.Series:
         return _monday(parts["year"], parts["last"], None)
     if kind == "iso_week":
         return _monday(parts["year"], parts["week"], parts.get("weekday"))
-    day = _calendar(full_year(parts["year"]), _month_of(parts["name"]), parts["day"]) + _clock(parts, utc)
+    day = _calendar(full_year(parts["year"]), month_numbers(parts["name"]), parts["day"]) + _clock(parts, utc)
     month = match(texts, "named_month")
-    return day.fillna(_calendar(full_year(month["year"]), _month_of(month["name"]), one))
+    return day.fillna(_calendar(full_year(month["year"]), month_numbers(month["name"]), one))
 
 
 def parse(values: pd.Series, form: Form | None, utc: bool = False) -> pd.Series:

@@ -55,6 +55,10 @@ def is_total(texts: pd.DataFrame, period: pd.Series, units: pd.Series) -> pd.Ser
     for name in texts:
         word = texts[name].astype(str).str.strip().str.casefold().str.rstrip(":")
         named |= word.isin(TOTALS) | word.str.startswith(tuple(f"{total}:" for total in ("total", "summe")))
+    ends = tuple(f" {total}" for total in (*TOTALS, "ergebnis"))
+    for name in texts:  # of a group
+        own = texts[name].astype(str).str.strip().str.casefold()
+        named |= (own.str.endswith(ends) | own.str.startswith(("summe ", "total "))) & period.isna()
     if not named.any():
         return named
     above = units.where(~named, 0.0).fillna(0.0).cumsum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 def _of(words: str) -> tuple[str, ...]:
@@ -16,9 +16,10 @@ def _of(words: str) -> tuple[str, ...]:
 SALES_WORDS: dict[str, tuple[str, ...]] = {
     "product": _of(
         "product, product id, sku, upc, ean, gtin, item, item id, article, stock code, stockcode, product "
-        "name, lineitem sku, artikel, artikelnummer, artikelnr, artikel nr, produkt, produit, référence, "
-        "reference, producto, articulo, código, prodotto, articolo, codice, produto, artigo, varenummer, "
-        "vare, tuote, towar, zboží, товар, артикул, 商品, 品番, asin, material"
+        "name, lineitem sku, prod code, artikel, artikelnummer, artikelnr, artikel nr, artikelname, "
+        "artikelbezeichnung, produkt, produit, désignation, référence, reference, producto, articulo, código, "
+        "prodotto, articolo, codice, produto, artigo, varenummer, vare, tuote, towar, zboží, товар, артикул, 商品, "
+        "商品コード, 商品编码, 商品id, 商品名, 商品名称, 品番, 상품, 상품코드, asin, material, listing"
     ),
     "seller": _of(
         "seller, brand, vendor, merchant, shop, manufacturer, supplier, marke, händler, verkäufer, "
@@ -32,38 +33,41 @@ SALES_WORDS: dict[str, tuple[str, ...]] = {
     ),
     "period": _of(
         "period, date, week, week end, week no, month, day, order date, invoice date, invoicedate, "
-        "created at, transaction date, timestamp, datum, woche, kalenderwoche, kw, monat, tag, "
-        "bestelldatum, rechnungsdatum, verkaufsdatum, semaine, mois, jour, fecha, semana, mes, data, "
-        "settimana, mese, giorno, dia, maand, dato, uge, uke, pvm, tydzień, дата, неделя, 日付"
+        "created at, date add, purchase date, sale date, transaction date, shop date, timestamp, order time, "
+        "transaction dt, t dat, date time, datetime, datum, woche, kalenderwoche, kw, monat, kalendertag, tag, "
+        "bestelldatum, rechnungsdatum, verkaufsdatum, auftragsdatum, semaine, mois, jour, fecha, semana, mes, data, "
+        "settimana, mese, giorno, dia, maand, dato, uge, uke, pvm, tydzień, дата, неделя, 日付, 日期, 날짜, 일자"
     ),
     "units": _of(
-        "units, quantity, qty, units sold, unit sales, sold, move, volume, pieces, lineitem quantity, "
+        "units, quantity, qty, units sold, items sold, unit sales, qty ordered, units ordered, sold, move, volume, "
+        "total volume, pieces, cnt, item cnt day, lineitem quantity, product qty, "
         "menge, stück, stückzahl, anzahl, absatz, verkaufte menge, quantité, qté, nombre, unités, "
         "cantidad, unidades, uds, quantità, qta, pezzi, quantidade, aantal, hoeveelheid, antal, antall, "
-        "määrä, ilość, množství, количество, кол во, 数量"
+        "määrä, ilość, množství, количество, кол во, 数量, 销量, 수량"
     ),
     "price": _of(
-        "price, unit price, unitprice, price per unit, retail price, selling price, sale price, paid, "
-        "lineitem price, preis, stückpreis, einzelpreis, verkaufspreis, vk, vk preis, prix, prix "
-        "unitaire, precio, precio unitario, prezzo, prezzo unitario, preço, prijs, stuksprijs, pris, "
-        "hinta, cena, цена, 価格, 単価"
+        "price, unit price, unitprice, price per unit, rate, retail price, selling price, sale price, average price, "
+        "item cost, sold for, lineitem price, preis, vk netto, vk brutto, stückpreis, einzelpreis, verkaufspreis, vk, "
+        "vk preis, prix, prix unitaire, precio, precio unitario, prezzo, prezzo unitario, preço, prijs, stuksprijs, "
+        "pris, hinta, cena, цена, 価格, 単価, 单价, 价格, 단가, 가격"
     ),
     "revenue": _of(
-        "revenue, sales, turnover, sales value, dollars, amount, total, line total, net sales, umsatz, "
-        "betrag, erlös, gesamt, chiffre d affaires, ca, montant, ventas, importe, ingresos, fatturato, "
-        "importo, ricavi, receita, valor, omzet, omsætning, omsättning, выручка, сумма, 売上"
+        "revenue, sales, turnover, sales value, net sales, subtotal, row total, line total, item total, spend, "
+        "dollars, amount, total, total price, grand total, umsatz, betrag, erlös, gesamtpreis, gesamt, "
+        "chiffre d affaires, ca, montant, ventas, importe, ingresos, fatturato, "
+        "importo, ricavi, receita, valor, omzet, omsætning, omsättning, выручка, сумма, 売上, 金額, 金额, 매출, 금액"
     ),
     "category": _of(
         "category, product category, department, product line, class, group, kategorie, warengruppe, "
         "catégorie, rayon, categoria, categoría, reparto, categorie, kategori, kategoria, категория"
     ),
     "cost": _of(
-        "cost, unit cost, cogs, purchase price, wholesale price, einkaufspreis, ek, ek preis, kosten, "
+        "cost, unit cost, cogs, purchase price, wholesale price, einkaufspreis, ek, ek preis, ek netto, kosten, "
         "coût, prix d achat, coste, costo, custo, inkoopprijs, себестоимость, 原価"
     ),
     "stock": _of(
-        "stock, inventory, on hand, stock on hand, bestand, lagerbestand, lager, existencias, inventario, "
-        "giacenza, scorte, estoque, voorraad, lagersaldo, остаток, 在庫"
+        "stock, inventory, inventory level, on hand, stock on hand, bestand, lagerbestand, lager, existencias, "
+        "inventario, giacenza, scorte, estoque, voorraad, lagersaldo, остаток, 在庫"
     ),
     "promotion": _of(
         "promotion, promo, discount, on promotion, onpromotion, deal, aktion, rabatt, remise, promoción, "
@@ -100,28 +104,62 @@ def plain(title: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", bare).split())
 
 
-def suggest(titles: Sequence[str], words: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Our name → the title that it is likely meant by; a title is suggested once, those that are whole words first."""
+# What stands behind the name of a thing and does not change what it is: `item no`, `store_id`, `vendor name`.
+_OF_THINGS = frozenset(_of("id, ids, key, no, nr, nbr, num, number, name, code, sk, hash, title"))
+# Words of which a title may only end: `Shop` in `SHOP_WEEK` is no seller, `week` is what it is.
+_BY_ENDS = frozenset({"seller", "store", "category", "promotion", "currency", "stock", "cost"})
+_LONG = 5  # letters from which a word may be the end of a compound, as in Auftragsdatum
+DAYS = frozenset(_of("day, dayofmonth, tag, jour, dia, giorno, dag"))
+MONTHS = frozenset(_of("month, monat, mois, mes, mese, maand, maned, manad, kuukausi, miesiac, month name"))
+WEEKS = frozenset(_of("week, kw, woche, kalenderwoche, semaine, semana, settimana, uge, uke, vecka, tydzien"))
+YEARS = frozenset(_of("year, jahr, jaar, ano, annee, anno, ar, rok, vuosi, год, 年"))
+
+
+def _without_thing(title: str) -> str:
+    words = title.split()
+    while len(words) > 1 and words[-1] in _OF_THINGS:
+        words.pop()
+    return " ".join(words)
+
+
+def _is(title: str, word: str) -> bool:
+    return title == word or title.replace(" ", "") == word.replace(" ", "") or _without_thing(title) == word
+
+
+def _ends(title: str, word: str) -> bool:
+    """Whether a title's last words are a word, which in most languages say what it is."""
+    own = _without_thing(title)
+    compound = len(word) >= _LONG and " " not in word and own.endswith(word)
+    return own.endswith(f" {word}") or compound
+
+
+def _holds(title: str, word: str) -> bool:
+    return len(word) > 3 and f" {word} " in f" {title} "
+
+
+def suggest(
+    titles: Sequence[str],
+    words: Mapping[str, tuple[str, ...]],
+    fits: Callable[[str, str], bool] = lambda name, title: True,
+) -> dict[str, str]:
+    """Our name → the title that it is likely meant by; a title is suggested once.
+
+    Titles that are a word before those that end in one, and these before those that hold one.
+
+    Args:
+        fits: whether what stands in a column can be what our name says.
+    """
     left = {title: plain(title) for title in titles}
     found: dict[str, str] = {}
-    for whole in (True, False):
+    for kind in (_is, _ends, _holds):
         for name, likely in words.items():
-            if name in found:
+            if name in found or (kind is _holds and name in _BY_ENDS):
                 continue
-            for word in (plain(word) for word in likely):
-                match = next(
-                    (
-                        title
-                        for title, own in left.items()
-                        if own == word or own.replace(" ", "") == word.replace(" ", "")
-                        or (not whole and len(word) > 3 and f" {word} " in f" {own} ")
-                    ),
-                    None,
-                )  # fmt: skip
-                if match is not None:
-                    found[name] = match
-                    del left[match]
-                    break
+            alike = (title for word in map(plain, likely) for title, own in left.items() if kind(own, word))
+            match = next((title for title in alike if fits(name, title)), None)
+            if match is not None:
+                found[name] = match
+                del left[match]
     return {name: found[name] for name in words if name in found}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ MOST_COLUMNS, _MOST_LINES = 16_384, 1_048_576  # of a sheet of Excel
 _ROW, _CELL = 250, 60
 _SHARE = 0.8  # of the memory that is there
 SPREADSHEETS = (".xlsx", ".xlsm")
+_RULE = re.compile(r"[-=+_ ]{5,}")  # a line that is drawn across a list
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Told:
     separator: str | None = None
     encoding: str | None = None
     header: int | None = None
-    sheet: str | None = None
+    sheet: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,15 @@ def _filled(cells: Iterable[Any]) -> int:
 
 
 def _header_at(records: list[Record], told: int | None, path: str) -> int:
-    """Which record is the header: the first that fills most of the columns that rows have."""
+    """Which record is the header: the first that fills most of the columns that rows have; -1 where there is none."""
+    if told == 0:
+        return -1
     if told is not None:
         found = next((number for number, (line, _) in enumerate(records) if line == told), None)
         if found is None:
-            raise IntakeError(f"{path}: header={told}: accepted is the number of a line that is not blank")
+            raise IntakeError(
+                f"{path}: header={told}: accepted is the number of a line that is not blank, or 0 for none"
+            )
         return found
     width = Counter(len(cells) for _, cells in records[:_LOOK]).most_common(1)[0][0]
     for number, (_, cells) in enumerate(records[:_HEADER_WITHIN]):
@@ -127,10 +133,11 @@ def _assemble(path: str, records: list[Record], told: int | None, cut_short: boo
         raise IntakeError(f"{path}: the file is empty")
     _refuse_wide(path, max(len(cells) for _, cells in records))
     at = _header_at(records, told, path)
-    titles = _titles(records[at][1])
+    header = records[at][1] if at >= 0 else [None] * Counter(len(cells) for _, cells in records).most_common(1)[0][0]
+    titles = _titles(header)
     width = len(titles)
     rows, lines, faults = [], [], []
-    head = [str(cell).strip() for cell in records[at][1]]
+    head = [str(cell).strip() for cell in header]
     for line, cells in records[at + 1 :]:
         if len(cells) > width and not _filled(cells[width:]):
             cells = cells[:width]
@@ -154,11 +161,13 @@ def _assemble(path: str, records: list[Record], told: int | None, cut_short: boo
             "separator: and header: in the mapping set what separates columns and the header's line"
         )
     columns: dict[str, Any] = {}
-    for title, cells in zip(titles, zip(*rows, strict=True) if rows else [()] * width, strict=True):
+    for name, title, cells in zip(head, titles, zip(*rows, strict=True) if rows else [()] * width, strict=True):
+        if rows and name in ("", "None") and not _filled(cells):
+            continue  # as of lines that begin and end with a bar
         columns.setdefault(title, _typed(cells))
     twice = [title for title, count in Counter(titles).items() if count > 1]
-    form: dict[str, Any] = {} if at == 0 else {"header": records[at][0]}
-    said = [f"header in line {records[at][0]}"] if at else []
+    form: dict[str, Any] = {} if at == 0 else {"header": records[at][0] if at > 0 else 0}
+    said = [f"header in line {records[at][0]}" if at > 0 else "no header"] if at else []
     return RawTable(path, pd.DataFrame(columns), np.array(lines, np.int64), faults, twice, said, form)
 
 
@@ -194,7 +203,7 @@ def _read_csv(path: Path, told: Told) -> RawTable:
     try:
         for cells in reader:
             last = start
-            if any(cell and not cell.isspace() for cell in cells):
+            if any(cell and not cell.isspace() for cell in cells) and not _RULE.fullmatch("".join(cells)):
                 records.append((start, cells))
             start = skip + reader.line_num + 1
     except csv.Error as error:
@@ -276,10 +285,12 @@ def _read_book(path: Path, told: Told) -> RawTable:
     book = load_workbook(path, read_only=True, data_only=True)
     try:
         names = book.sheetnames
-        if told.sheet is not None and told.sheet not in names:
-            raise IntakeError(f"{path}: sheet={shown(told.sheet)}: there are {listed(names)}")
+        wanted = [told.sheet] if isinstance(told.sheet, str) else told.sheet
+        for name in wanted or ():
+            if name not in names:
+                raise IntakeError(f"{path}: sheet={shown(name)}: there are {listed(names)}")
         held = []
-        for name in [told.sheet] if told.sheet is not None else names:
+        for name in wanted or names:
             records = _rows_of(path, book[name])
             if len(records) > 1:
                 held.append((name, records))
@@ -287,16 +298,69 @@ def _read_book(path: Path, told: Told) -> RawTable:
         book.close()
     if not held:
         raise IntakeError(f"{path}: no sheet of it holds a header and a row; there are {listed(names)}")
-    name, records = held[0]
-    # Sheets are as wide as their widest row; columns that are empty all over are none.
-    width = max(number for _, cells in records for number, cell in enumerate(cells, 1) if cell is not None)
-    raw = _assemble(
-        str(path), [(line, [*cells, *[None] * width][:width]) for line, cells in records], told.header, False
-    )
-    others = [other for other, _ in held[1:]]
-    raw.read_as[:0] = [f"sheet {cut(name, 30)!r}" + (f" (not {listed(others)})" if others else "")]
-    raw.form.update({"format": "xlsx", "sheet": name})
+    name, raw = held[0][0], _read_sheet(path, held[0][1], told.header)
+    alike, others = [(name, raw)], []
+    for other, records in held[1:]:
+        try:
+            own = _read_sheet(path, records, told.header)
+        except IntakeError:
+            if wanted:
+                raise
+            own = None
+        if (
+            own is not None
+            and list(own.frame.columns) == list(raw.frame.columns)
+            and _is_more(path, alike, other, own, wanted)
+        ):
+            alike.append((other, own))
+        elif wanted:
+            raise IntakeError(f"{path}: sheet={shown(other)}: has other columns than {shown(name)}; accepted are alike")
+        else:
+            others.append(other)
+    if len(alike) > 1:
+        raw = _one_below_the_other([own for _, own in alike])
+    called = [cut(own, 30) for own, _ in alike]
+    said = f"sheets {listed(called)} one below the other" if len(alike) > 1 else f"sheet {called[0]!r}"
+    raw.read_as[:0] = [said + (f" (not {listed(others)})" if others else "")]
+    raw.form.update({"format": "xlsx", "sheet": [own for own, _ in alike] if len(alike) > 1 else name})
     return raw
+
+
+def _is_more(
+    path: Path, before: list[tuple[str, RawTable]], name: str, own: RawTable, wanted: Sequence[str] | None
+) -> bool:
+    """Whether a sheet with the columns of those before goes on where they end, as of months; else it repeats them.
+
+    Raises:
+        IntakeError: where it does both.
+    """
+    if wanted:
+        return True
+    seen = {row for _, table in before for row in table.frame.astype(str).itertuples(index=False, name=None)}
+    again = [row in seen for row in own.frame.astype(str).itertuples(index=False, name=None)]
+    if any(again) and not all(again):
+        names = f"[{', '.join([*(other for other, _ in before), name])}]"
+        raise IntakeError(
+            f"{path}: sheet {shown(name)} has the columns of {shown(before[0][0])}, {sum(again):,} of its "
+            f"{len(again):,} rows stand there too and the others do not; sheet: {names} in the mapping takes "
+            f"all (with repeats: drop rows alike once), sheet: {before[0][0]} the first alone"
+        )
+    return not any(again)
+
+
+def _one_below_the_other(tables: list[RawTable]) -> RawTable:
+    """Sheets of the same columns as one; lines are those of each sheet."""
+    frame = pd.concat([own.frame.astype(object) for own in tables], ignore_index=True)
+    typed = pd.DataFrame({title: _typed(frame[title].tolist()) for title in frame})
+    faults, first = [fault for own in tables for fault in own.faults], tables[0]
+    lines = np.concatenate([own.lines for own in tables])
+    return RawTable(first.path, typed, lines, faults, first.twice, first.read_as, first.form)
+
+
+def _read_sheet(path: Path, records: list[Record], header: int | None) -> RawTable:
+    """Sheets are as wide as their widest row; columns that are empty all over are none."""
+    width = max(number for _, cells in records for number, cell in enumerate(cells, 1) if cell is not None)
+    return _assemble(str(path), [(line, [*cells, *[None] * width][:width]) for line, cells in records], header, False)
 
 
 def parquet_texts(path: Path, file: parquet.ParquetFile) -> list[str]:

@@ -15,6 +15,7 @@ import charset_normalizer
 
 from marl_pricing.intake import plain
 from marl_pricing.intake.errors import IntakeError, shown
+from marl_pricing.intake.names import SALES_WORDS
 
 SEPARATORS = {";": "semicolon", "\t": "tab", ",": "comma", "|": "bar"}
 _MARKS = (
@@ -25,6 +26,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MOST_BYTES = 1 << 30  # of a table's text
+_LATIN = re.compile(r"[\u0000-\u024f]")
 _SAMPLE = 1 << 17  # bytes that tell an encoding
 _LINES = 60  # that tell the separator
 _WESTERN = "cp1252"  # what spreadsheets in western Europe and America write
@@ -34,6 +36,9 @@ _NOT_LATIN = re.compile(
     r"cp(1251|1253|1255|1256|866|855|874|932|936|949|950)|koi8.*|iso8859_[5678]|mac_(cyrillic|greek)|shift_?jis.*|euc_.*|"
     r"gb.*|big5.*|johab|hz|ptcp154|tis_620"
 )
+# Encodings of other alphabets, and words that titles in these have.
+_ALPHABETS, _TITLES = ("shift_jis", "gb18030", "big5", "euc_kr", "cp1251"), 5
+_KNOWN = tuple(word for words in SALES_WORDS.values() for word in words if not _LATIN.search(word))
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _UTF8_PAIR = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
@@ -81,6 +86,15 @@ def _line_of(data: bytes, position: int) -> int:
     return data.count(b"\n", 0, position) + 1
 
 
+def _by_titles(data: bytes) -> str | None:
+    """The encoding in which the first lines hold titles that are known, None where there is none."""
+    for name in _ALPHABETS:
+        first = " ".join(data[:_SAMPLE].decode(name, "replace").splitlines()[:_TITLES]).casefold()
+        if sum(word in first for word in _KNOWN) >= 2:
+            return name
+    return None
+
+
 def _foreign(data: bytes) -> str:
     """The encoding of bytes that are no UTF-8: cp1252, or that of another alphabet where they are mostly high bytes."""
     lines = [line for line in data[:_SAMPLE].splitlines() if not line.isascii()]
@@ -88,6 +102,8 @@ def _foreign(data: bytes) -> str:
     high = sum(byte >= 0x80 for byte in joined)
     letters = high + sum(chr(byte).isalpha() for byte in joined if byte < 0x80)
     if letters and high / letters > _OTHER_ALPHABET:
+        if (known := _by_titles(data)) is not None:
+            return known
         best = charset_normalizer.from_bytes(b"\n".join(lines)).best()
         if best is not None and _NOT_LATIN.fullmatch(best.encoding):
             return best.encoding

@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[bytes | str, str]] = {
     "no text": (bytes(range(1, 256)) * 20, r"holds no text; accepted are CSV"),
     "no header": (
         "a,s,1,3,2.5\nb,s,2,3,2.5\n",
-        r":1: there is no column 'product'; .*may have no header: put one above",
+        r":1: there is no column 'product'; .*may have no header: header: 0 in the mapping",
     ),
     "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 99, r"is of Excel's old format; save it as \.xlsx"),
     "dates that are called something": (
