@@ -136,11 +136,17 @@ def load(folder: Path | str) -> Run:
 
 
 def _start(own: ExperimentSettings) -> None:
+    import jax
+
+    from marl_pricing.config.errors import refuse
     from marl_pricing.forks import refuse_forked
     from marl_pricing.learning.devices import start_cpu_devices
     from marl_pricing.learning.program_cache import keep_programs
 
     refuse_forked()
+    if jax.config.jax_enable_x64:
+        accepted = "False, because learners compute in 32 bits: jax.config.update('jax_enable_x64', False)"
+        raise refuse("jax_enable_x64", True, accepted)
     keep_programs()
     start_cpu_devices(own.learner.devices)
 

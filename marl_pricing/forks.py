@@ -1,4 +1,4 @@
-"""Processes that were forked from one in which JAX ran: JAX's threads are not in them, and its next call waits for ever.
+"""Processes that were forked from one in which JAX ran: its threads are not in them, and its next call waits for ever.
 
 Multiprocessing forks on Linux unless it is told otherwise (up to Python 3.13), and so do the clients that play several
 environments at once. Who asks here first hears it in a line instead.
@@ -36,8 +36,8 @@ def refuse_forked() -> None:
     """
     if _cannot_run:
         raise ForkedError(
-            f"process {os.getpid()} was forked from one in which JAX ran, and JAX would wait here for ever: start it by "
-            "spawn, with multiprocessing.set_start_method('spawn') in the parent, or for Gymnasium with "
+            f"process {os.getpid()} was forked from one in which JAX ran, and JAX would wait here for ever: start it "
+            "by spawn, with multiprocessing.set_start_method('spawn') in the parent, or for Gymnasium with "
             "vector_kwargs={'context': 'spawn'}"
         )
 

@@ -33,6 +33,7 @@ from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.forks import refuse_forked
 from marl_pricing.market.types import Feature
+from marl_pricing.widths import in_32_bits
 
 
 class Market(NamedTuple):
@@ -422,6 +423,7 @@ def _stock_in_units(built: Market) -> Market:
     )
 
 
+@in_32_bits
 def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | None = None) -> Market:
     """The market that the settings mean.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from marl_pricing import market
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation
+from marl_pricing.widths import in_32_bits
 
 Array = jax.Array
 
@@ -97,6 +98,7 @@ class Plan:
             first parts, the observation.
     """
 
+    @in_32_bits
     def __init__(self, shape: MarketShape, params: Form) -> None:
         self.shape, self.params = shape, params
         words = jax.ShapeDtypeStruct((params.num_words,), jnp.uint32)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
@@ -16,6 +15,7 @@ from marl_pricing.environments.render import draw_paths, epoch_table
 from marl_pricing.environments.spaces import action_space, check_action, need_known_information, one_line
 from marl_pricing.forks import Spawned, refuse_forked
 from marl_pricing.market import MarketParams, MarketShape, layout
+from marl_pricing.widths import as_32_bits, in_32_bits
 
 RENDER_MODES = ("ansi", "rgb_array")
 
@@ -39,6 +39,7 @@ class PricingEnv(ParallelEnv):
 
     metadata = {"name": "marl_pricing_v0", "render_modes": list(RENDER_MODES), "is_parallelizable": True}  # noqa: RUF012
 
+    @in_32_bits
     def __init__(self, shape: MarketShape, params: MarketParams, render_mode: str | None = None) -> None:
         """Wrap a market.
 
@@ -50,7 +51,7 @@ class PricingEnv(ParallelEnv):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
         self.render_mode = render_mode
-        self.shape, self._params = shape, jax.tree.map(jnp.asarray, params)
+        self.shape, self._params = shape, jax.tree.map(as_32_bits, params)
         need_known_information(shape)
         small, self._bank = packed.split(self._params)
         self._plan = packed.plan(shape, packed.form_of(small))
@@ -91,6 +92,7 @@ class PricingEnv(ParallelEnv):
             raise KeyError(f"agent={agent!r}: accepted is {', '.join(self.possible_agents)}")
         return spaces_[agent]
 
+    @in_32_bits
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode.
 
@@ -118,6 +120,7 @@ class PricingEnv(ParallelEnv):
         masks = self._masks()
         return observations, {agent: ({"action_mask": masks[agent]} if masks else {}) for agent in self.agents}
 
+    @in_32_bits
     def step(self, actions: dict[str, Any]):
         """One epoch.
 

@@ -16,6 +16,7 @@ from marl_pricing.forks import Spawned, refuse_forked
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Outcome
 from marl_pricing.market.types import epoch_share
 from marl_pricing.traffic.contamination import shares_around
+from marl_pricing.widths import as_32_bits, in_32_bits
 
 Array = jax.Array
 
@@ -47,6 +48,7 @@ class SingleSellerEnv(gymnasium.Env):
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
+    @in_32_bits
     def __init__(self, shape: MarketShape, params: MarketParams, offsets: np.ndarray) -> None:
         """Wrap a market.
 
@@ -63,12 +65,13 @@ class SingleSellerEnv(gymnasium.Env):
         if shape.chooses_orders:
             raise ValueError("inventory.rule='chosen': accepted are rules that order by themselves")
         need_known_information(shape)
-        self.shape, self.params = shape, params
+        self.shape, self.params = shape, jax.tree.map(as_32_bits, params)
         self._offsets = jnp.asarray(offsets, jnp.float32)
         self._key: Array | None = None
         self._state: MarketState | None = None
         self._over = False
 
+    @in_32_bits
     def _begin(self, seed: int | None) -> MarketState:
         refuse_forked()
         super().reset(seed=seed)
@@ -77,6 +80,7 @@ class SingleSellerEnv(gymnasium.Env):
         self._state, self._over = _reset(reset_key, self.shape, self.params), False
         return self._state
 
+    @in_32_bits
     def _advance(self, price: np.ndarray) -> tuple[MarketState, MarketState, Outcome, int, np.ndarray]:
         """(state before, state after, outcome, index of the worst candidate, rewards of all)."""
         if self._state is None or self._key is None:

@@ -160,12 +160,27 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
         raise SystemExit(say_fault(fault))
 
 
+_WIDE = "JAX_ENABLE_X64"
+
+
+def _compute_in_32_bits() -> None:
+    """A command computes in 32 bits, as its markets and learners are made, whatever the shell is set to."""
+    told = os.environ.get(_WIDE, "")
+    if told.lower() not in ("1", "y", "yes", "t", "true", "on"):  # what JAX takes for yes
+        return
+    os.environ[_WIDE] = "0"
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update(_WIDE.lower(), False)
+    _tell(f"note: {_WIDE}={told} is left aside: markets and learners compute in 32 bits")
+
+
 def say_ends() -> None:
     """Call first in a command's file, before its other imports: what ends it from here on is a line, no traceback."""
     sys.excepthook, sys.unraisablehook = _end, _swallowed
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     take_streams()
+    _compute_in_32_bits()
     if (files := _handles()) < LEAST_HANDLES:
         _tell(f"error: this process may open {files} files at once, and needs {LEAST_HANDLES}: raise it with ulimit -n")
         raise SystemExit(2)
