@@ -1,4 +1,4 @@
-"""Where JAX is set to 64 bits (`JAX_ENABLE_X64=1`): environments play the same, commands and learners say what they do."""
+"""Where JAX is set to 64 bits: environments play the same, commands and learners say what they do."""
 
 from __future__ import annotations
 
