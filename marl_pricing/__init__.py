@@ -136,7 +136,11 @@ def aec_env(
 
 
 def phantom_prototype_env(
-    use_defense: bool = False, *, market: Market | None = None, traffic: Mapping[str, Any] | None = None
+    use_defense: bool = False,
+    *,
+    market: Market | None = None,
+    traffic: Mapping[str, Any] | None = None,
+    render_mode: None = None,
 ) -> PhantomPrototypeEnv:
     """PHANTOM's prototype as a Gymnasium environment, `MarlPricing/PhantomPrototype-v0`.
 
@@ -144,6 +148,7 @@ def phantom_prototype_env(
         use_defense: the demand proxy leaves out sessions that the heuristic detector flags (the prototype's own name).
         market: another market of one seller that moves prices by `adjust`.
         traffic: settings of the prototype's traffic to change, e.g. {"agent_share": 0.4}.
+        render_mode: None; it draws nothing.
 
     Raises:
         ConfigError: for settings that cannot be had.
@@ -152,10 +157,19 @@ def phantom_prototype_env(
     from marl_pricing.config import ConfigError, phantom_prototype
     from marl_pricing.environments import PhantomPrototypeEnv
 
+    _refuse_rendering(render_mode)
     if market is not None and (traffic is not None or use_defense):
         raise ConfigError("market: accepted only without traffic and use_defense; a finished market has its own")
     own = phantom_prototype(use_defense, **(traffic or {})) if market is None else market
     return PhantomPrototypeEnv(*own)
+
+
+def _refuse_rendering(mode: Any) -> None:
+    """`gymnasium.make(…, render_mode=…)` hands it on whatever it is."""
+    from marl_pricing.config import ConfigError
+
+    if mode is not None:
+        raise ConfigError(f"render_mode={mode!r}: accepted is None; marl_pricing.parallel_env draws its markets")
 
 
 def phantom_defence_env(
@@ -164,6 +178,7 @@ def phantom_defence_env(
     num_candidates: int = 5,
     market: Market | None = None,
     traffic: Mapping[str, Any] | None = None,
+    render_mode: None = None,
 ) -> PhantomDefenceEnv:
     """PHANTOM's defensive pricing loop as a Gymnasium environment, `MarlPricing/PhantomDefence-v0`.
 
@@ -171,6 +186,7 @@ def phantom_defence_env(
         radius: ε around the nominal share of agents.  num_candidates: shares tried in it.
         market: another market of one seller with discrete prices and sessions.
         traffic: settings of the traffic to change.
+        render_mode: None; it draws nothing.
 
     Raises:
         ConfigError: for settings that cannot be had.
@@ -179,6 +195,7 @@ def phantom_defence_env(
     from marl_pricing.config import ConfigError, phantom_defence
     from marl_pricing.environments import PhantomDefenceEnv
 
+    _refuse_rendering(render_mode)
     if market is not None and traffic is not None:
         raise ConfigError("traffic: accepted only without a market; a finished market has its own")
     own = phantom_defence(**(traffic or {})) if market is None else market

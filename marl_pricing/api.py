@@ -136,7 +136,7 @@ def load(folder: Path | str) -> Run:
 
 
 def _start(own: ExperimentSettings) -> None:
-    import jax
+    import jax.numpy as jnp
 
     from marl_pricing.config.errors import refuse
     from marl_pricing.forks import refuse_forked
@@ -144,7 +144,7 @@ def _start(own: ExperimentSettings) -> None:
     from marl_pricing.learning.program_cache import keep_programs
 
     refuse_forked()
-    if jax.config.jax_enable_x64:
+    if jnp.result_type(float).itemsize == 8:
         accepted = "False, because learners compute in 32 bits: jax.config.update('jax_enable_x64', False)"
         raise refuse("jax_enable_x64", True, accepted)
     keep_programs()

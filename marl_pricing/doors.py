@@ -61,7 +61,7 @@ def command_line() -> str:
 def how_to(verb: str, **settings: Any) -> str:
     """The command of a verb as this process's user would type it: `python train.py resume=FOLDER`."""
     words = ["marl-pricing", verb] if _console else ["python", f"{verb}.py"]
-    return " ".join([*words, *(f"{name}={value}" for name, value in settings.items())])
+    return " ".join([*words, *(shlex.quote(f"{name}={value}") for name, value in settings.items())])
 
 
 @contextmanager
@@ -120,6 +120,32 @@ def swept_values(field: str) -> list[Any]:
     return found
 
 
+def quoted(value: str) -> str:
+    """A text as Hydra's grammar reads it as it is, whatever it holds."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def as_typed(arguments: Iterable[str]) -> list[str]:
+    """The same settings, with values that Hydra's grammar cannot read as the texts they are: a folder called a=b.
+
+    Raises:
+        SystemExit: with a line for what is no setting.
+    """
+    parser, found, before = OverridesParser.create(), [], ""
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name and value and not name.startswith("-"):
+            try:
+                parser.parse_override(argument)
+            except HydraException:
+                argument = f"{name}={quoted(value)}"
+        elif not name or not (equals or before.startswith("-") or name.startswith(("-", "~"))):
+            raise SystemExit(_one_line(f"{argument}: accepted are settings as field=value; --help lists them"))
+        found.append(argument)
+        before = argument
+    return found
+
+
 def run_hydra(main: Callable[[], None], names: Callable[[], Iterable[str]]) -> None:
     """Call a Hydra main so that its complaints about a command line are one line each, like ours.
 
@@ -128,12 +154,13 @@ def run_hydra(main: Callable[[], None], names: Callable[[], Iterable[str]]) -> N
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that the message below can be made
     try:
+        sys.argv[1:] = as_typed(sys.argv[1:])
         with quiet_pipe(), said_missing():
             main()
     except MissingConfigException as error:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        options = ", ".join(error.options or []) or "nothing"
-        raise SystemExit(_one_line(f"{group}={name}: accepted is {options}")) from None
+        from marl_pricing.config.errors import no_such_file
+
+        raise SystemExit(_one_line(no_such_file(error.missing_cfg_file or "", error.options or []))) from None
     except ConfigCompositionException as error:
         unknown = re.search(r"Could not (?:override|delete|append to config) '([^']+)'", str(error))
         given = [own for own in sys.argv[1:] if unknown and own.lstrip("+~").startswith(unknown.group(1))]
@@ -144,8 +171,14 @@ def run_hydra(main: Callable[[], None], names: Callable[[], Iterable[str]]) -> N
             typed = given[0].lstrip("+~").partition("=")[0]
             text = f"{given[0]}: there is no such setting{did_you_mean(typed, names())}"
         raise SystemExit(_one_line(text)) from None
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        numbers = " ".join(own for own in sys.argv[1:] if re.fullmatch(r"[+\w/]+=[-+.\d]*", own))
+        raise SystemExit(_one_line(f"{numbers}: accepted for a group of settings is the name of a file")) from None
     except HydraException as error:
-        raise SystemExit(_one_line(str(error))) from None
+        text = str(error).partition(" See https://hydra.cc")[0]
+        raise SystemExit(_one_line(text)) from None
 
 
 def _one_line(text: str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
-_NARROW = {np.dtype(np.float64): np.float32, np.dtype(np.int64): np.int32, np.dtype(np.uint64): np.uint32}
+_NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 
 
 def in_32_bits(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
@@ -27,6 +27,8 @@ def in_32_bits(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
     return narrow
 
 
-def as_32_bits(leaf: jax.Array | np.ndarray) -> jax.Array:
+def as_32_bits(leaf: jax.typing.ArrayLike) -> jax.Array:
     """An array in 32 bits; what is narrower or holds truths stays as it is."""
+    if not isinstance(leaf, jax.Array | np.ndarray):
+        return jnp.asarray(leaf)
     return jnp.asarray(leaf, _NARROW.get(np.dtype(getattr(leaf, "dtype", type(leaf)))))

@@ -16,7 +16,7 @@ from marl_pricing.config.errors import ConfigError, Settings, at_most, refuse, s
 from marl_pricing.config.idle import refuse_typed
 from marl_pricing.config.study import is_study
 from marl_pricing.config.trials import Trials
-from marl_pricing.doors import command_line, run_hydra, say_errors
+from marl_pricing.doors import command_line, quoted, run_hydra, say_errors
 from marl_pricing.learning.devices import start_cpu_devices
 from marl_pricing.learning.flags import compile_quickly
 from marl_pricing.learning.program_cache import keep_programs
@@ -118,8 +118,7 @@ def _gather_runs(arguments: list[str]) -> list[str]:
     rest = [own for own in arguments if not own.startswith("run=")]
     if len(folders) == 1 and folders[0].startswith("["):
         return arguments
-    quoted = ",".join('"' + own.replace("\\", "\\\\").replace('"', '\\"') + '"' for own in folders)
-    return [*rest, f"run=[{quoted}]"] if folders else rest
+    return [*rest, f"run=[{','.join(map(quoted, folders))}]"] if folders else rest
 
 
 @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="evaluate")

@@ -13,7 +13,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from marl_pricing.config.errors import ConfigError
+from marl_pricing.config.errors import ConfigError, no_such_file
 from marl_pricing.shipped import shipped
 
 # Hydra has one state a process.
@@ -47,9 +47,7 @@ def compose_settings(
                 OmegaConf.update(composed, name, value, merge=not isinstance(value, Mapping), force_add=True)
             data = OmegaConf.to_container(composed, resolve=True)
         except MissingConfigException as error:
-            group, _, name = (error.missing_cfg_file or "").rpartition("/")
-            accepted = ", ".join(error.options or []) or "nothing"
-            raise ConfigError(f"{group}={name}: accepted is {accepted}") from None
+            raise ConfigError(no_such_file(error.missing_cfg_file or "", error.options or [])) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(" ".join(str(error).split())) from None
         finally:

@@ -134,6 +134,13 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def no_such_file(path: str, there: Iterable[str]) -> str:
+    """A line for `experiment=grocry`, whose file (`experiment/grocry`) is not among those that are there."""
+    group, _, name = path.rpartition("/")
+    names = list(there)
+    return f"{group}={name}: accepted is {', '.join(names) or 'nothing'}{did_you_mean(name, names)}"
+
+
 def _sentence(field: str, errors: list[Mapping[str, Any]], names: Callable[[], set[str]]) -> str:
     """One line for all that is wrong with one field."""
     # What is wrong with a number says more than that it is no list.

@@ -127,11 +127,27 @@ def _check_tree(data: Any, source: str) -> None:
             left += [(inner, depth + 1) for inner in own]
 
 
-def parse_yaml(text: str | bytes, source: str) -> Any:
+_TRUTH = "tag:yaml.org,2002:bool"
+
+
+class _OfNames(yaml.SafeLoader):
+    """Takes `true` and `false` for truths, as YAML 1.2 does; No, Yes, On and Off, which 1.1 adds, may be columns."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, form) for tag, form in known if tag != _TRUTH]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_OfNames.add_implicit_resolver(_TRUTH, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def parse_yaml(text: str | bytes, source: str, *, of_names: bool = False) -> Any:
     """What a YAML text holds: plain values, never objects.
 
     Args:
         source: named in messages.
+        of_names: it names things of the reader's, so that a bare No is a name and not `false`.
 
     Raises:
         IntakeError: with the line from which on it is no YAML.
@@ -139,7 +155,7 @@ def parse_yaml(text: str | bytes, source: str) -> Any:
     if len(text) > MOST_YAML:
         raise IntakeError(f"{source}: is larger than {size_in_words(MOST_YAML)}, the most that YAML may be here")
     try:
-        loader = yaml.SafeLoader(text)
+        loader = (_OfNames if of_names else yaml.SafeLoader)(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -188,8 +204,8 @@ def _check_nodes(root: yaml.Node, source: str) -> None:
 
 
 def read_yaml(path: Path | str) -> Any:
-    """What a YAML file holds. Raises IntakeError."""
-    return parse_yaml(read_text(path, MOST_YAML), str(path))
+    """What a YAML file holds that says what a reader's columns are: a bare No is a name. Raises IntakeError."""
+    return parse_yaml(read_text(path, MOST_YAML), str(path), of_names=True)
 
 
 def most_unpacked(path: Path) -> int:

@@ -14,6 +14,7 @@ from marl_pricing.calibration import calibrate as calibration
 from marl_pricing.calibration import figures, market_file, page
 from marl_pricing.calibration.__main__ import main
 from marl_pricing.calibration.fit import fit_demand
+from marl_pricing.calibration.mapping import read_mapping
 from marl_pricing.calibration.panel import make_panel
 from marl_pricing.calibration.reading import Mapping, read_sales
 from marl_pricing.calibration.settings import CalibrationSettings
@@ -163,3 +164,11 @@ def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:
     plain = make_panel(some_sales().assign(category="all"))
     with pytest.raises(ConfigError, match="store='west': accepted is null where the sales tell no stores apart"):
         fit_demand(plain, CalibrationSettings(data="x", out="out", store="west"))
+
+
+def test_a_column_called_no_is_a_column(tmp_path: Path) -> None:
+    """YAML 1.1 reads a bare No as false; so it would On, Off and Yes."""
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("product: No\nperiod: On\nkeep: {Off: [Yes, true]}\n")
+    own = read_mapping(mapping)
+    assert (own.product, own.period, own.keep) == ("No", "On", {"Off": ["Yes", True]})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marl_pricing.config import ConfigError
-from marl_pricing.doors import say_errors
+from marl_pricing.doors import as_typed, say_errors
 
 
 def test_a_fault_of_the_users_is_a_line_and_status_two(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -29,3 +29,28 @@ def test_a_fault_of_the_users_is_a_line_and_status_two(tmp_path: Path, capsys: p
 def test_a_fault_of_ours_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), say_errors():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("resume=/no/a=b", "/no/a=b: there is no such folder"),
+        ("resume=/no/my (new) 'runs\"", "/no/my (new) 'runs\": there is no such folder"),
+        ("learner.gamma=[1,2", "learner.gamma='[1,2': accepted is a number"),
+        ("learner.gamma", "learner.gamma: accepted are settings as field=value; --help lists them"),
+        ("=3", "=3: accepted are settings as field=value; --help lists them"),
+        ("market=3", "market=3: accepted for a group of settings is the name of a file"),
+        (
+            "experiment=grocry",
+            "experiment=grocry: accepted is competitive, contamination, cooperative, formal,",
+        ),
+        ("market/inventory=chosn", "threshold, unlimited; did you mean chosen?"),
+    ],
+)
+def test_what_is_typed_is_taken_as_it_is_or_refused_in_a_line(typed: str, message: str, refusal) -> None:
+    assert message in refusal("train.py", typed)
+
+
+def test_values_that_hydra_cannot_read_are_texts() -> None:
+    given = ["run.folder=a=b", "learner.gamma=0.5", "-m", "x=1,2", "out=[1]", "~robust", "--config-dir", "my=folder"]
+    assert as_typed(given) == ['run.folder="a=b"', *given[1:]]

@@ -173,3 +173,9 @@ def test_what_does_not_fit_is_refused(defence) -> None:
         marl_pricing.phantom_defence_env(market=make(num_sellers=1))
     with pytest.raises(ConfigError, match="agent_share=2"):
         marl_pricing.phantom_prototype_env(traffic={"agent_share": 2})
+
+
+@pytest.mark.parametrize("name", ["Prototype", "Defence"])
+def test_a_render_mode_is_refused_in_a_line(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^render_mode='ansi': accepted is None; marl_pricing.parallel_env draws"):
+        gymnasium.make(f"MarlPricing/Phantom{name}-v0", render_mode="ansi")
