@@ -13,7 +13,7 @@ import numpy as np
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
-_NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
+_NARROW: dict[str, type[np.number]] = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 
 
 def in_32_bits(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
@@ -29,6 +29,6 @@ def in_32_bits(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
 
 def as_32_bits(leaf: jax.typing.ArrayLike) -> jax.Array:
     """An array in 32 bits; what is narrower or holds truths stays as it is."""
-    if not isinstance(leaf, jax.Array | np.ndarray):
-        return jnp.asarray(leaf)
-    return jnp.asarray(leaf, _NARROW.get(np.dtype(getattr(leaf, "dtype", type(leaf)))))
+    narrow = _NARROW.get(str(jnp.asarray(leaf).dtype))
+    # By way of NumPy: where JAX is set to 32 bits it takes an array of 64 for one that is narrow already.
+    return jnp.asarray(leaf) if narrow is None else jnp.asarray(np.asarray(leaf).astype(narrow))
