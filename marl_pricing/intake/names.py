@@ -77,16 +77,17 @@ SALES_WORDS: dict[str, tuple[str, ...]] = {
 }
 LOG_WORDS: dict[str, tuple[str, ...]] = {
     "session": _of(
-        "session, session id, sessionid, user session, visit, visit id, visitorid, visitor id, ga session "
-        "id, user pseudo id, client id, sitzung, besuch, sid, cookie, user id"
+        "session, session id, sessionid, session id hash, domain sessionid, idvisit, anonymous id, "
+        "user session, visit, visit id, visitorid, visitor id, ga session id, user pseudo id, "
+        "client id, sitzung, besuch, sid, cookie, user id"
     ),
     "time": _of(
-        "time, timestamp, ts, event time, event timestamp, datetime, at, when, created at, zeit, "
-        "zeitpunkt, zeitstempel, heure, hora, ora, date, datum"
+        "time, timestamp, tstamp, ts, event time, event timestamp, datetime, at, when, created at, zeit, "
+        "visit time, event date, zeitpunkt, zeitstempel, heure, hora, ora, date, datum"
     ),
     "event": _of(
-        "event, event type, event name, eventname, action, type, what, ereignis, aktion, événement, "
-        "evento, accion, azione"
+        "event, event type, event name, eventname, action, action type, behavior type, behaviour, type, what, "
+        "ereignis, aktion, événement, evento, accion, azione"
     ),
     "item": _of(
         "item, item id, itemid, product, product id, productid, sku, artikel, produkt, produit, producto, prodotto"

@@ -266,4 +266,18 @@ def rees46() -> LogExport:
     return LogExport("2019-Oct.csv", (head + "\n".join(rows) + "\n").encode(), "", own, "2019-10-01 00:00:00+00:00")
 
 
-LOGS: tuple[Callable[[], LogExport], ...] = (ga4, retailrocket, rees46)
+def coveo() -> LogExport:
+    """The layout of Coveo's browsing events: what a row is stands in one of two columns."""
+    rows = []
+    for session, events in enumerate([["", "detail", "add", "purchase"], ["detail", "remove"]]):
+        for number, event in enumerate(events):
+            kind = "event_product" if event else "pageview"
+            rows.append(f"s{session},{kind},{event},p7,{1_550_885_210_881 + session * 10**7 + number * 1000},u1")
+    head = "session_id_hash,event_type,product_action,product_sku_hash,server_timestamp_epoch_ms,hashed_url\n"
+    own = [["page_view", "view_item", "add_item", "purchase"], ["view_item", "remove"]]
+    return LogExport(
+        "browsing.csv", (head + "\n".join(rows) + "\n").encode(), "", own, "2019-02-23 01:26:50.881000+00:00"
+    )
+
+
+LOGS: tuple[Callable[[], LogExport], ...] = (ga4, retailrocket, rees46, coveo)

@@ -1,4 +1,4 @@
-"""Fourteen exports, seven of them in public layouts: read by ten lines or none, with the right units to the last."""
+"""Seven own exports and eight in public layouts: read by ten lines or none, with the right units to the last."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ def test_a_public_log_is_read_without_a_mapping(tmp_path: Path, make) -> None:
     path.write_bytes(own.data)
     log = read_log(path)
     assert sessions_of(log) == own.sessions and log.rejected == 0
+    bought = sum(session.count("purchase") for session in own.sessions)
+    assert int(log.events["event"].eq("purchase").sum()) == bought and bought > 0
     assert str(log.events["time"].min()) == own.first or str(log.events["time"].iloc[1]) == own.first
 
 

@@ -14,6 +14,7 @@ from marl_pricing.config import ConfigError, market_from
 from marl_pricing.traffic import kernels, logs
 from marl_pricing.traffic.logs import LogError, read_log, sessions_of, simulate_events
 from marl_pricing.traffic.logs.__main__ import main
+from marl_pricing.traffic.logs.schemas import told_mapping
 from tests.intake import exports
 
 HUMAN, AGENT = kernels.default_kernels()
@@ -74,7 +75,8 @@ def test_a_log_that_needs_a_mapping_is_trained_on(tmp_path: Path) -> None:
     by_hand = kernels.estimate([kernels.encode(session, states) for session in found[0]], states, 1.0).matrix
     np.testing.assert_allclose(np.asarray(built.params.traffic.sessions.kernels)[0, 0], by_hand, atol=1e-6)
     with pytest.raises(
-        ConfigError, match=r"traffic\.log: .*log\.csv:1: no column .*likely are session: Sitzung, time: Zeit"
+        ConfigError,
+        match=r"traffic\.log: .*log\.csv:1: no layout that is known .*likely are session: Sitzung, time: Zeit",
     ):
         market_from(market, own)
     with pytest.raises(ConfigError, match=r"traffic\.log_mapping='m\.yaml': accepted is null without traffic\.log"):
@@ -130,6 +132,23 @@ def test_forms_of_times_are_found(tmp_path: Path, times: list[str], first: str) 
     (tmp_path / "log.csv").write_text(HEAD + "".join(f"a,{time},sort\n" for time in times))
     events = read_log(tmp_path / "log.csv", mapping=OWN).events
     assert str(events["time"].iloc[0].tz_localize(None)) == str(np.datetime64(first, "s")).replace("T", " ")
+
+
+def test_what_every_row_is_can_be_told_where_no_column_says(tmp_path: Path) -> None:
+    path = tmp_path / "clicks.csv"
+    path.write_text("session_id,timestamp,item_id\n1,2014-04-07T10:51:09.277Z,5\n1,2014-04-07T10:54:09.868Z,6\n")
+    with pytest.raises(LogError, match=r"likely are session: session_id, time: timestamp, .* every: view_item in the"):
+        read_log(path)
+    own = {"session": "session_id", "time": "timestamp", "item": "item_id", "every": "view_item"}
+    log = read_log(path, mapping=own)
+    assert sessions_of(log) == [["view_item", "view_item"]] and log.events["item"].tolist() == ["5", "6"]
+    assert log.schema is not None
+    told = told_mapping(log.schema, ["session_id", "timestamp", "item_id"])
+    assert told["every"] == "view_item" and sessions_of(read_log(path, mapping=told)) == sessions_of(log)
+    with pytest.raises(LogError, match="every='looked': accepted is an event that each row is: add_item"):
+        read_log(path, mapping=own | {"every": "looked"})
+    with pytest.raises(LogError, match="accepted is null where a column `event` is named"):
+        read_log(path, mapping=own | {"event": "item_id"})
 
 
 REFUSED = {

@@ -333,7 +333,10 @@ def test_a_file_that_is_no_log_is_refused_in_one_line(tmp_path) -> None:
         "empty.csv": (b"", r"empty\.csv: the file is empty"),
         "empty.gz": (gzip.compress(b""), r"empty\.gz: the file is empty"),
         "header.csv": (HEADER.encode() + b"\n", "no usable row"),
-        "headless.csv": (GOOD.encode() + b"\n", "headless.csv:1: no column record_type, sessionId, ts, eventName"),
+        "headless.csv": (
+            GOOD.encode() + b"\n",
+            "headless.csv:1: no layout that is known .* no column sounds like session",
+        ),
         "other.csv": (b"record_type,sessionId,ts\n1,2,3\n", "no column eventName in the header .*accepts sessionId"),
         "twice.csv": (HEADER.encode() + b",price\n", "column price is there more than once"),
         "latin.jsonl": (b'{"sessionId": 1}\n{"page": "K\xe4se"}\n', "latin.jsonl:2: not UTF-8"),

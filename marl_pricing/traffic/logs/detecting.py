@@ -7,7 +7,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +165,22 @@ def suggestion(titles: list[str]) -> str:
     if not {"session", "time", "event"} & set(found):
         return ""
     return "; a mapping reads others, likely are " + ", ".join(f"{name}: {title}" for name, title in found.items())
+
+
+def what_is_lacking(titles: Sequence[str]) -> str:
+    """What a mapping would have to say of columns that are of no known layout, for a message."""
+    digits = [title for title in titles if title.replace(".", "", 1).isdigit()]
+    if 2 * len(digits) > len(titles) or (digits and any(title[:4].isdigit() and "-" in title for title in titles)):
+        return "; the first line holds numbers, so the file may have no header: put one above"
+    found = suggest(titles, LOG_WORDS)
+    likely = ", ".join(f"{name}: {title}" for name, title in found.items())
+    lacking = [name for name in ("session", "time", "event") if name not in found]
+    told = "; a mapping names those of session, time and event" + (f", likely are {likely}" if likely else "")
+    if lacking:
+        told += f"; no column sounds like {listed(lacking)}"
+    if "event" in lacking:
+        told += ", every: view_item in the mapping takes each row for one"
+    return told
 
 
 def format_of(path: Path) -> str:

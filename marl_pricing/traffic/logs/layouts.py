@@ -105,4 +105,27 @@ REES46 = Schema(
     time_unit="iso",
     events={"view": "view_item", "cart": "add_item", "remove_from_cart": "remove", "purchase": "purchase"},
 )  # fmt: skip
-TABLES = (WHOCLICKEDIT, GA4_TABLE, RETAILROCKET, REES46)
+COVEO = Schema(
+    "coveo",
+    "csv",
+    {
+        "session": ("session_id_hash",), "time": ("server_timestamp_epoch_ms",), "item": ("product_sku_hash",),
+        "event": ("product_action", "event_type"), **_LABELS,
+    },
+    needed=("session_id_hash", "event_type", "product_action", "server_timestamp_epoch_ms"),
+    time_unit="ms",
+    events={
+        "pageview": "page_view", "detail": "view_item", "click": "view_item", "add": "add_item", "remove": "remove",
+        "purchase": "purchase",
+    },
+)  # fmt: skip
+# Taobao's UserBehavior, with a header put above.
+USER_BEHAVIOR = Schema(
+    "userbehavior",
+    "csv",
+    {"session": ("user_id",), "time": ("timestamp",), "event": ("behavior_type",), "item": ("item_id",), **_LABELS},
+    needed=("user_id", "item_id", "behavior_type", "timestamp"),
+    time_unit="s",
+    events={"pv": "view_item", "fav": "learn_more", "cart": "add_item", "buy": "purchase"},
+)
+TABLES = (WHOCLICKEDIT, GA4_TABLE, RETAILROCKET, REES46, COVEO, USER_BEHAVIOR)

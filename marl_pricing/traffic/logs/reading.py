@@ -123,6 +123,9 @@ _HELP = {
     "event": "events: in a mapping says what a name means, or null to leave it out",
     "price": "decimal: in a mapping sets its decimal sign",
     "label": "human: and agent: in a mapping list the labels",
+    "no session": "session: in a mapping names the column or key, and one row is one event",
+    "no time": "time: in a mapping names the column or key, and one row is one event",
+    "no event": "event: in a mapping names the column or key, every: says what each row is",
     "number of fields": "separator: in a mapping sets what separates columns",
 }
 

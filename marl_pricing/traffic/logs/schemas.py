@@ -61,6 +61,7 @@ class Schema:
         events: logged event name → vocabulary, before the vocabulary's own aliases; None leaves the event out.
         joined: fields that all their columns together make, and not the first that says something.
         separator, encoding: of CSV; None to be found.
+        every: what each row is, where no column says; None where one does.
         decimal: sign of decimals in prices that may have signs of thousands and currencies too; "plain" for numbers as
             programs write them, None to be found.
     """
@@ -76,6 +77,7 @@ class Schema:
     joined: frozenset[str] = frozenset()
     separator: str | None = None
     encoding: str | None = None
+    every: str | None = None
     decimal: str | None = "plain"
 
     @property
@@ -102,7 +104,7 @@ _COLUMN_KEYS = {
     "element_text": "element_text",
 }
 _NEEDED_KEYS = ("session", "time", "event")
-_OTHER_KEYS = ("format", "human", "agent", "time_unit", "events", "separator", "encoding", "decimal")
+_OTHER_KEYS = ("format", "human", "agent", "time_unit", "events", "every", "separator", "encoding", "decimal")
 _UNITS = ("s", "ms", "us", "ns", "iso")
 
 
@@ -150,7 +152,7 @@ def _columns(data: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
     for key, value in data.items():
         if key not in _COLUMN_KEYS or value is None:
             continue
-        names = value if isinstance(value, list) and key == "session" else [value]
+        names = value if isinstance(value, list) and key in ("session", "event") else [value]
         if not names or not all(isinstance(name, str) and name for name in names):
             raise LogError(f"{where}: {key}={value!r}: accepted is the name of a column")
         found[_COLUMN_KEYS[key]] = tuple(names)
@@ -196,6 +198,12 @@ def _file(data: Mapping[str, Any], where: str, base: Schema) -> Schema:
         if not isinstance(separator, str) or len(separator) != 1:
             raise LogError(f"{where}: separator={separator!r}: accepted is one sign")
         changes["separator"] = separator
+    if (every := data.get("every")) is not None:
+        if every not in ACTIONS:
+            raise LogError(f"{where}: every={every!r}: accepted is an event that each row is: {', '.join(ACTIONS)}")
+        if data.get("event") is not None:
+            raise LogError(f"{where}: every={every!r}: accepted is null where a column `event` is named")
+        changes["every"] = every
     if data.get("encoding") is not None:
         try:
             changes["encoding"] = known_encoding(str(data["encoding"]))
@@ -207,11 +215,13 @@ def _file(data: Mapping[str, Any], where: str, base: Schema) -> Schema:
 def from_mapping(mapping: Mapping[str, Any] | Path | str, base: Schema | None = None) -> Schema:
     """A schema from a mapping, or from a YAML file with one.
 
-    Keys: the columns `session` (or several that make one together), `time` and `event` are needed; `item`, `price`,
+    Keys: the columns `session` (or several that make one together), `time` and `event` (or several, of which the first
+    that says something counts) are needed; `item`, `price`,
     `label`, `experiment`, `mode`, `page`, `dwell_ms` and `user_agent` name further columns; `human` and `agent` list
     the labels (needed with `label`); `events` maps logged names to the vocabulary, or to null to leave them out.
-    `format` (csv, jsonl or parquet), `time_unit` (s, ms, us, ns, iso or a form of dates), `separator`, `encoding` and
-    `decimal` are found in the file where they are not given.
+    `every` is what each row is in a log whose columns do not say, as view_item. `format` (csv, jsonl or parquet),
+    `time_unit` (s, ms, us, ns, iso or a form of dates), `separator`, `encoding` and `decimal` are found in the file
+    where they are not given.
 
     Args:
         base: a known layout that a mapping without columns is about.
@@ -225,8 +235,11 @@ def from_mapping(mapping: Mapping[str, Any] | Path | str, base: Schema | None = 
             raise LogError(f"{where}: human and agent are labels, but no column `label` is named")
         return _file(data, where, base)
     missing = [key for key in _NEEDED_KEYS if data.get(key) is None]
-    if missing:
-        raise LogError(f"{where}: {', '.join(missing)} missing: needed are {', '.join(_NEEDED_KEYS)}")
+    if missing and not (missing == ["event"] and data.get("every") is not None):
+        raise LogError(
+            f"{where}: {', '.join(missing)} missing: needed are {', '.join(_NEEDED_KEYS)}, or every: in its place, an "
+            "event that each row is"
+        )
     columns = _columns(data, where)
     human, agent = frozenset[str](), frozenset[str]()
     if "actor" in columns:
@@ -248,10 +261,11 @@ def told_mapping(schema: Schema, titles: Sequence[str]) -> dict[str, Any]:
     for name, columns in schema.columns.items():
         there = [column for column in columns if column in titles or column.partition(".")[0] in titles]
         if name in keys and there:
-            data[keys[name]] = there if name in schema.joined and len(there) > 1 else there[0]
+            data[keys[name]] = there if len(there) > 1 and (name in schema.joined or name == "event") else there[0]
     if "label" in data:
         data |= {"human": sorted(schema.human), "agent": sorted(schema.agent)}
-    beside = {"format": schema.format, "time_unit": schema.time_unit}
+    beside: dict[str, Any] = {"every": schema.every} if schema.every is not None else {}
+    beside |= {"format": schema.format, "time_unit": schema.time_unit}
     if schema.format == "csv":
         beside |= {"separator": schema.separator, "encoding": schema.encoding}
     if schema.decimal in (".", ",") and "price" in data:

@@ -25,7 +25,8 @@ from rich.progress import Progress
 
 from marl_pricing.intake import IntakeError, plain
 from marl_pricing.intake.tables import MOST_COLUMNS, parquet_texts, spelled_out
-from marl_pricing.traffic.logs.detecting import is_gzip, suggestion
+from marl_pricing.traffic.logs.detecting import is_gzip, suggestion, what_is_lacking
+from marl_pricing.traffic.logs.layouts import WHOCLICKEDIT
 from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema
 
 _BLOCK = 1 << 23  # bytes that the CSV parser takes at a time
@@ -118,12 +119,15 @@ def _joined(columns: Sequence[pa.Array], length: int) -> pa.Array:
 
 def _fields(schema: Schema, column: Callable[[str], pa.Array | None], length: int) -> dict[str, pa.Array]:
     names = {field: schema.columns.get(field, ()) for field in FIELDS}
-    return {
+    found = {
         field: (_joined if field in schema.joined else _first_of)(
             [found for name in own if (found := column(name)) is not None], length
         )
         for field, own in names.items()
     }
+    if schema.every is not None:
+        found["event"] = pa.repeat(pa.scalar(schema.every), length)
+    return found
 
 
 def _check_columns(path: Path, schema: Schema, header: Sequence[str]) -> None:
@@ -132,6 +136,8 @@ def _check_columns(path: Path, schema: Schema, header: Sequence[str]) -> None:
     missing = [name for name in schema.needed if name not in header]
     if missing:
         seen = ", ".join(header[:6]) + (", …" if len(header) > 6 else "")
+        if schema is WHOCLICKEDIT or (schema.name == WHOCLICKEDIT.name and len(missing) > 1):  # nothing else fits
+            raise LogError(f"{path}:1: no layout that is known has these columns ({seen}){what_is_lacking(header)}")
         raise LogError(
             f"{path}:1: no column {', '.join(missing)} in the header ({seen}); "
             f"read as {schema.name}, which accepts {', '.join(schema.accepted)}{suggestion(list(header))}"
