@@ -44,8 +44,8 @@ def read_market_file(path: str) -> dict[str, Any]:
 
 
 def words_of(own: Calibration | None) -> Words:
-    """What money, an epoch and the sellers are called in a market; nothing special where it is not calibrated."""
-    return Words() if own is None else Words(own.currency, own.period, tuple(own.sellers))
+    """What money, an epoch, sellers and products are called in a market; nothing special where it is not calibrated."""
+    return Words() if own is None else Words(own.currency, own.period, tuple(own.sellers), tuple(own.products))
 
 
 def _merge(given: Any, base: Any) -> Any:

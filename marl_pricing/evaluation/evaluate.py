@@ -29,7 +29,8 @@ from marl_pricing.evaluation.behaviour import best_response
 from marl_pricing.evaluation.benchmarks import Benchmarks, static_benchmarks, with_stock
 from marl_pricing.evaluation.markets import comparable, comparison_note, market_key
 from marl_pricing.evaluation.playing import Played, Wanted, count_steps, play_all, progress_bar
-from marl_pricing.evaluation.report import html_tables, page, sections, texts
+from marl_pricing.evaluation.report import first_screen, html_tables, page, sections, texts
+from marl_pricing.evaluation.report.findings import punished as punished_by
 from marl_pricing.evaluation.report.page import Report, RunSection
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, check, held_line
 from marl_pricing.policies import RULES
@@ -89,6 +90,11 @@ def _joined(columns: Mapping[str, str], frames: Sequence[pd.DataFrame]) -> pd.Da
     """Frames under each other, with these columns; no rows where there are no frames."""
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True)[list(columns)] if filled else pd.DataFrame(columns=list(columns))
+
+
+def _of(frame: pd.DataFrame, run: RunToEvaluate) -> pd.DataFrame:
+    """The rows of one run."""
+    return frame[frame["run"] == run.name]
 
 
 def _write(
@@ -181,45 +187,57 @@ def evaluate(
     folders = sections.folder_names(runs)
     parts = []
     for number, run in enumerate(runs):
-        mine, figures_of = offers[offers["run"] == run.name], found[found["run"] == run.name]
-        own, signed = benchmarks[run.name], contracts[contracts["run"] == run.name]
-        shown, tested = _frontier(run, mine, seed, episodes), played.findings.get(run.name)
+        rows = sections.Rows(
+            run, number, _of(offers, run), _of(found, run), benchmarks[run.name], _of(contracts, run), _of(seats, run),
+            _of(tests["deviation_summary"], run), _of(responses, run), _of(stock, run),
+            _frontier(run, _of(offers, run), seed, episodes), played.findings.get(run.name),
+        )  # fmt: skip
+        pictures, folded = sections.run_parts(out, folders[run.name], rows)
         parts.append(
             RunSection(
                 name=run.name,
                 market=texts.market_line(run.shape, run.params) + texts.seller_line(run.sellers) + held_line(run.held),
-                pictures=sections.run_pictures(
-                    out, folders[run.name], run, mine, figures_of, own, signed, shown, tested
-                ),
-                fragments=sections.fragments(mine, figures_of, own, tested, number),
+                pictures=pictures,
+                parts=folded,
                 left_out=played.left_out[run.name],
                 notes=[
                     *played.notes[run.name],
-                    *(f"{policy}: {supply.in_words(own)}" for policy, own in signed.groupby("policy", sort=False)),
+                    *(
+                        f"{policy}: {supply.in_words(own)}"
+                        for policy, own in rows.contracts.groupby("policy", sort=False)
+                    ),
                 ],
-                guests=seats[seats["run"] == run.name],
-                deviations=tests["deviation_summary"][tests["deviation_summary"]["run"] == run.name],
-                stock_benchmarks=stock[stock["run"] == run.name],
-                best_responses=responses[responses["run"] == run.name],
                 config_text=run.config_text,
                 versions=run.versions,
                 command=run.command,
             )
         )
     markets = [(run.shape, run.params) for run in runs]
-    note = comparison_note(markets)
+    note, alike = comparison_note(markets), comparable(markets)
     names = ", ".join(run.name for run in runs) if len(runs) <= 3 else f"{len(runs)} runs"
-    sentences = texts.headline(found, benchmarks, comparisons, comparable=comparable(markets))
+    shown = sections.shown_policies(found)
+    punished = {name: known for name, own in played.findings.items() if (known := punished_by(own)) is not None}
+    answers = first_screen.answers(runs, found, shown, benchmarks, comparisons, punished, comparable=alike)
+    minds = first_screen.warnings(runs, benchmarks, comparable=alike)
+    sentences = texts.headline(found, benchmarks, comparisons, comparable=alike)
     sentences = [*texts.opponent_sentences(runs), *sentences, *texts.training_sentences(runs)]
     sentences += [
         texts.equilibrium_sentence(own, held=any(run.held for run in runs if run.name == name))
         for name, own in responses.groupby("run", sort=False)
     ]
-    text = machine_summary.to_json(runs, sentences, found, benchmarks, table, comparisons, episodes, seed, command)
+    glance, compared = sections.all_pictures(out, runs, found, benchmarks, table, offers)
+    told = [*(own.text for own in answers), *minds]
+    text = machine_summary.to_json(
+        runs, told, sentences, found, benchmarks, table, comparisons, episodes, seed, command
+    )
     written.append(write_atomically(out / "summary.json", text))
     html = page.render(
         Report(
             title=f"Evaluation of {names}",
+            answers=answers,
+            glance=glance,
+            minds=minds,
+            omega=first_screen.omega_line(runs),
             sentences=sentences,
             counts=texts.counts_line(played.measured),
             summary=found,
@@ -227,7 +245,7 @@ def evaluate(
             benchmarks=table,
             robust=feared,
             comparisons=comparisons,
-            comparison=sections.all_pictures(out, runs, found, benchmarks, table),
+            comparison=compared,
             notes=[*([note] if note else []), *notes],
             sections=parts,
             documented=documented,

@@ -30,6 +30,7 @@ def _rows(frame: pd.DataFrame, without: Sequence[str] = ()) -> list[dict[str, An
 
 def to_json(
     runs: Sequence[RunToEvaluate],
+    told: Sequence[str],
     sentences: Sequence[str],
     summary: pd.DataFrame,
     benchmarks: Mapping[str, Benchmarks],
@@ -39,7 +40,9 @@ def to_json(
     seed: int,
     command: str,
 ) -> str:
-    """One object: `format`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
+    """One object: `format`, `in_short`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
+
+    `in_short` is the report's first screen: three answers, then what to mind; `sentences` say the same in more numbers.
 
     A run has `versions`, `command`, `held` (who holds seats of sellers that did not learn), `omega`, `withheld` (why
     indices are), `benchmarks` (rows) and `measures`: by policy, measure and seller, the columns of the summary.
@@ -61,6 +64,7 @@ def to_json(
         }
     everything = {
         "format": FORMAT,
+        "in_short": list(told),
         "sentences": list(sentences),
         "episodes": episodes,
         "seed": seed,

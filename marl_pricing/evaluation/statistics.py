@@ -10,8 +10,9 @@ strata.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -166,6 +167,29 @@ class Comparison:
     above_high: Array
     units: str
     count: int
+
+
+def student(count: int) -> float:
+    """Half a 95 % interval of a mean of `count` values, in standard errors (Student's t)."""
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(count - 1, 1)))
+
+
+def paired_ends(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Student's 95 % interval of a mean paired difference: the fields of a `Comparison` for one measure."""
+    if np.isnan(row["effect"]):  # every pair differs by the same
+        return row["difference"], row["difference"]
+    half = student(int(row["count"])) * abs(row["difference"] / row["effect"]) / np.sqrt(row["count"])
+    return row["difference"] - half, row["difference"] + half
+
+
+def supported(row: Mapping[str, Any]) -> bool:
+    """Whether training seeds support that two runs differ: Student's interval of the pairs leaves 0 out.
+
+    A bootstrap interval does not do for few seeds: of three pairs it leaves 0 out wherever their signs agree, which
+    chance does in a quarter of cases. Episodes of one seed support nothing.
+    """
+    low, high = paired_ends(row)
+    return row["units"] == "seeds" and bool(low > 0.0 or high < 0.0)
 
 
 def probability_above(first: Array, second: Array, axis: int = -1) -> Array:

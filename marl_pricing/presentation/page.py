@@ -26,6 +26,14 @@ p, li { overflow-wrap: anywhere; }
 p.lead { font-size: 1.05rem; max-width: 48em; }
 .soft, figcaption, .note { color: var(--soft); font-size: 0.92rem; }
 a { color: var(--accent); }
+.answers p { max-width: 62em; margin: 0 0 10px; }
+.mind { background: var(--strong); border-left: 4px solid #d55e00; border-radius: 4px; padding: 8px 12px;
+  max-width: none; }
+nav ul { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; padding: 10px 0; margin: 18px 0 0;
+  border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+.pair > div { break-inside: avoid; padding-top: 1px; }
+@media (min-width: 1000px) { .pair { columns: 2; column-gap: 28px; margin-top: 12px; } .pair h3 { margin-top: 12px; } }
+.plot { min-height: 300px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.84rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
@@ -52,6 +60,8 @@ dialog { max-width: 98vw; max-height: 96vh; padding: 8px; border: 0; border-radi
   overflow: auto; cursor: zoom-out; }
 dialog img { display: block; width: max(100%, 1100px); height: auto; }
 dialog::backdrop { background: rgba(0, 0, 0, 0.7); }
+.glance img { max-width: 1180px; } .glance figcaption { max-width: none; }
+details figure img { max-width: 700px; }
 figcaption { margin-top: 6px; max-width: 52em; }
 /* Plotly writes its own colours; letters follow the page's, in light and in dark. */
 .js-plotly-plot [class*=tick] text, .js-plotly-plot .legendtext, .js-plotly-plot .g-xtitle text,
@@ -60,14 +70,15 @@ figcaption { margin-top: 6px; max-width: 52em; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 12px; overflow-x: auto;
   font-size: 0.85rem; line-height: 1.45; }
 details { margin: 14px 0; }
-summary { cursor: pointer; font-weight: 600; }
+summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere; }
+.told { font-weight: 400; color: var(--soft); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; font-size: 0.9rem; }
 dt { font-family: ui-monospace, monospace; } dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; }
 @media (max-width: 700px) {
   main { padding: 16px 12px 48px; }
   h1 { font-size: 1.35rem; }
   figure .picture { padding: 4px; }
-  tbody th { min-width: 54px; max-width: 130px; white-space: normal; overflow-wrap: anywhere; }
+  tbody th { white-space: normal; max-width: 46vw; overflow-wrap: break-word; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
 }
 """
@@ -108,12 +119,12 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>
-{library}
 </head>
 <body>
 <main>
 {body}
 </main>
+{library}
 <dialog aria-label="Enlarged figure"><img alt=""></dialog>
 <script>{script}</script>
 </body>
@@ -121,15 +132,52 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def picture(title: str, caption: str, wide: bytes, narrow: bytes) -> str:
-    """A figure with its caption, from PNG images for wide pages and for phones."""
-    for_page, for_phone = (base64.b64encode(image).decode() for image in (wide, narrow))
+def picture(title: str, caption: str, wide: bytes, narrow: bytes, *, head: bool = True) -> str:
+    """A figure with its caption, from PNG or WebP images for wide pages and for phones.
+
+    Args:
+        head: the title stands above it, too.
+    """
+    for_page, for_phone = (_data(image) for image in (wide, narrow))
     return (
-        f"<h3>{escape(title)}</h3><figure><button class='picture zoom' aria-label='Enlarge: {escape(title)}'>"
-        f"<picture><source media='(max-width: 700px)' srcset='data:image/png;base64,{for_phone}'>"
-        f"<img alt='{escape(title)}: {escape(caption)}' src='data:image/png;base64,{for_page}'>"
+        (f"<h3>{escape(title)}</h3>" if head else "")
+        + f"<figure><button class='picture zoom' aria-label='Enlarge: {escape(title)}'>"
+        f"<picture><source media='(max-width: 700px)' srcset='{for_phone}'>"
+        f"<img alt='{escape(title)}: {escape(caption)}' src='{for_page}'>"
         f"</picture></button><figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def _data(image: bytes) -> str:
+    kind = "png" if image.startswith(b"\x89PNG") else "webp"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def pair(parts: Sequence[str]) -> str:
+    """Parts of a page two by two where it is wide, under each other on a phone; nothing for none."""
+    return f"<div class=pair>{''.join(f'<div>{part}</div>' for part in parts)}</div>" if parts else ""
+
+
+def fold(summary: str, html: str, *, told: str = "", unfolded: bool = False) -> str:
+    """A part of a page behind a line that unfolds it; nothing for no part.
+
+    Args:
+        summary: the line.  told: what is found there, said behind it.
+    """
+    said = f" <span class=told>{escape(told)}</span>" if told else ""
+    state = " open" if unfolded else ""
+    return f"<details{state}><summary>{escape(summary)}{said}</summary>{html}</details>" if html else ""
+
+
+def contents(links: Sequence[tuple[str, str]]) -> str:
+    """A table of contents: (id of a part, its name) each."""
+    listed = "".join(f"<li><a href='#{escape(place)}'>{escape(name)}</a></li>" for place, name in links)
+    return f"<nav aria-label='Contents'><ul>{listed}</ul></nav>"
+
+
+def breakable(text: str) -> str:
+    """A name, escaped, that a line may break behind its underscores, and nowhere within a word."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, float | None]]]) -> str:
@@ -148,7 +196,7 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[tuple[str, f
     )
     body = []
     for row in rows:
-        cells = [f"<th scope=row>{escape(row[0][0])}</th>"]
+        cells = [f"<th scope=row>{breakable(row[0][0])}</th>"]
         for (text, value), is_text, is_long in zip(row[1:], texts[1:], long[1:], strict=True):
             kind = " class='text long'" if is_long else " class=text" if is_text else ""
             known = value is not None and isfinite(value)

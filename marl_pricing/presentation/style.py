@@ -101,6 +101,11 @@ def seller_line(seller: int) -> dict:
     return {"color": seller_colour(seller), "linestyle": _DASHES[seller // len(PALETTE) % len(_DASHES)]}
 
 
+def dashes(place: int) -> Any:
+    """How lines of the place-th of several runs are broken: the first is whole."""
+    return _DASHES[place % len(_DASHES)]
+
+
 def png(figure: Figure) -> bytes:
     """The figure as PNG with 256 colours: nobody sees the difference, and a report holds three times as many."""
     image = Image.open(io.BytesIO(_saved(figure, "png", {"Software": None}))).convert("RGB")
@@ -114,6 +119,14 @@ def svg(figure: Figure) -> bytes:
     return _saved(figure, "svg", {"Date": None})
 
 
+def webp(png_image: bytes) -> bytes:
+    """A PNG as WebP of 64 colours, for pages: half of the bytes, edges as sharp, and every browser reads it."""
+    buffer = io.BytesIO()
+    few = Image.open(io.BytesIO(png_image)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    few.convert("RGB").save(buffer, "webp", lossless=True, method=4)
+    return buffer.getvalue()
+
+
 def write(folder: Path, name: str, figure: Figure) -> bytes:
     """Write NAME.png and NAME.svg into a folder that is there; the PNG."""
     image = png(figure)
@@ -123,10 +136,10 @@ def write(folder: Path, name: str, figure: Figure) -> bytes:
 
 
 def write_for_page(folder: Path, name: str, draw: Callable[[], Figure]) -> tuple[bytes, bytes]:
-    """The same of what `draw` draws, wide; PNG for wide pages and, drawn again, for phones."""
-    wide = write(folder, name, draw())
+    """The same of what `draw` draws, wide; WebP for wide pages and, drawn again, for phones."""
+    wide = webp(write(folder, name, draw()))
     with width(NARROW):
-        return wide, png(draw())
+        return wide, webp(png(draw()))
 
 
 def _saved(figure: Figure, kind: str, metadata: dict) -> bytes:

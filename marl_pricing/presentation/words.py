@@ -20,19 +20,28 @@ class Words:
 
     Attributes:
         currency: of money, as USD or €.  period: of an epoch, as week.  sellers: by number.
+        products: of offers, the products of seller 0 first; as many of every seller.
     """
 
     currency: str = ""
     period: str = ""
     sellers: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
 
     def seller(self, number: int) -> str:
         """A seller's name, or `seller_i` where it has none: what it is called in tags."""
         return self.sellers[number] if number < len(self.sellers) else f"seller_{number}"
 
+    def product(self, seller: int, number: int) -> str:
+        """The name of a seller's product; empty where it has none."""
+        each = len(self.products) // max(len(self.sellers), 1)
+        known = seller < len(self.sellers) and number < each
+        return self.products[seller * each + number] if known else ""
+
 
 NAMELESS = Words()
 _words: ContextVar[Words] = ContextVar("words")
+_OFFER = re.compile(r"\b[Ss]eller (\d+), product (\d+)\b")
 _SELLER = re.compile(r"\b[Ss]eller (\d+)\b")
 _EPOCH = re.compile(r"\b(e|E)poch(s?)\b")
 _AN_EPOCH = re.compile(r"\b(an|An) epoch\b")
@@ -58,7 +67,7 @@ def common(several: list[Words]) -> Words:
     first = several[0] if several else Words()
     same = {
         name: all(getattr(other, name) == getattr(first, name) for other in several)
-        for name in ("currency", "period", "sellers")
+        for name in ("currency", "period", "sellers", "products")
     }
     return Words(**{name: getattr(first, name) for name, kept in same.items() if kept})
 
@@ -74,7 +83,8 @@ def say(text: str, write: Callable[[str], str] = str) -> str:
 
 
 def _written(own: Words, write: Callable[[str], str]) -> Words:
-    return Words(write(own.currency), write(own.period), tuple(write(name) for name in own.sellers))
+    sellers, products = (tuple(write(name) for name in names) for names in (own.sellers, own.products))
+    return Words(write(own.currency), write(own.period), sellers, products)
 
 
 def _said(text: str, own: Words) -> str:
@@ -82,6 +92,12 @@ def _said(text: str, own: Words) -> str:
         number = int(match[1])
         return own.sellers[number] if number < len(own.sellers) else match[0]
 
+    def offer(match: re.Match[str]) -> str:
+        name = own.product(int(match[1]), int(match[2]))
+        return f"{own.seller(int(match[1]))}, {name}" if name else match[0]
+
+    if own.products:
+        text = _OFFER.sub(offer, text)
     if own.sellers:
         text = _SELLER.sub(seller, text)
     if own.period:

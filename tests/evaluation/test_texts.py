@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from marl_pricing.evaluation import statistics
 from marl_pricing.evaluation.report.texts import (
     equilibrium_sentence,
     opponent_sentences,
@@ -92,9 +93,11 @@ def compared(low: float, high: float, *, units: str = "seeds", turned: bool = Fa
         ],
         columns=list(names),
     )
-    pair = {"run": "a", "against": "b", "difference": 1.0, "low": low, "high": high, "above": 0.9}
+    effect = statistics.student(5) / (5**0.5 * (high - 1.0))  # Student's interval is this one, too
+    pair = {"run": "a", "against": "b", "difference": 1.0, "low": low, "high": high, "above": 0.9, "effect": effect}
     if turned:
-        pair = {"run": "b", "against": "a", "difference": -1.0, "low": -high, "high": -low, "above": 0.1}
+        pair |= {"run": "b", "against": "a", "difference": -1.0, "low": -high, "high": -low, "above": 0.1}
+        pair["effect"] = -effect
     comparisons = pd.DataFrame([pair | {"measure": "profit", "units": units, "count": 5}])
     return runs_sentence(summary, dict.fromkeys(("a", "b"), "learned (greedy)"), comparisons, True)
 

@@ -54,8 +54,7 @@ def test_interactive_figures(name: str) -> None:
     with words.using(words.Words(sellers=(name,))):
         html = interactive.to_html(figure, "one")
     assert "<script>alert" not in html
-    told = html[html.index('"name":') + 7 :]
-    assert unescape(json.JSONDecoder().raw_decode(told)[0]) == name
+    assert unescape(json.loads(interactive.unpacked(html))["data"][0]["name"]) == name
 
 
 @pytest.mark.parametrize("name", NAMES)

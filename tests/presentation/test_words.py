@@ -23,6 +23,14 @@ def test_texts_say_what_the_market_calls_things() -> None:
     assert say(text) == text
 
 
+def test_a_product_is_called_by_its_name_beside_its_sellers() -> None:
+    with using(Words(sellers=("North", "South"), products=("tea", "rice", "salt", "oats"))):
+        assert say("stock of seller 1, product 0 and Seller 0, product 1") == "stock of South, salt and North, rice"
+        assert say("seller 1, product 2") == "South, product 2"
+    with using(Words(sellers=("North",))):
+        assert say("seller 0, product 1") == "North, product 1"
+
+
 def test_one_page_has_one_word_for_a_thing() -> None:
     assert common([OURS, OURS]) == OURS
     assert common([OURS, Words("EUR", "week", OURS.sellers)]) == Words("", "week", OURS.sellers)
@@ -68,7 +76,7 @@ def test_a_figure_that_is_pointed_at_says_it_too() -> None:
     figure.update_xaxes(title_text="epoch")
     figure.add_annotation(text="seller 1", x=0, y=0)
     with using(OURS):
-        html = interactive.to_html(figure, "one")
+        html = interactive.unpacked(interactive.to_html(figure, "one"))
     for said in ("price (USD)", '"week"', "%{y:.4g} USD", "Private $"):
         assert said in html
     assert "money" not in html and "seller" not in html

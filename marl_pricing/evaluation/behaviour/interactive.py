@@ -23,21 +23,23 @@ def _traces(rows: pd.DataFrame) -> list[go.Scatter]:
     for seller, own in rows.groupby("seller", sort=True):
         who = str(seller)
         label, colour = _ROLES.get(who) or (f"seller {who}", style.seller_colour(int(who)))
-        since, base = own["since"].to_numpy(), own["undisturbed"].to_numpy()
+        since, base = own["since"].to_numpy(np.int16), own["undisturbed"].to_numpy(np.float32)
         low, high = (own[end].fillna(own["price_change"]).to_numpy() for end in ("price_low", "price_high"))
-        ends = np.concatenate([base + high, (base + low)[::-1]])
+        around = np.concatenate([since, since[::-1]])
+        ends = np.concatenate([base + high, (base + low)[::-1]]).astype(np.float32)
+        price = base + own["price_change"].to_numpy(np.float32)
         common = {"legendgroup": label, "visible": False, "mode": "lines"}
         traces += [
             go.Scatter(
-                x=np.concatenate([since, since[::-1]]), y=ends.round(5), fill="toself", line={"width": 0},
+                x=around, y=ends, fill="toself", line={"width": 0},
                 fillcolor=rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
             ),
             go.Scatter(
-                x=since, y=base.round(5), line={"color": colour, "dash": "dot", "width": 1.4}, hoverinfo="skip",
+                x=since, y=base, line={"color": colour, "dash": "dot", "width": 1.4}, hoverinfo="skip",
                 name=f"{label}, undisturbed", showlegend=False, **common,
             ),
             go.Scatter(
-                x=since, y=(base + own["price_change"]).round(5), line={"color": colour}, name=label,
+                x=since, y=price, line={"color": colour}, name=label,
                 hovertemplate="%{y:.4g} money", **common,
             ),
         ]  # fmt: skip

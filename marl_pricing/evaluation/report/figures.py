@@ -5,6 +5,8 @@ Time figures and policy maps take the rows of one policy; the others a summary. 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ from marl_pricing.evaluation.summary import records
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 
-_STRIPS = 4  # sellers whose single episode is shown
+_MOST = 12  # offers that have panels of their own
 
 CAPTIONS = {
     "prices_over_time": (
@@ -27,17 +29,19 @@ CAPTIONS = {
         "{lines}"
     ),
     "stock_over_time": (
-        "Stock when the shoppers come. The upper panels show one episode (of at most four sellers): a triangle where "
-        "units are ordered, a cross where a shopper found nothing left. Below, means over episodes with their 95 % "
-        "intervals shaded, of stock and of units on the way."
+        "Stock when the shoppers come, a panel a product. Steps: one episode, with a triangle where units are ordered "
+        "and a cross where a shopper found too little. Shaded: mean over episodes and its 95 % interval; dotted: units "
+        "on the way, mean over episodes.{left_out}"
     ),
     "policy_map": (
-        "The price that sellers set, by their own stock before the shoppers come and by their rivals' mean price of "
-        "the epoch before; all sellers, products and training seeds together. White: fewer than five visits."
+        "What a seller makes of what it sees, a panel a product: its price, in per cent above the mean price of its "
+        "training seed there, by its stock of the product before the shoppers come and by its rivals' mean price of "
+        "that product the epoch before. One colour throughout: it answers neither. White: fewer than five visits."
+        "{left_out}"
     ),
     "policy_line": (
-        "The price that sellers set, by {axis}: mean, and the middle 80 % shaded; all sellers, products and training "
-        "seeds together. Bins with fewer than five visits are left out."
+        "What a seller makes of what it sees, a panel a product: its price by {axis}, mean, and the middle 80 % "
+        "shaded; all training seeds together. Bins with fewer than five visits are left out.{left_out}"
     ),
     "profit_by_seller": (
         "Raw profit per epoch of each seller under each policy, with 95 % bootstrap intervals. "
@@ -48,8 +52,8 @@ CAPTIONS = {
         "competition and of a cartel. {lines}"
     ),
     "total_profit_by_run": (
-        "Raw profit per epoch of all sellers together under the learned policies of each run, with 95 % bootstrap "
-        "intervals. {lines}"
+        "Raw profit per epoch of all sellers together under the learned policies of each run and under rules, with "
+        "95 % bootstrap intervals. {lines}"
     ),
 }
 
@@ -79,47 +83,91 @@ def prices_over_time(offers: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
     return figure
 
 
+def left_out(offers: pd.DataFrame) -> str:
+    """A sentence on offers that have no panel of their own; empty where all have."""
+    count = len(offers[["seller", "product"]].drop_duplicates())
+    return f" The first {_MOST} of {count} products are shown." if count > _MOST else ""
+
+
+def offer_name(seller: int, product: int, several: bool) -> str:
+    """What an offer is called: its seller, and its product where there are several."""
+    return f"seller {seller}, product {product}" if several else f"seller {seller}"
+
+
+def _panels(offers: pd.DataFrame, each: float, *, sharex: bool) -> tuple[Figure, list[tuple[Axes, int, int]]]:
+    """A figure with a panel an offer (twelve at most), two beside each other where it is wide; (axes, seller, product).
+
+    Args:
+        each: inches of a panel's height.
+    """
+    pairs = offers[["seller", "product"]].drop_duplicates().sort_values(["seller", "product"]).to_numpy()[:_MOST]
+    columns = 1 if style.is_narrow() or len(pairs) == 1 else 3 if len(pairs) % 3 == 0 else 2
+    rows = -(-len(pairs) // columns)
+    figure = style.new_figure(0.7 + each * rows)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=sharex).reshape(-1)
+    for axes in panels[len(pairs) :]:
+        axes.remove()
+    several = bool(offers["product"].max() > 0)
+    found = []
+    for axes, (seller, product) in zip(panels, pairs, strict=False):
+        axes.set_title(offer_name(seller, product, several), fontsize=10 if columns < 3 else 8.5)
+        found.append((axes, int(seller), int(product)))
+    return figure, found
+
+
+def _label(panels: list[tuple[Axes, int, int]], x: str, y: str) -> None:
+    """Labels of the axes at the edges of a figure of panels."""
+    places = [(axes, axes.get_subplotspec()) for axes, _, _ in panels]
+    lowest = {place.colspan.start: axes for axes, place in places if place is not None}
+    for axes in lowest.values():
+        axes.set_xlabel(x)
+        axes.tick_params(labelbottom=True)
+    for axes, place in places:
+        if place is not None and place.is_first_col():
+            axes.set_ylabel(y)
+
+
+def _of(frame: pd.DataFrame, seller: int, product: int) -> pd.DataFrame:
+    return frame[frame["seller"].eq(seller) & frame["product"].eq(product)]
+
+
 @styled
 def stock_over_time(offers: pd.DataFrame) -> Figure:
-    """Stock and orders of one policy: one episode, and means. Products of a seller are added up."""
-    epochs = paths.by_epoch(offers, {"stock": "sum", "ordered": "sum", "on_order": "sum", "unmet": "sum"})
-    first = epochs[epochs["seed"] == epochs["seed"].min()]
-    first = first[first["episode"] == first["episode"].min()]
-    shown = sorted(first["seller"].unique())[:_STRIPS]
-    figure = style.new_figure(4.4 + 1.15 * len(shown))
-    panels = figure.subplots(len(shown) + 2, 1, sharex=True, height_ratios=[1] * len(shown) + [1.5, 1.5])
-    *strips, mean, orders = panels
-    for seller, axes in zip(shown, strips, strict=True):
-        _draw_episode(axes, first[first["seller"] == seller], style.seller_line(int(seller)))
-        axes.set(ylabel="units", title=f"stock of seller {seller}, one episode")
-        axes.set_ylim(0, 1.15 * max(float(first["stock"].max()), 1.0))
-    _draw_paths(mean, paths.time_path(epochs, "stock"))
-    _draw_paths(orders, paths.time_path(epochs, "on_order"))
-    mean.set(ylabel="stock (units)", title="stock, mean over episodes")
-    orders.set(ylabel="on order (units)", xlabel="epoch", title="units on the way, mean over episodes")
-    for axes in (mean, orders):
+    """Stock and orders of one policy, a panel a product: one episode, and means."""
+    several = len(offers[["seller", "product"]].drop_duplicates()) > 2
+    figure, panels = _panels(offers, 1.9 if several else 2.9, sharex=True)
+    first = offers[offers["seed"].eq(offers["seed"].min())]
+    first = first[first["episode"].eq(first["episode"].min())]
+    for axes, seller, product in panels:
+        own, line = _of(offers, seller, product), style.seller_line(seller)
+        means, way = paths.time_path(own, "stock"), paths.time_path(own, "on_order")
+        axes.fill_between(means["epoch"], means["low"], means["high"], color=line["color"], alpha=0.22, linewidth=0)
+        axes.plot(way["epoch"], way["mean"], color=style.GREY, linestyle="dotted", linewidth=1.2)
+        _draw_episode(axes, _of(first, seller, product), line)
         axes.set_ylim(bottom=0)
-    for axes in panels:
         axes.margins(x=0.01)
-    mean.plot([], [], "^", color="#666666", markersize=6, label="order placed")
-    mean.plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="stockout")
-    figure.align_ylabels(panels)
-    style.legend_below(figure, mean)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    _label(panels, "epoch", "units")
+    axes = panels[0][0]
+    axes.plot([], [], "^", color="#666666", markersize=6, label="order placed")
+    axes.plot([], [], "x", color="#222222", markersize=7, markeredgewidth=1.6, label="ran out")
+    axes.plot([], [], color=style.GREY, linestyle="dotted", label="on the way")
+    style.legend_below(figure, axes)
     return figure
 
 
 def _draw_episode(axes: Axes, epochs: pd.DataFrame, line: dict) -> None:
-    axes.step(epochs["epoch"], epochs["stock"], where="mid", linewidth=1.4, **line)
+    axes.step(epochs["epoch"], epochs["stock"], where="mid", linewidth=1.3, **line)
     ordered, missing = epochs[epochs["ordered"] > 0], epochs[epochs["unmet"] > 0]
-    axes.plot(ordered["epoch"], ordered["stock"], "^", color=line["color"], markersize=6, markeredgecolor="white")
+    axes.plot(ordered["epoch"], ordered["stock"], "^", color=line["color"], markersize=5, markeredgecolor="white")
     if len(missing):  # an empty line that is not clipped would upset the layout of the whole figure
         cross = axes.plot(missing["epoch"], missing["stock"], "x", clip_on=False)[0]
-        cross.set(color="#222222", markersize=7, markeredgewidth=1.6)
+        cross.set(color="#222222", markersize=6, markeredgewidth=1.4)
 
 
 @styled
 def policy_map(offers: pd.DataFrame) -> Figure:
-    """Mean price by own stock and rivals' last price; a line where there is no stock to see, or no rival.
+    """Mean price of each offer by its stock and its rivals' last price; lines where there is no stock, or no rival.
 
     Raises:
         ValueError: if there is neither, or no episode has two epochs.
@@ -128,26 +176,40 @@ def policy_map(offers: pd.DataFrame) -> Figure:
     kind = map_kind(offers)
     if kind is None or seen.empty:
         raise ValueError("a policy map needs rivals or limited stock, and episodes of at least two epochs")
-    labels = {"stock": "own stock (units)", "rival": "rivals' last mean price (money)"}
-    figure = style.new_figure(4.6)
-    axes = figure.subplots()
-    axes.grid(False)
+    figure, panels = _panels(seen, 2.5, sharex=False)
+    labels = {"stock": "own stock (units)", "rival": "rivals' last price (money)"}
     if kind == "both":
-        rows, columns, price = paths.response_map(seen, "stock", "rival")
-        mesh = axes.pcolormesh(columns, rows, price, cmap=style.MAP_COLOURS, edgecolors="white", linewidth=0.6)
-        figure.colorbar(mesh, ax=axes, label="mean price set (money)")
-        axes.set(xlabel=labels["rival"], ylabel=labels["stock"])
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return figure
-    line = paths.response_line(seen, kind)
-    axes.fill_between(line["at"], line["low"], line["high"], color=style.LEARNED, alpha=0.15, linewidth=0)
-    axes.plot(line["at"], line["mean"], "o-", color=style.LEARNED, linewidth=1.8)
+        moved = paths.above_own_mean(seen)
+        maps = {
+            (seller, product): paths.response_map(_of(moved, seller, product), "stock", "rival")
+            for _, seller, product in panels
+        }
+        known = np.concatenate([own[2][np.isfinite(own[2])] for own in maps.values()] or [np.zeros(1)])
+        # One scale for all, never less than a per cent either way, so that nothing does not look like something.
+        widest = max(float(np.abs(known).max()) if len(known) else 0.0, 1.0)
+        for axes, seller, product in panels:
+            rows, columns, price = maps[seller, product]
+            look: dict[str, Any] = {"cmap": style.MAP_COLOURS, "vmin": -widest, "vmax": widest, "edgecolors": "white"}
+            mesh = axes.pcolormesh(columns, rows, price, linewidth=0.4, **look)
+            axes.grid(False)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        figure.colorbar(mesh, ax=[own[0] for own in panels], label="price above its mean (%)", shrink=0.9)
+        _label(panels, labels["rival"], labels["stock"])
+    else:
+        for axes, seller, product in panels:
+            _line(axes, paths.response_line(_of(seen, seller, product), kind), kind, style.seller_line(seller))
+        _label(panels, labels[kind], "price set (money)")
+    return figure
+
+
+def _line(axes: Axes, line: pd.DataFrame, kind: str, look: dict) -> None:
+    axes.fill_between(line["at"], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
+    axes.plot(line["at"], line["mean"], marker="o", markersize=4, linewidth=1.8, **look)
     if kind == "rival" and len(line):
         ends = [line["at"].min(), line["at"].max()]
         axes.plot(ends, ends, color=style.RULE, linestyle="dashed", label="as the rivals")
         axes.legend()
-    axes.set(xlabel=labels[kind], ylabel="price set (money)")
-    return figure
 
 
 def map_kind(offers: pd.DataFrame) -> str | None:
@@ -229,13 +291,23 @@ def total_profit(summary: pd.DataFrame, benchmarks: Benchmarks) -> Figure:
 
 @styled
 def total_profit_by_run(summary: pd.DataFrame, benchmarks: Benchmarks | None) -> Figure:
-    """Total profit of the learned policies of several runs; lines where all runs share their benchmarks."""
+    """Total profit of the learned policies of several runs; rules and lines too where all share their market.
+
+    A rule that earns the same in several runs stands there once.
+    """
     rows = summary[summary["measure"].eq("profit") & summary["seller"].eq("all")]
-    rows = rows[rows["policy"].str.startswith("learned")]
-    figure = style.new_figure(1.5 + 0.38 * len(rows))
+    learned = rows["policy"].str.startswith("learned")
+    labels = [f"{row['run']}, {row['policy'][9:-1]}" for row in records(rows[learned])]
+    shown = rows[learned]
+    if benchmarks is not None:
+        rules = rows[~learned].drop_duplicates(["policy", "value"])
+        labels += list(rules["policy"])
+        shown = pd.concat([shown, rules])
+    figure = style.new_figure(1.5 + 0.38 * len(shown))
     axes = figure.subplots()
-    _points(axes, rows, [f"{row['run']}, {row['policy'][9:-1]}" for row in records(rows)])
+    _points(axes, shown, labels)
     if benchmarks is not None:
         _profit_lines(axes, benchmarks)
+    _kinds(axes, shown)
     style.legend_below(figure, axes)
     return figure

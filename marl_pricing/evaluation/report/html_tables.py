@@ -46,21 +46,44 @@ def _head(first: Sequence[str], measures: Sequence[str]) -> str:
     return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
+_Lines = dict[tuple[str, str, str], dict[str, dict[str, Any]]]  # by run, policy and seller, the rows of each measure
+
+
+def _once_a_market(lines: _Lines) -> list[tuple[str, tuple[str, str, str], dict[str, dict[str, Any]]]]:
+    """(runs, key, cells) of each row: a rule that does the same in several runs, as it does in one market, once."""
+    runs = list(dict.fromkeys(run for run, _, _ in lines))
+    first: dict[Any, tuple[str, str, str]] = {}
+    where: dict[tuple[str, str, str], list[str]] = {}
+    for key, cells in lines.items():
+        run, policy, seller = key
+        values = tuple((name, round(row["value"], 9), row["note"]) for name, row in sorted(cells.items()))
+        same = key if policy.startswith(LEARNED) else (policy, seller, str(values))
+        where.setdefault(first.setdefault(same, key), []).append(run)
+    # Learned policies of all runs come first, then the rules.
+    order = sorted(where, key=lambda key: not key[1].startswith(LEARNED))
+    return [
+        ("all runs" if len(runs) > 1 and where[key] == runs else ", ".join(where[key]), key, lines[key])
+        for key in order
+    ]
+
+
 def summary_table(summary: pd.DataFrame, measures: Sequence[str], *, by_seller: bool = False) -> str:
-    """Rows (policy, run[, seller]), a column a measure, and the notes below."""
+    """Rows (policy, run[, seller]), a column a measure that is known of any of them, and the notes below."""
     rows = summary[summary["seller"].ne("all") if by_seller else summary["seller"].eq("all")]
+    rows = rows[rows["measure"].isin(measures)]
+    known = [name for name in measures if rows[rows["measure"].eq(name)]["value"].notna().any()]
     notes: list[str] = []
-    lines: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-    for row in records(rows[rows["measure"].isin(measures)]):
+    lines: _Lines = {}
+    for row in records(rows[rows["measure"].isin(known)]):
         lines.setdefault((row["run"], row["policy"], row["seller"]), {})[row["measure"]] = row
     body = []
-    for (run, policy, seller), by_measure in lines.items():
+    for where, (run, policy, seller), by_measure in _once_a_market(lines):
         cells = "".join(
             _cell(by_measure[measure], notes) if measure in by_measure else "<td data-value=''></td>"
-            for measure in measures
+            for measure in known
         )
         kind = " class=learned" if policy.startswith(LEARNED) else ""
-        names = f"<th scope=row>{escape(policy)}</th><td class=text>{escape(run)}</td>"
+        names = f"<th scope=row>{page.breakable(policy)}</th><td class=text>{escape(where)}</td>"
         if by_seller:
             names += f"<td class=text data-value='{seller}'>seller {seller}</td>"
         identity = f"data-run='{escape(run)}' data-policy='{escape(policy)}' data-seller='{seller}'"
@@ -68,9 +91,23 @@ def summary_table(summary: pd.DataFrame, measures: Sequence[str], *, by_seller: 
     first = ["policy", "run", *(["seller"] if by_seller else [])]
     below = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        f"<div class=scroll tabindex=0><table class=sortable>{_head(first, measures)}<tbody>{''.join(body)}</tbody>"
+        f"<div class=scroll tabindex=0><table class=sortable>{_head(first, known)}<tbody>{''.join(body)}</tbody>"
         f"</table></div>{f'<ol class=note>{below}</ol>' if below else ''}"
+        + ("" if by_seller else _withheld(rows, [name for name in measures if name not in known]))
     )
+
+
+def _withheld(rows: pd.DataFrame, names: Sequence[str]) -> str:
+    """Why columns are left out."""
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        own = rows[rows["measure"].eq(name)]
+        if len(own):
+            reasons.setdefault(str(own["note"].iloc[0]), []).append(texts.measure_label(name)[0])
+    listed = "".join(
+        f"<p class=note>Left out: {escape(', '.join(own))} ({escape(why)}).</p>" for why, own in reasons.items()
+    )
+    return listed
 
 
 def subject_tables(summary: pd.DataFrame) -> str:
@@ -141,9 +178,7 @@ def comparison_table(rows: pd.DataFrame) -> str:
              ("effect size", "d_z: difference over its spread"), ("probability above", "of improvement"),
              ("95 % interval", "stratified bootstrap")]  # fmt: skip
     return (
-        "<h3>Runs compared</h3>"
-        + page.table(heads, lines)
-        + f"<p class=note>{escape(str(rows['policy'].iloc[0]))}; the "
+        page.table(heads, lines) + f"<p class=note>{escape(str(rows['policy'].iloc[0]))}; the "
         f"same shoppers come to both runs of a pair; {_counted(count, units)} in pairs. An effect is left empty where "
         "the differences do not vary.</p>"
     )
@@ -154,23 +189,33 @@ def _who(seller: str) -> str:
 
 
 def benchmark_table(rows: pd.DataFrame) -> str:
-    """What the figures are measured against."""
+    """What the figures are measured against; what is the same in several runs once, notes below."""
     if rows.empty:
         return ""
+    runs = list(dict.fromkeys(rows["run"]))
+    numbers = ("price", "profit", "consumer_surplus", "welfare")
+    where: dict[str, list[str]] = {}
+    keys = [str((row["benchmark"], row["seller"], row["note"], *(f"{row[name]:.9g}" for name in numbers)))
+            for row in records(rows)]  # fmt: skip
+    for key, run in zip(keys, rows["run"], strict=True):
+        where.setdefault(key, []).append(run)
+    notes = list(dict.fromkeys(str(note) for note in rows["note"] if note))
     lines: list[list[tuple[str, float | None]]] = []
-    for row in records(rows):
-        cells: list[tuple[str, float | None]] = [
-            (row["benchmark"], None),
-            (row["run"], None),
-            (_who(row["seller"]), None),
-        ]
-        for name in ("price", "profit", "consumer_surplus", "welfare"):
+    for key, row in zip(keys, records(rows), strict=True):
+        if where[key][0] != row["run"]:
+            continue
+        told = "all runs" if len(runs) > 1 and where[key] == runs else ", ".join(where[key])
+        mark = f" ({notes.index(str(row['note'])) + 1})" if row["note"] else ""
+        cells: list[tuple[str, float | None]] = [(f"{row['benchmark']}{mark}", None), (told, None)]
+        cells.append((_who(row["seller"]), None))
+        for name in numbers:
             known = np.isfinite(row[name])
             cells.append((texts.number("profit", row[name]) if known else "", row[name] if known else float("inf")))
-        lines.append([*cells, (row["note"], None)])
+        lines.append(cells)
     heads = [("benchmark", ""), ("run", ""), ("seller", ""), ("price", "money per unit"), ("profit", "money per epoch"),
-             ("consumer surplus", "money per epoch"), ("welfare", "money per epoch"), ("note", "")]  # fmt: skip
-    return "<h3>Benchmarks</h3>" + page.table(heads, lines)
+             ("consumer surplus", "money per epoch"), ("welfare", "money per epoch")]  # fmt: skip
+    below = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return page.table(heads, lines) + (f"<ol class=note>{below}</ol>" if below else "")
 
 
 def _counted(count: int, kind: str) -> str:
@@ -211,13 +256,13 @@ def guest_table(rows: pd.DataFrame) -> str:
             low, high = (texts.number("profit", row[end]) for end in ("low", "high"))
             ends = f"<span class=interval>{low} … {high}</span>"
         gain = f"<td data-value='{row['gain']!r}'>{texts.number('profit', row['gain'])}{ends}</td>"
-        body.append(f"<tr><th scope=row>{escape(row['rule'])}</th>{cells}{gain}</tr>")
+        body.append(f"<tr><th scope=row>{page.breakable(row['rule'])}</th>{cells}{gain}</tr>")
     heads = ("rule in the seat", "the rule earns", "the learned seller earns", "gain from deviating")
     classes = (" class=text", "", "", "")
     head = "".join(f"<th{own} scope=col><button>{text}</button></th>" for own, text in zip(classes, heads, strict=True))
     resampled = _counted(int(rows["count"].iloc[0]), rows["resampled"].iloc[0])
     return (
-        "<h3>Does deviating pay?</h3><div class=scroll tabindex=0><table class=sortable><thead><tr>"
+        "<div class=scroll tabindex=0><table class=sortable><thead><tr>"
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><p class=note>Each rule sits in one learned "
         "seller's seat while the others stay as they learned to be; the same shoppers come. Raw reward, money per "
         f"epoch, mean over the seats; by seat in guests.csv. Intervals resample {resampled}."
@@ -261,7 +306,7 @@ def deviation_table(rows: pd.DataFrame) -> str:
              ("rivals rise by", "money, at most"), ("back after", "epochs"), ("back at all", "share of seeds"),
              ("gain", "money, discounted"), ("95 % interval", "bootstrap"), ("pays", "share of seeds")]  # fmt: skip
     return (
-        f"<h3>Forced deviations</h3>{page.table(heads, lines)}<p class=note>One seller is made to move its price in "
+        f"{page.table(heads, lines)}<p class=note>One seller is made to move its price in "
         "the middle of the episodes, then is free again; what follows is compared with the same episodes undisturbed. "
         "Memories live through it. Rivals fall and rise as far as their mean price does after the move, which chance "
         "does a little by itself. Mean over the deviators; by seed in deviations.csv. "
@@ -291,7 +336,7 @@ def best_response_table(rows: pd.DataFrame) -> str:
              ("best response", "seeds"), ("trained", "gain per epoch"), ("constant", "gain per epoch"),
              ("rule", "gain per epoch")]  # fmt: skip
     return (
-        f"<h3>Best responses</h3>{page.table(heads, lines)}<p class=note>In each seat, against the others as they are, "
+        f"{page.table(heads, lines)}<p class=note>In each seat, against the others as they are, "
         f"are tried: a seller that goes on learning from the host's own network for {int(rows['updates'].iloc[0])} "
         "updates, the best constant prices, a stock-and-price rule fitted to the seat. The best is chosen under some "
         "shoppers, where it has to beat the seller itself by two standard errors, and its gain is told under others. "
@@ -315,6 +360,6 @@ def stock_table(rows: pd.DataFrame) -> str:
     heads = [("rule", ""), ("order up to", "units"), ("largest order", "units"), ("order below", "units"),
              ("cost", "money per epoch"), ("note", "")]  # fmt: skip
     return (
-        f"<h3>Benchmarks of stock</h3>{page.table(heads, lines)}<p class=note>Exact: the optimum by value iteration, "
+        f"{page.table(heads, lines)}<p class=note>Exact: the optimum by value iteration, "
         "the best rule of each kind by search. Costs are holding, stockout penalty and lost margin.</p>"
     )

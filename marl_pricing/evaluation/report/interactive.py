@@ -1,10 +1,14 @@
-"""Figures that can be pointed at: time paths with a choice of policy, and profits. Functions return HTML fragments.
+"""Figures that can be pointed at: time paths with a choice of policy. Functions return HTML fragments.
 
-The fragments need plotly.js, which a page carries once (`library`).
+The fragments need plotly.js, which a page carries once, packed, at its end (`library`): it is unpacked when the first
+of them comes into sight.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+from functools import cache
 from html import escape
 
 import numpy as np
@@ -32,20 +36,57 @@ GRID = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": s
 LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"}
 
 
+# Draws a figure when it comes into sight: inside a part that is folded that is when it unfolds.
+_DRAW = """
+let unpacked;
+const unpack = element => {
+  const bytes = Uint8Array.from(atob(element.textContent), sign => sign.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+};
+const need = () => unpacked ??= unpack(document.getElementById("plotly")).then(text => {
+  const script = document.createElement("script");
+  script.textContent = text;
+  document.head.append(script);
+});
+const draw = async plot => {
+  let figure;
+  try { figure = JSON.parse(await unpack(plot.querySelector("script"))); await need(); } catch (fault) {
+    plot.textContent = "This browser cannot draw the figure (" + fault + "); it lies in the folder figures, too.";
+    return;
+  }
+  const {data, layout} = figure;
+  plot.replaceChildren();
+  await Plotly.newPlot(plot, data, layout, {displayModeBar: false, responsive: true});
+};
+const seen = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(entry => {
+  seen.unobserve(entry.target);
+  draw(entry.target);
+}), {rootMargin: "200px"});
+document.querySelectorAll(".plot").forEach(plot => seen.observe(plot));
+"""
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def unpacked(html: str) -> str:
+    """The JSON of the figure that a fragment holds."""
+    packed = html.partition("type='text/plain'>")[2].partition("</script>")[0]
+    return gzip.decompress(base64.b64decode(packed)).decode()
+
+
+@cache
 def library() -> str:
-    """plotly.js, to be put inside a page once."""
-    return get_plotlyjs()
+    """plotly.js and what draws the figures of a page, to be put into it once."""
+    return f"<script id=plotly type='text/plain'>{_packed(get_plotlyjs())}</script><script>{_DRAW}</script>"
 
 
 def to_html(figure: go.Figure, name: str) -> str:
     """The figure as a fragment of a page, in the words in force; `name` is the id of its element."""
     _say(figure)
-    return figure.to_html(
-        include_plotlyjs=False,
-        full_html=False,
-        div_id=name,
-        config={"displayModeBar": False, "responsive": True},
-    )
+    height, data = int(figure.layout.height or 450), _packed(figure.to_json())
+    return f"<div class=plot id='{name}' style='height:{height}px'><script type='text/plain'>{data}</script></div>"
 
 
 def _said(text: str) -> str:
@@ -79,18 +120,19 @@ def _path_traces(path: pd.DataFrame, unit: str, legend: bool) -> list[go.Scatter
     for number, own in path.groupby("seller"):
         seller = int(str(number))
         colour = style.seller_colour(seller)
-        epoch = own["epoch"].to_numpy()
-        ends = np.concatenate([own["high"].to_numpy(), own["low"].to_numpy()[::-1]])
+        epoch, mean = own["epoch"].to_numpy(np.int16), own["mean"].to_numpy(np.float32)
+        around = np.concatenate([epoch, epoch[::-1]])
+        ends = np.concatenate([own["high"], own["low"].to_numpy()[::-1]]).astype(np.float32)
         common = {"legendgroup": f"seller {seller}", "visible": False}
         traces.append(
             go.Scatter(
-                x=np.concatenate([epoch, epoch[::-1]]), y=ends.round(5), fill="toself", line={"width": 0},
+                x=around, y=ends, fill="toself", line={"width": 0},
                 mode="lines", fillcolor=rgba(colour, 0.18), hoverinfo="skip", showlegend=False, **common,
             )
         )  # fmt: skip
         traces.append(
             go.Scatter(
-                x=epoch, y=own["mean"].to_numpy().round(5), name=f"seller {seller}", line={"color": colour},
+                x=epoch, y=mean, name=f"seller {seller}", line={"color": colour},
                 mode="lines", showlegend=legend, hovertemplate=f"%{{y:.4g}} {unit}", **common,
             )
         )  # fmt: skip
@@ -98,7 +140,7 @@ def _path_traces(path: pd.DataFrame, unit: str, legend: bool) -> list[go.Scatter
 
 
 def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
-    """Price and, where it is limited, stock over time, by policy from a menu.
+    """Price and, where it is limited, stock over time, means over a seller's products, by policy from a menu.
 
     Args:
         offers: rows of one run.
@@ -109,7 +151,7 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
     owners: list[str | None] = []
     policies = list(dict.fromkeys(offers["policy"]))
     for policy in policies:
-        epochs = paths.by_epoch(offers[offers["policy"] == policy], {"price": "mean", "stock": "sum"})
+        epochs = paths.by_epoch(offers[offers["policy"] == policy], {"price": "mean", "stock": "mean"})
         for row, (column, unit) in enumerate((("price", "money"), ("stock", "units"))[: 1 + limited], start=1):
             for trace in _path_traces(paths.time_path(epochs, column), unit, legend=row == 1):
                 trace.visible = policy == policies[0]
@@ -136,37 +178,5 @@ def time_paths(offers: pd.DataFrame, benchmarks: Benchmarks, name: str) -> str:
     figure.update_xaxes(title_text="epoch", title_standoff=8, row=2 if limited else 1, col=1)
     figure.update_yaxes(title_text="price (money)", row=1, col=1)
     if limited:
-        figure.update_yaxes(title_text="stock (units)", rangemode="tozero", row=2, col=1)
-    return to_html(figure, name)
-
-
-def profit_bars(summary: pd.DataFrame, name: str) -> str:
-    """Each seller's raw profit by policy, with intervals; `summary` holds the rows of one run."""
-    rows = summary[summary["measure"].eq("profit") & summary["seller"].ne("all")]
-    policies = list(dict.fromkeys(rows["policy"]))
-    figure = go.Figure()
-    for seller in sorted(rows["seller"].unique(), key=int):
-        own = rows[rows["seller"] == seller]
-        value = own["value"].to_numpy()
-        figure.add_trace(
-            go.Bar(
-                y=own["policy"].astype(str).tolist(), x=value, orientation="h", name=f"seller {seller}",
-                marker={"color": style.seller_colour(int(seller))},
-                error_x={
-                    "type": "data", "symmetric": False, "color": style.GREY, "thickness": 1.2, "width": 3,
-                    "array": own["high"].fillna(own["value"]).to_numpy() - value,
-                    "arrayminus": value - own["low"].fillna(own["value"]).to_numpy(),
-                },
-                hovertemplate="%{x:.4g} money per epoch",
-            )
-        )  # fmt: skip
-    figure.update_layout(
-        **LAYOUT | {"hovermode": "closest"},
-        barmode="group",
-        height=130 + len(policies) * (22 + 15 * rows["seller"].nunique()),
-        margin={"l": 8, "r": 16, "t": 16, "b": 90},
-        legend=LEGEND | {"traceorder": "normal"},
-    )
-    figure.update_xaxes(**GRID, title_text="raw profit (money per epoch)", title_standoff=8)
-    figure.update_yaxes(autorange="reversed", automargin=True, linecolor=style.GREY)
+        figure.update_yaxes(title_text="stock (units of a product)", rangemode="tozero", row=2, col=1)
     return to_html(figure, name)

@@ -1,4 +1,4 @@
-"""One page that holds everything: summary, figures, configuration, how to repeat it. It needs no network."""
+"""One page with everything: three answers and a picture, then numbers, runs, how to repeat it; without network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from marl_pricing.evaluation.metrics import INDICES, MEASURES
 from marl_pricing.evaluation.report import html_tables, interactive, robust_html, texts
+from marl_pricing.evaluation.report.first_screen import Answer
 from marl_pricing.presentation import page
 
 # The page stays below 8 MB: pictures beyond this many characters are named instead of shown.
@@ -21,16 +22,35 @@ class Picture:
     """A figure as it stands in the report.
 
     Attributes:
+        name: of its caption.
         title, caption: for people.
-        png, narrow: the picture, and as it is drawn for a phone.
+        wide, narrow: the picture as WebP, and as it is drawn for a phone.
         file: where it lies beside the report, relative to it.
     """
 
+    name: str
     title: str
     caption: str
-    png: bytes
+    wide: bytes
     narrow: bytes
     file: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run's section that is folded, unless something happened in it.
+
+    Attributes:
+        question: the line that unfolds it.  told: what was found, behind it.
+        happened: it is unfolded.
+        pictures, html: what it holds, in this order.
+    """
+
+    question: str
+    told: str
+    happened: bool = False
+    pictures: Sequence[Picture] = ()
+    html: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,26 +59,18 @@ class RunSection:
 
     Attributes:
         market: one line on the market.
-        pictures: still figures.
-        fragments: (title, caption, HTML) of those that can be pointed at.
+        pictures: still figures that are shown at once.
+        parts: what is folded.
         left_out: what could not be played or shown here, with the reason.
         notes: what is to be said of rules.
-        guests: rows of `guests.deviations`; empty where none were played.
-        deviations: rows of `behaviour.deviation.SUMMARY_COLUMNS`; empty where none were forced.
-        stock_benchmarks: the frame of `stock_benchmarks.benchmarks_of`; empty where the market has none.
-        best_responses: rows of `behaviour.best_response.COLUMNS`; empty where none were trained.
     """
 
     name: str
     market: str
     pictures: Sequence[Picture]
-    fragments: Sequence[tuple[str, str, str]]
+    parts: Sequence[Part]
     left_out: Sequence[str]
     notes: Sequence[str]
-    guests: pd.DataFrame
-    deviations: pd.DataFrame
-    best_responses: pd.DataFrame
-    stock_benchmarks: pd.DataFrame
     config_text: str
     versions: Mapping[str, str]
     command: str
@@ -69,7 +81,9 @@ class Report:
     """All that the page says.
 
     Attributes:
-        sentences: what the data say, first thing under the title.
+        answers: the first screen's.  glance: its picture, None where nothing can be drawn.
+        minds: what to mind, in one line.  omega: what ω is.
+        sentences: the same in more numbers.
         counts: how many seeds, episodes and epochs.
         summary: the frame of `summary.summarise`.  measures: those of its first table.
         benchmarks: the frame of `benchmark_table.benchmark_table`.
@@ -83,6 +97,10 @@ class Report:
     """
 
     title: str
+    answers: Sequence[Answer]
+    glance: Picture | None
+    minds: Sequence[str]
+    omega: str
     sentences: Sequence[str]
     counts: str
     summary: pd.DataFrame
@@ -105,8 +123,8 @@ class _Budget:
     left: int = _LARGEST
     omitted: list[str] = field(default_factory=list)
 
-    def show(self, picture: Picture) -> str:
-        html = page.picture(picture.title, picture.caption, picture.png, picture.narrow)
+    def show(self, picture: Picture, *, head: bool = True) -> str:
+        html = page.picture(picture.title, picture.caption, picture.wide, picture.narrow, head=head)
         self.left -= len(html)
         if self.left < 0:
             self.omitted.append(picture.file)
@@ -117,26 +135,31 @@ class _Budget:
         return html
 
 
-def _run(section: RunSection, budget: _Budget) -> str:
+def _list(texts_: Sequence[str]) -> str:
+    return f"<ul class=note>{''.join(f'<li>{escape(text)}</li>' for text in texts_)}</ul>" if texts_ else ""
+
+
+def _part(part: Part, budget: _Budget) -> str:
+    alone = len(part.pictures) == 1
+    shown = [budget.show(picture, head=not alone) for picture in part.pictures]
+    html = (shown[0] if alone else page.pair(shown)) + part.html
+    return page.fold(part.question, html, told=part.told, unfolded=part.happened)
+
+
+def _run(section: RunSection, place: str, budget: _Budget) -> str:
     versions = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in section.versions.items())
-    fragments = "".join(
-        f"<h3>{escape(title)}</h3>{html}<p class=note>{escape(caption)}</p>"
-        for title, caption, html in section.fragments
-    )
-    left_out = "".join(f"<li>left out: {escape(text)}</li>" for text in section.left_out)
-    left_out += "".join(f"<li>{escape(text)}</li>" for text in section.notes)
+    said = _list([*section.notes, *(f"left out: {text}" for text in section.left_out)])
+    count = len(section.left_out)
     return (
-        f"<section><h2>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
-        + (f"<ul class=note>{left_out}</ul>" if left_out else "")
-        + "".join(budget.show(picture) for picture in section.pictures)
-        + html_tables.stock_table(section.stock_benchmarks)
-        + html_tables.guest_table(section.guests)
-        + html_tables.deviation_table(section.deviations)
-        + html_tables.best_response_table(section.best_responses)
-        + fragments
-        + f"<details><summary>Configuration</summary><pre>{escape(section.config_text)}</pre></details>"
-        + f"<details><summary>Versions</summary><dl>{versions}</dl></details>"
-        + f"<h3>Repeat it</h3><pre>{escape(section.command)}</pre></section>"
+        f"<section><h2 id='{place}'>{escape(section.name)}</h2><p class=soft>{escape(section.market)}.</p>"
+        + page.pair([budget.show(picture) for picture in section.pictures])
+        + "".join(_part(part, budget) for part in section.parts)
+        + page.fold("Rules, and what was left out", said, told=f"{count} left out" if count else "nothing left out")
+        + page.fold("Configuration", f"<pre tabindex=0>{escape(section.config_text)}</pre>")
+        + page.fold(
+            "Versions, and how to repeat it", f"<dl>{versions}</dl><pre tabindex=0>{escape(section.command)}</pre>"
+        )
+        + "</section>"
     )
 
 
@@ -148,49 +171,94 @@ def _files(report: Report) -> str:
         + "</dl>"
         for name, columns in report.documented.items()
     )
+    tables = page.fold("Tables", f"<ul>{listed}</ul>", told=f"{len(report.files)} files")
     return (
-        f"<section><h2>Files</h2><ul>{listed}</ul><details><summary>Columns of the tables</summary>{documented}"
-        f"</details><h3>Make this report again</h3><pre>{escape(report.command)}</pre></section>"
+        "<section><h2 id=files>Files</h2><p class=note>Every figure lies as PNG and SVG in "
+        f"<a href='figures'>figures</a>.</p>{tables}"
+        f"{page.fold('Columns of the tables', documented)}"
+        f"{page.fold('Make this report again', f'<pre tabindex=0>{escape(report.command)}</pre>')}</section>"
     )
 
 
 def _glossary() -> str:
     names = [*INDICES, *MEASURES]
-    return "".join(
+    told = "".join(
         f"<dt>{escape(texts.measure_label(name)[0])}</dt><dd>{escape(texts.explanation(name))}</dd>" for name in names
+    )
+    return f"<dl>{told}</dl>"
+
+
+def _first_screen(report: Report, budget: _Budget) -> str:
+    told = "".join(f"<p><strong>{escape(own.question)}</strong> {escape(own.text)}</p>" for own in report.answers)
+    minds = "; ".join(report.minds)
+    return (
+        f"<h1>{escape(report.title)}</h1><section class=answers aria-label='In short'>{told}"
+        + (f"<p class='mind note'><strong>Mind:</strong> {escape(minds)}.</p>" if minds else "")
+        + f"<p class=note>{escape(report.omega)}</p></section>"
+        + (f"<div class=glance>{budget.show(report.glance, head=False)}</div>" if report.glance else "")
+    )
+
+
+def _numbers(report: Report) -> str:
+    summary = report.summary
+    by_seller = [*INDICES, *(name for name, own in MEASURES.items() if own.by_seller)]
+    by_seller = [name for name in by_seller if (summary["measure"].eq(name) & summary["seller"].ne("all")).any()]
+    seen = [name for name in report.measures if summary["measure"].eq(name).any()]
+    return (
+        f"<section><h2 id=numbers>Numbers</h2>{html_tables.summary_table(summary, seen)}"
+        f"<p class=note>{escape(html_tables.interval_note(summary))} {escape(report.counts)}.</p>"
+        + "".join(f"<p class=note>{escape(note)}</p>" for note in report.notes)
+        + page.fold("In sentences", _list(report.sentences))
+        + page.fold("By seller", html_tables.summary_table(summary, by_seller, by_seller=True))
+        + page.fold("All measures", html_tables.subject_tables(summary))
+        + page.fold("Spread between seeds, interquartile means", html_tables.seed_table(summary))
+        + page.fold("What is measured", _glossary())
+        + "</section>"
+    )
+
+
+def _compared(report: Report, budget: _Budget) -> str:
+    table = html_tables.comparison_table(report.comparisons)
+    shown = page.pair([budget.show(picture) for picture in report.comparison])
+    if not table and not shown:
+        return ""
+    head = "Runs compared" if len(report.sections) > 1 else "Rules and shoppers"
+    return f"<section><h2 id=compared>{head}</h2>{table}{shown}</section>"
+
+
+def _benchmarks(report: Report) -> str:
+    together = report.benchmarks["seller"].eq("all")
+    by_seller = html_tables.benchmark_table(report.benchmarks[~together])
+    return (
+        html_tables.benchmark_table(report.benchmarks[together])
+        + page.fold("Benchmarks by seller", by_seller)
+        + robust_html.robust_table(report.robust)
     )
 
 
 def render(report: Report) -> str:
     """The page."""
-    library = f"<script>{interactive.library()}</script>"
-    fixed = len(library) + sum(len(html) for section in report.sections for _, _, html in section.fragments)
+    htmls = [part.html for section in report.sections for part in section.parts]
+    library = interactive.library() if any("class=plot" in html for html in htmls) else ""
+    fixed = len(library) + sum(map(len, htmls))
     budget = _Budget(_LARGEST - fixed - 2 * sum(len(section.config_text) for section in report.sections))
-    summary = report.summary
-    by_seller = [*INDICES, *(name for name, own in MEASURES.items() if own.by_seller)]
-    by_seller = [name for name in by_seller if (summary["measure"].eq(name) & summary["seller"].ne("all")).any()]
-    sellers = html_tables.summary_table(summary, by_seller, by_seller=True)
-    seeds = html_tables.seed_table(summary)
+    first, compared = _first_screen(report, budget), _compared(report, budget)
+    benchmarks = _benchmarks(report)
+    runs = [(f"run-{number}", section) for number, section in enumerate(report.sections)]
+    links = [
+        ("numbers", "Numbers"),
+        *([("compared", "Runs compared" if len(runs) > 1 else "Rules and shoppers")] if compared else []),
+        *([("benchmarks", "Benchmarks")] if benchmarks else []),
+        *((place, section.name) for place, section in runs),
+        ("files", "Files"),
+    ]
     body = [
-        f"<h1>{escape(report.title)}</h1>",
-        f"<p class=lead>{escape(' '.join(report.sentences))}</p>",
-        f"<p class=note>{escape(report.counts)}.</p>",
-        "<section><h2>Summary</h2>",
-        html_tables.summary_table(
-            summary, [name for name in html_tables.HEADLINE if summary["measure"].eq(name).any()]
-        ),
-        f"<p class=note>{escape(html_tables.interval_note(summary))}</p>",
-        "".join(f"<p class=note>{escape(note)}</p>" for note in report.notes),
-        html_tables.comparison_table(report.comparisons),
-        html_tables.benchmark_table(report.benchmarks),
-        robust_html.robust_table(report.robust),
-        f"<details><summary>All measures</summary>{html_tables.subject_tables(summary)}</details>",
-        f"<details><summary>By seller</summary>{sellers}</details>",
-        f"<details><summary>Spread between seeds, interquartile means</summary>{seeds}</details>" if seeds else "",
-        f"<details><summary>What is measured</summary><dl>{_glossary()}</dl></details>",
-        "".join(budget.show(picture) for picture in report.comparison),
-        "</section>",
-        *(_run(section, budget) for section in report.sections),
+        first,
+        page.contents(links),
+        _numbers(report),
+        compared,
+        f"<section><h2 id=benchmarks>Benchmarks</h2>{benchmarks}</section>" if benchmarks else "",
+        *(_run(section, place, budget) for place, section in runs),
         _files(report),
     ]
     return page.render(report.title, body, library)

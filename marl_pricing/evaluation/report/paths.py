@@ -60,6 +60,14 @@ def benchmark_profits(benchmarks: Benchmarks) -> dict[str, float]:
     return {name: float(own.profits.sum()) for name, own in _named(benchmarks, "Nash profit", "joint profit").items()}
 
 
+def seller_marks(benchmarks: Benchmarks, measure: str) -> dict[str, np.ndarray]:
+    """Each seller's `price_mean` or `profit` [S] at the benchmarks, by the names of `benchmark_prices`."""
+    found = _named(benchmarks, "Nash price", "joint-profit price")
+    if measure == "profit":
+        return {name: own.profits for name, own in found.items()}
+    return {name: own.prices.reshape(own.profits.size, -1).mean(-1) for name, own in found.items()}
+
+
 def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium | Tried]:
     found: dict[str, Equilibrium | Tried | None] = {nash: own.nash, joint: own.joint}
     fluid = [None if bound is None else bound.at for bound in (own.fluid_nash, own.fluid_joint)]
@@ -95,7 +103,16 @@ def visits(offers: pd.DataFrame) -> pd.DataFrame:
     frame = frame.merge(own, on=[*keys, "seller"], how="inner")
     others = frame["count"] - 1
     frame["rival"] = np.where(others > 0, (frame["sum"] - frame["own_last"]) / others.where(others > 0, 1), np.nan)
-    return frame[["seller", "product", "price", "stock", "rival"]]
+    return frame[["seed", "seller", "product", "price", "stock", "rival"]]
+
+
+def above_own_mean(seen: pd.DataFrame) -> pd.DataFrame:
+    """`visits` with each price in per cent above the mean that its seed's seller asks for the product.
+
+    Seeds that ask different prices, each always the same, then look like what they are: they answer nothing.
+    """
+    mean = seen.groupby(["seed", "seller", "product"])["price"].transform("mean")
+    return seen.assign(price=100.0 * (seen["price"] / mean - 1.0))
 
 
 def response_map(seen: pd.DataFrame, rows: str, columns: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,23 @@ from marl_pricing.evaluation.behaviour import figures as behaviour_figures
 from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
 from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks
 from marl_pricing.evaluation.markets import comparable
-from marl_pricing.evaluation.report import figures, interactive, paths, run_figures, supply_figures
-from marl_pricing.evaluation.report.page import Picture
+from marl_pricing.evaluation.report import (
+    figures,
+    findings,
+    glance,
+    html_tables,
+    interactive,
+    paths,
+    run_figures,
+    supply_figures,
+)
+from marl_pricing.evaluation.report.page import Part, Picture
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.presentation import bargain, style
 
-CAPTIONS = figures.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS | supply_figures.CAPTIONS
+CAPTIONS = (
+    figures.CAPTIONS | glance.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS | supply_figures.CAPTIONS
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +51,8 @@ class Gallery:
     folder: str
     pictures: list[Picture]
 
-    def add(self, name: str, title: str, draw: Callable[[], Figure], file: str = "", **words: str) -> None:
-        """Draw a figure, wide for PNG and SVG files and narrow for phones.
+    def add(self, name: str, title: str, draw: Callable[[], Figure], file: str = "", **words: str) -> Picture:
+        """Draw a figure, wide for PNG and SVG files and narrow for phones; it, which is also kept.
 
         Args:
             name: of its caption.  file: its name; that of the caption where there is none.  words: fill in the caption.
@@ -50,7 +62,9 @@ class Gallery:
         (self.out / place).mkdir(parents=True, exist_ok=True)
         image, narrow = style.write_for_page(self.out / place, file, draw)
         caption = CAPTIONS[name].format(**words)
-        self.pictures.append(Picture(title, caption, image, narrow, (place / f"{file}.svg").as_posix()))
+        own = Picture(name, title, caption, image, narrow, (place / f"{file}.svg").as_posix())
+        self.pictures.append(own)
+        return own
 
 
 def folder_names(runs: Sequence[RunToEvaluate]) -> dict[str, str]:
@@ -76,90 +90,157 @@ def lines(benchmarks: Benchmarks) -> str:
     return told
 
 
-def run_pictures(
-    out: Path,
-    folder: str,
-    run: RunToEvaluate,
-    offers: pd.DataFrame,
-    summary: pd.DataFrame,
-    benchmarks: Benchmarks,
-    contracts: pd.DataFrame,
-    frontier: pd.DataFrame | None,
-    findings: Findings | None,
-) -> list[Picture]:
-    """Figures of one run.
+@dataclass(frozen=True)
+class Rows:
+    """What was found of one run.
 
-    Args:
-        offers, summary, contracts: its rows.
+    Attributes:
+        run: it.  number: of it, for the names of the page's elements.
+        offers, summary, contracts, guests, deviations, best_responses, stock: its rows of the tables.
+        benchmarks: of its market.
         frontier: of `frontier.base_stock_frontier`; None where the market has none.
         findings: of the behaviour tests; None where there were none.
     """
-    policy = main_policy(list(dict.fromkeys(offers["policy"])))
-    own = offers[offers["policy"] == policy]
-    told = lines(benchmarks)
-    gallery = Gallery(out, folder, [])
+
+    run: RunToEvaluate
+    number: int
+    offers: pd.DataFrame
+    summary: pd.DataFrame
+    benchmarks: Benchmarks
+    contracts: pd.DataFrame
+    guests: pd.DataFrame
+    deviations: pd.DataFrame
+    best_responses: pd.DataFrame
+    stock: pd.DataFrame
+    frontier: pd.DataFrame | None
+    findings: Findings | None
+
+    @property
+    def prices(self) -> dict[str, np.ndarray]:
+        """Benchmark prices [S] by name."""
+        return paths.benchmark_prices(self.benchmarks, self.run.shape.num_sellers)
+
+
+def run_parts(out: Path, folder: str, own: Rows) -> tuple[list[Picture], list[Part]]:
+    """(figures that are shown at once, what is folded) of one run; every figure is also written."""
+    run, gallery, told = own.run, Gallery(out, folder, []), lines(own.benchmarks)
+    policy = main_policy(list(dict.fromkeys(own.offers["policy"])))
+    mine = own.offers[own.offers["policy"] == policy]
+    shown: list[Picture] = []
     if run.training is not None and run_figures.has_curves(run.training):
         marks = run_figures.GREEDY_MARKS if run.held_out is not None else ""
         draw = partial(
-            run_figures.learning_curves,
-            run.training,
-            run.held_out,
-            run.shape.episode_length,
-            benchmarks,
+            run_figures.learning_curves, run.training, run.held_out, run.shape.episode_length, own.benchmarks,
             tuple(run.held),
-        )
-        gallery.add("learning_curves", "Training", draw, lines=told, greedy=marks)
-    gallery.add("total_profit", "Total profit", lambda: figures.total_profit(summary, benchmarks), lines=told)
-    gallery.add("profit_by_seller", "Profit of each seller", lambda: figures.profit_by_seller(summary))
-    title = f"Prices over time, {policy}"
-    gallery.add("prices_over_time", title, lambda: figures.prices_over_time(own, benchmarks), lines=told)
-    kind = figures.map_kind(own)
+        )  # fmt: skip
+        shown.append(gallery.add("learning_curves", "Training", draw, lines=told, greedy=marks))
+    gallery.add("total_profit", "Total profit", lambda: figures.total_profit(own.summary, own.benchmarks), lines=told)
+    draw = partial(figures.profit_by_seller, own.summary)
+    shown.append(gallery.add("profit_by_seller", "Profit of each seller, by policy", draw))
+    draw = partial(figures.prices_over_time, mine, own.benchmarks)
+    gallery.add("prices_over_time", f"Prices over time, {policy}", draw, lines=told)
+    kind, left_out = figures.map_kind(mine), figures.left_out(mine)
+    if kind is not None and not paths.visits(mine).empty:
+        axis = {"stock": "its own stock", "rival": "its rivals' mean price of the epoch before", "both": ""}[kind]
+        name, draw = "policy_map" if kind == "both" else "policy_line", partial(figures.policy_map, mine)
+        shown.append(gallery.add(name, f"Policy map, {policy}", draw, axis=axis, left_out=left_out))
     if kind in ("both", "stock"):
-        title = f"Stock and orders over time, {policy}"
-        gallery.add("stock_over_time", title, lambda: figures.stock_over_time(own))
-    signed = contracts[contracts["policy"] == policy]
-    if len(signed):
-        gallery.add("contracts", f"Contracts with suppliers, {policy}", partial(supply_figures.contracts, signed))
-        first = supply.bargain_of(run.shape, run.params, signed.iloc[0])
-        gallery.add("bargain", "One bargain", partial(bargain.picture, first))
-    if frontier is not None:
-        draw = partial(run_figures.service_frontier, summary, frontier)
-        gallery.add("service_frontier", "Service and its cost", draw)
-    if kind is not None and not paths.visits(own).empty:
-        axis = {"stock": "their own stock", "rival": "their rivals' mean price of the epoch before", "both": ""}[kind]
-        name = "policy_map" if kind == "both" else "policy_line"
-        gallery.add(name, f"Policy map, {policy}", lambda: figures.policy_map(own), axis=axis)
-    if findings is not None:
-        _add_behaviour(gallery, findings, paths.benchmark_prices(benchmarks, run.shape.num_sellers), told)
-    return gallery.pictures
+        draw = partial(figures.stock_over_time, mine)
+        shown.append(gallery.add("stock_over_time", f"Stock and orders, {policy}", draw, left_out=left_out))
+    over_time = interactive.time_paths(own.offers, own.benchmarks, f"paths-{own.number}")
+    caption = (
+        "Choose a policy above the figure; press a seller's name to hide it; draw a box to zoom, double-click to go "
+        f"back. Means over episodes, their 95 % intervals shaded. {told}"
+    )
+    many = own.offers["policy"].nunique()
+    parts = [
+        Part("Prices and stock over time, by policy", f"{many} polic{'ies' if many > 1 else 'y'} to choose from",
+             html=_captioned(over_time, caption)),
+        *_behaviour(gallery, own),
+        *_supply(gallery, own, policy),
+    ]  # fmt: skip
+    return shown, parts
 
 
-def _add_behaviour(gallery: Gallery, found: Findings, prices: Mapping[str, np.ndarray], told: str) -> None:
-    """What sellers do when something is done to them."""
-    resampled = "over seeds" if found.seeds > 1 else "over episodes"
-    paths_ = found.responses
-    for epochs in sorted(found.deviation_summary["epochs"].unique()):
-        length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
-        gallery.add(
-            "deviation_response",
-            f"Answer to a deviation of {length}",
-            lambda epochs=epochs: behaviour_figures.deviation_response(paths_, prices, int(epochs)),  # type: ignore[misc]
-            file=f"deviation_response_{epochs}",
-            epochs=length,
-            resampled=resampled,
-            lines=told,
+def _captioned(html: str, caption: str) -> str:
+    return f"{html}<p class=note>{escape(caption)}</p>"
+
+
+def _behaviour(gallery: Gallery, own: Rows) -> list[Part]:
+    """What sellers do when something is done to them; a part is unfolded where something happened."""
+    parts: list[Part] = []
+    found, seats, answers = own.findings, own.guests, own.best_responses
+    if len(answers):
+        said = findings.responses(answers, held=bool(own.run.held))
+        table = html_tables.best_response_table(answers)
+        parts.append(Part("Is it an equilibrium?", said.text, said.happened, html=table))
+    if found is not None:
+        resampled = "over seeds" if found.seeds > 1 else "over episodes"
+        for epochs in sorted(found.deviation_summary["epochs"].unique()):
+            length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+            draw = partial(behaviour_figures.deviation_response, found.responses, own.prices, int(epochs))
+            gallery.add("deviation_response", f"Answer to a deviation of {length}", draw,
+                        file=f"deviation_response_{epochs}", epochs=length, resampled=resampled,
+                        lines=lines(own.benchmarks))  # fmt: skip
+        said = findings.deviations(found)
+        html = _captioned(
+            behaviour_interactive.deviation_response(found.responses, own.prices, f"deviations-{own.number}"),
+            "Choose who deviates, how and for how long above the figure. Full lines: prices, 95 % intervals shaded; "
+            "dotted: the same episodes undisturbed, under the same shoppers.",
         )
+        table = html_tables.deviation_table(own.deviations)
+        parts.append(Part("Is a cut of a price punished?", said.text, said.happened, html=html + table))
+    if len(seats):
+        said = findings.guests(seats)
+        parts.append(
+            Part("Does deviating to a rule pay?", said.text, said.happened, html=html_tables.guest_table(seats))
+        )
+    if found is None:
+        return parts
+
+    def add(question: str, said: findings.Told, name: str, draw: Callable[[], Figure], **words: str) -> None:
+        parts.append(Part(question, said.text, said.happened, [gallery.add(name, question, draw, **words)]))
+
     if len(found.reaction_surface):
         draw = partial(behaviour_figures.reaction_surface, found.reaction_surface)
-        gallery.add("reaction_surface", "Reaction surface", draw)
+        add("Do prices answer last prices?", findings.reaction(found), "reaction_surface", draw)
     if len(found.stock_response):
-        gallery.add(
-            "stock_response", "Answer to the own stock", partial(behaviour_figures.stock_response, found.stock_response)
-        )
-    for case, title in (("stockout", "Answer to a rival's stockout"), ("burst", "Answer to a burst of agents")):
-        if paths_["case"].eq(case).any():
-            draw = partial(getattr(behaviour_figures, f"{case}_response"), paths_)
-            gallery.add(f"{case}_response", title, draw, resampled=resampled)
+        draw = partial(behaviour_figures.stock_response, found.stock_response)
+        add("Do prices answer the own stock?", findings.stock(found), "stock_response", draw)
+    for case, what in (("stockout", "a rival's stockout"), ("burst", "a burst of agents")):
+        if found.responses["case"].eq(case).any():
+            draw = partial(getattr(behaviour_figures, f"{case}_response"), found.responses)
+            said = findings.case(found, case, what)
+            add(f"Do prices answer {what}?", said, f"{case}_response", draw, resampled=resampled)
+    return parts
+
+
+def _supply(gallery: Gallery, own: Rows, policy: str) -> list[Part]:
+    """Contracts, service and what stock costs, where the market has them."""
+    parts = []
+    signed = own.contracts[own.contracts["policy"] == policy]
+    if len(signed):
+        first = supply.bargain_of(own.run.shape, own.run.params, signed.iloc[0])
+        title = f"Contracts with suppliers, {policy}"
+        shown = [
+            gallery.add("contracts", title, partial(supply_figures.contracts, signed)),
+            gallery.add("bargain", "One bargain", partial(bargain.picture, first)),
+        ]
+        parts.append(Part("Contracts with suppliers", supply.in_words(signed), True, shown))
+    if own.frontier is not None:
+        draw = partial(run_figures.service_frontier, own.summary, own.frontier)
+        shown = [gallery.add("service_frontier", "Service and its cost", draw)]
+        parts.append(Part("Service and its cost", "beside base-stock rules at the same prices", False, shown))
+    if len(own.stock):
+        table = html_tables.stock_table(own.stock)
+        parts.append(Part("Benchmarks of stock", "the exact optimum and the best rule of each kind", True, html=table))
+    return parts
+
+
+def shown_policies(summary: pd.DataFrame) -> dict[str, str]:
+    """By run, the policy that its figures show."""
+    runs = list(dict.fromkeys(summary["run"]))
+    return {run: main_policy(list(dict.fromkeys(summary[summary["run"].eq(run)]["policy"]))) for run in runs}
 
 
 def all_pictures(
@@ -168,55 +249,33 @@ def all_pictures(
     summary: pd.DataFrame,
     benchmarks: Mapping[str, Benchmarks],
     table: pd.DataFrame,
-) -> list[Picture]:
-    """Figures about all runs beside each other.
+    offers: pd.DataFrame,
+) -> tuple[Picture, list[Picture]]:
+    """(the first screen's picture, figures about all runs beside each other).
 
     Args:
-        table: the frame of `benchmark_table`.
+        table: the frame of `benchmark_table`.  offers: rows of all runs.
     """
     gallery = Gallery(out, "all", [])
     alike = comparable([(run.shape, run.params) for run in runs])
     shared = benchmarks[runs[0].name] if alike else None
+    shown = [glance.Shown(run, policy) for run, policy in shown_policies(summary).items()]
+    known = benchmarks[runs[0].name]
+    thick = SIMULATED_LABEL if known.simulated is not None else known.stock_label
+    aware = known.simulated is not None or known.fluid_nash is not None or known.fluid_joint is not None
+    with style.width(glance.WIDTH):
+        first = gallery.add("glance", "All sellers at a glance", partial(glance.glance, summary, shown, benchmarks),
+                            label=known.label, stock_aware=f"; thick and pale: {thick}" if aware else "")  # fmt: skip
+    found = []
+    if len(runs) > 1 and alike:
+        draw = partial(glance.runs_over_time, offers, shown)
+        found.append(gallery.add("runs_over_time", "All runs over an episode", draw))
     told = lines(shared) if shared else "No lines: the markets of the runs differ."
-    if len(runs) > 1 and summary["policy"].str.startswith(LEARNED).any():
+    if summary["policy"].str.startswith(LEARNED).any():
         draw = partial(figures.total_profit_by_run, summary, shared)
-        gallery.add("total_profit_by_run", "Total profit, run by run", draw, lines=told)
+        found.append(gallery.add("total_profit_by_run", "Total profit", draw, lines=told))
     if run_figures.has_surplus(summary):
         draw = partial(run_figures.surplus_by_run, summary, table if alike else table[:0])
         told = "Pale bars: one-shot benchmarks." if alike and shared and shared.nash else ""
-        gallery.add("surplus_by_run", "Profit and consumer surplus", draw, lines=told)
-    return gallery.pictures
-
-
-def fragments(
-    offers: pd.DataFrame, summary: pd.DataFrame, benchmarks: Benchmarks, findings: Findings | None, number: int
-) -> list[tuple[str, str, str]]:
-    """(title, caption, HTML) of the figures of one run that can be pointed at and zoomed.
-
-    Args:
-        number: of the run, for the names of the page's elements.
-    """
-    found = [
-        (
-            "Prices and stock by policy",
-            "Choose a policy above the figure; press a seller's name to hide it; draw a box to zoom, double-click to "
-            f"go back. Means over episodes, their 95 % intervals shaded. {lines(benchmarks)}",
-            interactive.time_paths(offers, benchmarks, f"paths-{number}"),
-        ),
-        (
-            "Profits by seller and policy",
-            "Raw profit per epoch with 95 % bootstrap intervals; point at a bar for its figure.",
-            interactive.profit_bars(summary, f"profits-{number}"),
-        ),
-    ]
-    if findings is not None:
-        prices = paths.benchmark_prices(benchmarks, int(offers["seller"].max()) + 1)
-        found.append(
-            (
-                "Answers to deviations",
-                "Choose who deviates, how and for how long above the figure. Full lines: prices, 95 % intervals "
-                "shaded; dotted: the same episodes undisturbed, under the same shoppers.",
-                behaviour_interactive.deviation_response(findings.responses, prices, f"deviations-{number}"),
-            )
-        )
-    return found
+        found.append(gallery.add("surplus_by_run", "Profit and consumer surplus", draw, lines=told))
+    return first, found

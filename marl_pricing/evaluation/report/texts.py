@@ -12,6 +12,7 @@ from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.measured import Measured
 from marl_pricing.evaluation.metrics import MEASURES
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
+from marl_pricing.evaluation.statistics import supported
 from marl_pricing.evaluation.summary import pick, records
 from marl_pricing.learning.convergence import curves_of, judge
 from marl_pricing.market import MarketParams, MarketShape
@@ -73,14 +74,14 @@ def runs_sentence(
         )
     most = f"{best['policy']} of {best['run']} earns most, {_interval(best)} money per epoch for all sellers together"
     least = f"{worst['policy']} of {worst['run']} least, {_interval(worst)}"
-    pair = _pair(comparisons, best["run"], worst["run"])
+    pair = pair_of(comparisons, "profit", best["run"], worst["run"])
     if pair is None:
         return f"Of {len(rows)} runs, {most}, and {least}"
     apart = (
         f"with the same shoppers {number('profit', pair['difference'])} more (95 % interval "
         f"{number('profit', pair['low'])} to {number('profit', pair['high'])})"
     )
-    if pair["units"] == "seeds" and pair["low"] > 0:
+    if supported(pair):
         chance = f"a seed of {best['run']} earns more than one of {worst['run']} with probability {pair['above']:.2f}"
         return f"Of {len(rows)} runs, {most}, and {least}: {apart}, and {chance}"
     trained = f"{pair['count']} seeds" if pair["units"] == "seeds" else "one seed each"
@@ -92,17 +93,17 @@ def runs_sentence(
     )
 
 
-def _pair(comparisons: pd.DataFrame | None, best: str, worst: str) -> dict[str, Any] | None:
-    """The comparison of profit of two runs, the best run's less the other's; None where they were not compared."""
+def pair_of(comparisons: pd.DataFrame | None, measure: str, best: str, worst: str) -> dict[str, Any] | None:
+    """The comparison of two runs, the first one's less the other's; None where they were not compared."""
     if comparisons is None:
         return None
-    for row in records(comparisons[comparisons["measure"].eq("profit")]):
+    for row in records(comparisons[comparisons["measure"].eq(measure)]):
         if {row["run"], row["against"]} != {best, worst} or np.isnan(row["low"]):
             continue
         if row["run"] == best:
             return row
         turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"], "above": 1 - row["above"]}
-        return row | turned
+        return row | turned | {"effect": -row["effect"]}
     return None
 
 

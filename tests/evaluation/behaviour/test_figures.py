@@ -12,6 +12,7 @@ import pytest
 
 from marl_pricing.evaluation.behaviour import figures, interactive
 from marl_pricing.evaluation.behaviour.examine import examine
+from marl_pricing.evaluation.report.interactive import unpacked
 from marl_pricing.presentation import style
 from tests.evaluation.behaviour.rules import HIGH, make_duopoly, rule
 
@@ -88,7 +89,8 @@ def test_every_figure_has_a_caption_that_can_be_filled() -> None:
 
 def test_the_fragment_lets_one_choose_move_length_and_deviator(found) -> None:
     html = interactive.deviation_response(found.responses, LINES, "deviation-0")
-    assert 'id="deviation-0"' in html and "plotly.js v" not in html
+    assert "id='deviation-0'" in html and "plotly.js v" not in html
+    html = unpacked(html)
     entries = re.findall(r'"label":"([^"]+)"', html)
     moves = [(move, k) for move in ("best reply", "cut", "rise") for k in (1, 5)]
     assert sorted(entries) == sorted(
