@@ -86,7 +86,7 @@ def measure(lookups: float, events: float, seconds: float) -> dict[str, Any]:
     """p50 and p99 of both kinds of answers [ms], errors, and the server's memory [MiB]."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", "event_port=0", "price_port=0", "window=5"],
+            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", "event_port=0", "price_port=0", "board_port=0", "window=5"],
             cwd=_TOP, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(_TOP)},
         )  # fmt: skip
         try:

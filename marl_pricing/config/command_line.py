@@ -87,4 +87,5 @@ def read_command_line(
     assert isinstance(data, dict)
     read = {str(name): value for name, value in data.items()}
     read |= {name: str(read[name]) for name in texts if read.get(name) is not None} | typed
-    return {name: str(found(value)) if isinstance(value, str) else value for name, value in read.items()}
+    # Only what is about the examples: a path would make one slash of an address's two.
+    return {name: str(found(value)) if str(value).startswith("examples") else value for name, value in read.items()}

@@ -35,8 +35,10 @@ async def _serve(service: Service) -> int:
 
     own = service.settings
     servers, sockets, addresses = [], [], []
-    both = (("event_port", service.event_app, own.event_port), ("price_port", service.price_app, own.price_port))
-    for name, app, port in both:
+    doors = [("event_port", service.event_app, own.event_port), ("price_port", service.price_app, own.price_port)]
+    if own.board_port is not None:
+        doors.append(("board_port", service.board_app, own.board_port))
+    for name, app, port in doors:
         family = socket.AF_INET6 if ":" in own.host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,6 +68,8 @@ async def _serve(service: Service) -> int:
     print(f"events: http://{host}:{addresses[0]}", flush=True)
     print(f"prices: http://{host}:{addresses[1]}", flush=True)
     print(f"log: {own.out}/events.sqlite", flush=True)
+    if own.board_port is not None:
+        print(f"dashboard: http://{host}:{addresses[2]}", flush=True)
     await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in zip(servers, sockets, strict=True)))
     if ticking is not None:
         ticking.cancel()

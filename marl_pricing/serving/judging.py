@@ -59,16 +59,29 @@ def judge_from(data: dict[str, Any] | None) -> Judge | None:
     return Judge(tuple(data["states"]), tuple(tuple(row) for row in data["ratios"]), data["prior"])
 
 
-def read_judge(path: str, prior: float) -> Judge:
-    """What kernels say of sessions: `storefront`, those that ship, or a file's. Imports JAX, which takes seconds.
+def kernels_of(path: str) -> tuple[Any, Any]:
+    """Kernels of people and of agents: `fallback`, `storefront` (both ship), or a YAML as of traffic.kernels.
 
     Raises:
         ConfigError: naming the file, the row and what is accepted.
     """
     from marl_pricing.config.behaviour import read_kernels
-    from marl_pricing.traffic import detection, kernels
+    from marl_pricing.traffic import kernels
 
-    human, agent = kernels.align(kernels.storefront_kernels() if path == "storefront" else read_kernels(path))
+    shipped = {"fallback": kernels.default_kernels, "storefront": kernels.storefront_kernels}
+    return shipped[path]() if path in shipped else read_kernels(path)
+
+
+def read_judge(path: str, prior: float) -> Judge:
+    """What kernels say of sessions: `fallback`, `storefront`, or a file's. Imports JAX, which takes seconds.
+
+    Raises:
+        ConfigError: naming the file, the row and what is accepted.
+    """
+    from marl_pricing.traffic import detection
+    from marl_pricing.traffic.kernels import align
+
+    human, agent = align(kernels_of(path))
     ratios = detection.log_ratio(human.matrix, agent.matrix)
     return Judge(human.states, tuple(tuple(float(value) for value in row) for row in ratios), prior)
 

@@ -9,30 +9,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
+from copy import deepcopy
+from dataclasses import asdict
 from typing import Any
 
 from marl_pricing.export.reading import ExportedPolicy
 from marl_pricing.serving.catalogue import Catalogue, Product, from_plain, to_plain
 from marl_pricing.serving.elasticity import Elasticity, Point, estimate
-from marl_pricing.serving.guardrails import Bounds, Guarded, cents, within
+from marl_pricing.serving.experiments import Tallies, arm_of, tallies_from
+from marl_pricing.serving.guardrails import cents
 from marl_pricing.serving.judging import Judge, judge_from, share_of_agents
 from marl_pricing.serving.learned import ShopPolicy, State
 from marl_pricing.serving.log import CONTROL, INTERACTIONS, Record
+from marl_pricing.serving.posted import Mode, Posted
 from marl_pricing.serving.pricers import PRICERS, Features, Pricing, pricing_from
 from marl_pricing.serving.windows import Counts, Session, Window, add_interaction, window_from
 
 SETTINGS, SWITCHES, TICK, STOCK, RIVALS = "settings", "switches", "tick", "stock", "rivals"
-DAY = 86_400_000  # ms
 IDLE = 1_800_000  # ms after which a session is over
 MOST_EMPTY = 288  # windows without an event that are gone through one by one; before them the clock jumps
 MOST_POINTS = 288  # windows that an elasticity is estimated from
 _EPSILON = 1e-9
+FORMAT = 2  # of a state that is kept; of another one the log is read again from its beginning
 
 Vector = dict[str, Any]
 # Parts of the state that JSON holds as they are.
-_PLAIN = (
-    "offset", "version", "late", "watermark", "switches", "next", "partial", "served", "shadowed", "past", "points",
-)  # fmt: skip
+_PLAIN = ("offset", "version", "late", "watermark", "switches", "next", "partial", "points")
 
 
 class Pipeline:
@@ -59,9 +61,8 @@ class Pipeline:
         self.partial: int | None = None  # the window that settings began in: of it a part was not seen
         self.windows: dict[int, Window] = {}
         self.sessions: dict[str, Session] = {}
-        self.served: dict[str, int] = {}  # cents, of the last vector
-        self.shadowed: dict[str, int] = {}  # cents, what would have been served but for the shadow mode
-        self.past: dict[str, list[list[int]]] = {}  # [end of window, cents] of served prices where they change
+        self.posted: dict[str, Posted] = {}  # by pricer
+        self.tallies = Tallies()
         self.points: dict[str, list[list[float]]] = {}
 
     def take(self, record: Record) -> list[Vector]:
@@ -91,8 +92,9 @@ class Pipeline:
             name = body["sessionId"]
             session = self.sessions.get(name)
             if session is None:
-                session = self.sessions[name] = Session(stamp)
-            add_interaction(window, session, body, stamp, self.judge)
+                session = self.sessions[name] = self._session(name, body.get("experimentId"), stamp)
+            bought = add_interaction(window, session, body, stamp, self.judge)
+            self._sell(session, bought)
         else:
             self._price_shown(window, body)
         return self._advance(stamp - self.pricing.lateness)
@@ -102,6 +104,26 @@ class Pipeline:
         assert self.pricing is not None
         return record.stamp if self.pricing.clock == "events" else min(record.stamp, record.received)
 
+    def _session(self, name: str, participant: str | None, stamp: int) -> Session:
+        own = self.pricing
+        assert own is not None
+        arm = arm_of(participant or name, own.experiment, own.arms) if own.arms else own.pricer
+        return Session(stamp, unit=participant, arm=arm)
+
+    def _sell(self, session: Session, bought: dict[str, int]) -> None:
+        """Note what was sold, at the price that the session was shown last, else at the one that was posted to it."""
+        for name, units in bought.items():
+            product = self.catalogue.get(name)
+            if product is None:
+                continue
+            price = session.shown.get(name)
+            if price is None:
+                posted = self.posted.get(session.arm)
+                price = (posted.served.get(name) if posted else None) or cents(product.base_price)
+            session.orders += units
+            session.revenue += units * price / 100
+            session.profit += units * (price / 100 - product.cost)
+
     def _price_shown(self, window: Window, body: dict[str, Any]) -> None:
         product = self.catalogue.get(body["productId"])
         # The storefront shows a random price where it gets none; that is not ours.
@@ -109,6 +131,8 @@ class Pipeline:
             counts = window.of(product.id)
             counts.shown += 1
             counts.shown_sum += body["price"]
+            if (session := self.sessions.get(body.get("sessionId", ""))) is not None:
+                session.shown[product.id] = cents(body["price"])
 
     def _control(self, record: Record) -> list[Vector]:
         body = json.loads(record.body)
@@ -133,6 +157,7 @@ class Pipeline:
         if self.pricing is None or self.pricing.policy != pricing.policy:
             self.learned.epoch, self.learned.memory = -1, []  # another policy begins its own episode
         changed = self.pricing is not None and pricing.window != self.pricing.window
+        self._arms(pricing)
         self.pricing, self.catalogue, self.judge = pricing, from_plain(body["catalogue"]), judge_from(body["judge"])
         self._seat()
         moment = max(self.watermark, record.stamp) if pricing.clock == "wall" else self.watermark
@@ -143,6 +168,18 @@ class Pipeline:
         elif self.next is None and pricing.clock == "wall":
             self.next = self.partial = moment // pricing.window
         return []
+
+    def _arms(self, pricing: Pricing) -> None:
+        """Make room for the pricers that are at work from now on: a new one goes on from the prices that are."""
+        before = self.pricing
+        old = self.posted.get(before.pricer) if before is not None else None
+        names = dict.fromkeys([pricing.pricer, *(name for name, _ in pricing.arms)])
+        self.posted = {name: self.posted.get(name) or deepcopy(old) or Posted() for name in names}
+        arms = pricing.arms or ((pricing.pricer, 1.0),)
+        if before is None or (before.experiment, before.arms, before.pricer) != (
+            pricing.experiment, pricing.arms, pricing.pricer,
+        ):  # fmt: skip
+            self.tallies.begin(arms)
 
     def _seat(self) -> None:
         """Put the policy of the settings in its seat.
@@ -172,7 +209,8 @@ class Pipeline:
             return {}, None if self.policy is None else "not_in_the_catalogue"
         ids = self.policy.products
         counts = [window.products.get(name) or Counts() for name in ids]
-        last = [self.served.get(name, cents(self.catalogue[name].base_price)) / 100 for name in ids]
+        served = self.posted["policy"].served
+        last = [served.get(name, cents(self.catalogue[name].base_price)) / 100 for name in ids]
         wanted, why = self.policy.decide(
             self.learned, last, [float(own.orders) for own in counts], [own.proxy for own in counts],
             [self._stock(name) for name in ids],
@@ -207,27 +245,33 @@ class Pipeline:
         window = self.windows.pop(number, None) or Window()
         ends = (number + 1) * own.window
         kill, shadow, frozen = self._effective()
+        mode = Mode(kill, shadow, frozenset(frozen), number == self.partial)
         totals: dict[str, float] = {}
         for name, counts in window.products.items():
             if name in self.catalogue:
-                mode = self.catalogue[name].mode
-                totals[mode] = totals.get(mode, 0.0) + counts.proxy
+                shop = self.catalogue[name].mode
+                totals[shop] = totals.get(shop, 0.0) + counts.proxy
         decided, undecided = self._decided(window)
-        prices: dict[str, float] = {}
+        posted: dict[str, dict[str, float]] = {name: {} for name in self.posted}
+        moved: dict[str, dict[str, list[str]]] = {name: {} for name in self.posted}
         lines: dict[str, Any] = {}
         for product in self.catalogue.values():
-            held = product.id in frozen or number == self.partial
-            choice = decided.get(product.id)
-            prices[product.id], line = self._price(product, window, ends, choice, kill, shadow, held)
-            if undecided is not None and self.policy is not None and product.id in self.policy.products:
-                line["moved_by"] = [*line["moved_by"], undecided]
-            if number == self.partial and product.id not in frozen and not kill:
-                line["moved_by"] = ["partial_window"]
-            proxy = line["proxy"]
-            line["proxy_share"] = 100.0 * proxy / (totals.get(product.mode, 0.0) + _EPSILON)
-            lines[product.id] = line
+            features, seen = self._seen(product, window)
+            seen["proxy_share"] = 100.0 * seen["proxy"] / (totals.get(product.mode, 0.0) + _EPSILON)
+            for name, book in self.posted.items():
+                wanted = decided.get(product.id) if name == "policy" else None
+                if wanted is None:
+                    wanted = PRICERS[name](product, features, own)
+                posted[name][product.id], why = book.post(product, wanted, own, ends, mode)
+                told = undecided is not None and self.policy is not None and product.id in self.policy.products
+                if told and name == "policy" and not mode.partial:
+                    why["moved_by"] = [*why["moved_by"], undecided]
+                moved[name][product.id] = why["moved_by"]
+                if name == own.pricer:
+                    lines[product.id] = why | seen
         if not shadow:
-            self.shadowed = {}
+            for book in self.posted.values():
+                book.shadowed = {}
         share = None
         if self.judge is not None:
             told = [self.judge.log_ratio(self.sessions[name].path) for name in window.sessions if name in self.sessions]
@@ -235,67 +279,42 @@ class Pipeline:
             if found is not None:
                 error = found.error if math.isfinite(found.error) else None
                 share = {"share": found.value, "error": error, "sessions": found.sessions}
-        self.sessions = {name: seen for name, seen in self.sessions.items() if seen.seen > ends - IDLE}
+        leak = self._leak(window)
+        for name in [name for name, known in self.sessions.items() if known.seen <= ends - IDLE]:
+            over = self.sessions.pop(name)
+            self.tallies.count(over.arm, over.unit, over.orders, over.revenue, over.profit)
         self.version += 1
         return {
             "version": self.version, "offset": self.offset, "starts": ends - own.window, "ends": ends,
             "until": ends + own.window + own.lateness, "pricer": own.pricer, "pricer_version": own.version,
             "kill": kill, "shadow": shadow, "events": window.events, "sessions": len(window.sessions),
-            "late": self.late, "agents": share, "prices": prices, "lines": lines,
+            "late": self.late, "agents": share, "coi_leak": leak, "prices": posted[own.pricer], "lines": lines,
+            "experiment": own.experiment, "tallies": self.tallies.told(),
+            "arms": {name: {"prices": posted[name], "moved_by": moved[name]} for name, _ in own.arms},
         }  # fmt: skip
 
-    def _price(
-        self,
-        product: Product,
-        window: Window,
-        ends: int,
-        choice: float | None,
-        kill: bool,
-        shadow: bool,
-        held: bool,
-    ) -> tuple[float, dict[str, Any]]:
-        """What a product costs from now on, in money, and why."""
+    def _leak(self, window: Window) -> float | None:
+        """Mean over a window's sessions of the chance that it is an agent's, f(τ′): the leaked cost of information of
+        a session at c_info = 1 (spec/phantom_methodology, COI leak with the constant query tax)."""
+        if self.judge is None:
+            return None
+        told = [self.judge.chance(self.sessions[name].path) for name in window.sessions if name in self.sessions]
+        return sum(told) / len(told) if told else None
+
+    def _seen(self, product: Product, window: Window) -> tuple[Features, dict[str, Any]]:
+        """What a window says of a product: to pricers, and in the vector."""
         own = self.pricing
         assert own is not None
         counts = window.products.get(product.id)
-        base, last = cents(product.base_price), self.served.get(product.id)
-        point = counts.point(self._log_price(product, counts, last or base)) if counts else None
+        last = self.posted[own.pricer].served.get(product.id) or cents(product.base_price)
+        point = counts.point(self._log_price(product, counts, last)) if counts else None
         answer = self._elasticity(product, point)
-        wanted = choice
-        if wanted is None:
-            wanted = PRICERS[own.pricer](product, Features(counts.proxy if counts else 0.0, answer), own)
-        before = self.shadowed.get(product.id, last) if shadow else last
-        bounds = Bounds(product.floor, product.cap, own.max_change, own.max_change_day, own.ending)
-        guarded = within(wanted, bounds, base if before is None else before, self._day_ago(product.id, ends))
-        if held:
-            guarded = Guarded(base if before is None else before, ["frozen"])
-        served, moved = guarded.price, guarded.moved_by
-        if kill:
-            served, moved = base, ["kill"]
-        elif shadow:
-            self.shadowed[product.id] = guarded.price
-            served = base
-        past = self.past.setdefault(product.id, [])
-        if served != last:
-            past.append([ends, served])
-            while len(past) > 1 and past[1][0] <= ends - DAY:
-                past.pop(0)
-        self.served[product.id] = served
+        proxy = counts.proxy if counts else 0.0
         views, orders = (counts.views, counts.orders) if counts else (0, 0)
-        line = {
-            "wanted": wanted, "guarded": guarded.price / 100, "moved_by": moved,
-            "proxy": counts.proxy if counts else 0.0, "views": views, "orders": orders,
-            "look_to_book": views / orders if orders else None, "elasticity": answer.value,
-            "elasticity_error": answer.error, "elasticity_estimated": answer.estimated,
+        return Features(proxy, answer), {
+            "proxy": proxy, "views": views, "orders": orders, "look_to_book": views / orders if orders else None,
+            "elasticity": answer.value, "elasticity_error": answer.error, "elasticity_estimated": answer.estimated,
         }  # fmt: skip
-        return served / 100, line
-
-    def _day_ago(self, product: str, ends: int) -> int | None:
-        """The price [cents] that held a day before; the first one where the shop is younger."""
-        past = self.past.get(product)
-        if not past:
-            return None
-        return next((price for end, price in reversed(past) if end <= ends - DAY), past[0][1])
 
     @staticmethod
     def _log_price(product: Product, counts: Any, served: int) -> float:
@@ -311,39 +330,30 @@ class Pipeline:
 
     def to_plain(self) -> dict[str, Any]:
         """The whole state as JSON holds it, to the bit."""
-        return {
-            "offset": self.offset, "version": self.version, "late": self.late, "watermark": self.watermark,
-            "pricing": self.pricing and self.pricing.to_plain(), "catalogue": to_plain(self.catalogue),
-            "judge": self.judge and self.judge.to_plain(), "switches": self.switches, "next": self.next,
-            "partial": self.partial,
+        return {name: getattr(self, name) for name in _PLAIN} | {
+            "format": FORMAT, "pricing": self.pricing and self.pricing.to_plain(),
+            "catalogue": to_plain(self.catalogue), "judge": self.judge and self.judge.to_plain(),
             "windows": [[number, own.to_plain()] for number, own in self.windows.items()],
-            "sessions": {name: own.to_plain() for name, own in self.sessions.items()}, "served": self.served,
-            "shadowed": self.shadowed, "past": self.past, "points": self.points, "learned": self.learned.to_plain(),
+            "sessions": {name: own.to_plain() for name, own in self.sessions.items()},
+            "posted": {name: asdict(own) for name, own in self.posted.items()}, "tallies": self.tallies.to_plain(),
+            "learned": self.learned.to_plain(),
         }  # fmt: skip
 
 
 def pipeline_from(data: dict[str, Any], policies: Callable[[str], ExportedPolicy] | None = None) -> Pipeline:
-    """The inverse of `to_plain`."""
+    """The inverse of `to_plain`; a pipeline before the first record where the state is of another version's form."""
     own = Pipeline(policies)
+    if data.get("format") != FORMAT:
+        return own
     own.learned = State(**data["learned"])
-    for name in (
-        "offset",
-        "version",
-        "late",
-        "watermark",
-        "switches",
-        "next",
-        "partial",
-        "served",
-        "shadowed",
-        "past",
-        "points",
-    ):
+    for name in _PLAIN:
         setattr(own, name, data[name])
     own.pricing = pricing_from(data["pricing"]) if data["pricing"] else None
     own.catalogue, own.judge = from_plain(data["catalogue"]), judge_from(data["judge"])
     own.windows = {number: window_from(told) for number, told in data["windows"]}
     own.sessions = {name: Session(*told) for name, told in data["sessions"].items()}
+    own.posted = {name: Posted(**told) for name, told in data["posted"].items()}
+    own.tallies = tallies_from(data["tallies"])
     own._seat()
     return own
 

@@ -95,8 +95,7 @@ def build_price_app(service: Service) -> FastAPI:
         if product is None or product.mode != mode:
             raise HttpError(404, "productId", f"there is no such product of mode {mode}")
         session = _name(request, "sessionId")
-        _name(request, "experimentId")
-        told = book.look_up(product, session, now_ms())
+        told = book.look_up(product, session, now_ms(), _name(request, "experimentId"))
         lookups.labels(told["model_version"]).inc()
         seconds.observe(time.perf_counter() - begun)
         return answer(told)
@@ -163,7 +162,7 @@ def build_price_app(service: Service) -> FastAPI:
         query("mode", {"enum": list(MODES)}, "which shop", "path"),
         query("productId", {"type": "string"}, "of the catalogue", "path"),
         query("sessionId", name, "whose price; it stays for a while"),
-        query("experimentId", name, "taken, and without effect"),
+        query("experimentId", name, "whose sessions meet one pricer, while an experiment runs"),
     ]
     add(app, "GET", "/api/{mode}/price/{productId}", price, told, (401, 404, 422), where)
     add(app, "GET", "/models", models, anything, (401,))

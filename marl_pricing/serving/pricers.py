@@ -47,10 +47,14 @@ class Pricing:
     policy: str | None = None  # SHA-256 of its file
     seller: int = 0  # whose seat of the policy the shop has
     products: tuple[str, ...] = ()  # of the catalogue, in the policy's order
+    experiment: str | None = None  # its name; None: everybody meets `pricer`
+    arms: tuple[tuple[str, float], ...] = ()  # pricers and their shares of the sessions, the first is the control
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self) | {"frozen": list(self.frozen), "products": list(self.products)}
+        plain = asdict(self) | {"frozen": list(self.frozen), "products": list(self.products)}
+        plain["arms"] = [list(arm) for arm in self.arms]
+        return plain
 
     @cached_property
     def version(self) -> str:
@@ -60,7 +64,8 @@ class Pricing:
 
 def pricing_from(data: dict[str, Any]) -> Pricing:
     """The inverse of `to_plain`."""
-    return Pricing(**data | {"frozen": tuple(data["frozen"]), "products": tuple(data["products"])})
+    told = {name: tuple(data[name]) for name in ("frozen", "products")}
+    return Pricing(**data | told | {"arms": tuple((name, share) for name, share in data.get("arms", ()))})
 
 
 def _static(product: Product, features: Features, own: Pricing) -> float:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from marl_pricing.serving.catalogue import Catalogue, Product
 from marl_pricing.serving.elasticity import PRIOR
+from marl_pricing.serving.experiments import arm_of
 from marl_pricing.serving.guardrails import Bounds, cents, within
 from marl_pricing.serving.judging import Judge
 from marl_pricing.serving.pipeline import Vector
@@ -71,13 +72,15 @@ class PriceBook:
             due = max(due, self.vector["until"])
         return now > due + self.pricing.window
 
-    def look_up(self, product: Product, session: str | None, now: int) -> dict[str, Any]:
+    def look_up(
+        self, product: Product, session: str | None, now: int, participant: str | None = None
+    ) -> dict[str, Any]:
         """The answer of the provider.
 
         Args:
-            now: ms since 1970.
+            now: ms since 1970.  participant: of an experiment; all of its sessions meet one pricer.
         """
-        quote = self._quote(product, session, now)
+        quote = self._quote(product, session, now, participant)
         line = self.vector["lines"].get(product.id) if self.vector else None
         return {
             "productId": product.id, "price": quote.price, "base_price": product.base_price,
@@ -89,15 +92,15 @@ class PriceBook:
             "stale": self.stale(now),
         }  # fmt: skip
 
-    def _quote(self, product: Product, session: str | None, now: int) -> Quote:
+    def _quote(self, product: Product, session: str | None, now: int, participant: str | None) -> Quote:
         if self.killed():
             return Quote(product.base_price, BASE, now, {"moved_by": ["kill"]})
         if session is None:
-            return self._made(product, None, now)
+            return self._made(product, None, now, None)
         known = self.quotes.get((session, product.id))
         if known is not None and known.until > now:
             return known
-        made = self._made(product, session, now)._replace(until=now + self.lifetime)
+        made = self._made(product, session, now, participant)._replace(until=now + self.lifetime)
         self.remember(session, product.id, made, now)
         self.keep(session, product.id, now, made)
         return made
@@ -112,22 +115,28 @@ class PriceBook:
                 break
             del self.quotes[oldest]
 
-    def _made(self, product: Product, session: str | None, now: int) -> Quote:
+    def _made(self, product: Product, session: str | None, now: int, participant: str | None) -> Quote:
         """What a product costs now, before anybody was told."""
-        vector = self.vector
-        price = vector["prices"].get(product.id) if vector else None
+        vector, own = self.vector, self.pricing
+        arm = own.pricer
+        if own.arms and session is not None:
+            arm = arm_of(participant or session, own.experiment, own.arms)
+        # A vector that was made before the experiment has one price for all.
+        its = vector.get("arms", {}).get(arm) if vector else None
+        price = (its or vector)["prices"].get(product.id) if vector else None
         # A catalogue may have been read since.
         if vector is None or price is None or not cents(product.floor) <= cents(price) <= cents(product.cap):
             made = Quote(product.base_price, BASE, now, {"vector_version": 0, "moved_by": []})
         else:
             shadow = vector["shadow"] or self.shadowed()
-            line = vector["lines"][product.id]
-            why = {"vector_version": vector["version"], "moved_by": line["moved_by"], "shadow": shadow}
+            moved = its["moved_by"][product.id] if its else vector["lines"][product.id]["moved_by"]
+            why = {"vector_version": vector["version"], "moved_by": moved, "shadow": shadow}
             base = shadow or vector["kill"]
-            made = Quote(
-                product.base_price if base else price, BASE if base else vector["pricer"], vector["until"], why
-            )
-        if session is None or self.pricing.pricer != "session":
+            name = arm if its else vector["pricer"]
+            made = Quote(product.base_price if base else price, BASE if base else name, vector["until"], why)
+        if own.experiment is not None and session is not None:
+            made = made._replace(why=made.why | {"experiment": own.experiment, "arm": arm})
+        if session is None or arm != "session":
             return made
         return self._marked_up(product, session, made)
 

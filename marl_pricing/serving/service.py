@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.intake import IntakeError
+from marl_pricing.serving.board import build_board_app
 from marl_pricing.serving.catalogue import Catalogue, read_catalogue
 from marl_pricing.serving.catalogue import to_plain as catalogue_to_plain
 from marl_pricing.serving.event_api import build_event_app, now_ms
@@ -50,7 +51,7 @@ def pricing_of(own: ServeSettings, policy: str | None = None) -> Pricing:
         own.pricer, round(own.window * 1000), round(own.lateness * 1000), own.clock, own.surge_high, own.surge_low,
         own.markup_strength, own.markup_threshold, own.markup_temperature, own.withhold_above, own.max_change,
         own.max_change_day, own.ending, tuple(own.frozen), own.kill, own.shadow, policy, own.policy_seller,
-        tuple(own.policy_products),
+        tuple(own.policy_products), own.experiment, tuple(own.arms.items()),
     )  # fmt: skip
 
 
@@ -113,6 +114,7 @@ class Service:
         self._remember()
         self._gauges()
         self.event_app, self.price_app = build_event_app(self), build_price_app(self)
+        self.board_app = build_board_app(self)
 
     def _open(self) -> SqliteLog:
         return SqliteLog(self._path, self.settings.survives)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from marl_pricing.config.errors import ConfigError, Settings, refuse
 from marl_pricing.serving.guardrails import ENDINGS
+from marl_pricing.serving.pricers import PRICERS
 
 _LATER = {
     "log": {"kafka": "Kafka's protocol"},
@@ -53,6 +54,9 @@ class ServeSettings(Settings):
     ] = "127.0.0.1"
     event_port: Annotated[int, Field(ge=0, le=65535, description="of the event API; 0: any that is free")] = 5000
     price_port: Annotated[int, Field(ge=0, le=65535, description="of the price provider; 0: any that is free")] = 5001
+    board_port: Annotated[
+        int | None, Field(ge=0, le=65535, description="of the dashboard; 0: any that is free; null: none")
+    ] = 5002
     log: Annotated[Literal["sqlite"], _there("log"), Field(description="where events are kept: sqlite")] = "sqlite"
     prices: Annotated[
         Literal["process"], _there("prices"), Field(description="where prices are kept for look-ups: process")
@@ -77,6 +81,13 @@ class ServeSettings(Settings):
     policy_products: Annotated[
         list[str], Field(description="ids for the policy's products, in order; other products cost their base price")
     ] = []  # noqa: RUF012
+    experiment: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="its name; another name assigns sessions anew")
+    ] = None
+    arms: Annotated[
+        dict[str, Annotated[float, Field(gt=0, lt=1)]],
+        Field(description="{static: 0.5, surge: 0.5}: pricers that share the sessions, the first is the control"),
+    ] = {}  # noqa: RUF012
     surge_high: Annotated[float, Field(gt=0, description="proxy of a window from which on it is base x 1.2")] = 30.0
     surge_low: Annotated[float, Field(ge=0, description="proxy of a window down to which it is base x 0.9")] = 3.0
     markup_strength: Annotated[
@@ -93,7 +104,9 @@ class ServeSettings(Settings):
     ] = None
     kernels: Annotated[
         str | None,
-        Field(description="storefront, or a YAML as of traffic.kernels; null: sessions are not judged"),
+        Field(
+            description="fallback (knows page_view), storefront, or a YAML of kernels; null: sessions are not judged"
+        ),
     ] = None
     prior: Annotated[float, Field(gt=0, lt=1, description="share of agents before a session is seen")] = 0.2
     max_change: Annotated[float, Field(gt=0, le=100, description="largest relative change in a window")] = 0.25
@@ -132,8 +145,25 @@ TEXTS = (
     "price_key_file",
     "admin_key_file",
 )
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SHORTEST_KEY = 16
+
+
+def _check_arms(own: ServeSettings) -> None:
+    if not own.arms and own.experiment is None:
+        return
+    if own.experiment is None:
+        raise ConfigError("experiment: has to be given with arms")
+    if len(own.arms) < 2:
+        raise refuse("arms", own.arms, "two pricers at least, with experiment")
+    if unknown := [name for name in own.arms if name not in PRICERS]:
+        raise refuse("arms", unknown[0], f"names of pricers: {', '.join(PRICERS)}")
+    if own.pricer not in own.arms:
+        raise refuse(
+            "pricer", own.pricer, f"one of the arms, for those who ask without a session: {', '.join(own.arms)}"
+        )
+    if abs(sum(own.arms.values()) - 1.0) > 1e-9:
+        raise refuse("arms", own.arms, "shares that add up to 1")
 
 
 def check_together(own: ServeSettings, products: set[str]) -> None:
@@ -146,18 +176,24 @@ def check_together(own: ServeSettings, products: set[str]) -> None:
         raise refuse("surge_low", own.surge_low, f"a number below surge_high={own.surge_high:g}")
     if own.withhold_above is not None and own.kernels is None:
         raise refuse("withhold_above", own.withhold_above, "null without kernels, which sessions are judged by")
-    if own.pricer == "policy" and own.policy is None:
+    _check_arms(own)
+    wanted = "policy" in (own.pricer, *own.arms)
+    if wanted and own.policy is None:
         raise ConfigError("policy: has to be given for pricer=policy")
-    if own.pricer != "policy" and own.policy is not None:
+    if not wanted and own.policy is not None:
         raise refuse("policy", own.policy, f"null for pricer={own.pricer}, which has none")
     if unknown := [name for name in own.policy_products if name not in products]:
         raise refuse("policy_products", unknown[0], "the id of a product of the catalogue")
     if unknown := [name for name in own.frozen if name not in products]:
         raise refuse("frozen", unknown[0], "the id of a product of the catalogue")
-    if own.event_port == own.price_port != 0:
-        raise refuse("price_port", own.price_port, "another port than event_port's")
+    taken: dict[int | None, str] = {}
+    for name in ("event_port", "price_port", "board_port"):
+        port = getattr(own, name)
+        if port in taken and port != 0:
+            raise refuse(name, port, f"another port than {taken[port]}'s")
+        taken[port] = name
     keys = {"ingest_key_file": own.ingest_key_file, "price_key_file": own.price_key_file}
-    if own.host not in _LOOPBACK and (open_to := [name for name, path in keys.items() if path is None]):
+    if own.host not in LOOPBACK and (open_to := [name for name, path in keys.items() if path is None]):
         raise refuse("host", own.host, f"127.0.0.1 while {open_to[0]} is not given: others could post or ask")
     for origin in own.cors:
         if origin != "*" and not origin.startswith(("http://", "https://")):

@@ -178,6 +178,11 @@ class SqliteLog:
             )
             return [Refusal(*row) for row in rows]
 
+    def num_refused(self) -> int:
+        """How much was not taken so far."""
+        with self._told():
+            return self._db.execute("select count(*) from refused").fetchone()[0]
+
     def keep_vector(self, version: int, ends: int, body: dict[str, Any]) -> None:
         """Keep a price vector for good; one that is there stays."""
 

@@ -75,14 +75,27 @@ class Session:
     interest: float = 0.0
     cart: dict[str, int] = field(default_factory=dict)
     path: list[list[int]] = field(default_factory=list)  # [ms, state of the judge's kernels], by time
+    unit: str | None = None  # the participant whose session it is; None: it is assigned by itself
+    arm: str = ""  # the pricer that it meets
+    shown: dict[str, int] = field(default_factory=dict)  # cents, what pages showed last
+    orders: int = 0
+    revenue: float = 0.0  # money
+    profit: float = 0.0  # money
 
     def to_plain(self) -> list[Any]:
         """As JSON holds it."""
-        return [self.seen, self.interest, self.cart, self.path]
+        return list(vars(self).values())
 
 
-def add_interaction(window: Window, session: Session, event: dict[str, Any], stamp: int, judge: Judge | None) -> None:
-    """Count an event. A purchase that names no product is one of each unit in its session's cart."""
+def add_interaction(
+    window: Window, session: Session, event: dict[str, Any], stamp: int, judge: Judge | None
+) -> dict[str, int]:
+    """Count an event. A purchase that names no product is one of each unit in its session's cart.
+
+    Returns:
+        Units by product that it bought.
+    """
+    bought: dict[str, int] = {}
     name, product = event["eventName"], event.get("productId")
     metadata = event.get("metadata") or {}
     window.events += 1
@@ -90,7 +103,7 @@ def add_interaction(window: Window, session: Session, event: dict[str, Any], sta
     session.seen = max(session.seen, stamp)
     dwell = metadata.get("dwellTime") if name.startswith("hover_") else None
     if dwell is not None and dwell < LEAST_HOVER:
-        return
+        return bought
     if judge is not None and (state := judge.code(name)) is not None:
         note(session.path, stamp, state)
     session.interest += _INTEREST.get(name, 0.0)
@@ -100,7 +113,7 @@ def add_interaction(window: Window, session: Session, event: dict[str, Any], sta
             window.of(own).orders += units
         session.cart.clear()
     if not product:
-        return
+        return bought
     counts = window.of(product)
     counts.proxy += _weight(name)
     if name in _VIEWS:
@@ -111,3 +124,4 @@ def add_interaction(window: Window, session: Session, event: dict[str, Any], sta
         session.cart[product] -= 1
         if not session.cart[product]:
             del session.cart[product]
+    return bought

@@ -37,6 +37,7 @@ class Running:
             "marl_pricing.serving",
             f"out={out}",
             "event_port=0",
+            "board_port=0",
             "price_port=0",
             *settings,
         ]
