@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -22,59 +16,7 @@ import pytest
 from marl_pricing.serving.pipeline import replay
 from marl_pricing.serving.schemas import EVENTS
 from marl_pricing.serving.sqlite_log import SqliteLog
-from tests.processes import ROOT
-
-_MOST = 60  # seconds that a start may take on a busy machine
-
-
-class Running:
-    """A process and the ports that it told."""
-
-    def __init__(self, out: Path, *settings: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "marl_pricing.serving",
-            f"out={out}",
-            "event_port=0",
-            "board_port=0",
-            "price_port=0",
-            *settings,
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        ports = {}
-        for _ in range(2):
-            name, _, address = self.process.stdout.readline().partition(": ")
-            ports[name] = int(address.rpartition(":")[2])
-        self.events, self.prices = ports["events"], ports["prices"]
-
-    def ask(self, port: int, method: str, path: str, body: str | None = None) -> dict:
-        connection = HTTPConnection("127.0.0.1", port, timeout=_MOST)
-        try:
-            connection.request(method, path, body)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
-    def end(self) -> str:
-        self.process.send_signal(signal.SIGINT)
-        _, told = self.process.communicate(timeout=_MOST)
-        assert self.process.returncode == 0
-        return told
-
-
-@contextmanager
-def running(out: Path, *settings: str) -> Iterator[Running]:
-    own = Running(out, *settings)
-    try:
-        yield own
-    finally:
-        own.process.kill()
-        own.process.wait()
+from tests.serving.running import MOST, running
 
 
 def _post_until(port: int, name: str, seed: int, ended: threading.Event, acknowledged: list[str]) -> None:
@@ -120,7 +62,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(tmp_path: Path)
             for client in clients:
                 client.join()
     with running(tmp_path, *settings) as own:
-        until = time.monotonic() + _MOST
+        until = time.monotonic() + MOST
         while time.monotonic() < until:
             health = own.ask(own.prices, "GET", "/health")
             if not health["stale"] and health["vector_version"]:
