@@ -21,6 +21,7 @@ from marl_pricing.presentation.output import run_command
 
 LOOKUPS, EVENTS, SECONDS = 1000, 500, 10.0
 _CONNECTIONS = 16  # of each kind
+_PORTS = ("event_port=0", "price_port=0", "board_port=null")
 _TOP = Path(__file__).parents[1]
 
 
@@ -86,7 +87,7 @@ def measure(lookups: float, events: float, seconds: float) -> dict[str, Any]:
     """p50 and p99 of both kinds of answers [ms], errors, and the server's memory [MiB]."""
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", "event_port=0", "price_port=0", "board_port=0", "window=5"],
+            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", *_PORTS, "window=5"],
             cwd=_TOP, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(_TOP)},
         )  # fmt: skip
         try:

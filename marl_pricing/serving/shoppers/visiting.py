@@ -61,12 +61,13 @@ class Visitors:
         self.asked[where] += 1
         try:
             status, answer = await client.ask(method, target, None if data is None else json.dumps(data).encode())
+            said = f"{status}" + (f", {answer.get('error')}" if isinstance(answer, dict) else "")
         except ClientError as error:
-            status, answer = str(error), None
+            status, answer, said = 0, None, str(error)
         finally:
             self._free[where].put_nowait(client)
         if status != 200:
-            name = f"{where}: {status}" + (f", {answer.get('error')}" if isinstance(answer, dict) else "")
+            name = f"{where}: {said}"
             self.wrong[name] = self.wrong.get(name, 0) + 1
             return None
         return answer
