@@ -263,8 +263,8 @@ class Pipeline:
                 if wanted is None:
                     wanted = PRICERS[name](product, features, own)
                 posted[name][product.id], why = book.post(product, wanted, own, ends, mode)
-                told = undecided is not None and self.policy is not None and product.id in self.policy.products
-                if told and name == "policy" and not mode.partial:
+                silent = undecided is not None and self.policy is not None and product.id in self.policy.products
+                if silent and name == "policy" and not mode.partial:
                     why["moved_by"] = [*why["moved_by"], undecided]
                 moved[name][product.id] = why["moved_by"]
                 if name == own.pricer:
