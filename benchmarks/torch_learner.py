@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from benchmarks.market import session_market, stock_market
-from marl_pricing.learning.mappo import make_learner
+from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo.program import TorchProgram

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.market import stock_market
-from marl_pricing.learning.mappo import Learner, make_learner
+from marl_pricing.learning.learner import Learner
+from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings

@@ -15,7 +15,8 @@ from marl_pricing.config.opponents import Opponents, Table, seating_of
 from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
-from marl_pricing.learning.mappo import Learner, make_learner
+from marl_pricing.learning.learner import Learner
+from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketParams
 

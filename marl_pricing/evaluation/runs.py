@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from marl_pricing.evaluation.metrics import INDICES, MEASURES
-from marl_pricing.learning.mappo import Networks
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import Networks
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import RULES
 from marl_pricing.robust import Ambiguity

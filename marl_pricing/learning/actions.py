@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from marl_pricing.market import Action, MarketShape
 
 Array = jax.Array
+# (shape, a network's outputs [..., S, A], mask of orders) → log probabilities of each head, as of `split_heads`.
+Heads = Callable[[MarketShape, Array, Array | None], list[Array]]
 
 
 def split_heads(shape: MarketShape, logits: Array, order_mask: Array | None) -> list[Array]:

@@ -15,9 +15,9 @@ from marl_pricing.equilibrium.static import NoEquilibriumError
 from marl_pricing.learning import convergence, held_out
 from marl_pricing.learning.convergence import Verdict
 from marl_pricing.learning.held_out import HeldOut
-from marl_pricing.learning.mappo import TrainState, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import learners_of
+from marl_pricing.learning.state import TrainState, networks_of
 from marl_pricing.market import MarketParams, MarketShape
 
 Row = dict[str, Any]

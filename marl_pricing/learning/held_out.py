@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing import market, traffic
 from marl_pricing.learning import actions, parallel
-from marl_pricing.learning.mappo import Learner
+from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import learners_of, without_past
@@ -91,7 +91,7 @@ def _episodes(
     def epoch(carry: tuple, time: Array) -> tuple[tuple, None]:
         state, seen, memory, gone, sums = carry
         logits, memory = learner.actor.step(parameters, seen.local, memory)
-        heads = actions.split_heads(shape, logits, seen.order_mask)
+        heads = learner.heads(shape, logits, seen.order_mask)
         indices = choose(jax.random.fold_in(_keys(1), time), heads)
         action = actions.to_action(shape, heads, indices)
         keys = jax.vmap(lambda key: jax.random.fold_in(key, time + 1))(own_keys)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.learning.rollout import Segment
+from marl_pricing.learning.trajectory import Segment
 from marl_pricing.market import MarketParams, MarketShape
 
 Array = jax.Array

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from marl_pricing.learning import mappo
 from marl_pricing.learning.devices import auto_devices
-from marl_pricing.learning.mappo import Learner, Networks, TrainState
+from marl_pricing.learning.learner import Learner, init
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.learning.memory import refuse_large
+from marl_pricing.learning.state import Networks, TrainState, networks_of
 from marl_pricing.market import MarketParams
 
 Array = jax.Array
@@ -61,7 +61,7 @@ def state_specs(learner: Learner, environments: P | None = None) -> TrainState:
     """
     own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update")}
     own["rollout"] = P(None, "env") if environments is None else environments
-    kind, more = mappo.kind_of_state(learner)
+    kind, more = learner.kind_of_state()
     own |= dict.fromkeys(more, P())
     return kind(**own)
 
@@ -106,7 +106,7 @@ def train_block(
     total = partial(jax.lax.psum, axis_name="env")
 
     def step(state: TrainState):
-        state, measures = mappo.update(learner, state, params, index, total)
+        state, measures = learner.update(state, params, index, total)
         return state, measures | {PARAMETERS_FINITE: all_finite((state.learnable, state.statistics))}
 
     def go_on(number: Array, carry: tuple[TrainState, dict[str, Array]]):
@@ -155,7 +155,7 @@ class Program:
 
     def _local_init(self, seeds: Array, params: MarketParams, *networks: Networks) -> TrainState:
         index = self._env_index()
-        start = each_seed(lambda seed, own, *given: mappo.init(self.learner, seed, own, index, *given), self.width)
+        start = each_seed(lambda seed, own, *given: init(self.learner, seed, own, index, *given), self.width)
         return start(seeds, params, *networks)
 
     def _local_train(self, block: int, state: TrainState, params: MarketParams, count: Array):
@@ -195,7 +195,7 @@ class Program:
         return self._init_from(seeds, params, networks)
 
     def _check(self, networks: Networks, params: MarketParams) -> None:
-        wanted = mappo.networks_of(self.abstract_state(params))
+        wanted = networks_of(self.abstract_state(params))
         there, here = (
             {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
             for leaves in map(jax.tree_util.tree_leaves_with_path, (networks, wanted))

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 
 from marl_pricing.learning import actions
-from marl_pricing.learning.mappo import Learner
+from marl_pricing.learning.actions import Heads
+from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
 
@@ -17,7 +18,9 @@ Array = jax.Array
 
 
 @lru_cache(maxsize=64)
-def _functions(actor: NetworkSpec, shape: MarketShape, greedy: bool) -> tuple[Callable[[], Any], Callable[..., Any]]:
+def _functions(
+    actor: NetworkSpec, shape: MarketShape, heads_of: Heads, greedy: bool
+) -> tuple[Callable[[], Any], Callable[..., Any]]:
     # Cached, so that policies of one network and market are one static argument and share a compiled program.
     def start() -> Array:
         return actor.start(1)[0]
@@ -26,7 +29,7 @@ def _functions(actor: NetworkSpec, shape: MarketShape, greedy: bool) -> tuple[Ca
         parameters: Any, key: Array, memory: Array, observation: Observation, state: MarketState, params: MarketParams
     ) -> tuple[Action, Array]:
         logits, memories = actor.step(parameters, observation.local[None], memory[None])
-        heads = actions.split_heads(shape, logits[0], observation.order_mask)
+        heads = heads_of(shape, logits[0], observation.order_mask)
         indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
         return actions.to_action(shape, heads, indices), memories[0]
 
@@ -40,5 +43,5 @@ def learned_policy(learner: Learner, parameters: Any, *, greedy: bool) -> Policy
         parameters: the actor's, without an axis of seeds.
         greedy: the most probable action; otherwise a draw.
     """
-    start, act = _functions(learner.actor, learner.shape, greedy)
+    start, act = _functions(learner.actor, learner.shape, learner.heads, greedy)
     return Policy(f"learned ({'greedy' if greedy else 'sampled'})", parameters, start, act)

@@ -11,18 +11,19 @@ import jax.numpy as jnp
 from marl_pricing.learning import expected_values, normalisation
 from marl_pricing.learning.advantage import one_step_target
 from marl_pricing.learning.expected_values import WorldFit
-from marl_pricing.learning.rollout import Segment
+from marl_pricing.learning.trajectory import Segment
 from marl_pricing.robust import Ambiguity, robust_targets
 
 if TYPE_CHECKING:
-    from marl_pricing.learning.mappo import Learner, TrainState
+    from marl_pricing.learning.actor_critic.learner import ActorCritic
+    from marl_pricing.learning.state import TrainState
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
 
 
 def discounted(
-    learner: Learner, state: TrainState, memories: Array, seen: Array, reward: Array, terminated: Array
+    learner: ActorCritic, state: TrainState, memories: Array, seen: Array, reward: Array, terminated: Array
 ) -> Array:
     """r_k + γ V(s'_k) [T, E, K, S] of every candidate world.
 
@@ -43,7 +44,7 @@ def discounted(
 
 
 def robust_one_step(
-    learner: Learner,
+    learner: ActorCritic,
     state: TrainState,
     segment: Segment,
     memories: Array,

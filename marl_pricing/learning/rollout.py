@@ -3,66 +3,48 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from marl_pricing import market
 from marl_pricing.learning import actions
-from marl_pricing.learning.candidate_worlds import Candidates, candidate_worlds, expect_worlds
+from marl_pricing.learning.actions import Heads
+from marl_pricing.learning.candidate_worlds import candidate_worlds, expect_worlds
 from marl_pricing.learning.networks import NetworkSpec, Parameters
 from marl_pricing.learning.seats import SeatState
-from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation, Outcome
+from marl_pricing.learning.trajectory import Game, RolloutState, Segment
+from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation
 from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 
 
-class Game(Protocol):
-    """What is played: the market itself, one in which someone else holds some of the seats, or another one.
+class Played(NamedTuple):
+    """What is played.
 
-    Another game has a state of its own kind; its sellers decide what the shape says, and are told an `Outcome`.
+    Attributes:
+        game: with `ambiguity` it is the market.
+        ambiguity: other worlds to look into at each step; None for the plain learner.
+        update: [] int32, for a radius that grows.
+        central: the critic sees the global state, so that is what is kept of the candidates.
     """
 
-    def reset(self, key: Array, shape: MarketShape, params: MarketParams) -> tuple[Any, Observation]:
-        """As `market.reset`."""
-
-    def step(
-        self, key: Array, shape: MarketShape, state: Any, action: market.Action, params: MarketParams
-    ) -> tuple[Any, Observation, Outcome]:
-        """As `market.step`."""
-
-
-class RolloutState(struct.PyTreeNode):
-    """What is carried from one segment to the next. E environments."""
-
-    market: MarketState  # [E, ...]
-    observation: Observation  # [E, ...] at the start of the coming epoch
-    first: Array  # [E] bool, the coming epoch begins an episode
-    actor_memory: Array  # [E, S, M]
-    critic_memory: Array  # [E, S or 1, M]
+    shape: MarketShape
+    params: MarketParams
+    game: Game = market
+    ambiguity: Ambiguity | None = None
+    update: Array | int = 0
+    central: bool = True
 
 
-class Segment(struct.PyTreeNode):
-    """What a segment leaves for learning; every array [T, E, ...]."""
+class Player(NamedTuple):
+    """Who plays: a network, its numbers, and how its outputs become probabilities of every choice."""
 
-    observation: Observation  # before the step
-    following: Observation  # after the step and before any reset: what a truncated step bootstraps from
-    first: Array  # [T, E] bool
-    indices: list[Array]  # chosen index of each head, [T, E, S, P]
-    log_prob: Array  # [T, E, S]
-    outcome: Outcome
-    done: Array  # [T, E, S] bool, the seller's episode ended with this step
-    candidates: Candidates | None  # what would have happened in other worlds, for a robust critic
-    restarted: Array  # [T, E] bool, the market was reset after this step
-    learns: Array | None = None  # [T, E, S] bool, seats of learners; None: all of them
-
-    @property
-    def live(self) -> Array:
-        """Steps [T, E, S] bool that are learned from: the seller was in the market, and a learner decided for it."""
-        return self.outcome.acted if self.learns is None else self.outcome.acted & self.learns
+    network: NetworkSpec
+    parameters: Parameters
+    heads: Heads = actions.split_heads
 
 
 def start(
@@ -70,10 +52,10 @@ def start(
     shape: MarketShape,
     params: MarketParams,
     actor: NetworkSpec,
-    critic: NetworkSpec,
+    critic: NetworkSpec | None,
     game: Game = market,
 ) -> RolloutState:
-    """Fresh episodes, one a key [E]."""
+    """Fresh episodes, one a key [E]; without a critic nothing is kept of one."""
     state, observation = jax.vmap(lambda key: game.reset(key, shape, params))(keys)
     num_envs = keys.shape[0]
     return RolloutState(
@@ -81,7 +63,7 @@ def start(
         observation=observation,
         first=jnp.ones((num_envs,), bool),
         actor_memory=actor.start(num_envs),
-        critic_memory=critic.start(num_envs),
+        critic_memory=jnp.zeros((num_envs, 0, 0)) if critic is None else critic.start(num_envs),
     )
 
 
@@ -108,34 +90,19 @@ def _restart(
 
 
 def rollout(
-    key: Array,
-    shape: MarketShape,
-    params: MarketParams,
-    actor: NetworkSpec,
-    parameters: Parameters,
-    state: RolloutState,
-    env_index: Array,
-    num_steps: int,
-    ambiguity: Ambiguity | None = None,
-    update: Array | int = 0,
-    central: bool = True,
-    game: Game = market,
+    key: Array, played: Played, player: Player, state: RolloutState, env_index: Array, num_steps: int
 ) -> tuple[RolloutState, Segment]:
     """Play T = `num_steps` epochs.
 
     Args:
         key: of this segment. Each environment's draws depend on it, on the step and on the environment's own number
             only, so that splitting environments over devices changes nothing.
-        parameters: the actor's.
         env_index: [E] numbers of these environments among all.
-        ambiguity: other worlds to look into at each step; None for the plain learner.
-        update: [] int32, for a radius that grows.
-        central: the critic sees the global state, so that is what is kept of the candidates.
-        game: what is played; with `ambiguity` it is the market.
 
     Returns:
         (state after the segment, with the critic's memory as it was, the segment).
     """
+    shape, params, game, ambiguity, update, central = played
 
     def play(key: Array, own: MarketState, action: market.Action):
         if ambiguity is None:
@@ -148,8 +115,8 @@ def rollout(
         step_key = jax.random.fold_in(key, time)
         keys = jax.vmap(lambda index: jax.random.split(jax.random.fold_in(step_key, index), 3))(env_index)
         memory = jnp.where(state.first[:, None, None], 0.0, state.actor_memory)
-        logits, memory = actor.step(parameters, state.observation.local, memory)
-        heads = actions.split_heads(shape, logits, state.observation.order_mask)
+        logits, memory = player.network.step(player.parameters, state.observation.local, memory)
+        heads = player.heads(shape, logits, state.observation.order_mask)
         indices = jax.vmap(actions.sample)(keys[:, 0], heads)
         action = actions.to_action(shape, heads, indices)
         after, following, outcome, candidates = jax.vmap(play)(keys[:, 1], state.market, action)

@@ -14,7 +14,6 @@ import jax
 import numpy as np
 
 from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
-from marl_pricing.learning.mappo import Networks, TrainState
 from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
@@ -30,6 +29,7 @@ from marl_pricing.learning.runs import (
     Table,
 )
 from marl_pricing.learning.seats import learners_of
+from marl_pricing.learning.state import Networks, TrainState
 from marl_pricing.market import MarketParams
 from marl_pricing.presentation.words import NAMELESS, Words
 

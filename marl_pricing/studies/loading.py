@@ -17,9 +17,9 @@ from marl_pricing.config.errors import refuse
 from marl_pricing.learning import runs
 from marl_pricing.learning.evaluations import abstract_best
 from marl_pricing.learning.held_out import has_one_objective
-from marl_pricing.learning.mappo import Networks, networks_of
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
+from marl_pricing.learning.state import Networks, networks_of
 from marl_pricing.market import Policy
 from marl_pricing.presentation.words import Words
 from marl_pricing.studies.opponents import FrozenRun, take_seats

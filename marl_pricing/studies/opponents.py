@@ -22,7 +22,7 @@ from marl_pricing.config.errors import refuse, validate
 from marl_pricing.config.opponents import Opponent, RunOpponent, Table, seating_of
 from marl_pricing.equilibrium.static import NoEquilibriumError
 from marl_pricing.intake import IntakeError, plain
-from marl_pricing.learning.mappo import make_learner
+from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.runs import OPPONENTS, RunError
 from marl_pricing.learning.seats import Holder, Past, SelfPlay, seat_game, seat_params

@@ -21,9 +21,11 @@ from marl_pricing.config.opponents import seating_of
 from marl_pricing.config.sizes import check_training
 from marl_pricing.learning import runs
 from marl_pricing.learning.convergence import Verdict, curves_of, judge
-from marl_pricing.learning.mappo import Learner, Networks
+from marl_pricing.learning.learner import Learner
+from marl_pricing.learning.mappo import Mappo
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.run_files import CONFIG_DIGEST, as_csv, read_table, text_digest
+from marl_pricing.learning.state import Networks
 from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.presentation.words import say, using
 from marl_pricing.studies.loading import LoadedRun, build_run, load_run
@@ -259,6 +261,7 @@ def program_of(learner: Learner, num_runs: int = 1) -> Program:
             return Program(learner, num_runs)
         from marl_pricing.learning.torch_mappo.program import TorchProgram
 
+        assert isinstance(learner, Mappo)
         return TorchProgram(learner, num_runs)
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from marl_pricing.config import ConfigError, Experiment
-from marl_pricing.learning.mappo import Networks
+from marl_pricing.learning.state import Networks
 from marl_pricing.market import layout
 
 
@@ -29,15 +29,7 @@ def market_facts(own: Experiment) -> dict[str, Any]:
 
 def _facts(own: Experiment) -> dict[str, Any]:
     """What networks depend on, by the setting that decides it."""
-    learner, settings = own.learner, own.settings.learner
-    return market_facts(own) | {
-        "learner.cell": settings.cell,
-        "learner.hidden_size": settings.hidden_size,
-        "learner.sharing": settings.sharing,
-        "learner.critic": settings.critic,
-        "width of what a critic sees": learner.critic.in_size,
-        "learner.value_normalisation": "none" if settings.value_normalisation == "none" else "running or popart",
-    }
+    return market_facts(own) | own.learner.facts
 
 
 def check_start(folder: str, there: Experiment, here: Experiment) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 from marl_pricing.config import Experiment
 from marl_pricing.evaluation.play import Record, play_seeds, seeds_of
 from marl_pricing.learning.held_out import has_one_objective
-from marl_pricing.learning.mappo import Learner, TrainState
+from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.parallel import Program, train_block
 from marl_pricing.learning.policy import learned_policy
+from marl_pricing.learning.state import TrainState
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import seat
 from marl_pricing.policies.constant import constant

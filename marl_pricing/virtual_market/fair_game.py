@@ -121,7 +121,7 @@ def standing(gmv: Array, cost: Array, zero_gmv: Array, threshold: Array) -> Arra
 
 @dataclass(frozen=True)
 class PromotionGame:
-    """`learning.rollout.Game`: an episode is `days` days of one offer for all.
+    """`learning.trajectory.Game`: an episode is `days` days of one offer for all.
 
     Attributes:
         days: of an episode.  form: how states move.

@@ -100,7 +100,7 @@ def test_they_do_change_nothing() -> None:
         learner, params = experiment.learner, experiment.market.params
         if learner not in programs:
 
-            def update(params: Any, learner: mappo.Learner = learner) -> Any:
+            def update(params: Any, learner: mappo.Mappo = learner) -> Any:
                 state = mappo.init(learner, np.int32(0), params, INDEX)
                 return mappo.update(learner, state.replace(update=np.int32(5)), params, INDEX)
 

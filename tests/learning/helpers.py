@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +10,9 @@ import numpy as np
 
 from marl_pricing.learning import mappo, rollout
 from marl_pricing.learning.held_out import CHOOSING_EPISODES, best_constant
+from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import TrainState
 from tests.markets import UNLIMITED, make
 
 TINY: dict[str, Any] = {
@@ -34,7 +35,7 @@ MARKETS: dict[str, dict[str, Any]] = {
 }
 
 
-def learner_of(market: Any, **settings: Any) -> mappo.Learner:
+def learner_of(market: Any, **settings: Any) -> mappo.Mappo:
     return mappo.make_learner(LearnerSettings(**(TINY | settings)), *market)
 
 
@@ -42,17 +43,18 @@ def market_of(name: str):
     return make(**MARKETS[name])
 
 
-def started(learner: mappo.Learner, market: Any, seed: int = 0) -> mappo.TrainState:
+def started(learner: mappo.Mappo, market: Any, seed: int = 0) -> TrainState:
     return jax.jit(lambda: mappo.init(learner, jnp.int32(seed), market.params, INDEX), compiler_options=QUICK)()
 
 
-def rolled(learner: mappo.Learner, market: Any, state: mappo.TrainState, seed: int = 5, num_steps: int = 10):
+def rolled(learner: mappo.Mappo, market: Any, state: TrainState, seed: int = 5, num_steps: int = 10):
     """A segment from a state: (state of the rollout after it, segment)."""
-    play = partial(
-        rollout.rollout, shape=learner.shape, params=market.params, actor=learner.actor, env_index=INDEX,
-        num_steps=num_steps,
-    )  # fmt: skip
-    run = jax.jit(lambda key, actor, own: play(key, parameters=actor, state=own), compiler_options=QUICK)
+    played = Played(learner.shape, market.params)
+
+    def play(key: Any, actor: Any, own: Any):
+        return rollout.rollout(key, played, Player(learner.actor, actor), own, INDEX, num_steps)
+
+    run = jax.jit(play, compiler_options=QUICK)
     return run(jax.random.key(seed), state.learnable.actor, state.rollout)
 
 
@@ -62,12 +64,12 @@ def measured_of(gains: np.ndarray) -> np.ndarray:
     return np.take_along_axis(gains[..., CHOOSING_EPISODES:], chosen, -2)[..., 0, :]
 
 
-def update_of(learner: mappo.Learner, market: Any):
+def update_of(learner: mappo.Mappo, market: Any):
     return jax.jit(lambda state: mappo.update(learner, state, market.params, INDEX), compiler_options=QUICK)
 
 
-def batch_of(learner: mappo.Learner, state: mappo.TrainState, segment: Any) -> mappo.Batch:
-    def make_batch(state: mappo.TrainState, segment: Any) -> mappo.Batch:
+def batch_of(learner: mappo.Mappo, state: TrainState, segment: Any) -> mappo.Batch:
+    def make_batch(state: TrainState, segment: Any) -> mappo.Batch:
         return mappo.make_batch(learner, state, segment, lambda x: x)[0]
 
     return jax.jit(make_batch, compiler_options=QUICK)(state, segment)

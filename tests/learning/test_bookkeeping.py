@@ -11,6 +11,8 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.learning import actions, mappo, normalisation
+from marl_pricing.learning.batch import num_blocks
+from marl_pricing.learning.gradient import gradient
 from tests.learning.helpers import INDEX, MARKETS, QUICK, batch_of, learner_of, market_of, rolled, started
 
 CASES = [(name, cell, sharing) for name in MARKETS for cell, sharing in (("gru", "shared"), ("lstm", "per_seller"))]
@@ -122,13 +124,13 @@ def test_values_are_brought_back_to_money_before_the_advantage() -> None:
 
 
 def gradients(learner, parameters, batch, index, rows=None):
-    blocks = mappo.num_blocks(len(index), 2, rows)
+    blocks = num_blocks(len(index), 2, rows)
 
-    def gradient(parameters, batch):
+    def of(parameters, batch):
         loss = partial(mappo.actor_loss, learner, entropy_coefficient=jnp.float32(0.01))
-        return mappo._gradient(loss, parameters, batch, jnp.asarray(index), blocks)[0]
+        return gradient(loss, parameters, batch, jnp.asarray(index), blocks)[0]
 
-    return jax.jit(gradient, compiler_options=QUICK)(parameters, batch)
+    return jax.jit(of, compiler_options=QUICK)(parameters, batch)
 
 
 def close(one, other, tolerance=1e-4) -> None:
@@ -158,11 +160,11 @@ def test_the_order_of_environments_does_not_matter(ready) -> None:
 def test_blocks_add_up_to_the_whole(ready) -> None:
     learner, state, batch = ready
     whole = gradients(learner, state.learnable.actor, batch, [0, 1, 2, 3])
-    assert mappo.num_blocks(4, 2, 2) == 4
+    assert num_blocks(4, 2, 2) == 4
     close(whole, gradients(learner, state.learnable.actor, batch, [0, 1, 2, 3], rows=2))
-    assert [mappo.num_blocks(12, 3, rows) for rows in (None, 36, 18, 10, 1)] == [1, 1, 2, 4, 12]
+    assert [num_blocks(12, 3, rows) for rows in (None, 36, 18, 10, 1)] == [1, 1, 2, 4, 12]
     # A prime number of environments is cut into parts that are not equal, as many as of the number beside it.
-    assert [mappo.num_blocks(count, 3, 16) for count in (30, 31, 32)] == [6, 7, 7]
+    assert [num_blocks(count, 3, 16) for count in (30, 31, 32)] == [6, 7, 7]
 
 
 def per_seller():
@@ -241,10 +243,10 @@ def test_environment_numbers_decide_the_draws() -> None:
     state = started(learner, own)
     _, together = rolled(learner, own, state)
     from marl_pricing.learning import rollout
+    from marl_pricing.learning.rollout import Played, Player
 
     half = jax.tree.map(lambda x: x[2:], state.rollout)
-    _, apart = rollout.rollout(
-        jax.random.key(5), learner.shape, own.params, learner.actor, state.learnable.actor, half, INDEX[2:], 10
-    )
+    played, player = Played(learner.shape, own.params), Player(learner.actor, state.learnable.actor)
+    _, apart = rollout.rollout(jax.random.key(5), played, player, half, INDEX[2:], 10)
     np.testing.assert_array_equal(together.indices[0][:, 2:], apart.indices[0])
     np.testing.assert_allclose(together.outcome.reward[:, 2:], apart.outcome.reward, rtol=1e-5, atol=1e-5)

@@ -16,6 +16,7 @@ from marl_pricing.learning import expected_values, mappo, rollout
 from marl_pricing.learning.candidate_worlds import candidate_worlds, expect_worlds
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.robust_critic import discounted
+from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market.expected import lower_half, order_law
 from tests.doors.compose import composed
@@ -147,7 +148,7 @@ def test_branches_are_steps_from_the_same_memory(cell: str, critic: str, sharing
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-def estimating(learner: mappo.Learner) -> mappo.Learner:
+def estimating(learner: mappo.Mappo) -> mappo.Mappo:
     """The same learner if nobody had seen that all worlds are one law: its estimates have to find out."""
     assert learner.ambiguity is not None and learner.ambiguity.one_law
     return replace(learner, ambiguity=replace(learner.ambiguity, one_law=False))
@@ -305,8 +306,8 @@ def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> N
         memory = jnp.where(own.first[:, None, None], 0.0, own.critic_memory)
         _, memory = learner.critic.step(state.learnable.critic, own.observation.state, memory)
         after, segment = rollout.rollout(
-            jax.random.fold_in(jax.random.key(9), time), shape, params, learner.actor, state.learnable.actor, own,
-            index, 1, learner.ambiguity, state.update, True,
+            jax.random.fold_in(jax.random.key(9), time), Played(shape, params, market, learner.ambiguity, state.update),
+            Player(learner.actor, state.learnable.actor), own, index, 1,
         )  # fmt: skip
         action = market.Action(segment.indices[0][0])
         return after.replace(critic_memory=memory), (own.market, action, memory)

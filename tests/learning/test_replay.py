@@ -11,7 +11,9 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.learning import actions, mappo, rollout
+from marl_pricing.learning.gradient import gradient
 from marl_pricing.learning.measures import segment_measures
+from marl_pricing.learning.state import TrainState
 from marl_pricing.market import Action
 from tests.learning.helpers import CHOSEN, INDEX, QUICK, batch_of, learner_of, rolled, update_of
 from tests.markets import UNLIMITED, make
@@ -28,7 +30,7 @@ def rich(**traffic: Any):
     return make(traffic, **RICH)
 
 
-def loud(learner, own) -> mappo.TrainState:
+def loud(learner, own) -> TrainState:
     """A first state whose networks have large random weights, so that what they say is far from nothing."""
     rng = np.random.default_rng(0)
 
@@ -62,8 +64,8 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
 ) -> None:
     """Three updates in a row, networks changed between them: memories cross the borders with episodes and the dead."""
 
-    def look(learner, batch, total, bonus, rate, learnable, index):
-        batch = mappo._select(batch, index)
+    def look(learner, loss, batch, total, bonus, rate, learnable, index):
+        batch = batch.select(index)
         segment = batch.segment
         logits, actor_memory = learner.actor.sequence(
             learnable.actor, segment.observation.local, batch.actor_memory, segment.first
@@ -71,7 +73,7 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
         heads = actions.split_heads(learner.shape, logits, segment.observation.order_mask)
         ratio = actions.log_prob(heads, segment.indices) - segment.log_prob
         value, critic_memory = learner.critic.sequence(
-            learnable.critic, mappo._seen(learner, segment.observation), batch.critic_memory, segment.first
+            learnable.critic, seen(learner, segment.observation), batch.critic_memory, segment.first
         )
         # An update reports sums over live steps; a minibatch of all environments is one of them.
         sums = {
@@ -83,7 +85,7 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
         }  # fmt: skip
         return learnable, {name: x * batch.live.sum() for name, x in sums.items()} | {"live": batch.live.sum()}
 
-    monkeypatch.setattr(mappo, "_minibatch", look)
+    monkeypatch.setattr("marl_pricing.learning.mappo.learner.gradient_step", look)
     own = rich()
     learner = learner_of(
         own, cell=cell, sharing=sharing, critic=critic, value_normalisation=normalisation, num_epochs=1,
@@ -151,7 +153,7 @@ def loss_of(learner, which: str):
 
 def gradient_of(learner, which: str, num_blocks: int = 1):
     loss = loss_of(learner, which)
-    return jax.jit(lambda p, b, index: mappo._gradient(loss, p, b, index, num_blocks)[0], compiler_options=QUICK)
+    return jax.jit(lambda p, b, index: gradient(loss, p, b, index, num_blocks)[0], compiler_options=QUICK)
 
 
 def assert_close(one: Any, other: Any, tolerance: float = 1e-5) -> None:
@@ -187,7 +189,7 @@ def test_a_minibatch_in_blocks_and_in_any_order_has_the_gradient_of_the_whole(st
 def test_sums_of_uneven_blocks_are_those_of_the_whole(stacked) -> None:
     learner, state, _, batch = stacked
     sums = [
-        jax.jit(lambda p, b, count=count: mappo._gradient(loss_of(learner, "actor"), p, b, INDEX[:3], count)[1])(
+        jax.jit(lambda p, b, count=count: gradient(loss_of(learner, "actor"), p, b, INDEX[:3], count)[1])(
             state.learnable.actor, batch
         )
         for count in (1, 2)

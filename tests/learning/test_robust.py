@@ -32,21 +32,21 @@ def a_market(**settings):
     return with_sessions("bank", sessions=40, episode_length=7, **settings)
 
 
-def learner(own, ambiguity, **settings) -> mappo.Learner:
+def learner(own, ambiguity, **settings) -> mappo.Mappo:
     return mappo.make_learner(LearnerSettings(**(TINY | settings)), *own, ambiguity)
 
 
-def robust_segment(own, robust: mappo.Learner):
+def robust_segment(own, robust: mappo.Mappo):
     """(state, segment with candidates)."""
     state = started(robust, own)
 
     def play(key, state):
         from marl_pricing.learning import rollout
+        from marl_pricing.learning.rollout import Played, Player
 
-        return rollout.rollout(
-            key, robust.shape, own.params, robust.actor, state.learnable.actor, state.rollout, INDEX, 10,
-            robust.ambiguity, state.update, robust.critic.central,
-        )[1]  # fmt: skip
+        played = Played(own.shape, own.params, ambiguity=robust.ambiguity, update=state.update, central=robust.central)
+        player = Player(robust.actor, state.learnable.actor)
+        return rollout.rollout(key, played, player, state.rollout, INDEX, 10)[1]
 
     return state, jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
 

@@ -14,7 +14,10 @@ import pytest
 
 from marl_pricing.config import market_from
 from marl_pricing.learning import expected_values, mappo, rollout
+from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import Learnable
+from marl_pricing.learning.trajectory import Segment
 from marl_pricing.robust import Ambiguity
 from tests.learning.helpers import QUICK
 from tests.learning.stock_table import (
@@ -85,7 +88,7 @@ class TableCritic:
         return self._value(table, seen), jnp.broadcast_to(memory, (seen.shape[0], *memory.shape))
 
 
-def states_of(segment: rollout.Segment) -> np.ndarray:
+def states_of(segment: Segment) -> np.ndarray:
     seen = np.asarray(segment.observation.state)
     return (3 * np.round(seen[..., 2] * 10) + np.round(seen[..., 3] * 2)).astype(int)
 
@@ -117,10 +120,10 @@ def test_targets_converge_to_the_exact_robust_values(set_name: str, radius: floa
 
     def sweep(key, state, table, worlds):
         after, segment = rollout.rollout(
-            key, own.shape, own.params, learner.actor, actor, state, index, STEPS, ambiguity, 0, True
+            key, Played(own.shape, own.params, ambiguity=ambiguity), Player(learner.actor, actor), state, index, STEPS
         )
         trained = mappo.RobustState(
-            learnable=mappo.Learnable(actor, table, None, None), statistics=None, rollout=state,
+            learnable=Learnable(actor, table, None, None), statistics=None, rollout=state,
             seed=jnp.int32(0), update=jnp.int32(0), worlds=worlds,
         )  # fmt: skip
         batch, trained, _ = mappo.make_batch(learner, trained, segment, lambda x: x)

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from marl_pricing.learning import actions, losses, normalisation
+from marl_pricing.learning import actions, normalisation
+from marl_pricing.learning.actor_critic import losses
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
-from marl_pricing.learning.mappo import entropy_coefficient, learning_rate, minibatch_index
+from marl_pricing.learning.batch import minibatch_index
+from marl_pricing.learning.mappo.losses import policy_loss
+from marl_pricing.learning.schedule import entropy_coefficient, learning_rate
 from marl_pricing.learning.settings import LearnerSettings
 from tests.learning.helpers import CHOSEN
 from tests.markets import make, within
@@ -44,7 +47,7 @@ def test_the_surrogate_is_clipped_on_the_side_that_pays() -> None:
     ratio = np.array([1.5, 1.5, 0.5, 0.5, 1.1, 9.0])
     advantage = np.array([1.0, -1.0, 1.0, -1.0, 2.0, 1.0])
     live = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
-    loss, sums = losses.policy_loss(jnp.log(ratio), jnp.zeros(6), jnp.asarray(advantage), jnp.asarray(live), 0.2)
+    loss, sums = policy_loss(jnp.log(ratio), jnp.zeros(6), jnp.asarray(advantage), jnp.asarray(live), 0.2)
     assert float(loss) == pytest.approx(-(1.2 - 1.5 + 0.5 - 0.8 + 2.2), rel=1e-5)
     assert float(sums["clipped"]) == 4
     assert float(sums["kl"]) == pytest.approx((ratio - 1 - np.log(ratio))[:5].sum(), rel=1e-5)

@@ -18,6 +18,7 @@ from marl_pricing.learning import mappo
 from marl_pricing.learning.parallel import Program, num_devices
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import TrainState
 from tests.learning.helpers import INDEX, QUICK, TINY, learner_of, market_of, started, update_of
 
 
@@ -322,5 +323,5 @@ def test_a_plain_state_has_nothing_of_other_learners() -> None:
     own = market_of("stock")
     state = started(learner_of(own), own)
     names = {jax.tree_util.keystr(path[:1]) for path, _ in jax.tree_util.tree_leaves_with_path(state)}
-    assert type(state) is mappo.TrainState
+    assert type(state) is TrainState
     assert names == {".learnable", ".statistics", ".rollout", ".seed", ".update"}

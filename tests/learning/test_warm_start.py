@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing.learning.mappo import Networks, networks_of
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.state import Networks, networks_of
 from tests.learning.helpers import learner_of, market_of
 
 STILL = {"learning_rate": 1e-30, "learning_rate_end": 0.0}

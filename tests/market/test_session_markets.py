@@ -10,6 +10,7 @@ import pytest
 import marl_pricing
 from marl_pricing import market
 from marl_pricing.learning import actions, mappo
+from marl_pricing.learning.state import TrainState
 from marl_pricing.market import Action, layout
 from marl_pricing.policies import constant_nash, random
 from tests.learning.helpers import INDEX, learner_of, rolled, started, update_of
@@ -104,7 +105,7 @@ def test_revelation_costs_the_surprise_of_the_sellers_own_policy() -> None:
     np.testing.assert_allclose(raw - outcome.reward, leak, rtol=1e-2, atol=1e-3)
 
 
-def learner_logits(learner: mappo.Learner, state: mappo.TrainState, segment) -> jax.Array:
+def learner_logits(learner: mappo.Mappo, state: TrainState, segment) -> jax.Array:
     """Logits [T, E, S, A] of a segment, replayed."""
     memory = learner.actor.start(len(INDEX))
 

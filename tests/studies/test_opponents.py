@@ -18,10 +18,10 @@ from marl_pricing.config.opponents import Opponents, seating_of
 from marl_pricing.equilibrium import static
 from marl_pricing.evaluation.play import play
 from marl_pricing.learning import parallel, runs
-from marl_pricing.learning.mappo import SelfPlayState, TrainState
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.runs import Checkpoints, RunError
+from marl_pricing.learning.state import SelfPlayState, TrainState
 from marl_pricing.market import MarketParams
 from marl_pricing.policies import constant_joint, seat
 from marl_pricing.studies import loading, single

@@ -31,9 +31,9 @@ from marl_pricing.evaluation.behaviour.responders import (
 )
 from marl_pricing.evaluation.behaviour.responses import mean_interval, units_of
 from marl_pricing.evaluation.metrics import Parts
-from marl_pricing.learning.mappo import Networks
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import Networks
 from marl_pricing.market import MarketParams, MarketShape, Policy
 from marl_pricing.policies import fit_response
 

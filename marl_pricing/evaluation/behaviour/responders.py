@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.learning.mappo import Learner, Networks, TrainState, make_learner, networks_of
+from marl_pricing.learning.learner import Learner
+from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import Holder, SeatParams, seat_game, seat_params
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import Networks, TrainState, networks_of
 from marl_pricing.learning.training import block_length
 from marl_pricing.market import MarketParams, MarketShape, Policy
 

@@ -19,19 +19,21 @@ from pettingzoo import ParallelEnv
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from marl_pricing.learning import mappo, normalisation
+from marl_pricing.learning import mappo
 from marl_pricing.learning.event_file import EventFile
-from marl_pricing.learning.mappo import Learnable, Learner, TrainState
+from marl_pricing.learning.mappo import Mappo
 from marl_pricing.learning.networks import actor_spec, critic_spec
-from marl_pricing.learning.rollout import RolloutState, Segment
 from marl_pricing.learning.runs import METRICS, TENSORBOARD, Table
+from marl_pricing.learning.schedule import entropy_coefficient, learning_rate
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import Learnable, TrainState
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.copies import Copies
 from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, choose
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.learning.torch_mappo.networks import Networks
 from marl_pricing.learning.training import finish_first
+from marl_pricing.learning.trajectory import RolloutState, Segment
 from marl_pricing.market import MarketShape, Observation, Outcome
 
 
@@ -160,17 +162,17 @@ def train_on_env(
             raise ValueError(f"learner.{name}={value!r}: accepted is {accepted!r} in train_on_env")
     copies = Copies(make_env, settings.num_envs, settings.seed)
     spaces, number = copies.spaces, len(copies.spaces.agents)
-    learner = Learner(
+    learner = Mappo(
         settings,
         cast(MarketShape, None),  # targets and losses ask nothing of a market
         actor_spec(settings, number, spaces.local_size, sum(spaces.head_sizes)),
-        critic_spec(settings, number, spaces.local_size, spaces.state_size),
+        critic=critic_spec(settings, number, spaces.local_size, spaces.state_size),
     )
     twin = TorchLearner(settings, learner.actor, learner.critic, 1, spaces.head_sizes)
     segments = _Segments(copies, twin.actor, learner.critic.start(settings.num_envs), settings.seed)
     state = TrainState(
-        learnable=mappo.init_learnable(learner, *jax.random.split(jax.random.key(settings.seed))),
-        statistics=normalisation.start(mappo.num_value_heads(learner)),
+        learnable=learner.first_learnable(*jax.random.split(jax.random.key(settings.seed))),
+        statistics=learner.first_statistics(),
         rollout=segments.state(),
         seed=jnp.asarray(settings.seed, jnp.int32),
         update=jnp.zeros((), jnp.int32),
@@ -182,7 +184,7 @@ def train_on_env(
     def prepare(state: TrainState, segment: Segment):
         batch, after, measures = mappo.make_batch(learner, state, segment, lambda x: x)
         epochs = jax.vmap(lambda epoch: mappo.epoch_index(learner, state, index, epoch))
-        rates = mappo.entropy_coefficient(settings, state.update), mappo.learning_rate(settings, state.update)
+        rates = entropy_coefficient(settings, state.update), learning_rate(settings, state.update)
         return batch, after.replace(update=after.update + 1), measures, epochs(jnp.arange(settings.num_epochs)), rates
 
     history: list[dict[str, float]] = []

@@ -14,10 +14,11 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from marl_pricing.learning import mappo
-from marl_pricing.learning.mappo import Batch, Learnable, Learner, TrainState
+from marl_pricing.learning.mappo import Batch, Mappo
 from marl_pricing.learning.measures import PARAMETERS_FINITE
 from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.parallel import Program, state_specs
+from marl_pricing.learning.state import Learnable, TrainState
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.market import MarketParams
@@ -32,7 +33,9 @@ class TorchProgram(Program):
     States, and so checkpoints, are the same. Seeds and runs are trained one after the other.
     """
 
-    def __init__(self, learner: Learner, num_runs: int = 1) -> None:
+    learner: Mappo
+
+    def __init__(self, learner: Mappo, num_runs: int = 1) -> None:
         super().__init__(learner, num_runs)
         own, shape = self.learner.settings, self.learner.shape
         self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))

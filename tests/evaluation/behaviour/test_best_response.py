@@ -18,10 +18,11 @@ from marl_pricing.evaluation.behaviour.responders import (
     snapshots_of,
 )
 from marl_pricing.evaluation.play import play
-from marl_pricing.learning.mappo import make_learner, networks_of
+from marl_pricing.learning.mappo import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import networks_of
 from marl_pricing.policies import RULES, constant, seat
 from tests.evaluation.behaviour.rules import HIGH, LOW, make_duopoly, rule, trigger
 from tests.markets import one_shot

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.state import TrainState
 from marl_pricing.learning.torch_mappo import convert, gru
 from marl_pricing.learning.torch_mappo.gru import GruSequences
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
@@ -22,7 +24,7 @@ from tests.learning.test_robust import INTERVAL, a_market
 from tests.learning.torch_mappo.twins import apart, flax_terms, random_networks, torch_terms
 
 
-def learner_in(world: str, **settings: Any) -> tuple[mappo.Learner, Any]:
+def learner_in(world: str, **settings: Any) -> tuple[mappo.Mappo, Any]:
     """A learner in a market with masked orders and bankrupt sellers, or a robust one among sessions."""
     own = rich() if world == "plain" else a_market()
     ambiguity = None if world == "plain" else INTERVAL
@@ -40,17 +42,18 @@ def segment_of(segments: dict, world: str, critic: str) -> Any:
         learner, own = learner_in(world, critic=critic)
         state = loud(learner, own)
 
-        def play(key: jax.Array, state: mappo.TrainState):
-            return rollout.rollout(
-                key, learner.shape, own.params, learner.actor, state.learnable.actor, state.rollout, INDEX, 10,
-                learner.ambiguity, state.update, learner.critic.central,
-            )[1]  # fmt: skip
+        def play(key: jax.Array, state: TrainState):
+            played = Played(
+                own.shape, own.params, ambiguity=learner.ambiguity, update=state.update, central=learner.central
+            )
+            player = Player(learner.actor, state.learnable.actor)
+            return rollout.rollout(key, played, player, state.rollout, INDEX, 10)[1]
 
         segments[world, critic] = jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
     return segments[world, critic]
 
 
-def batch_of(learner: mappo.Learner, own: Any, segment: Any, networks: Any, memory: float = 0.3) -> mappo.Batch:
+def batch_of(learner: mappo.Mappo, own: Any, segment: Any, networks: Any, memory: float = 0.3) -> mappo.Batch:
     """What `learner` makes of a segment that begins in the middle of episodes."""
     state = loud(learner, own)
     state = state.replace(

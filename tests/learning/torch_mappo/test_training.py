@@ -42,14 +42,14 @@ def trained(kind: type[Program], market: Any, updates: int, **settings: Any):
 def test_twenty_updates_of_sgd_end_at_the_same_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both play their own segments; seeds are the same, so what they play is, as long as their networks are."""
 
-    def sgd(learner: mappo.Learner) -> optax.GradientTransformation:
+    def sgd(settings: LearnerSettings) -> optax.GradientTransformation:
         # Adam's state stays where it is and is not used, so that both training states are like those of Adam.
         same = optax.GradientTransformation(
             optax.scale_by_adam().init, lambda gradient, state, _=None: (gradient, state)
         )
-        return optax.chain(optax.clip_by_global_norm(learner.settings.max_grad_norm), same)
+        return optax.chain(optax.clip_by_global_norm(settings.max_grad_norm), same)
 
-    monkeypatch.setattr(mappo, "_optimiser", sgd)
+    monkeypatch.setattr("marl_pricing.learning.actor_critic.step.optimiser_of", sgd)
     monkeypatch.setattr(torch_learner, "make_optimiser", lambda own, weights: torch.optim.SGD(weights, lr=1.0))
     market = market_of("own orders, two products")
     rates = {"learning_rate": 0.3, "learning_rate_end": 0.1, "max_grad_norm": 0.5, "num_updates": 20}

@@ -1,40 +1,23 @@
-"""PPO's losses, as sums over live steps, so that parts of a batch add up to the whole."""
+"""Losses of critics, as sums over live steps, so that parts of a batch add up to the whole."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
+
+from marl_pricing.learning.actor_critic.learner import ActorCritic, seen
+from marl_pricing.learning.networks import Parameters
+
+if TYPE_CHECKING:
+    from marl_pricing.learning.actor_critic.targets import Batch
 
 Array = jax.Array
 
 # Of the value loss beside the policy's (Yu et al. 2022 have 1, others 0.5). The critic has an Adam of its own, whose
 # steps do not depend on it; only where its gradient is clipped does.
 VALUE_WEIGHT = 0.5
-
-
-def policy_loss(
-    new_log_prob: Array, old_log_prob: Array, advantage: Array, live: Array, clip_ratio: float
-) -> tuple[Array, dict[str, Array]]:
-    """Clipped surrogate (Schulman et al. 2017, eq. 7), negated and summed.
-
-    Args:
-        new_log_prob, old_log_prob, advantage: [...].  live: [...] 1.0 where the step counts.
-
-    Returns:
-        (sum of −min(ρ A, clip(ρ, 1 − ε, 1 + ε) A), sums of diagnostics): `kl` is the estimator (ρ − 1) − log ρ
-        (Schulman 2020), `clipped` counts steps whose ratio left the interval.
-    """
-    # A step that does not count may have any probability: without this, 0 · inf would be a NaN.
-    log_ratio = jnp.where(live > 0, new_log_prob - old_log_prob, 0.0)
-    ratio = jnp.exp(log_ratio)
-    bounded = jnp.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
-    loss = -jnp.minimum(ratio * advantage, bounded * advantage)
-    sums = {
-        "policy_loss": (loss * live).sum(),
-        "kl": ((ratio - 1.0 - log_ratio) * live).sum(),
-        "clipped": ((jnp.abs(ratio - 1.0) > clip_ratio) * live).sum(),
-    }
-    return sums["policy_loss"], sums
 
 
 def value_loss(value: Array, old_value: Array, target: Array, live: Array, value_clip: float | None) -> Array:
@@ -65,3 +48,11 @@ def explained_variance(value: Array, target: Array, live: Array, total=lambda x:
 
     spread = variance(target)
     return jnp.where(spread > 1e-12, 1.0 - variance(target - value) / jnp.maximum(spread, 1e-12), 0.0)
+
+
+def critic_loss(learner: ActorCritic, parameters: Parameters, batch: Batch):
+    """Sum over live steps of the value loss."""
+    observed = seen(learner, batch.segment.observation)
+    value, _ = learner.critic.sequence(parameters, observed, batch.critic_memory, batch.segment.first)
+    loss = value_loss(value[..., 0], batch.value, batch.target, batch.live, learner.settings.clipped_value)
+    return VALUE_WEIGHT * loss, {"value_loss": loss}
