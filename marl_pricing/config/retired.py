@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from marl_pricing.learning.actor_critic.losses import VALUE_WEIGHT
+from marl_pricing.learning.losses import VALUE_WEIGHT
 
 _WEIGHT = "value_coefficient"
 # Who chooses a law: `robust.adversary` now, once `robust.mode`.

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from marl_pricing.learning import actions, normalisation
-from marl_pricing.learning.actor_critic import losses
+from marl_pricing.learning import actions, losses, normalisation
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.batch import minibatch_index
 from marl_pricing.learning.mappo.losses import policy_loss

@@ -11,10 +11,10 @@ from flax import struct
 
 from marl_pricing.learning import normalisation
 from marl_pricing.learning.actor_critic.learner import ActorCritic, seen
-from marl_pricing.learning.actor_critic.losses import explained_variance
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
 from marl_pricing.learning.batch import take
 from marl_pricing.learning.learner import next_segment
+from marl_pricing.learning.losses import explained_variance
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.robust_critic import nothing_feared, robust_one_step

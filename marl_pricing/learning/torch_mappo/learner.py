@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from marl_pricing.learning.actor_critic.losses import VALUE_WEIGHT
 from marl_pricing.learning.batch import num_blocks
 from marl_pricing.learning.devices import usable_cores
+from marl_pricing.learning.losses import VALUE_WEIGHT
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.state import Learnable

@@ -1,5 +1,5 @@
 """Heads and PPO's losses in PyTorch; the twins of `actions.py`, `mappo/losses.py` and
-`actor_critic/losses.py`, term by term."""
+`losses.py`, term by term."""
 
 from __future__ import annotations
 
