@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import NetworkSettings
 
 Array = jax.Array
 
@@ -23,7 +23,7 @@ def num_blocks(num_envs: int, rows_per_env: int, rows: int | None) -> int:
     return 1 if rows is None else -(-num_envs // max(1, rows // rows_per_env))
 
 
-def rows_per_block(settings: LearnerSettings) -> int | None:
+def rows_per_block(settings: NetworkSettings) -> int | None:
     """Rows of a gradient block: as set, else 16 on a CPU (`python -m benchmarks blocks`), all at once elsewhere."""
     if settings.rows_per_block is not None:
         return settings.rows_per_block

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from marl_pricing.learning.networks import NetworkSpec, Parameters
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import NetworkSettings
 
 Array = jax.Array
 
@@ -24,7 +24,7 @@ class Part(Protocol):
         """The environments `index` [B], whole segments of them."""
 
 
-def optimiser_of(own: LearnerSettings) -> optax.GradientTransformation:
+def optimiser_of(own: NetworkSettings) -> optax.GradientTransformation:
     """Clipping by global norm, then Adam without its step size: that one follows the schedule over updates."""
     return optax.chain(optax.clip_by_global_norm(own.max_grad_norm), optax.scale_by_adam(eps=own.adam_epsilon))
 
@@ -62,6 +62,17 @@ def gradient(loss: Callable, parameters: Parameters, batch: Part, index: Array, 
     blocks = tuple(part.reshape(num_blocks, -1) for part in parts)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, *(own[0] for own in blocks)))
     return jax.lax.scan(add, zeros, blocks)[0]
+
+
+def mean_over_live(spec: NetworkSpec, gradient: Parameters, live: Array, count: Array) -> Parameters:
+    """A sum over live steps as a mean: each seller's own where it has its own network, as if it trained alone.
+
+    Args:
+        live: [S] live steps of each seller.  count: [] of all.
+    """
+    own = jnp.maximum(live, 1.0)
+    share = (lambda g: g / own.reshape(-1, *(1,) * (g.ndim - 1))) if spec.stacked else (lambda g: g / count)
+    return jax.tree.map(share, gradient)
 
 
 def apply(

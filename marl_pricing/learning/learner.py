@@ -17,18 +17,31 @@ import jax.numpy as jnp
 from marl_pricing import market, traffic
 from marl_pricing.learning import actions, rollout
 from marl_pricing.learning.actions import Heads
+from marl_pricing.learning.batch import minibatch_index
 from marl_pricing.learning.networks import NetworkSpec, Parameters
 from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import CommonSettings
 from marl_pricing.learning.state import Learnable, Networks, SelfPlayState, TrainState
-from marl_pricing.learning.trajectory import Game, Segment
+from marl_pricing.learning.trajectory import Game, RolloutState, Segment
 from marl_pricing.market import MarketParams, MarketShape, layout
 from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
+
+
+class Own(NamedTuple):
+    """A field of a state that only some learners have.
+
+    Attributes:
+        start: (learner, learnable, rollout) → what it is before the first update.
+        by_environment: its first axis are environments, which are split over devices.
+    """
+
+    start: Callable[[Any, Learnable, RolloutState], Any]
+    by_environment: bool = False
 
 
 class Sizes(NamedTuple):
@@ -46,7 +59,7 @@ class Learner(ABC):
         ambiguity: what a robust critic is unsure of; None for the plain one.
     """
 
-    settings: LearnerSettings
+    settings: CommonSettings
     shape: MarketShape
     actor: NetworkSpec
     ambiguity: Ambiguity | None = None
@@ -56,7 +69,7 @@ class Learner(ABC):
     @abstractmethod
     def make(
         cls,
-        settings: LearnerSettings,
+        settings: Any,
         shape: MarketShape,
         params: MarketParams,
         ambiguity: Ambiguity | None = None,
@@ -115,12 +128,12 @@ class Learner(ABC):
         """How past selves play along; None where they do not."""
         return self.game.past if isinstance(self.game, SeatGame) else None
 
-    def kind_of_state(self) -> tuple[type[TrainState], dict[str, Callable]]:
-        """The class of its states, and how each field that only some learners have begins: (learner, learnable)."""
-        return (TrainState, {}) if self.self_play is None else (SelfPlayState, {"pool": first_pool})
+    def kind_of_state(self) -> tuple[type[TrainState], dict[str, Own]]:
+        """The class of its states, and the fields that only some learners have."""
+        return (TrainState, {}) if self.self_play is None else (SelfPlayState, {"pool": Own(first_pool)})
 
 
-def first_pool(learner: Learner, learnable: Learnable) -> Parameters:
+def first_pool(learner: Learner, learnable: Learnable, _: RolloutState) -> Parameters:
     """The pool of past selves [K, ...] before the first update."""
     past = learner.self_play
     assert past is not None
@@ -153,7 +166,7 @@ def init(
         learnable, statistics = learner.with_optimisers(networks.actor, networks.critic), networks.statistics
     past = learner.self_play
     if past is not None:
-        params = past.meet(params, first_pool(learner, learnable), jnp.zeros((), jnp.int32))
+        params = past.meet(params, past.first(learnable.actor), jnp.zeros((), jnp.int32))
     state = TrainState(
         learnable=learnable,
         statistics=statistics,
@@ -163,7 +176,7 @@ def init(
     )
     # What only some learners have is no part of the others' states: their checkpoints keep their form.
     kind, more = learner.kind_of_state()
-    return kind(**parts_of(state), **{name: start(learner, learnable) for name, start in more.items()})
+    return kind(**parts_of(state), **{name: own.start(learner, learnable, state.rollout) for name, own in more.items()})
 
 
 def update_keys(state: TrainState) -> Array:
@@ -171,6 +184,12 @@ def update_keys(state: TrainState) -> Array:
     # 3: `init` splits the same key in three, and a split key i is that key with i folded in.
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 3), state.update)
     return jax.random.split(key, 3)
+
+
+def epoch_index(learner: Learner, state: TrainState, env_index: Array, epoch: Array | int) -> Array:
+    """Which environments learn together in an epoch of an update: [M, E / M] local numbers."""
+    key = jax.random.fold_in(update_keys(state)[1], epoch)
+    return minibatch_index(key, env_index, learner.settings.gradient_steps[1])
 
 
 def next_segment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marl_pricing import market
 from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.mappo import Mappo
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import CommonSettings
 from marl_pricing.learning.trajectory import Game
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.robust import Ambiguity
@@ -17,7 +17,7 @@ LEARNERS: dict[str, type[Learner]] = {
 
 
 def make_learner(
-    settings: LearnerSettings,
+    settings: CommonSettings,
     shape: MarketShape,
     params: MarketParams,
     ambiguity: Ambiguity | None = None,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from marl_pricing.learning.recurrent import CellParams, cell_sequence, cell_step, memory_size
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import ActorCriticSettings, NetworkSettings
 from marl_pricing.market import MarketShape
 
 Array = jax.Array
@@ -46,10 +46,18 @@ class Cell(nnx.Module):
 
 
 class RecurrentNetwork(nnx.Module):
-    """Dense → cell → dense → output (the architecture of MAPPO's recurrent baseline)."""
+    """Dense → cell → dense → output (the architecture of MAPPO's recurrent baseline), with layer norms or without."""
 
     def __init__(
-        self, cell: str, in_size: int, hidden_size: int, out_size: int, out_gain: float, *, rngs: nnx.Rngs
+        self,
+        cell: str,
+        in_size: int,
+        hidden_size: int,
+        out_size: int,
+        out_gain: float,
+        layer_norm: bool = False,
+        *,
+        rngs: nnx.Rngs,
     ) -> None:
         gain = jax.nn.initializers.orthogonal(2.0**0.5)
         self.cell_name, self.hidden_size = cell, hidden_size
@@ -57,21 +65,28 @@ class RecurrentNetwork(nnx.Module):
         self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
         self.head = nnx.Linear(hidden_size, hidden_size, kernel_init=gain, rngs=rngs)
         self.out = nnx.Linear(hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs)
+        self.layer_norm = layer_norm
+        if layer_norm:
+            self.embed_norm, self.head_norm = (nnx.LayerNorm(hidden_size, rngs=rngs) for _ in range(2))
+
+    def _embedded(self, inputs: Array) -> Array:
+        embedded = self.embed(inputs)
+        return nnx.relu(self.embed_norm(embedded) if self.layer_norm else embedded)
 
     def read(self, memory: Array) -> Array:
         """Output [..., A] from memories [..., M]."""
         hidden = memory[..., : self.hidden_size]
-        return self.out(nnx.relu(self.head(hidden)))
+        inner = self.head(hidden)
+        return self.out(nnx.relu(self.head_norm(inner) if self.layer_norm else inner))
 
     def step(self, inputs: Array, memory: Array) -> tuple[Array, Array]:
         """One epoch. inputs [B, D], memory [B, M] → (output [B, A], memory [B, M])."""
-        memory = cell_step(self.cell_name, self.cell.weights(), nnx.relu(self.embed(inputs)), memory)
+        memory = cell_step(self.cell_name, self.cell.weights(), self._embedded(inputs), memory)
         return self.read(memory), memory
 
     def sequence(self, inputs: Array, memory: Array, first: Array) -> tuple[Array, Array]:
         """A segment. inputs [T, B, D], memory [B, M], first [T, B] → (outputs [T, B, A], memories [T, B, M])."""
-        embedded = nnx.relu(self.embed(inputs))
-        memories = cell_sequence(self.cell_name, self.cell.weights(), embedded, memory, first)
+        memories = cell_sequence(self.cell_name, self.cell.weights(), self._embedded(inputs), memory, first)
         return self.read(memories), memories
 
 
@@ -84,6 +99,7 @@ class NetworkSpec:
         out_gain: gain of the last layer's orthogonal start.
         num_sellers: S.  stacked: one set of parameters a seller.
         central: the input is the global state, the same for all sellers; an unstacked network then answers for all.
+        layer_norm: both dense layers are normalised before they are cut at zero (Ba et al. 2016).
     """
 
     cell: str
@@ -94,11 +110,18 @@ class NetworkSpec:
     num_sellers: int
     stacked: bool
     central: bool
+    layer_norm: bool = False
 
     def make(self, key: Array) -> RecurrentNetwork:
         """One network, freshly initialised."""
         return RecurrentNetwork(
-            self.cell, self.in_size, self.hidden_size, self.out_size, self.out_gain, rngs=nnx.Rngs(params=key)
+            self.cell,
+            self.in_size,
+            self.hidden_size,
+            self.out_size,
+            self.out_gain,
+            self.layer_norm,
+            rngs=nnx.Rngs(params=key),
         )
 
     @property
@@ -207,6 +230,30 @@ class NetworkSpec:
         return out.reshape(shape), after.reshape(shape)
 
 
+def unroll(
+    spec: NetworkSpec, parameters: Parameters, seen: Array, following: Array, memory: Array, first: Array
+) -> tuple[Array, Array, Array]:
+    """A network over a segment, and what it says of the real next state of every step.
+
+    The next states are one wide step from every memory of the segment: no second walk through time.
+
+    Args:
+        seen, following: [T, E, ...] before and after every step, as `NetworkSpec.sequence` takes them.
+        memory: [E, S or 1, M] before the segment.  first: [T, E] bool, step t begins an episode.
+
+    Returns:
+        (outputs [T, E, S, A], outputs of the next states [T, E, S, A], memories [T, E, S or 1, M] after each step).
+    """
+    outputs, memories = spec.sequence(parameters, seen, memory, first)
+    num_steps, num_envs = first.shape
+
+    def flat(x: Array) -> Array:
+        return x.reshape(num_steps * num_envs, *x.shape[2:])
+
+    then, _ = spec.step(parameters, flat(following), flat(memories))
+    return outputs, then.reshape(outputs.shape), memories
+
+
 @lru_cache(maxsize=64)
 def _abstract(spec: NetworkSpec) -> tuple[Any, Any]:
     """nnx's static half of a network, and the shapes of its parameters."""
@@ -218,7 +265,7 @@ def head_sizes(shape: MarketShape) -> tuple[int, ...]:
     return (shape.prices.num_levels, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
 
 
-def actor_spec(settings: LearnerSettings, num_sellers: int, local_size: int, num_logits: int) -> NetworkSpec:
+def actor_spec(settings: NetworkSettings, num_sellers: int, local_size: int, num_logits: int) -> NetworkSpec:
     """The actor: local observation [O] → logits of every head."""
     return NetworkSpec(
         cell=settings.cell,
@@ -232,7 +279,7 @@ def actor_spec(settings: LearnerSettings, num_sellers: int, local_size: int, num
     )
 
 
-def critic_spec(settings: LearnerSettings, num_sellers: int, local_size: int, state_size: int) -> NetworkSpec:
+def critic_spec(settings: ActorCriticSettings, num_sellers: int, local_size: int, state_size: int) -> NetworkSpec:
     """The critic: global state [G] → values of all sellers, or local observation [O] → one value."""
     central, stacked = settings.critic == "central", settings.sharing == "per_seller"
     return NetworkSpec(
@@ -247,6 +294,6 @@ def critic_spec(settings: LearnerSettings, num_sellers: int, local_size: int, st
     )
 
 
-def _number_size(settings: LearnerSettings, num_sellers: int) -> int:
+def _number_size(settings: NetworkSettings, num_sellers: int) -> int:
     """Width of the seller's number, which one network for several sellers is told."""
     return num_sellers if settings.sharing == "shared" and num_sellers > 1 else 0

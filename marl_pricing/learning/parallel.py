@@ -33,19 +33,19 @@ def num_devices(learner: Learner) -> int:
         ValueError: if more devices are asked for than there are.
     """
     own = learner.settings
-    there = jax.device_count()
+    there, parts = jax.device_count(), own.gradient_steps[1]
     if isinstance(own.devices, int):
         if own.devices > there:
             raise ValueError(f"learner.devices={own.devices!r}: accepted is a number of at most {there} (devices here)")
         return own.devices
     if jax.process_count() > 1:  # every process has to take part
-        if own.num_envs % (there * own.num_minibatches):
+        if own.num_envs % (there * parts):
             raise ValueError(
                 f"learner.num_envs={own.num_envs!r}: accepted is a multiple of all processes' devices × "
-                f"learner.num_minibatches = {there} × {own.num_minibatches}"
+                f"learner.num_minibatches = {there} × {parts}"
             )
         return there
-    return max(n for n in range(1, auto_devices() + 1) if own.num_envs % (n * own.num_minibatches) == 0)
+    return max(n for n in range(1, auto_devices() + 1) if own.num_envs % (n * parts) == 0)
 
 
 def make_mesh(count: int) -> Mesh:
@@ -62,7 +62,7 @@ def state_specs(learner: Learner, environments: P | None = None) -> TrainState:
     own: dict[str, Any] = {name: P() for name in ("learnable", "statistics", "seed", "update")}
     own["rollout"] = P(None, "env") if environments is None else environments
     kind, more = learner.kind_of_state()
-    own |= dict.fromkeys(more, P())
+    own |= {name: own["rollout"] if field.by_environment else P() for name, field in more.items()}
     return kind(**own)
 
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import ActorCriticSettings, CommonSettings
 
 Array = jax.Array
 
 
-def learning_rate(settings: LearnerSettings, update: Array) -> Array:
+def learning_rate(settings: CommonSettings, update: Array) -> Array:
     """Step size at an update: constant, or from its start to its end over the scheduled updates."""
     first, last = settings.learning_rate, settings.learning_rate_end
     if settings.schedule == "constant":
@@ -21,6 +21,6 @@ def learning_rate(settings: LearnerSettings, update: Array) -> Array:
     return optax.cosine_decay_schedule(first, settings.scheduled_updates, alpha=last / first)(update)
 
 
-def entropy_coefficient(settings: LearnerSettings, update: Array) -> Array:
+def entropy_coefficient(settings: ActorCriticSettings, update: Array) -> Array:
     """Weight of the entropy bonus at an update: linear from its start to its end over the scheduled updates."""
     return optax.linear_schedule(settings.entropy_start, settings.entropy_end, settings.scheduled_updates)(update)

@@ -11,6 +11,7 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.learning import actions, mappo, rollout
+from marl_pricing.learning.actor_critic.learner import seen as seen_by_critic
 from marl_pricing.learning.gradient import gradient
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.learning.state import TrainState
@@ -73,7 +74,7 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
         heads = actions.split_heads(learner.shape, logits, segment.observation.order_mask)
         ratio = actions.log_prob(heads, segment.indices) - segment.log_prob
         value, critic_memory = learner.critic.sequence(
-            learnable.critic, seen(learner, segment.observation), batch.critic_memory, segment.first
+            learnable.critic, seen_by_critic(learner, segment.observation), batch.critic_memory, segment.first
         )
         # An update reports sums over live steps; a minibatch of all environments is one of them.
         sums = {

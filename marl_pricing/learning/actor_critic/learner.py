@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,12 +11,12 @@ from marl_pricing import market
 from marl_pricing.learning import expected_values, normalisation
 from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.gradient import network_wise, optimiser_of
-from marl_pricing.learning.learner import Learner, sizes_of
+from marl_pricing.learning.learner import Learner, Own, sizes_of
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, critic_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import ActorCriticSettings
 from marl_pricing.learning.state import Learnable, TrainState
-from marl_pricing.learning.trajectory import Game
+from marl_pricing.learning.trajectory import Game, RolloutState
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.robust import Ambiguity
 
@@ -34,12 +33,13 @@ class RobustState(TrainState):
 class ActorCritic(Learner):
     """A learner with an actor and a critic."""
 
+    settings: ActorCriticSettings
     critic: NetworkSpec = field(kw_only=True)
 
     @classmethod
     def make(
         cls,
-        settings: LearnerSettings,
+        settings: Any,
         shape: MarketShape,
         params: MarketParams,
         ambiguity: Ambiguity | None = None,
@@ -107,15 +107,15 @@ class ActorCritic(Learner):
         """The critic."""
         return self.critic
 
-    def kind_of_state(self) -> tuple[type[TrainState], dict[str, Callable]]:
-        """The class of its states, and how each field that only some learners have begins: (learner, learnable)."""
+    def kind_of_state(self) -> tuple[type[TrainState], dict[str, Own]]:
+        """The class of its states, and the fields that only some learners have."""
         kind, more = super().kind_of_state()
         if not more and self.ambiguity is not None and self.ambiguity.expects:
-            return RobustState, {"worlds": _first_worlds}
+            return RobustState, {"worlds": Own(_first_worlds)}
         return kind, more
 
 
-def _first_worlds(learner: Learner, _: Learnable) -> WorldFit:
+def _first_worlds(learner: Learner, _: Learnable, __: RolloutState) -> WorldFit:
     assert learner.ambiguity is not None
     return expected_values.start(learner.ambiguity.num_candidates, learner.shape.num_sellers)
 

@@ -12,22 +12,15 @@ import optax
 from marl_pricing.learning.actor_critic.learner import ActorCritic
 from marl_pricing.learning.actor_critic.losses import critic_loss
 from marl_pricing.learning.actor_critic.targets import Batch
-from marl_pricing.learning.batch import minibatch_index, num_blocks, rows_per_block
-from marl_pricing.learning.gradient import apply, gradient, optimiser_of
-from marl_pricing.learning.learner import Learner, update_keys
-from marl_pricing.learning.networks import NetworkSpec, Parameters
-from marl_pricing.learning.state import Learnable, TrainState
+from marl_pricing.learning.batch import num_blocks, rows_per_block
+from marl_pricing.learning.gradient import apply, gradient, mean_over_live, optimiser_of
+from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.state import Learnable
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
 # (learner, the actor's parameters, batch, weight of the entropy bonus) → sum over live steps, sums of diagnostics
 ActorLoss = Callable[[Any, Parameters, Batch, Array], tuple[Array, dict[str, Array]]]
-
-
-def epoch_index(learner: Learner, state: TrainState, env_index: Array, epoch: Array | int) -> Array:
-    """Which environments learn together in an epoch of an update: [M, E / M] local numbers."""
-    key = jax.random.fold_in(update_keys(state)[1], epoch)
-    return minibatch_index(key, env_index, learner.settings.num_minibatches)
 
 
 def gradient_step(
@@ -57,13 +50,8 @@ def gradient_step(
     actor_gradient, critic_gradient, sums, live = total((actor_gradient, critic_gradient, sums, live))
     count = jnp.maximum(sums["live"], 1.0)
 
-    def mean(spec: NetworkSpec, gradient: Parameters) -> Parameters:
-        """Over live steps: each seller's own where it has its own network, as if it trained alone."""
-        own = jnp.maximum(live, 1.0)
-        share = (lambda g: g / own.reshape(-1, *(1,) * (g.ndim - 1))) if spec.stacked else (lambda g: g / count)
-        return jax.tree.map(share, gradient)
-
-    actor_gradient, critic_gradient = mean(learner.actor, actor_gradient), mean(learner.critic, critic_gradient)
+    actor_gradient = mean_over_live(learner.actor, actor_gradient, live, count)
+    critic_gradient = mean_over_live(learner.critic, critic_gradient, live, count)
     actor, actor_optimiser = apply(
         learner.actor, optimiser, learnable.actor, learnable.actor_optimiser, actor_gradient, rate
     )

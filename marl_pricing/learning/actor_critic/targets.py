@@ -16,7 +16,7 @@ from marl_pricing.learning.batch import take
 from marl_pricing.learning.learner import next_segment
 from marl_pricing.learning.losses import explained_variance
 from marl_pricing.learning.measures import segment_measures
-from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.networks import Parameters, unroll
 from marl_pricing.learning.robust_critic import nothing_feared, robust_one_step
 from marl_pricing.learning.schedule import entropy_coefficient, learning_rate
 from marl_pricing.learning.state import TrainState
@@ -53,14 +53,9 @@ def critic_values(learner: ActorCritic, parameters: Parameters, segment: Segment
         (values [T, E, S], values of the real next states [T, E, S], memories after each step [T, E, …]), values
         normalised. The next states are one wide step from every memory of the segment: no second walk through time.
     """
-    values, memories = learner.critic.sequence(parameters, seen(learner, segment.observation), memory, segment.first)
-    num_steps, num_envs = segment.first.shape
-
-    def flat(x: Array) -> Array:
-        return x.reshape(num_steps * num_envs, *x.shape[2:])
-
-    following, _ = learner.critic.step(parameters, flat(seen(learner, segment.following)), flat(memories))
-    return values[..., 0], following[..., 0].reshape(values.shape[:-1]), memories
+    now, then = seen(learner, segment.observation), seen(learner, segment.following)
+    values, following, memories = unroll(learner.critic, parameters, now, then, memory, segment.first)
+    return values[..., 0], following[..., 0], memories
 
 
 def make_batch(learner: ActorCritic, state: TrainState, segment: Segment, total: Sum) -> tuple[Batch, TrainState, dict]:

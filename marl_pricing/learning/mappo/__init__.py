@@ -2,9 +2,8 @@
 
 from marl_pricing.learning.actor_critic.learner import RobustState, num_value_heads
 from marl_pricing.learning.actor_critic.losses import critic_loss
-from marl_pricing.learning.actor_critic.step import epoch_index
 from marl_pricing.learning.actor_critic.targets import Batch, critic_values, make_batch, prepare
-from marl_pricing.learning.learner import init
+from marl_pricing.learning.learner import epoch_index, init
 from marl_pricing.learning.mappo.learner import Mappo, update
 from marl_pricing.learning.mappo.losses import actor_loss
 

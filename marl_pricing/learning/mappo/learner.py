@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from marl_pricing.learning.actor_critic.learner import ActorCritic
-from marl_pricing.learning.actor_critic.step import epoch_index, gradient_step
+from marl_pricing.learning.actor_critic.step import gradient_step
 from marl_pricing.learning.actor_critic.targets import prepare
+from marl_pricing.learning.learner import epoch_index
 from marl_pricing.learning.mappo.losses import actor_loss
+from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.state import Learnable, TrainState
 from marl_pricing.market import MarketParams
 
@@ -25,6 +27,8 @@ Sum = Callable[[Any], Any]
 class Mappo(ActorCritic):
     """MAPPO: a clipped policy gradient, several passes over a segment."""
 
+    settings: LearnerSettings
+
     def update(
         self, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
     ) -> tuple[TrainState, dict[str, Array]]:
@@ -33,7 +37,7 @@ class Mappo(ActorCritic):
 
 
 def update(
-    learner: ActorCritic, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
+    learner: Mappo, state: TrainState, params: MarketParams, env_index: Array, total: Sum = lambda x: x
 ) -> tuple[TrainState, dict[str, Array]]:
     """One update: what `prepare` does, then several epochs of gradient steps.
 

@@ -9,6 +9,7 @@ from marl_pricing.learning import actions
 from marl_pricing.learning.actor_critic.learner import ActorCritic
 from marl_pricing.learning.actor_critic.targets import Batch
 from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.settings import LearnerSettings
 
 Array = jax.Array
 
@@ -40,10 +41,12 @@ def policy_loss(
 
 def actor_loss(learner: ActorCritic, parameters: Parameters, batch: Batch, entropy_coefficient: Array):
     """Sum over live steps of the clipped surrogate less the entropy bonus, and sums of diagnostics."""
+    own = learner.settings
+    assert isinstance(own, LearnerSettings)
     observation = batch.segment.observation
     logits, _ = learner.actor.sequence(parameters, observation.local, batch.actor_memory, batch.segment.first)
     heads = actions.split_heads(learner.shape, logits, observation.order_mask)
     log_prob = actions.log_prob(heads, batch.segment.indices)
-    loss, sums = policy_loss(log_prob, batch.segment.log_prob, batch.advantage, batch.live, learner.settings.clip_ratio)
+    loss, sums = policy_loss(log_prob, batch.segment.log_prob, batch.advantage, batch.live, own.clip_ratio)
     entropy = (actions.entropy(heads) * batch.live).sum()
     return loss - entropy_coefficient * entropy, {**sums, "entropy": entropy}

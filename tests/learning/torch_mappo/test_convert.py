@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from marl_pricing.learning.mappo import Learner
+from marl_pricing.learning.mappo import Mappo
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.networks import Networks
 from marl_pricing.learning.torch_mappo.recurrent import Cell, sequences
@@ -29,7 +29,7 @@ def ids(kind: dict[str, Any]) -> str:
 
 
 @pytest.fixture(params=KINDS, ids=ids)
-def learner(request: pytest.FixtureRequest) -> Learner:
+def learner(request: pytest.FixtureRequest) -> Mappo:
     return learner_of(market_of("own orders, two products"), **request.param)
 
 
@@ -40,7 +40,7 @@ def same_bits(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_networks_go_to_torch_and_back_bit_for_bit(learner: Learner) -> None:
+def test_networks_go_to_torch_and_back_bit_for_bit(learner: Mappo) -> None:
     for spec, parameters in zip((learner.actor, learner.critic), random_networks(learner), strict=True):
         networks = Networks(spec)
         convert.load(networks, parameters)
@@ -52,7 +52,7 @@ def test_networks_go_to_torch_and_back_bit_for_bit(learner: Learner) -> None:
             assert torch.equal(weight, other.state_dict()[name])
 
 
-def test_optimiser_states_go_to_torch_and_back_bit_for_bit(learner: Learner) -> None:
+def test_optimiser_states_go_to_torch_and_back_bit_for_bit(learner: Mappo) -> None:
     state = jax.eval_shape(lambda: learnable(learner))
     noise = iter(range(1000))
 
@@ -66,7 +66,7 @@ def test_optimiser_states_go_to_torch_and_back_bit_for_bit(learner: Learner) -> 
     same_bits(state, twin.dump())
 
 
-def test_a_network_says_in_torch_what_it_says_in_flax(learner: Learner) -> None:
+def test_a_network_says_in_torch_what_it_says_in_flax(learner: Mappo) -> None:
     rng = np.random.default_rng(1)
     first = rng.random((5, 4)) < 0.3
     for spec, parameters in zip((learner.actor, learner.critic), random_networks(learner), strict=True):

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.learning import mappo
-from marl_pricing.learning.mappo import Learnable, Learner
+from marl_pricing.learning.mappo import Mappo
 from marl_pricing.learning.networks import head_sizes
+from marl_pricing.learning.state import Learnable
 from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 
 BONUS = 0.03
 
 
-def twin_of(learner: Learner, actor: Any = None, critic: Any = None, **settings: Any) -> TorchLearner:
+def twin_of(learner: Mappo, actor: Any = None, critic: Any = None, **settings: Any) -> TorchLearner:
     """The torch learner of a flax one, with its networks."""
     own = learner.settings.model_copy(update={"algorithm": "torch_mappo"} | settings)
     twin = TorchLearner(own, learner.actor, learner.critic, learner.shape.num_products, head_sizes(learner.shape))
@@ -27,7 +28,7 @@ def twin_of(learner: Learner, actor: Any = None, critic: Any = None, **settings:
     return twin
 
 
-def random_networks(learner: Learner, spread: float = 0.5, seed: int = 0) -> tuple[Any, Any]:
+def random_networks(learner: Mappo, spread: float = 0.5, seed: int = 0) -> tuple[Any, Any]:
     """(actor, critic) parameters that are far from nothing, biases included."""
     rng = np.random.default_rng(seed)
 
@@ -38,7 +39,7 @@ def random_networks(learner: Learner, spread: float = 0.5, seed: int = 0) -> tup
     return jax.tree.map(weights, abstract)
 
 
-def flax_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch) -> tuple[dict[str, Any], Any]:
+def flax_terms(learner: Mappo, networks: tuple[Any, Any], batch: mappo.Batch) -> tuple[dict[str, Any], Any]:
     """(loss terms, gradients of actor and critic) of the flax learner."""
     actor, critic = networks
     actor_gradient, sums = jax.grad(lambda p: mappo.actor_loss(learner, p, batch, jnp.float32(BONUS)), has_aux=True)(
@@ -48,7 +49,7 @@ def flax_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch) 
     return sums | critic_sums, (actor_gradient, critic_gradient)
 
 
-def torch_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch, **settings: Any):
+def torch_terms(learner: Mappo, networks: tuple[Any, Any], batch: mappo.Batch, **settings: Any):
     """The same of the torch learner, as flax trees."""
     twin = twin_of(learner, *networks, **settings)
     sums = twin.gradients(convert.to_torch_batch(batch, learner.critic.central), BONUS)
@@ -61,9 +62,9 @@ def torch_terms(learner: Learner, networks: tuple[Any, Any], batch: mappo.Batch,
     return {name: float(value) for name, value in sums.items()}, gradients
 
 
-def learnable(learner: Learner) -> Learnable:
+def learnable(learner: Mappo) -> Learnable:
     """Fresh networks and optimisers."""
-    return mappo.init_learnable(learner, *jax.random.split(jax.random.key(0)))
+    return learner.first_learnable(*jax.random.split(jax.random.key(0)))
 
 
 def apart(one: Any, other: Any) -> float:
