@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
 DEMO := runs/demo_$(STAMP)
 
-.PHONY: demo fair test verify lint bench tensorboard clean
+.PHONY: demo fair test verify clients clients-all lint bench tensorboard clean
 
 # Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, five seeds each,
 # evaluates them beside the prices that were observed, makes the chain's own price list, prints the paths of the pages.
@@ -41,6 +41,22 @@ test: $(INSTALLED) lint
 verify: $(INSTALLED)
 	$(PYTEST) -m slow
 
+# What other people learn with (docs/clients.md), in environments of their own; heavy ones ask for versions of their own.
+clients: .venv-clients/.installed
+	JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest tests/clients -m "not heavy"
+
+clients-all: .venv-clients-all/.installed
+	JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients
+
+.venv-clients/.installed: EXTRA = clients
+.venv-clients/.installed: PINS = -c constraints.txt -c constraints-clients.txt
+.venv-clients-all/.installed: EXTRA = clients-all
+.venv-clients-all/.installed: PINS = -c constraints-clients-all.txt
+.venv-clients/.installed .venv-clients-all/.installed: pyproject.toml constraints.txt constraints-clients.txt constraints-clients-all.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[$(EXTRA)]'
+	touch $@
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +75,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-clients-all .pytest_cache .mypy_cache .ruff_cache .hypothesis

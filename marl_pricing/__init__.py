@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     from marl_pricing.api import Run, load, resume, settings, train
     from marl_pricing.config import Market
-    from marl_pricing.environments import PhantomDefenceEnv, PhantomPrototypeEnv, PricingEnv
+    from marl_pricing.environments import OneSellerEnv, PhantomDefenceEnv, PhantomPrototypeEnv, PricingEnv
     from marl_pricing.market import MarketParams, MarketShape
 
 __all__ = [
     "Run",
     "aec_env",
     "load",
+    "one_seller_env",
     "parallel_env",
     "phantom_defence_env",
     "phantom_prototype_env",
@@ -85,8 +86,11 @@ def _laid_over(experiment: str, market: Mapping[str, Any], traffic: Mapping[str,
 
 
 def _dotted(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings by dotted name; a group that says which kind it is stays one, to take the place of another kind."""
+    from marl_pricing.config.composing import TAGS
+
     for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and TAGS.get(name) not in value:
             yield from ((f"{name}.{inner}", own) for inner, own in _dotted(value))
         else:
             yield name, value
@@ -98,6 +102,7 @@ def parallel_env(
     traffic: Mapping[str, Any] | None = None,
     max_cycles: int | None = None,
     render_mode: str | None = None,
+    flat_masks: bool = False,
     **changes: Any,
 ) -> PricingEnv:
     """A market as a PettingZoo parallel environment.
@@ -109,6 +114,8 @@ def parallel_env(
         traffic: settings as under `traffic:`, not with a finished market.
         max_cycles: epochs in an episode, instead of the market's own.
         render_mode: None, "ansi" or "rgb_array".
+        flat_masks: `action_mask` of the infos, where sellers choose orders, is one array of all heads' choices, as
+            TorchRL takes it, and not a tuple of an array a head, as `MultiDiscrete.sample` does.
         changes: settings as under `market:`, laid over the experiment's or the default market's: num_sellers=5,
             reward={"omega": 0.5}.
 
@@ -118,7 +125,7 @@ def parallel_env(
     """
     from marl_pricing.environments import parallel_env as make
 
-    return make(*_market(market, traffic, max_cycles, changes), render_mode)
+    return make(*_market(market, traffic, max_cycles, changes), render_mode, flat_masks=flat_masks)
 
 
 def aec_env(
@@ -127,12 +134,34 @@ def aec_env(
     traffic: Mapping[str, Any] | None = None,
     max_cycles: int | None = None,
     render_mode: str | None = None,
+    flat_masks: bool = False,
     **changes: Any,
 ) -> AECEnv:
     """The same in PettingZoo's turn-taking form; see `parallel_env`."""
     from marl_pricing.environments import aec_env as make
 
-    return make(*_market(market, traffic, max_cycles, changes), render_mode)
+    return make(*_market(market, traffic, max_cycles, changes), render_mode, flat_masks=flat_masks)
+
+
+def one_seller_env(
+    market: Market | Mapping[str, Any] | str | None = "price_and_order",
+    *,
+    traffic: Mapping[str, Any] | None = None,
+    max_cycles: int | None = None,
+    render_mode: str | None = None,
+    **changes: Any,
+) -> OneSellerEnv:
+    """A market of one seller as a Gymnasium environment, `MarlPricing/OneSeller-v0`; see `parallel_env`.
+
+    By default the seller sets a price and chooses what to order (`experiment=price_and_order`).
+
+    Raises:
+        ConfigError: for settings that cannot be had.
+        ValueError: for several sellers, or an unknown render mode.
+    """
+    from marl_pricing.environments import OneSellerEnv
+
+    return OneSellerEnv(*_market(market, traffic, max_cycles, changes), render_mode)
 
 
 def phantom_prototype_env(
@@ -203,13 +232,14 @@ def phantom_defence_env(
 
 
 def register_gymnasium() -> None:
-    """Make both environments known to `gymnasium.make`; `import marl_pricing` does it."""
+    """Make the environments known to `gymnasium.make`; `import marl_pricing` does it."""
     import gymnasium
 
-    for name in ("prototype", "defence"):
-        identity = f"MarlPricing/Phantom{name.capitalize()}-v0"
+    makers = {"PhantomPrototype": "phantom_prototype_env", "PhantomDefence": "phantom_defence_env"}
+    for name, maker in (makers | {"OneSeller": "one_seller_env"}).items():
+        identity = f"MarlPricing/{name}-v0"
         if identity not in gymnasium.registry:
-            gymnasium.register(identity, entry_point=f"marl_pricing:phantom_{name}_env")
+            gymnasium.register(identity, entry_point=f"marl_pricing:{maker}")
 
 
 with suppress(ImportError):  # an exported policy is read without it

@@ -33,6 +33,12 @@ def test_environments_take_an_experiment_and_changes() -> None:
     assert env.shape.num_sellers == 5 and env.shape.episode_length == default.shape.episode_length
     assert np.asarray(env.params.reward.omega).tolist() == [0.5] * 5
     assert np.asarray(env.params.reward.unit_cost).max() == np.asarray(default.params.reward.unit_cost).max()
+    # A group that says another kind takes the other's place; one of the same kind is laid over it.
+    chosen = {"rule": "chosen", "order_levels": [0, 4, 8], "initial_stock": 9, "lead_time": 2}
+    assert marl_pricing.parallel_env(num_sellers=2, inventory=chosen).shape.chooses_orders
+    more = marl_pricing.parallel_env(num_sellers=2, inventory={"rule": "threshold", "order_quantity": 7})
+    assert np.unique(more.params.inventory.order_quantity).tolist() == [7]
+    assert more.params.inventory.initial_stock.tolist() == default.params.inventory.initial_stock[:2].tolist()
     busy = marl_pricing.parallel_env(traffic={"sessions_per_epoch": 30}, num_sellers=2)
     assert busy.shape.traffic.sessions == 30
 

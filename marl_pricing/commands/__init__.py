@@ -22,6 +22,9 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("marl_pricing.commands.train", "train sellers, carry out a study, go on with a run"),
     "evaluate": Verb("marl_pricing.commands.evaluate", "play what was learned beside rules: tables, figures, a report"),
+    "describe": Verb(
+        "marl_pricing.commands.describe", "what a market shows its sellers, what they may do, what it pays"
+    ),
     "calibrate": Verb("marl_pricing.calibration.__main__", "estimate demand from sales, write a market"),
     "pricelist": Verb("marl_pricing.pricelist.__main__", "from sales to what each product should cost next"),
     "logs": Verb("marl_pricing.traffic.logs.__main__", "say what is in a log of sessions"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from marl_pricing.config.errors import ConfigError, no_such_file
+from marl_pricing.config.errors import ConfigError, did_you_mean, no_such_file, setting_names
 from marl_pricing.shipped import shipped
 
+# Groups of one of several kinds, and the setting that says which.
+TAGS = {"demand": "model", "prices": "map", "inventory": "rule"}
 # Hydra has one state a process.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -44,16 +47,36 @@ def compose_settings(
                 composed = compose("config", [*more, *overrides])
             OmegaConf.set_struct(composed, False)
             for name, value in (changes or {}).items():
-                OmegaConf.update(composed, name, value, merge=not isinstance(value, Mapping), force_add=True)
+                OmegaConf.update(composed, name, value, merge=_is_laid_over(composed, name, value), force_add=True)
             data = OmegaConf.to_container(composed, resolve=True)
         except MissingConfigException as error:
             raise ConfigError(no_such_file(error.missing_cfg_file or "", error.options or [])) from None
         except (HydraException, OmegaConfBaseException) as error:
+            unknown = re.search(r"Could not override '([^']+)'", str(error))
+            if unknown:
+                raise ConfigError(no_such_setting(unknown[1], overrides)) from None
             raise ConfigError(" ".join(str(error).split())) from None
         finally:
             GlobalHydra.instance().hydra = before
     assert isinstance(data, dict)
     return {str(name): value for name, value in data.items()}
+
+
+def _is_laid_over(composed: DictConfig, name: str, value: Any) -> bool:
+    """Whether a value is laid over what is there: a group only over one of its kind."""
+    if not isinstance(value, Mapping):
+        return True
+    tag = TAGS.get(name.rpartition(".")[2])
+    return tag is not None and value.get(tag) == OmegaConf.select(composed, f"{name}.{tag}")
+
+
+def no_such_setting(typed: str, overrides: Sequence[str]) -> str:
+    """A line for a setting that there is not, as it was typed."""
+    from marl_pricing.config.experiment import ExperimentSettings
+
+    given = next((own for own in overrides if own.lstrip("+~").startswith(typed)), typed)
+    names = setting_names(ExperimentSettings) | {"experiment"}
+    return f"{given}: there is no such setting{did_you_mean(typed, names)}"
 
 
 def shipped_rules() -> list[str]:

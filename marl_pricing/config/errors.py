@@ -130,7 +130,7 @@ def setting_names(model: Any, prefix: str = "") -> set[str]:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean learner.gamma?` where a name is nearly one of those there are; else nothing."""
-    near = get_close_matches(name, sorted(names), 1, 0.8)
+    near = get_close_matches(name, sorted(set(names) - {name}), 1, 0.8)
     return f"; did you mean {near[0]}?" if near else ""
 
 

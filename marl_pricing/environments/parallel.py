@@ -31,7 +31,8 @@ class PricingEnv(ParallelEnv):
     unlimited), `arrivals`, `demand`, `sales`, `unmet`, `ordered`, `on_order` (units), each float32 [P]; and
     `reward_raw` (r), `reward_shaped` (r'), `reward_learning` (r' as learners use it), in money. Where sellers choose
     orders, `action_mask` (also after a reset) says for every head which choices are allowed in the next epoch, as
-    `action_space(agent).sample(mask=…)` takes it.
+    `action_space(agent).sample(mask=…)` takes it: a tuple of an array a head. With `flat_masks` it is one array, head
+    after head, as TorchRL and sb3-contrib take it.
 
     An order level that the mask forbids is not refused: the market orders nothing for it while an order is on the way,
     and no more than the cap.
@@ -40,8 +41,13 @@ class PricingEnv(ParallelEnv):
     metadata = {"name": "marl_pricing_v0", "render_modes": list(RENDER_MODES), "is_parallelizable": True}  # noqa: RUF012
 
     @in_32_bits
-    def __init__(self, shape: MarketShape, params: MarketParams, render_mode: str | None = None) -> None:
+    def __init__(
+        self, shape: MarketShape, params: MarketParams, render_mode: str | None = None, *, flat_masks: bool = False
+    ) -> None:
         """Wrap a market.
+
+        Args:
+            flat_masks: masks of the infos are one array [sum of the heads' choices] each, not a tuple.
 
         Raises:
             ValueError: for an unknown render mode.
@@ -50,7 +56,7 @@ class PricingEnv(ParallelEnv):
         self._spawned = Spawned()  # first: see there
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: accepted is None, {', '.join(map(repr, RENDER_MODES))}")
-        self.render_mode = render_mode
+        self.render_mode, self.flat_masks = render_mode, flat_masks
         self.shape, self._params = shape, jax.tree.map(as_32_bits, params)
         need_known_information(shape)
         small, self._bank = packed.split(self._params)
@@ -177,15 +183,16 @@ class PricingEnv(ParallelEnv):
         local = given[self._slices["local"]].reshape(self.shape.num_sellers, -1)
         return {agent: local[self._number[agent]] for agent in self.agents}
 
-    def _masks(self) -> dict[str, tuple[np.ndarray, ...]]:
-        """Masks as MultiDiscrete.sample takes them: one array a head."""
+    def _masks(self) -> dict[str, Any]:
+        """Masks as MultiDiscrete.sample takes them, one array a head, or as one array."""
         if not self.shape.chooses_orders:
             return {}
         shape, (num_levels, num_products) = self.shape, (self.shape.prices.num_levels, self.shape.num_products)
         allowed = self._packed[self._slices["order_mask"]].astype(np.int8)
         orders = allowed.reshape(shape.num_sellers, num_products, -1)
         prices = np.ones((shape.num_sellers, num_products, num_levels), np.int8)
-        return {agent: (*prices[self._number[agent]], *orders[self._number[agent]]) for agent in self.agents}
+        heads = {agent: (*prices[self._number[agent]], *orders[self._number[agent]]) for agent in self.agents}
+        return {agent: np.concatenate(own) for agent, own in heads.items()} if self.flat_masks else heads
 
     def _infos(self, given: np.ndarray, shaped: list[float]) -> dict[str, dict[str, Any]]:
         slices, num_products = self._slices, self.shape.num_products

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from marl_pricing.environments.single import SingleSellerEnv
+from marl_pricing.environments.single import SeenEntry, SingleSellerEnv
 from marl_pricing.market import MarketParams, MarketShape, MarketState
+from marl_pricing.market.observation import price_ends
 from marl_pricing.market.reward import relative_movement
 
 
@@ -53,6 +54,20 @@ class PhantomDefenceEnv(SingleSellerEnv):
         low = np.concatenate([np.zeros(shape.num_offers), np.full(shape.num_offers, -1.0)]).astype(np.float32)
         high = np.concatenate([np.full(shape.num_offers, 100.0), np.ones(shape.num_offers)]).astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
+
+    def observation_entries(self) -> list[SeenEntry]:
+        """What each number of the observation is, beside `_observe`."""
+        products = range(self.shape.num_offers)
+        space = self.observation_space
+        assert isinstance(space, spaces.Box)
+        ends = list(zip(space.low.tolist(), space.high.tolist(), strict=True))
+        shares = [(f"share of the demand proxy, product {k}", "percent", ends[k], ends[k]) for k in products]
+        low, high = (np.broadcast_to(end, self.shape.num_offers).tolist() for end in price_ends(self.params))
+        prices = [
+            (f"price of the last epoch, product {k} (-1 lowest, 1 highest)", "money", own, (low[k], high[k]))
+            for k, own in zip(products, ends[self.shape.num_offers :], strict=True)
+        ]
+        return shares + prices
 
     def _observe(self, state: MarketState) -> np.ndarray:
         events, prices = np.asarray(state.events), np.asarray(state.prices)

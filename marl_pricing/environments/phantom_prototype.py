@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from marl_pricing.environments.single import SingleSellerEnv, check_box
+from marl_pricing.environments.single import SeenEntry, SingleSellerEnv, check_box
 from marl_pricing.market import MarketParams, MarketShape, MarketState
 from marl_pricing.market.reward import estimate_error, relative_movement
 
@@ -40,6 +40,16 @@ class PhantomPrototypeEnv(SingleSellerEnv):
         demand = spaces.Box(0.0, 1e6, (count,), np.float32)
         price = spaces.Box(low, high, (count,), np.float32)
         self.observation_space = spaces.Dict({"elasticity": spaces.Dict({"price": price, "demand": demand})})
+
+    def observation_entries(self) -> list[SeenEntry]:
+        """What each number of the observation is, beside `_observe`; they are shown as they are."""
+        found: list[SeenEntry] = []
+        for name, unit in (("price", "money"), ("demand", "weighted events")):
+            space = self.observation_space["elasticity"][name]  # type: ignore[index]
+            ends = zip(space.low.tolist(), space.high.tolist(), strict=True)
+            text = "price of the last epoch" if name == "price" else "demand proxy of the last epoch"
+            found += [(f"elasticity.{name}: {text}, product {k}", unit, own, own) for k, own in enumerate(ends)]
+        return found
 
     def _observe(self, state: MarketState) -> dict[str, Any]:
         price, demand = (np.array(part, np.float32) for part in (state.prices, state.events))

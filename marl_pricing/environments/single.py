@@ -19,6 +19,8 @@ from marl_pricing.traffic.contamination import shares_around
 from marl_pricing.widths import as_32_bits, in_32_bits
 
 Array = jax.Array
+Range = tuple[float, float]
+SeenEntry = tuple[str, str, Range, Range]  # name, unit, between what the number lies, between what it stands for
 
 
 @partial(jax.jit, static_argnums=1)

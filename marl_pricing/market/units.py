@@ -71,6 +71,9 @@ def _columns(feature: str, shape: MarketShape, params: MarketParams) -> list[tup
         ]
     if feature in ("stock", "on_order"):
         return products("units", none, sellers(stock_scale(params)))
+    if feature == "pipeline":
+        scale, waits = sellers(stock_scale(params)), range(1, shape.inventory.max_lead_time)
+        return [(feature, "units", none[:, k], scale[:, k]) for k in range(shape.num_products) for _ in waits]
     if feature == "demand":
         return products("units", none, sellers(demand_scale(shape)))
     if feature == "events":

@@ -96,7 +96,12 @@ class Players:
         for agent, own in infos.items():
             if "action_mask" not in own:
                 raise ValueError(f"infos[{agent!r}]: has no action_mask; accepted are the infos of reset() and step()")
-            mask[names[agent]] = np.asarray(own["action_mask"][products:], bool)
+            told = own["action_mask"]
+            # By head, or one array of all heads.
+            orders = (
+                told[products:] if isinstance(told, tuple) else told[-products * levels :].reshape(products, levels)
+            )
+            mask[names[agent]] = np.asarray(orders, bool)
         if not infos:
             raise ValueError("infos: accepted are those of reset() and step(): sellers choose what to order")
         return jnp.asarray(mask)

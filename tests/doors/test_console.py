@@ -32,7 +32,18 @@ def test_every_verb_is_listed_and_has_help(capsys) -> None:
     assert status == 0
     for name, verb in commands.VERBS.items():
         assert f"  {name} " in out and verb.purpose in out
-    for name in ("calibrate", "pricelist", "logs", "export", "procurement", "serve", "tune", "stock", "tabular-q"):
+    for name in (
+        "describe",
+        "calibrate",
+        "pricelist",
+        "logs",
+        "export",
+        "procurement",
+        "serve",
+        "tune",
+        "stock",
+        "tabular-q",
+    ):
         status, out, _ = called(capsys, name, "--help")
         assert status == 0 and "usage: " in out, name
 

@@ -279,3 +279,17 @@ def test_spaces_of_somebody_who_is_not_there_name_those_who_are() -> None:
     for space in (env.observation_space, env.action_space):
         with pytest.raises(KeyError, match=r"agent='nobody': accepted is seller_0, seller_1"):
             space("nobody")
+
+
+@pytest.mark.parametrize("kind", ["own orders", "several products, own orders"])
+def test_flat_masks_are_the_heads_side_by_side(kind: str) -> None:
+    envs = [env_of(kind), env_of(kind, flat_masks=True)]
+    infos = [env.reset(seed=0)[1] for env in envs]
+    action = np.ones(envs[0].action_space("seller_0").shape, int)
+    for _ in range(3):
+        for agent in envs[0].agents:
+            flat = infos[1][agent]["action_mask"]
+            assert flat.shape == (envs[0].action_space(agent).nvec.sum(),)
+            assert flat.tolist() == np.concatenate(infos[0][agent]["action_mask"]).tolist()
+        infos = [env.step(dict.fromkeys(env.agents, action))[4] for env in envs]
+    assert not infos[1]["seller_0"]["action_mask"].all()

@@ -28,6 +28,7 @@ def raw_figures(shape: Any, state: Any, features: tuple[str, ...]) -> np.ndarray
         "all_rival_prices": np.concatenate([np.roll(prices, -k, 0) for k in range(1, shape.num_sellers)], 1),
         "stock": stock,
         "on_order": np.asarray(state.pipeline[:, 1:].sum(-1)).reshape(sellers),
+        "pipeline": np.asarray(state.pipeline[:, 1:]).reshape(shape.num_sellers, -1),
         "demand": np.asarray(state.demand).reshape(sellers),
         "events": events.reshape(sellers),
         "proxy_share": (events / max(events.sum(), 1e-6)).reshape(sellers),
@@ -43,7 +44,8 @@ MARKETS = {
     "own orders, two products, cash": lambda: make(
         num_sellers=3, num_products=2, inventory=CHOSEN,
         bankruptcy={"initial_cash": [30.0, 20.0, 50.0], "cash_limit": 5.0},
-        features=["own_price", "rival_price", "all_rival_prices", "stock", "on_order", "demand", "time", "cash"],
+        features=["own_price", "rival_price", "all_rival_prices", "stock", "on_order", "pipeline", "demand", "time",
+                  "cash"],
     ),
     "sessions": lambda: with_sessions(
         "bank", sessions=40, shocks={"probability": 0.5, "duration": 2, "scale": 2.0},

@@ -52,6 +52,8 @@ class Spaces:
         masks = [np.ones((len(self.agents), 1, size), bool) for size in self.head_sizes]
         for number, agent in enumerate(self.agents):
             told = infos.get(agent, {}).get("action_mask")
+            if told is not None and not self.single and isinstance(told, np.ndarray):  # of all heads, side by side
+                told = np.split(told, np.cumsum(self.head_sizes)[:-1])
             if told is not None:
                 for mask, own in zip(masks, (told,) if self.single else told, strict=True):
                     mask[number, 0] = np.asarray(own, bool)
