@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from marl_pricing.doors import as_typed, say_errors
 from marl_pricing.presentation.output import readable
@@ -52,7 +52,9 @@ def _described(given: list[str]):
     if wanted:
         from marl_pricing import phantom_defence_env, phantom_prototype_env
 
-        makers = {"phantom_defence": phantom_defence_env, "phantom_prototype": phantom_prototype_env}
+        makers: dict[str, Callable] = {
+            "phantom_defence": phantom_defence_env, "phantom_prototype": phantom_prototype_env,
+        }  # fmt: skip
         if wanted[0] not in makers:
             raise refuse("env", wanted[0], ", ".join(makers))
         if len(given) > 1:
