@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -32,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
         _made.append(tempfile.mkdtemp(prefix="marl_pricing_programs_"))
         os.environ[_CACHE] = _made[0]
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector does not walk it again and again, nor as often what tests make."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def pytest_unconfigure() -> None:
