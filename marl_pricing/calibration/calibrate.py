@@ -13,6 +13,7 @@ from pathlib import Path
 from marl_pricing.calibration import by_group, page
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.forecast import Backtest, backtest
+from marl_pricing.calibration.holidays import with_holidays
 from marl_pricing.calibration.mapping import Mapping, read_mapping
 from marl_pricing.calibration.market_file import CalibratedMarket, estimates_of, make_market, products_of, write_market
 from marl_pricing.calibration.page import Findings
@@ -88,7 +89,7 @@ def calibrate(own: CalibrationSettings, command: list[str], step: Callable[[str]
     step("read")
     mapping = mapping_of(own)
     with _as_it_was(out) as quarantine:
-        sales = read_sales(own.data, mapping, own.judging, quarantine=quarantine)
+        sales = with_holidays(read_sales(own.data, mapping, own.judging, quarantine=quarantine), own.holidays)
         found = find(sales, own, step)
     step("page")
     provenance = {

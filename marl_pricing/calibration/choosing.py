@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from marl_pricing.calibration.calendar import HOLIDAY
 from marl_pricing.calibration.linear import without_effects
 from marl_pricing.calibration.mapping import CalibrationError
 from marl_pricing.calibration.panel import FEWEST_PERIODS, sold_out_rows
@@ -69,6 +70,13 @@ def group_columns(effects: Sequence[str]) -> list[str]:
 def trend_column(effects: Sequence[str]) -> list[str]:
     """The column that a trend among the effects adds to a regression (`with_trend`)."""
     return ["trend"] if "trend" in effects else []
+
+
+def holiday_column(table: pd.DataFrame, effects: Sequence[str]) -> list[str]:
+    """The column of holidays, where the sales have one that effects of periods do not hold already."""
+    if HOLIDAY not in table or "period" in effects:
+        return []
+    return [HOLIDAY] if table.groupby("offer")[HOLIDAY].nunique().max() > 1 else []
 
 
 def choose_estimator(table: pd.DataFrame, wanted: Estimator, instruments: Sequence[str]) -> Estimator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Columns:
         dates: of each row; None where periods are numbers.
         called: what the file calls each row's period.
         period_name: day, week, month, or period where they are numbers.
+        first_day: the first of all dates, where there are any.
         currency, read_as: as found.
         mapping: with everything said that was found.
         left_out: rows that are not to be judged, by reason.
@@ -54,6 +56,7 @@ class Columns:
     period_name: str
     currency: str
     mapping: Mapping
+    first_day: date | None
     read_as: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -269,6 +272,7 @@ def read_columns(raw: RawTable, mapping: Mapping) -> Columns:
             | {"period": as_told.period}
             | ({"currency": currency} if currency and not mapping.currency else {})
         ),
+        first_day=days.min().date() if days is not None and days.notna().any() else None,
         read_as=_read_as(mapping, columns, form, period_name, first, currency)
         + (unfinished(days[judged], period_name) if days is not None else [])
         + _cancelled(raw, mapping),

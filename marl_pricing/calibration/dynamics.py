@@ -17,6 +17,7 @@ from linearmodels.panel import PanelOLS
 from linearmodels.panel.utility import AbsorbingEffectError
 from scipy import stats
 
+from marl_pricing.calibration.calendar import HOLIDAY
 from marl_pricing.calibration.levels import Levels, highest, highest_without_level, standard_errors
 from marl_pricing.calibration.standard_errors import Estimate, at_least
 
@@ -40,6 +41,7 @@ class Dynamics:
         persistence_test: likelihood-ratio test of there being no level, but noise that does not last (two parameters
             fewer, one at its edge, so that p-values are too high).
         volatility_test: likelihood-ratio test of nothing but counting noise against noise that does not last.
+        holiday: what a holiday adds to the log demand of its period; None without a calendar of them.
         season_test: Wald test of all harmonics, errors clustered by period and by offer; None where no season was
             estimated, or with too few offers for so many terms.
         season_told_from_trend: there are at least two whole seasons.
@@ -65,6 +67,23 @@ class Dynamics:
     filtered: pd.Series
     mean_factor: pd.Series
     counting: pd.Series
+    holiday: Estimate | None = None
+
+    def season_part(self, phase: np.ndarray, length: float, holidays: np.ndarray | float = 0.0) -> np.ndarray:
+        """What the season and holidays add to log demand.
+
+        Args:
+            phase: periods from the first of the table.
+            length: periods of a season.
+            holidays: in each period.
+        """
+        terms = season_terms(phase, length, len(self.season_cosine)) @ np.r_[self.season_cosine, self.season_sine]
+        return terms + (self.holiday.value * holidays if self.holiday is not None else 0.0)
+
+
+def timed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns of rows that say when they are: offer, period, and holidays where these are known."""
+    return rows[["offer", "period", *([HOLIDAY] if HOLIDAY in rows else [])]]
 
 
 def season_terms(periods: np.ndarray, length: float, harmonics: int) -> np.ndarray:
@@ -73,14 +92,16 @@ def season_terms(periods: np.ndarray, length: float, harmonics: int) -> np.ndarr
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndarray, Test | None]:
-    """Coefficients [2H] of the season in `residual`, and the test that there is none."""
-    if not harmonics:
-        return np.zeros(0), None
+def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndarray, Estimate | None, Test | None]:
+    """Of the season in `residual`: coefficients [2H]; what a holiday adds; the test that there is no season."""
     names = [f"season{number}" for number in range(2 * harmonics)]
+    beside = [HOLIDAY] if HOLIDAY in table and table[HOLIDAY].nunique() > 1 else []
+    nothing = np.zeros(2 * harmonics), None, None
+    if not names and not beside:
+        return nothing
     terms = pd.DataFrame(season_terms(table["period"].to_numpy(), length, harmonics), table.index, names)
     panel = pd.concat([table, terms], axis=1).set_index(["offer", "period"])
-    model = PanelOLS(panel["residual"], panel[names], entity_effects=True)
+    model = PanelOLS(panel["residual"], panel[[*names, *beside]], entity_effects=True)
     clustered = partial(
         model.fit, cov_type="clustered", cluster_entity=True, auto_df=False, count_effects=False, group_debias=True
     )
@@ -88,15 +109,20 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
         # Levels persist within an offer, and a period's weather is common to all.
         fit, within = clustered(cluster_time=True), clustered()
     except (AbsorbingEffectError, ValueError):  # fewer periods than terms
-        return np.zeros(2 * harmonics), None
-    coefficients, free = fit.params.to_numpy(float), table["offer"].nunique() - len(names)
-    if free < 1:
-        return coefficients, None
-    # Clusters are as few as offers: Hotelling's law instead of the chi-square, which rejects far too often.
+        return nothing
     spread = at_least(fit.cov.to_numpy(float), within.cov.to_numpy(float))
-    wald = float(coefficients @ np.linalg.solve(spread, coefficients))
+    offers, periods = table["offer"].nunique(), table["period"].nunique()
+    holiday = None
+    if beside:
+        clusters = min(offers, periods) if offers > 1 else 1
+        holiday = Estimate(float(fit.params[HOLIDAY]), float(np.sqrt(spread[-1, -1])), clusters)
+    coefficients, free = fit.params[names].to_numpy(float), offers - len(names)
+    if free < 1 or not names:
+        return coefficients, holiday, None
+    # Clusters are as few as offers: Hotelling's law instead of the chi-square, which rejects far too often.
+    wald = float(coefficients @ np.linalg.solve(spread[: len(names), : len(names)], coefficients))
     ratio = wald * free / (len(names) * (free + len(names) - 1))
-    return coefficients, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
+    return coefficients, holiday, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 
 
 def fit_dynamics(
@@ -105,18 +131,24 @@ def fit_dynamics(
     """Season, persistence and volatility.
 
     Args:
-        table: of a panel: offer, period, units.
+        table: of a panel: offer, period, units, and holidays in the period where these are known.
         residual: per row, log demand (or attraction) less the price's part.
         season: periods of a season.  harmonics: its pairs of terms; 0 for none.
-        beyond: rows without a residual, as those of 0 units: offer, period, demand less the price's part, no logarithm.
+        beyond: rows without a residual, as those of 0 units: offer, period, holidays, and demand less the price's part,
+            no logarithm.
             They count in what an offer sells on average, not in how its level moves.
     """
-    own = table[["offer", "period", "units"]].assign(residual=residual)
+    own = timed(table).assign(units=table["units"], residual=residual)
     first, last = int(own["period"].min()), int(own["period"].max())
     own["period"] -= first
     span = last - first + 1
-    coefficients, season_test = _season(own, season, harmonics)
-    smooth = own["residual"].to_numpy() - season_terms(own["period"].to_numpy(), season, harmonics) @ coefficients
+    coefficients, holiday, season_test = _season(own, season, harmonics)
+
+    def calendar_part(rows: pd.DataFrame) -> np.ndarray:
+        found = season_terms(rows["period"].to_numpy(), season, harmonics) @ coefficients
+        return found + (holiday.value * rows[HOLIDAY].to_numpy() if holiday is not None else 0.0)
+
+    smooth = own["residual"].to_numpy() - calendar_part(own)
     wide = own.assign(smooth=smooth).pivot(index="period", columns="offer", values="smooth").reindex(range(span))
     counting = (1.0 / own["units"]).groupby(own["offer"]).mean()
     levels = Levels(wide, counting)
@@ -131,8 +163,8 @@ def fit_dynamics(
     constants, constant_errors, filtered = levels.states(point)
     mean_factor = np.log(np.exp(wide).mean())
     if beyond is not None and len(beyond):
-        terms = season_terms(beyond["period"].to_numpy() - first, season, harmonics)
-        more = beyond.assign(demand=beyond["demand"] * np.exp(-terms @ coefficients)).groupby("offer")["demand"]
+        part = calendar_part(beyond.assign(period=beyond["period"] - first))
+        more = beyond.assign(demand=beyond["demand"] * np.exp(-part)).groupby("offer")["demand"]
         total, count = np.exp(wide).sum(), wide.notna().sum()
         with_more = np.log((total + more.sum().reindex(total.index).fillna(0.0)) / (
             count + more.size().reindex(total.index).fillna(0)))  # fmt: skip
@@ -156,4 +188,5 @@ def fit_dynamics(
         filtered=filtered,
         mean_factor=mean_factor,
         counting=counting,
+        holiday=holiday,
     )

@@ -11,12 +11,13 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from marl_pricing.calibration import dynamics, elasticity, logit
-from marl_pricing.calibration.choosing import Effect, choose_effects, trend_column, with_trend
+from marl_pricing.calibration.choosing import Effect, choose_effects, holiday_column, trend_column, with_trend
 from marl_pricing.calibration.elasticity import Elasticity
 from marl_pricing.calibration.instruments import Strength, instrument_columns, strength
 from marl_pricing.calibration.own import OwnElasticities, draw_towards
 from marl_pricing.calibration.panel import Panel, largest_store, stores_of
 from marl_pricing.calibration.reading import CalibrationError, names_of
+from marl_pricing.calibration.sensitivity import Robustness, robustness
 from marl_pricing.calibration.settings import CalibrationSettings
 from marl_pricing.calibration.slopes import own_slopes
 from marl_pricing.calibration.standard_errors import Errors, Estimate, choose_errors
@@ -45,6 +46,7 @@ class Fit:
         estimator, effects: of the slope, as used.  errors: what they allow for, in words.
         instruments: what they are worth in the form's own equation; None without them.
         warnings: what makes the slope less to be trusted, one sentence each.
+        robustness: how strong an unseen cause would have to be; None with instruments, which are to settle it.
         own: elasticities of single offers (power), where these take the slope's place; None: the slope is everybody's.
     """
 
@@ -69,6 +71,7 @@ class Fit:
     errors: str = ""
     instruments: Strength | None = None
     warnings: tuple[str, ...] = ()
+    robustness: Robustness | None = None
     own: OwnElasticities | None = None
 
     @property
@@ -130,6 +133,7 @@ def fit_shares(
     seen = shares[(shares["units"] > 0) & ~shares["sold_out"]]
     table, instruments = instrument_columns(seen, own.instruments)
     effects = choose_effects(table, own.effects, ("product", "trend") if nested else ())
+    controls = [*controls, *holiday_column(table, effects)]
     warnings = []
     if panel.sold_out:
         warnings.append(
@@ -246,6 +250,7 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
         usual_promotion=rows.groupby("offer")["promotion"].mean() if controls else None,
         sizes=sizes,
         store=store,
+        robustness=robustness(panel.table, constant.effects, controls) if own.instruments == "none" else None,
         **told,
     )
 
@@ -255,7 +260,7 @@ def fit_demand(panel: Panel, own: CalibrationSettings) -> Fit:
 
     # What has no logarithm, or sold out, counts in what offers sell on average.
     bare = rows[(rows["units"] <= 0) | rows["sold_out"]]
-    beyond = bare[["offer", "period"]].assign(demand=demand.loc[bare.index] / np.exp(parts(bare))).dropna()
+    beyond = dynamics.timed(bare).assign(demand=demand.loc[bare.index] / np.exp(parts(bare))).dropna()
     moves = dynamics.fit_dynamics(
         # Less than one season would be drawn on beyond its data.
         panel.table,

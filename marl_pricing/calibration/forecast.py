@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from marl_pricing.calibration.dynamics import season_terms
+from marl_pricing.calibration.calendar import HOLIDAY
 from marl_pricing.calibration.fit import Fit, expected_units, fit_demand
 from marl_pricing.calibration.panel import Panel
 from marl_pricing.calibration.reading import CalibrationError
@@ -43,7 +43,7 @@ def forecast(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     ahead = table["period"].to_numpy() - fit.last_period
     offers = table["offer"].tolist()
     phase = table["period"].to_numpy() - fit.first_period
-    season = season_terms(phase, fit.season, len(moves.season_cosine)) @ np.r_[moves.season_cosine, moves.season_sine]
+    season = moves.season_part(phase, fit.season, table[HOLIDAY].to_numpy() if HOLIDAY in table else 0.0)
     level = moves.filtered.loc[offers].to_numpy() * moves.persistence.value ** np.maximum(ahead - 1, 0)
     parts = fit.price_part(table["price"].to_numpy(), offers, table["cross_price"].to_numpy())
     log_demand = moves.constants.loc[offers].to_numpy() + parts + season + level + fit.promotion_part(table)

@@ -274,6 +274,7 @@ def make_market(fit: Fit, table: pd.DataFrame, own: CalibrationSettings) -> Cali
         f"{fit.size:,.0f} shoppers come a period, each for one unit at most; those who buy none of these offers buy "
         "elsewhere or nothing." if fit.form != "power" else "",
         season_told,
+        "A period of the market has no holiday." if moves.holiday is not None else "",
         "Each offer has its own elasticity, drawn towards its category's; agents' are the same times a factor."
         if fit.own is not None else "",
         f"Persistence is estimated at {moves.persistence.value:.3f} and put to 0."
@@ -333,6 +334,10 @@ def estimates_of(fit: Fit) -> dict[str, Any]:
         "volatility": _estimate(moves.volatility),
         "noise": _estimate(moves.noise),
         "season": {"cosine": _rounded(moves.season_cosine), "sine": _rounded(moves.season_sine)},
+        "holiday": _estimate(moves.holiday),
+        "robustness": None
+        if fit.robustness is None
+        else {"to_zero": _rounded(fit.robustness.to_zero), "to_minus_one": _rounded(fit.robustness.to_minus_one)},
         "p_values": {name: None if test is None else _rounded(test.p_value) for name, test in tests.items()},
         "rows": fit.elasticity.rows,
         "offers": fit.elasticity.offers,

@@ -71,6 +71,7 @@ def _estimates(found: Findings) -> str:
             rows.append(_instrument_row("the same, Anderson–Rubin", fit.instruments))
     add("promotion, beside the price", fit.promotion)
     add("nesting ρ", fit.nesting)
+    add("holiday, log units of its period", moves.holiday)
     tests = (moves.persistence_test, moves.volatility_test)
     lasting, noisy = (f"{_p_value(test.p_value)} (likelihood ratio {test.statistic:.1f})" for test in tests)
     add("persistence of the level", moves.persistence, f"no level: {lasting}")
@@ -207,7 +208,7 @@ def sentences(found: Findings) -> list[str]:
         f"A price 1 % higher goes with {abs(value):.2f} % {way} units (95 % interval of the elasticity "
         f"{low:.2f} to {high:.2f}, {fit.elasticity.rows:,} rows of {fit.elasticity.offers} offers)."
     ]
-    told += how_estimated(fit)
+    told += [*how_estimated(fit), *_unseen(fit)]
     if fit.own is not None:
         low, middle, high = np.quantile(fit.own.mean, [0.0, 0.5, 1.0])
         told.append(
@@ -234,6 +235,28 @@ def sentences(found: Findings) -> list[str]:
         told += found.market.warnings
     if found.no_market:
         told.append(f"No market was written: {found.no_market}.")
+    return told
+
+
+def _unseen(fit: Fit) -> list[str]:
+    """How strong a cause that the file does not tell would have to be, and what holidays do."""
+    told, own = [], fit.robustness
+    if own is not None and fit.elasticity.own.value < 0:
+        more = (
+            f", one that explains {own.to_minus_one:.1%} to −1, where no price is best" if own.to_minus_one > 0 else ""
+        )
+        told.append(
+            f"A cause that the file does not tell, which explains {own.to_zero:.1%} of what effects leave of prices "
+            f"and as much of units, could bring the elasticity to 0{more} (robustness values of Cinelli and Hazlett "
+            "2020, in logs)."
+        )
+    holiday = fit.dynamics.holiday
+    if holiday is not None:
+        low, high = (100.0 * np.expm1(end) for end in holiday.interval)
+        told.append(
+            f"A holiday changes the units of its period by {100.0 * np.expm1(holiday.value):+.0f} % (95 % interval "
+            f"{low:+.0f} to {high:+.0f} %); the market is that of a period without."
+        )
     return told
 
 

@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from marl_pricing.calibration.calendar import Calendar
 from marl_pricing.calibration.columns import Columns, read_columns
 from marl_pricing.calibration.mapping import CalibrationError, Mapping, read_mapping, resolve
 from marl_pricing.config.errors import Settings, refuse
@@ -83,6 +85,9 @@ class Sales:
         read_as: how the file was understood, in words.
         mapping: that would read the file in the same way, everything said.
         left_out: rows that are records but none of sales to be counted, by reason.
+        first_day: of period 0 where periods are days or weeks (months are counted by the calendar); None where they are
+            numbers.
+        calendar: of holidays, where one was told (`holidays.with_holidays`).
     """
 
     table: pd.DataFrame
@@ -94,6 +99,8 @@ class Sales:
     read_as: tuple[str, ...] = ()
     mapping: Mapping = field(default_factory=Mapping)
     left_out: Counter[str] = field(default_factory=Counter)
+    first_day: date | None = None
+    calendar: Calendar | None = None
 
 
 def _far(values: pd.Series, groups: pd.Series, factor: float) -> pd.Series:
@@ -320,7 +327,7 @@ def read_sales(
     told += [f"{count:,} rows left out, {reason}" for reason, count in left_out.items()]
     return Sales(
         clean, rows, reasons, str(first), columns.currency, columns.period_name,
-        (*raw.read_as, *said, *columns.read_as, *told), columns.mapping, left_out,
+        (*raw.read_as, *said, *columns.read_as, *told), columns.mapping, left_out, columns.first_day,
     )  # fmt: skip
 
 

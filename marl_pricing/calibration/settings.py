@@ -53,6 +53,9 @@ class CalibrationSettings(Settings):
         "ignore",
         description="control: its column stands beside the price, which then does not answer for it",
     )
+    holidays: str | None = Field(
+        None, description="file of dates, one a line: how many a period has moves demand, and its forecast"
+    )
     estimator: Literal["auto", "poisson", "censored", "loglinear", "arma"] = Field(
         "auto",
         description="poisson: counts, zeros too; censored: sold-out rows bound demand; loglinear: logs of units or "

@@ -19,6 +19,7 @@ from marl_pricing.calibration.choosing import (
     choose_effects,
     choose_estimator,
     group_columns,
+    holiday_column,
     trend_column,
     with_trend,
 )
@@ -105,7 +106,7 @@ def _fit_category(
     prices = {f"price{n}": np.where(kept["offer"] == offer, kept["log_price"], 0.0) for n, offer in enumerate(offers)}
     wide = with_trend(pd.concat([kept, pd.DataFrame(prices, kept.index)], axis=1)).reset_index(drop=True)
     try:
-        beside = [*_that_vary(wide, controls), *trend_column(chosen)]
+        beside = [*_that_vary(wide, controls), *holiday_column(wide, chosen), *trend_column(chosen)]
         if instruments:
             moved = dict(zip(columns, offers, strict=False))
             found, strength = _through(wide, [*columns, *beside], moved, group_columns(chosen), estimator, instruments)

@@ -87,8 +87,8 @@ def choose_errors(table: pd.DataFrame, wanted: Errors = "auto") -> Errors:
     return wanted
 
 
-def told(kind: Errors, table: pd.DataFrame) -> str:
-    """What errors of a kind allow for, in words."""
+def told(kind: Errors, table: pd.DataFrame, counts: bool = False) -> str:
+    """What errors of a kind allow for, in words; those of counts differ where they are of one product."""
     offers, periods = table["offer"].nunique(), table["period"].nunique()
     if kind == "product_period":
         return (
@@ -99,6 +99,8 @@ def told(kind: Errors, table: pd.DataFrame) -> str:
         return f"correlation within each of {offers} products"
     if kind == "jackknife":
         return f"correlation within each of {offers} products, left out in turn because they are few (jackknife)"
+    if kind == "hac" and counts and offers == 1:
+        return f"correlation over time (cosines, Student's t), at least rows by themselves (HC3, {periods} periods)"
     if kind == "hac":
         what = "correlation over time" if offers == 1 else "correlation over time and among products"
         name = "Newey–West" if offers == 1 else "Driscoll–Kraay"
@@ -157,6 +159,26 @@ def _over_time(each: np.ndarray, table: pd.DataFrame) -> tuple[float, float]:
     variance = float(S_hac_groupsum(white, np.arange(length - 1), lags - 1)[0, 0]) / (1.0 - rho) ** 2
     # One constant and one slope are estimated, and a trend most often.
     return float(np.sqrt(variance * length / max(length - 3, 1))), fixed_b(lags / length)
+
+
+def of_one_series(value: float, influence: Influence, table: pd.DataFrame) -> Estimate:
+    """The estimate of one product's counts, with the error over time or of rows by themselves, whichever is wider.
+
+    Counts are mostly luck, and sums over lags of a hundred of them come out far too small now and then. So the
+    long-run variance is that of cosines over the periods, with Student's t (Lazarus, Lewis, Stock and Watson 2018), and
+    no error is below that of independent rows. Both are of residuals that the row itself has not pulled (HC3).
+    """
+    period = table["period"].to_numpy() - table["period"].min()
+    length = int(period.max()) + 1
+    rest = influence.each / np.maximum(1.0 - influence.share, 1e-3)
+    sums = np.bincount(period, rest, length)
+    count = max(round(0.4 * length ** (2.0 / 3.0)), 4)
+    angle = np.pi * np.arange(1, count + 1)[:, None] * ((np.arange(length) + 0.5) / length)
+    lasting = float(np.sqrt(2.0 * np.mean((np.cos(angle) @ sums) ** 2)))
+    alone = float(np.sqrt(rest @ rest))
+    critical = [float(stats.t.ppf(0.975, free)) for free in (count, max(len(rest) - 3, 1))]
+    over_time = lasting * critical[0] >= alone * critical[1]
+    return Estimate(value, lasting, 1, critical[0]) if over_time else Estimate(value, alone, 1, critical[1])
 
 
 def with_error(

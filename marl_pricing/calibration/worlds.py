@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import optimize
 
+from marl_pricing.calibration.calendar import HOLIDAY
+
 
 @dataclass(frozen=True)
 class World:
@@ -33,6 +35,8 @@ class World:
         sold_out: share of rows that sell all of a stock that knows nothing of the period's shock.
         follows: what 1 % more demand adds to the price, %.
         cost_spread: of log costs that move prices, an AR(1) of 0.7; they stand in the file where it is not 0.
+        holidays: share of the periods that have one.
+        feast, feast_prices: what a holiday adds to log demand and to log prices.
         settings: of the calibration, where the defaults are not meant.
         shoppers: a period; where it is not 0 the sales are a logit's, each buys one unit at most, and the elasticities
             are coefficients of the price.
@@ -57,6 +61,9 @@ class World:
     sold_out: float = 0.0
     follows: float = 0.0
     cost_spread: float = 0.0
+    holidays: float = 0.0
+    feast: float = 0.0
+    feast_prices: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     shoppers: int = 0
     holds: bool = True
@@ -97,6 +104,10 @@ WORLDS: dict[str, World] = {
         "prices follow demand, and no cost is known: nothing in the file tells", elasticity=(-2.0, -2.0), periods=60,
         hold=1.0, persistence=0.9, spread=0.4, follows=0.5, cost_spread=0.15, holds=False,
     ),
+    "holidays": World(
+        "one product, 104 weeks; demand rises and prices fall in weeks with a holiday, which are known", products=1,
+        periods=104, elasticity=(-2.0, -2.0), holidays=0.12, feast=0.5, feast_prices=-0.15,
+    ),
 }  # fmt: skip
 
 
@@ -130,6 +141,11 @@ def draw(world: World, random: np.random.Generator) -> tuple[pd.DataFrame, float
     own = cost if world.cost_spread else held(random, shape, world.hold, 0.2)
     common = held(random, (world.periods, 1), world.hold, world.shared_prices)
     log_price = np.log(2.0) + own + common + world.inflation * time + world.follows * level
+    beside: dict[str, np.ndarray] = {}
+    if world.holidays:
+        feasts = (random.random((world.periods, 1)) < world.holidays) * np.ones(shape)
+        beside[HOLIDAY] = feasts
+        moves, log_price = moves + world.feast * feasts, log_price + world.feast_prices * feasts
     popularity = random.normal(0.0, 0.5, world.products)
     if world.shoppers:
         wanted = _choices(world, random, popularity + moves + true * (np.exp(log_price) - 2.0))
@@ -139,7 +155,6 @@ def draw(world: World, random: np.random.Generator) -> tuple[pd.DataFrame, float
     if world.zeros:
         constant = optimize.brentq(lambda at: np.exp(-np.exp(at + relative)).mean() - world.zeros, -10.0, 10.0)
     wanted = random.poisson(np.exp(constant + relative)).astype(float)
-    beside: dict[str, np.ndarray] = {}
     if world.cost_spread:
         beside["cost"] = np.exp(0.4 + cost)
     if world.sold_out:

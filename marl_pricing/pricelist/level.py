@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from marl_pricing.calibration.dynamics import Dynamics, fit_dynamics, season_terms
+from marl_pricing.calibration.calendar import Calendar
+from marl_pricing.calibration.dynamics import Dynamics, fit_dynamics, timed
 from marl_pricing.calibration.panel import Panel
 
 
@@ -21,6 +22,7 @@ class Level:
         elasticity: per offer.
         first, last: periods that it rests on.
         season: periods of one.
+        calendar: of holidays; None where none was told.
     """
 
     dynamics: Dynamics
@@ -29,12 +31,13 @@ class Level:
     first: int
     last: int
     season: float
+    calendar: Calendar | None = None
 
     def expected(self, offers: list[str], periods: np.ndarray, prices: np.ndarray) -> np.ndarray:
         """Units expected at prices [K] of offers in periods after the last, whatever the level does until then."""
         moves, ahead = self.dynamics, periods - self.last
-        terms = season_terms(periods - self.first, self.season, len(moves.season_cosine))
-        season = terms @ np.r_[moves.season_cosine, moves.season_sine]
+        holidays = self.calendar.count(periods) if self.calendar is not None else 0.0
+        season = moves.season_part(periods - self.first, self.season, holidays)
         level = moves.filtered.loc[offers].to_numpy() * moves.persistence.value ** np.maximum(ahead - 1, 0)
         price = self.elasticity.loc[offers].to_numpy() * (np.log(prices) - self.reference.loc[offers].to_numpy())
         spread = self.variance().loc[offers].to_numpy()
@@ -58,7 +61,9 @@ class Level:
         return level + moves.noise.value**2 + (left * moves.constant_errors) ** 2
 
 
-def fit_level(panel: Panel, elasticity: pd.Series, season: float, harmonics: int) -> Level:
+def fit_level(
+    panel: Panel, elasticity: pd.Series, season: float, harmonics: int, calendar: Calendar | None = None
+) -> Level:
     """The level beside elasticities [offers]. Rows of no sales count in what an offer sells on average."""
     rows, table = panel.rows, panel.table
     reference = rows.groupby("offer")["log_price"].mean()
@@ -69,14 +74,14 @@ def fit_level(panel: Panel, elasticity: pd.Series, season: float, harmonics: int
 
     bare = rows[(rows["units"] <= 0) | rows["sold_out"]]
     # Of sold-out rows no more is known than what was sold: what is expected of such a product is too low rather.
-    beyond = bare[["offer", "period"]].assign(demand=bare["units"].to_numpy() / np.exp(part(bare)))
+    beyond = timed(bare).assign(demand=bare["units"].to_numpy() / np.exp(part(bare)))
     first, last = int(table["period"].min()), int(table["period"].max())
     whole = last - first + 1 >= season
     moves = fit_dynamics(
         table, table["log_units"].to_numpy() - part(table), season=season, harmonics=harmonics if whole else 0,
         beyond=beyond,
     )  # fmt: skip
-    return Level(moves, reference, elasticity, first, last, season)
+    return Level(moves, reference, elasticity, first, last, season, calendar)
 
 
 def backtest(panel: Panel, level: Level, holdout: int) -> pd.DataFrame:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from marl_pricing.calibration.calendar import Calendar
 from marl_pricing.calibration.calibrate import mapping_of
+from marl_pricing.calibration.holidays import with_holidays
 from marl_pricing.calibration.own import offers_of
 from marl_pricing.calibration.panel import Panel, largest_store, make_panel
 from marl_pricing.calibration.reading import CalibrationError, Sales, choose_category, read_sales
@@ -90,7 +92,7 @@ def make_list(own: PriceListSettings, step: Callable[[str], None] = lambda _: No
         ConfigError: for products, sellers, stores, categories that the file does not have.
     """
     step("read")
-    sales = read_sales(own.data, mapping_of(own.calibration()), own.judging)
+    sales = with_holidays(read_sales(own.data, mapping_of(own.calibration()), own.judging), own.holidays)
     sales = choose_category(sales, own.category, own.leave_out)
     sales, store = _of_store(sales, own.store)
     seller = _seller(sales, own.seller)
@@ -102,9 +104,9 @@ def list_of(
 ) -> PriceList:
     """The list of one seller's products out of sales as read. Raises as `make_list`."""
     panel = make_panel(sales.table)
-    measured, draws, cross, level = _fitted(panel, own, step)
+    measured, draws, cross, level = _fitted(panel, own, sales.calendar, step)
     step("back-test")
-    tested, no_backtest = _tested(panel, own)
+    tested, no_backtest = _tested(panel, own, sales.calendar)
     step("prices")
     table, idle = priced(sales, panel, own, seller)
     theirs = _rivals(sales, panel, own, seller)
@@ -155,7 +157,7 @@ def _seller(sales: Sales, wanted: str | None) -> str:
 
 
 def _fitted(
-    panel: Panel, own: PriceListSettings, step: Callable[[str], None] = lambda _: None
+    panel: Panel, own: PriceListSettings, calendar: Calendar | None, step: Callable[[str], None] = lambda _: None
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, Level]:
     """(elasticities as measured, draws of these, of cross elasticities, the level beside their mean)."""
     step("elasticities")
@@ -163,10 +165,10 @@ def _fitted(
     draws, cross = posterior(panel, measured, others, own)
     step("levels")
     mean = pd.Series(draws.mean(0), offers_of(panel))
-    return measured, draws, cross, fit_level(panel, mean, own.season, own.harmonics)
+    return measured, draws, cross, fit_level(panel, mean, own.season, own.harmonics, calendar)
 
 
-def _tested(panel: Panel, own: PriceListSettings) -> tuple[pd.DataFrame, str]:
+def _tested(panel: Panel, own: PriceListSettings, calendar: Calendar | None) -> tuple[pd.DataFrame, str]:
     """The back-test by what was known before the periods held out, elasticities too."""
     nothing = pd.DataFrame(columns=["offer", "model", "naive"])
     last = int(panel.table["period"].max()) - own.holdout
@@ -174,7 +176,7 @@ def _tested(panel: Panel, own: PriceListSettings) -> tuple[pd.DataFrame, str]:
     if before.table.empty or before.table["period"].nunique() < 3:
         return nothing, f"holdout={own.holdout} leaves fewer than three periods to forecast from"
     try:
-        *_, level = _fitted(before, own)
+        *_, level = _fitted(before, own, calendar)
     except CalibrationError as error:
         return nothing, f"before the last {own.holdout} periods, {error}"
     return backtest(panel, replace(level, last=last), own.holdout), ""

@@ -65,6 +65,9 @@ class PriceListSettings(Settings):
     effects: list[Literal["product", "period", "trend"]] | None = Field(
         None, min_length=1, description="as in a calibration; null: what leaves the price to move"
     )
+    holidays: str | None = Field(
+        None, description="file of dates, one a line, next period's too: how many a period has moves demand"
+    )
     estimator: Literal["auto", "poisson", "censored", "loglinear"] = Field("auto", description="as in a calibration")
     instruments: Literal["none", "cost", "lagged_price", "other_stores", "columns"] = Field(
         "none", description="what moves price and not demand; none takes price as given"
@@ -127,5 +130,5 @@ class PriceListSettings(Settings):
     def calibration(self) -> CalibrationSettings:
         """The same as a calibration's settings. Raises ConfigError where they do not fit together."""
         shared = ("data", "out", "mapping", "period", "judging", "category", "leave_out", "effects", "estimator",
-                  "instruments", "season", "harmonics", "holdout")  # fmt: skip
+                  "instruments", "holidays", "season", "harmonics", "holdout")  # fmt: skip
         return CalibrationSettings(form="power", **{name: getattr(self, name) for name in shared})
