@@ -94,12 +94,16 @@ def season_terms(periods: np.ndarray, length: float, harmonics: int) -> np.ndarr
 
 def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndarray, Estimate | None, Test | None]:
     """Of the season in `residual`: coefficients [2H]; what a holiday adds; the test that there is no season."""
-    names = [f"season{number}" for number in range(2 * harmonics)]
+    offers, periods = table["offer"].nunique(), table["period"].nunique()
+    # One offer's season is not told from its level.
+    names = [f"season{number}" for number in range(2 * harmonics)] if offers > 1 else []
     beside = [HOLIDAY] if HOLIDAY in table and table[HOLIDAY].nunique() > 1 else []
     nothing = np.zeros(2 * harmonics), None, None
     if not names and not beside:
         return nothing
-    terms = pd.DataFrame(season_terms(table["period"].to_numpy(), length, harmonics), table.index, names)
+    terms = pd.DataFrame(
+        season_terms(table["period"].to_numpy(), length, len(names) // 2), table.index, names, dtype=float
+    )
     panel = pd.concat([table, terms], axis=1).set_index(["offer", "period"])
     model = PanelOLS(panel["residual"], panel[[*names, *beside]], entity_effects=True)
     clustered = partial(
@@ -107,21 +111,27 @@ def _season(table: pd.DataFrame, length: float, harmonics: int) -> tuple[np.ndar
     )
     try:
         # Levels persist within an offer, and a period's weather is common to all.
-        fit, within = clustered(cluster_time=True), clustered()
+        if offers == 1:
+            fit = within = model.fit(cov_type="kernel")
+        else:
+            fit, within = clustered(cluster_time=True), clustered()
     except (AbsorbingEffectError, ValueError):  # fewer periods than terms
         return nothing
-    spread = at_least(fit.cov.to_numpy(float), within.cov.to_numpy(float))
-    offers, periods = table["offer"].nunique(), table["period"].nunique()
+    both, alone = fit.cov.to_numpy(float), within.cov.to_numpy(float)
     holiday = None
     if beside:
         clusters = min(offers, periods) if offers > 1 else 1
-        holiday = Estimate(float(fit.params[HOLIDAY]), float(np.sqrt(spread[-1, -1])), clusters)
+        holiday = Estimate(float(fit.params[HOLIDAY]), float(np.sqrt(max(both[-1, -1], alone[-1, -1]))), clusters)
+    if not names:
+        return nothing[0], holiday, None
     coefficients, free = fit.params[names].to_numpy(float), offers - len(names)
-    if free < 1 or not names:
+    if free < 1:
         return coefficients, holiday, None
     # Clusters are as few as offers: Hotelling's law instead of the chi-square, which rejects far too often.
-    wald = float(coefficients @ np.linalg.solve(spread[: len(names), : len(names)], coefficients))
-    ratio = wald * free / (len(names) * (free + len(names) - 1))
+    size = len(names)
+    spread = at_least(both[:size, :size], alone[:size, :size])
+    wald = float(coefficients @ np.linalg.solve(spread, coefficients))
+    ratio = wald * free / (size * (free + size - 1))
     return coefficients, holiday, Test(wald, len(names), float(stats.f.sf(ratio, len(names), free)))
 
 

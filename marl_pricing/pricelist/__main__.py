@@ -80,9 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"read as: {', '.join(found.sales.read_as)}")
     for sentence in sentences(found, own):
         print(sentence)
+    usual = float(found.outlook.total_today.mean)
     for event in found.events:
         print(
-            f"if {event.name}: profit {float(event.today.mean):,.2f} at today's prices, "
+            f"if {event.name}: profit {float(event.today.mean):,.2f} at today's prices ({usual:,.2f} without it), "
             f"{float(event.listed.mean):,.2f} at this list, {float(event.answered.mean):,.2f} at one made for it"
         )
     print(f"list: {own.out}/pricelist.csv, {own.out}/pricelist.xlsx")

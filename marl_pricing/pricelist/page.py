@@ -137,7 +137,7 @@ def _answers(found: PriceList) -> str:
 
 def _list(found: PriceList) -> str:
     currency, period = found.sales.currency or "money", found.sales.period_name
-    outlook, rows = found.outlook, []
+    outlook, rows, several = found.outlook, [], found.table["category"].nunique() > 1
     order = np.argsort(-outlook.gain.mean, kind="stable")
     for n in order:
         own, price = found.table.iloc[n], float(found.choice.prices[n])
@@ -159,14 +159,14 @@ def _list(found: PriceList) -> str:
             (f"{found.elasticity.mean[n]:.2f}", float(found.elasticity.mean[n])),
             (str(own["category"]), None),
         ]
-        rows.append(cells)
+        rows.append(cells if several else cells[:-1])
     heads = [
         ("product", ""), ("price", f"{currency}, today"), ("proposed", currency), ("change", ""),
         ("gain", f"{currency} a {period}"), ("95 %", "of the gain"), ("chance", "profit rises"),
         ("why it stays, or why not to trust it", ""), ("units", f"a {period}, today's price"), ("units", "proposed"),
         ("profit", f"{currency} a {period}, today"), ("elasticity", ""), ("category", ""),
     ]  # fmt: skip
-    return page.table(heads, rows)
+    return page.table(heads if several else heads[:-1], rows)
 
 
 def _events(found: PriceList) -> str:
@@ -224,7 +224,9 @@ def render(
     if own.rivals in ANSWERING:
         body += ["<section><h2>What rivals answer</h2>", _answers(found), "</section>"]
     if found.events:
-        body += ["<section><h2>What if</h2>", _events(found), "</section>"]
+        today = f"{_money(float(found.outlook.total_today.mean))} {found.sales.currency or 'money'}"
+        usual = f"Without any of it today's prices bring {today} a {found.sales.period_name}."
+        body += ["<section><h2>What if</h2>", f"<p>{escape(usual)}</p>", _events(found), "</section>"]
     if "elasticities" in shown:
         body += ["<section><h2>What it rests on</h2>", shown["elasticities"], "</section>"]
     if len(found.idle):

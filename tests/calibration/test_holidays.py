@@ -13,6 +13,7 @@ import pytest
 from marl_pricing.calibration import worlds
 from marl_pricing.calibration.calendar import HOLIDAY, Calendar
 from marl_pricing.calibration.coverage import default_slope
+from marl_pricing.calibration.dynamics import fit_dynamics
 from marl_pricing.calibration.fit import fit_demand
 from marl_pricing.calibration.forecast import forecast
 from marl_pricing.calibration.holidays import read_dates, with_holidays
@@ -112,6 +113,15 @@ def test_forecasts_and_lists_know_the_holiday_that_comes(tmp_path: Path) -> None
     with_one = list_of(sales, asked, "shop").outlook.units_today.mean.sum()
     without = list_of(bare, asked, "shop").outlook.units_today.mean.sum()
     assert with_one > 1.3 * without
+
+
+def test_one_product_has_a_season_and_holidays_but_no_test_of_the_season() -> None:
+    sales, _ = worlds.draw(worlds.WORLDS["holidays"], np.random.default_rng(3))
+    table = make_panel(sales).table
+    moves = fit_dynamics(table, table["log_units"].to_numpy() + 2.0 * table["log_price"].to_numpy(), season=52.0,
+                         harmonics=1)  # fmt: skip
+    assert moves.season_test is None and moves.season_cosine.shape == (1,)
+    assert moves.holiday is not None and moves.holiday.value == pytest.approx(0.5, abs=0.15)
 
 
 def test_effects_of_periods_hold_them_already() -> None:

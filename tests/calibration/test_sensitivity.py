@@ -16,8 +16,9 @@ def within(rows: pd.DataFrame, column: str) -> np.ndarray:
 def test_a_cause_as_strong_as_the_value_takes_the_estimate_to_zero() -> None:
     random = np.random.default_rng(0)
     price = random.normal(0.0, 0.2, 400)
-    rows = pd.DataFrame({"offer": np.repeat(["a", "b", "c", "d"], 100), "period": np.tile(np.arange(100), 4),
-                         "log_price": price, "log_units": 3 - 2 * price + random.normal(0.0, 0.4, 400)})  # fmt: skip
+    units = 3.0 - 2.0 * price + random.normal(0.0, 0.4, 400)
+    rows = pd.DataFrame({"offer": np.repeat(["a", "b", "c", "d"], 100), "log_price": price, "log_units": units})
+    rows["period"] = np.tile(np.arange(100), 4)
     found = robustness(rows, ("product",))
     assert found is not None
     x, y = within(rows, "log_price"), within(rows, "log_units")
