@@ -4,7 +4,7 @@ INSTALLED := .venv/.installed
 STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
 DEMO := runs/demo_$(STAMP)
 
-.PHONY: demo fair test verify clients clients-all lint bench tensorboard clean
+.PHONY: demo fair test verify clients clients-all lint bench docs tensorboard clean
 
 # Calibrates a market from a grocery chain's sales, trains competitive and cooperative sellers in it, five seeds each,
 # evaluates them beside the prices that were observed, makes the chain's own price list, prints the paths of the pages.
@@ -62,9 +62,14 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The speed table of the README.
+# The figures of docs/speed.md.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+# The documentation as a site; `python docs/gallery.py` makes the figures of its gallery.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -b html -q docs docs/_build
+	@echo docs/_build/index.html
 
 tensorboard: $(INSTALLED)
 	$(BIN)/tensorboard --logdir runs --port 6006

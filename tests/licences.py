@@ -24,7 +24,7 @@ _CLASSIFIERS = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0", "Python Software Foundation License": "PSF-2.0",
     "GNU Affero General Public License v3": "AGPL-3.0",
 }  # fmt: skip
-# Read in its COPYING.rst: public domain but for files under these; what is under GPL (an Emacs mode) is in no wheel.
+# Read in COPYING.rst: public domain but for files under these; what is under the GPL (an Emacs mode) is in no wheel.
 _READ = {"docutils": "0BSD AND BSD-2-Clause"}
 _WORDS = {"Apache 2.0": "Apache-2.0", "3-Clause BSD License": "BSD-3-Clause", "MIT OR AFL-2.1": "MIT"}
 
@@ -64,7 +64,7 @@ def closure(*extras: str) -> set[str]:
 
 
 def licence(name: str) -> str:
-    """The licence that a distribution tells: an SPDX expression, else its classifiers, else words, or its files'."""
+    """The licence that a distribution tells: an SPDX expression, else its classifiers, else its words."""
     told = metadata.metadata(name)
     if name in _READ:
         return _READ[name]
@@ -90,7 +90,7 @@ def parts(expression: str) -> set[str]:
 def extras() -> list[str]:
     """Extras that are not for working on this package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [name for name in project["optional-dependencies"] if name not in ("dev", "clients", "clients-all")]
+    return [name for name in project["optional-dependencies"] if name != "dev"]
 
 
 def page() -> str:

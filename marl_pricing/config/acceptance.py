@@ -1,4 +1,4 @@
-"""Which candidate worlds lie in a Wasserstein ball around the empirical law of demand (spec/phantom_methodology).
+"""Which candidate worlds lie in a Wasserstein ball around the empirical law of demand (the PHANTOM methodology).
 
 P̂_N is a sample of N demand vectors of the nominal market at its first prices; every candidate is sampled with the same
 shoppers. Accepted are the candidates G(α) with W_p(G(α), P̂_N) ≤ ε. The ground metric is Euclidean, over units of each

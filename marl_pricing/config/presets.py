@@ -35,7 +35,7 @@ def default_market() -> Market:
 
 
 def phantom_prototype(defence: bool = False, **traffic: Any) -> Market:
-    """One seller of 100 products and scripted sessions (spec/phantom_environment_prototype); prices by relative change.
+    """One seller of 100 products and scripted sessions (PHANTOM's prototype); prices by relative change.
 
     Args:
         defence: the demand proxy leaves out sessions that the heuristic detector flags.
@@ -75,7 +75,7 @@ def phantom_prototype(defence: bool = False, **traffic: Any) -> Market:
 
 
 def phantom_defence(**traffic: Any) -> Market:
-    """One seller of ten products whose prices move by factors, contaminated sessions (spec/phantom_methodology).
+    """One seller of ten products whose prices move by factors, contaminated sessions (the PHANTOM methodology).
 
     Args:
         traffic: settings of the traffic to change.

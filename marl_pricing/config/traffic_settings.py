@@ -61,7 +61,7 @@ class Markup(Settings):
 
 
 class Script(Settings):
-    """Sessions of the prototype; see spec/phantom_environment_prototype."""
+    """Sessions of PHANTOM's prototype."""
 
     cart_probability: Share = 0.35
     recon_mean: NonNegative = 8.0

@@ -71,7 +71,7 @@ def inclusive_value(prices: Array, level: Array, available: Array, theta: Array,
 def power(
     prices: Array, level: Array, available: Array, theta: Array, params: PowerParams, listed: Array | None = None
 ) -> Array:
-    """Constant elasticity times popularity (spec/phantom_environment_prototype, `setup_true_demand`).
+    """Constant elasticity times popularity (PHANTOM's prototype, `setup_true_demand`).
 
     q_yj = min(cap, base_y · popularity_yj · ℓ_j · (p_j / (θ p_ref,j))^elasticity_yj · c_yj), where c is 1 or, with
     `cross_elasticity` η, the geometric mean of the other offers' prices over their references, to the power η. Another

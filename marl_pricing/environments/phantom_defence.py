@@ -1,4 +1,4 @@
-"""PHANTOM's defensive pricing loop as a Gymnasium environment (spec/phantom_methodology, algorithm 1)."""
+"""PHANTOM's defensive pricing loop as a Gymnasium environment (the PHANTOM methodology, algorithm 1)."""
 
 from __future__ import annotations
 

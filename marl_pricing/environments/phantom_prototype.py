@@ -1,4 +1,4 @@
-"""PHANTOM's prototype as a Gymnasium environment (spec/phantom_environment_prototype)."""
+"""PHANTOM's prototype as a Gymnasium environment."""
 
 from __future__ import annotations
 

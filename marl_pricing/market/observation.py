@@ -45,7 +45,7 @@ def demand_scale(shape: MarketShape) -> float:
 
 
 def proxy_share(events: Array) -> Array:
-    """Shares [N] of the demand proxy: q̃ / 100 of spec/phantom_methodology."""
+    """Shares [N] of the demand proxy: q̃ / 100 of the PHANTOM methodology."""
     return events / jnp.maximum(events.sum(), 1e-6)
 
 

@@ -102,7 +102,7 @@ def profit(
 
 
 def relative_movement(prices: Array, last: Array, floor: Array | None = None) -> Array:
-    """(p_t − p_{t−1}) / max(p_{t−1}, floor), by offer [N] (spec/phantom_methodology, UX index).
+    """(p_t − p_{t−1}) / max(p_{t−1}, floor), by offer [N] (the PHANTOM methodology, UX index).
 
     Args:
         floor: [] money; None: the document's 1, so that movements of prices below 1 count in money.
@@ -116,7 +116,7 @@ def excess_above(prices: Array, anchor: Array) -> Array:
 
 
 def running_excess(before: Array, prices: Array, params: RewardParams) -> Array:
-    """E_t = ρ E_{t−1} + (1 − ρ) max(0, p_t / anchor − 1), by offer [N]: excess that lasts (spec/phantom_methodology).
+    """E_t = ρ E_{t−1} + (1 − ρ) max(0, p_t / anchor − 1), by offer [N]: excess that lasts (the PHANTOM methodology).
 
     An excess held for k epochs counts 1 − ρᵏ of itself; its half-life is log ½ / log ρ epochs.
     """
@@ -139,14 +139,14 @@ def penalties(
     log_prob: Array | None,
     excess: Array | None = None,
 ) -> Array:
-    """Sum [S] of the penalties that are switched on (spec/phantom_methodology, reward engineering).
+    """Sum [S] of the penalties that are switched on (the PHANTOM methodology, reward engineering).
 
     - `coi_leakage`: λ · Σ_m f_m · c_info over the epoch's sessions m, shared equally by the sellers, because a session
       reads them all;
     - `volatility`: weight · mean |Δp / max(p, floor)|;  `upward_volatility`: weight · mean max(0, Δp / max(p, floor));
     - `supra_competitive`: weight · mean max(0, p / anchor − 1), or of its `running_excess`;
     - `estimate_error`: weight · mean |D_H − q̂| / (D_H + q̂), bounded by the weight (0 where both are 0), or, `relative`,
-      |D_H − q̂| / (D_H + 1e-6), with D_H what people ordered (spec/phantom_environment_prototype);
+      |D_H − q̂| / (D_H + 1e-6), with D_H what people ordered (PHANTOM's prototype);
     - `agent_loss`: weight · max(0, revenue had recon and purchase been linked − revenue).
 
     Args:
@@ -191,7 +191,7 @@ def estimate_error(form: ErrorForm, people: Array, events: Array) -> Array:
 
 
 def shape_reward(reward: Array, omega: Array) -> Array:
-    """r'_i = ω_i r_i + (1 − ω_i) Σ_j r_j (spec/marl_pricing_formal, 2.5). All [S]."""
+    """r'_i = ω_i r_i + (1 − ω_i) Σ_j r_j (the formal document of MARL pricing, 2.5). All [S]."""
     return omega * reward + (1.0 - omega) * reward.sum()
 
 

@@ -1,4 +1,4 @@
-"""What supply costs: bargains over quantity, unit cost and lead time (spec/negmas_overview)."""
+"""What supply costs: bargains over quantity, unit cost and lead time (NegMAS's overview)."""
 
 from marl_pricing.negotiation.alternating_offers import (
     BOULWARE,

@@ -1,6 +1,6 @@
 """What a supply contract is worth to who buys and to who supplies, money over the buyer's horizon.
 
-Demand is Poisson. The buyer's utility is spec/negmas_overview's exercise for a seller with stock:
+Demand is Poisson. The buyer's utility is the exercise of NegMAS's overview for a seller with stock:
 
     u(q, w, L) = p·E[min(x + q, D)] − w·q − h·E[(x + q − D)⁺] − b·E[(D − x − q)⁺] − (p + h + b)·lost(q, L),
 

@@ -64,7 +64,7 @@ def surge(
 ) -> Policy:
     """Base price × `up` where the last epoch's demand proxy q̂ ≥ ϱ_high, × `down` where q̂ ≤ ϱ_low, else the base price.
 
-    spec/phantom_methodology, Online Dynamic Pricing. The base price is the middle of the prices that an episode begins
+    the PHANTOM methodology, Online Dynamic Pricing. The base price is the middle of the prices that an episode begins
     with. Orders, where sellers choose them, go up to the level for the demand expected at base prices.
 
     Args:

@@ -295,7 +295,7 @@ class Pipeline:
 
     def _leak(self, window: Window) -> float | None:
         """Mean over a window's sessions of the chance that it is an agent's, f(τ′): the leaked cost of information of
-        a session at c_info = 1 (spec/phantom_methodology, COI leak with the constant query tax)."""
+        a session at c_info = 1 (the PHANTOM methodology, COI leak with the constant query tax)."""
         if self.judge is None:
             return None
         told = [self.judge.chance(self.sessions[name].path) for name in window.sessions if name in self.sessions]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from marl_pricing.serving.catalogue import Product
 from marl_pricing.serving.elasticity import Elasticity
 
-# Factors of the heuristic (spec/phantom_methodology, Online Dynamic Pricing).
+# Factors of the heuristic (the PHANTOM methodology, Online Dynamic Pricing).
 SURGE, DISCOUNT = 1.2, 0.9
 
 
@@ -74,7 +74,7 @@ def _static(product: Product, features: Features, own: Pricing) -> float:
 
 
 def _surge(product: Product, features: Features, own: Pricing) -> float:
-    """Base × 1.2 where q̂ ≥ ϱ_high, × 0.9 where q̂ ≤ ϱ_low (spec/phantom_methodology, Online Dynamic Pricing)."""
+    """Base × 1.2 where q̂ ≥ ϱ_high, × 0.9 where q̂ ≤ ϱ_low (the PHANTOM methodology, Online Dynamic Pricing)."""
     if features.proxy >= own.surge_high:
         return product.base_price * SURGE
     return product.base_price * (DISCOUNT if features.proxy <= own.surge_low else 1.0)
@@ -106,7 +106,7 @@ PURPOSES = {
 
 
 def markup(interest: float, own: Pricing) -> float:
-    """1 + strength · σ((interest − threshold) / temperature), spec/phantom_environment_prototype."""
+    """1 + strength · σ((interest − threshold) / temperature), PHANTOM's prototype."""
     x = (interest - own.markup_threshold) / own.markup_temperature
     sigma = 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(max(x, -700.0)) / (1.0 + math.exp(max(x, -700.0)))
     return 1.0 + own.markup_strength * sigma

@@ -27,7 +27,7 @@ def _weight(name: str) -> float:
 class Counts:
     """Of one product in one window."""
 
-    proxy: float = 0.0  # q̂, Σ of the events' weights (spec/phantom_methodology, eq. qhat)
+    proxy: float = 0.0  # q̂, Σ of the events' weights (the PHANTOM methodology, eq. qhat)
     views: int = 0
     orders: int = 0
     shown: int = 0  # prices that were logged

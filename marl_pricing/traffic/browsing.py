@@ -1,6 +1,6 @@
 """How demand shapes what sessions do: how many come at a price level, and which of them take what they meant to buy.
 
-Spec/phantom_methodology, oracle loop: prices → demand → trajectories → proxy. Orders keep their closed form: fewer
+The PHANTOM methodology, oracle loop: prices → demand → trajectories → proxy. Orders keep their closed form: fewer
 sessions then hold as many that buy.
 """
 

@@ -135,7 +135,7 @@ def score_sessions(
 def heuristic(features: pd.DataFrame) -> pd.Series:
     """The prototype's detector: many events, fast, hardly a purchase.
 
-    Spec/phantom_environment_prototype, `simple_agent_detector`: total ≥ 12, velocity ≥ 0.2 a second, conversion ≤ 0.01.
+    PHANTOM's prototype, `simple_agent_detector`: total ≥ 12, velocity ≥ 0.2 a second, conversion ≤ 0.01.
 
     Args:
         features: a table with `events`, `velocity` and `conversion`, one row a session.

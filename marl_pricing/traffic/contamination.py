@@ -35,7 +35,7 @@ def advance_share(key: Array, shape: TrafficShape, params: TrafficParams, share:
 
 
 def shares_around(nominal: Array, offsets: Array) -> Array:
-    """Evenly spaced candidates from max(0, α₀ − ε) to min(1, α₀ + ε) (spec/phantom_methodology, ambiguity set).
+    """Evenly spaced candidates from max(0, α₀ − ε) to min(1, α₀ + ε) (the PHANTOM methodology, ambiguity set).
 
     Near 0 and 1 they come closer together; none comes twice.
 
@@ -56,7 +56,7 @@ def shares_around(nominal: Array, offsets: Array) -> Array:
 def mix(
     people: Sequence[Session], agents: Sequence[Session], share: float, seed: int = 0
 ) -> list[tuple[Session, bool]]:
-    """The contamination generator G(α) of spec/phantom_methodology: people's sessions and as many agents' as it takes.
+    """The contamination generator G(α) of the PHANTOM methodology: people's sessions and as many agents' as it takes.
 
     All of the people's sessions are kept; agents' are drawn with replacement until their share is the nearest that
     whole sessions allow. The order is random.

@@ -73,7 +73,7 @@ def mixture_ratio(totals: Array, log_shares: Array) -> Array:
 
 
 def suspicion(gap: Array, temperature: Array, odds: Array | float = 0.0) -> Array:
-    """f = σ(gap / temperature), the weak agent probability of spec/phantom_methodology. Any shape.
+    """f = σ(gap / temperature), the weak agent probability of the PHANTOM methodology. Any shape.
 
     Args:
         odds: log odds of an agent by what the session says of itself (`declaration_odds`).
@@ -81,7 +81,7 @@ def suspicion(gap: Array, temperature: Array, odds: Array | float = 0.0) -> Arra
     return jax.nn.sigmoid(gap / temperature + odds)
 
 
-# The prototype's rule (spec/phantom_environment_prototype, `simple_agent_detector`): at least so many events, at least
+# The rule of PHANTOM's prototype (`simple_agent_detector`): at least so many events, at least
 # so many a second, at most so many purchases a view.
 RULE_EVENTS, RULE_VELOCITY, RULE_CONVERSION = 12, 0.20, 0.01
 _TINY = 1e-6

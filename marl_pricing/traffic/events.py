@@ -1,6 +1,6 @@
 """What a shopper can do: the vocabulary of events, its four categories and what each says about demand.
 
-Categories and weights are those of spec/phantom_methodology, table "Action space partition": the more an event commits,
+Categories and weights are those of the PHANTOM methodology, table "Action space partition": the more an event commits,
 the more it counts in the demand proxy. Names of both generations of logs map to one vocabulary; a name that is neither
 is mapped by its beginning to the nearest category.
 """
@@ -36,12 +36,12 @@ ACTIONS: dict[str, Category] = {
     "filter_price": "filter",
     "sort": "filter",
 }
-# Events that are about no product where sessions are told so (spec/phantom_methodology, generic states).
+# Events that are about no product where sessions are told so (the PHANTOM methodology, generic states).
 GENERIC = ("home", "login", "search", "listing", "checkout")
-# What an event of a category counts in the demand proxy (spec/phantom_methodology: powers of two).
+# What an event of a category counts in the demand proxy (the PHANTOM methodology: powers of two).
 WEIGHTS: dict[Category, float] = {"cart": 4.0, "dwell": 2.0, "nav": 1.0, "filter": 0.5}
 
-# Seconds are gamma, (shape, scale): between two events (spec/phantom_environment_prototype: agents act faster than
+# Seconds are gamma, (shape, scale): between two events (PHANTOM's prototype: agents act faster than
 # people), and of a dwell event, these illustrative.
 GAPS = {"human": (2.0, 3.0), "agent": (2.0, 0.6)}
 DWELL = {"human": (2.0, 0.8), "agent": (2.0, 0.1)}

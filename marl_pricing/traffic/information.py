@@ -12,7 +12,7 @@ from marl_pricing.traffic.params import Array, MarkupParams, QuoteParams
 def session_markup(signal: Array, params: MarkupParams) -> Array:
     """Factor on the posted price: 1 + strength · σ((signal − threshold) / temperature).
 
-    Spec/phantom_environment_prototype, `_session_markup_multiplier`.
+    PHANTOM's prototype, `_session_markup_multiplier`.
 
     Args:
         signal: [...] interest that a session has shown.
@@ -38,7 +38,7 @@ def expected_factor(interest: Array, params: MarkupParams, headroom: Array) -> A
 def lowest_quote_law(count: int, num_quotes: Array) -> Array:
     """Chance [n] that the lowest of N independent quotes is the i-th lowest of n that are as likely each.
 
-    [(n − i)/n]^N − [(n − i − 1)/n]^N for i = 0, 1, …; spec/phantom_methodology, theorem 1, as `erosion`.
+    [(n − i)/n]^N − [(n − i − 1)/n]^N for i = 0, 1, …; the PHANTOM methodology, theorem 1, as `erosion`.
     """
     above = jnp.arange(count, -1, -1) / count
     return -jnp.diff(above**num_quotes)
@@ -69,7 +69,7 @@ def expected_quoted(markups: Array, params: QuoteParams) -> Array:
 
 
 def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndarray) -> float:
-    """COI level: mean price paid less the lowest viable one, money per unit (spec/phantom_methodology, definition 1).
+    """COI level: mean price paid less the lowest viable one, money per unit (the PHANTOM methodology, definition 1).
 
     Args:
         prices_paid, units, lowest_viable: [...] of one shape; prices are weighted by units.
@@ -84,7 +84,7 @@ def coi_level(prices_paid: np.ndarray, units: np.ndarray, lowest_viable: np.ndar
 
 
 def constant_tax(cost: Array, scores: Array) -> Array:
-    """COI leak with a constant InfoValue: Σ_m f_m · c_info, in money (spec/phantom_methodology, r_t).
+    """COI leak with a constant InfoValue: Σ_m f_m · c_info, in money (the PHANTOM methodology, r_t).
 
     Args:
         cost: [] money per session.  scores: [M] suspicion.
@@ -105,7 +105,7 @@ def revelation(cost: Array, scores: Array, log_prob: Array) -> Array:
 
 
 def erosion(prices: np.ndarray, num_quotes: int | np.ndarray) -> np.ndarray:
-    """E[p_(1)]: expected lowest of N independent quotes from a sample of prices (spec/phantom_methodology, theorem 1).
+    """E[p_(1)]: expected lowest of N independent quotes from a sample of prices (the PHANTOM methodology, theorem 1).
 
     Exact for the empirical law of the sample: Σ_i p_(i) [((n − i + 1)/n)^N − ((n − i)/n)^N].
 

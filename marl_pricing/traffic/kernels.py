@@ -226,7 +226,7 @@ def smoothed(counts: Array, strength: float) -> Array:
     """Posterior mean [E, E] under a symmetric Dirichlet law of total mass `strength` a row.
 
     The mass is spread over all destinations but `session_start`. With strength 0 this is the maximum-likelihood
-    estimate N(s, s') / Σ_k N(s, k) (spec/phantom_methodology, transition probability estimation), and a row that was
+    estimate N(s, s') / Σ_k N(s, k) (the PHANTOM methodology, transition probability estimation), and a row that was
     never seen goes to the end.
     """
     size = len(counts)
@@ -372,7 +372,7 @@ def cluster(
 
 
 def expand(matrix: Array, attention: Array, product: Array | None = None) -> Array:
-    """A kernel over T events × N products and C generic states (spec/phantom_methodology, product expansion).
+    """A kernel over T events × N products and C generic states (the PHANTOM methodology, product expansion).
 
     Each cell of the base matrix becomes a block in which the destination's product is drawn by `attention`; so the
     block [event, event'] is T[event, event'] · 1 attentionᵀ, a Kronecker product, and rows still sum to one. A generic

@@ -166,7 +166,7 @@ class BrowsingParams(struct.PyTreeNode):
 
 
 class ScriptParams(struct.PyTreeNode):
-    """Numbers of the scripted sessions (spec/phantom_environment_prototype)."""
+    """Numbers of the scripted sessions (PHANTOM's prototype)."""
 
     cart_probability: Array  # [] that a person puts a viewed product into the cart
     recon_mean: Array  # [] mean of the Poisson number behind the views of a recon session

@@ -1,6 +1,6 @@
 """The prototype's sessions: people look at one to three products; agents look at everything and come back clean.
 
-Spec/phantom_environment_prototype, `_simulate_sessions`, drawn without an event table: what an epoch needs are counts.
+PHANTOM's prototype, `_simulate_sessions`, drawn without an event table: what an epoch needs are counts.
 A person views 1–3 products, may cart each, and buys at most one; the price rises with the interest shown. An agent's
 recon session only views; its clean purchase session, linked by the agent's identity, pays nearly no mark-up, and the
 oracle price is what it would have paid had the platform known.

@@ -1,6 +1,6 @@
 """Times of sessions: seconds between events and seconds of attention, and the gamma laws that they follow.
 
-Spec/phantom_methodology, e = (a, i, t, μ, δ); spec/phantom_environment_prototype draws gaps of Gamma(2, 3 s) for people
+The PHANTOM methodology, e = (a, i, t, μ, δ); PHANTOM's prototype draws gaps of Gamma(2, 3 s) for people
 and of Gamma(2, 0.6 s) for agents.
 """
 

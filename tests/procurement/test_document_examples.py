@@ -1,4 +1,4 @@
-"""Every example of spec/negmas_overview that prints a value prints it, in the document's order, with `random.seed(0)`.
+"""Every example of NegMAS's overview that prints a value prints it, in the document's order, with `random.seed(0)`.
 
 Issues, functions, mechanisms and negotiators draw their names and offers from one generator from the first cell to the
 last, so the cells are played in their order once, and the tests compare what they left.

@@ -12,7 +12,7 @@ QUOTES = 5
 
 
 def coi_level(price_paid: Array, unit_cost: Array, sales: Array) -> Parts:
-    """COI level: mean price paid less the lowest viable one, the unit cost (spec/phantom_methodology, definition 1).
+    """COI level: mean price paid less the lowest viable one, the unit cost (the PHANTOM methodology, definition 1).
 
     Args:
         price_paid, sales: [E, T, N].  unit_cost: [N], or [E, 1, N], money.
@@ -26,7 +26,7 @@ def coi_level(price_paid: Array, unit_cost: Array, sales: Array) -> Parts:
 def agent_loss(price_linked: Array, price_paid: Array, sales: Array) -> Array:
     """Money that is lost to agents that came back in a clean session, max(0, linked − paid revenue), [E, T, N].
 
-    Spec/phantom_environment_prototype, `agent_loss`.
+    PHANTOM's prototype, `agent_loss`.
 
     Args:
         price_linked, price_paid: [E, T, N] money per unit.  sales: [E, T, N] units.
@@ -35,7 +35,7 @@ def agent_loss(price_linked: Array, price_paid: Array, sales: Array) -> Array:
 
 
 def coi_leak(cost: float, suspicion: Array, visits: Array) -> Array:
-    """COI leak Σ_m f_m · c_info, money per epoch [E, T] (spec/phantom_methodology, r_t with a constant InfoValue).
+    """COI leak Σ_m f_m · c_info, money per epoch [E, T] (the PHANTOM methodology, r_t with a constant InfoValue).
 
     Args:
         cost: money per session.  suspicion: [E, T] mean score.  visits: [E, T] sessions that came.
@@ -46,7 +46,7 @@ def coi_leak(cost: float, suspicion: Array, visits: Array) -> Array:
 def erosion(prices: Array, unit_cost: float, quotes: int = QUOTES) -> Parts:
     """COI erosion: the share of the COI level that the cheapest of N independent quotes takes away.
 
-    (E[p] − E[p_(1)]) over (E[p] − c), of the prices of an episode (spec/phantom_methodology, theorem 1).
+    (E[p] − E[p_(1)]) over (E[p] − c), of the prices of an episode (the PHANTOM methodology, theorem 1).
 
     Args:
         prices: [E, M] money, all prices posted in an episode; NaN where there was none.  unit_cost: money.

@@ -22,7 +22,7 @@ def dispersion(prices: Array) -> Array:
 
 
 def volatility(prices: Array, live: Array) -> Parts:
-    """Mean relative movement |p_t − p_{t−1}| / p_{t−1} (the UX index of spec/phantom_methodology).
+    """Mean relative movement |p_t − p_{t−1}| / p_{t−1} (the UX index of the PHANTOM methodology).
 
     Args:
         prices: [E, T, N] money.  live: [E, T, N] 1.0 where the offer was in the market.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from marl_pricing.evaluation.report import (
 from marl_pricing.evaluation.report.page import Part, Picture
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate, main_policy
 from marl_pricing.presentation import bargain, style
+from marl_pricing.presentation.files import write_atomically
+from marl_pricing.presentation.words import say
 
 CAPTIONS = (
     figures.CAPTIONS | glance.CAPTIONS | run_figures.CAPTIONS | behaviour_figures.CAPTIONS | supply_figures.CAPTIONS
@@ -65,6 +68,12 @@ class Gallery:
         own = Picture(name, title, caption, image, narrow, (place / f"{file}.svg").as_posix())
         self.pictures.append(own)
         return own
+
+    def write_captions(self) -> None:
+        """Beside the figures, captions.json: title and caption by file, in the words in force."""
+        told = {Path(own.file).stem: {"title": say(own.title), "caption": say(own.caption)} for own in self.pictures}
+        text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(self.out / "figures" / self.folder / "captions.json", text)
 
 
 def folder_names(runs: Sequence[RunToEvaluate]) -> dict[str, str]:
@@ -159,6 +168,7 @@ def run_parts(out: Path, folder: str, own: Rows) -> tuple[list[Picture], list[Pa
         *_behaviour(gallery, own),
         *_supply(gallery, own, policy),
     ]  # fmt: skip
+    gallery.write_captions()
     return shown, parts
 
 
@@ -278,4 +288,5 @@ def all_pictures(
         draw = partial(run_figures.surplus_by_run, summary, table if alike else table[:0])
         told = "Pale bars: one-shot benchmarks." if alike and shared and shared.nash else ""
         found.append(gallery.add("surplus_by_run", "Profit and consumer surplus", draw, lines=told))
+    gallery.write_captions()
     return first, found

@@ -25,7 +25,7 @@ COLUMNS = {
     "episode": "number of the episode; all runs meet the same shoppers in an episode of a seed and world",
     "profit": "money an epoch, all sellers together: raw reward",
     "fill_rate": "units sold over units wanted",
-    "coi": "cost of information: mean price paid less mean unit cost, money a unit (spec/phantom_methodology, def. 1)",
+    "coi": "cost of information: mean price paid less mean unit cost, money a unit (the PHANTOM methodology, def. 1)",
     "price": "mean posted price",
 }
 OF_SELLER = "profit_seller_{}"  # one more for each seller
