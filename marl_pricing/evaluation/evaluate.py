@@ -228,7 +228,7 @@ def evaluate(
     glance, compared = sections.all_pictures(out, runs, found, benchmarks, table, offers)
     told = [*(own.text for own in answers), *minds]
     text = machine_summary.to_json(
-        runs, told, sentences, found, benchmarks, table, comparisons, episodes, seed, command
+        runs, told, sentences, found, benchmarks, table, comparisons, episodes, seed, command, punished
     )
     written.append(write_atomically(out / "summary.json", text))
     html = page.render(

@@ -39,13 +39,18 @@ def to_json(
     episodes: int,
     seed: int,
     command: str,
+    punished: Mapping[str, bool],
 ) -> str:
     """One object: `format`, `in_short`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
 
     `in_short` is the report's first screen: three answers, then what to mind; `sentences` say the same in more numbers.
 
-    A run has `versions`, `command`, `held` (who holds seats of sellers that did not learn), `omega`, `withheld` (why
-    indices are), `benchmarks` (rows) and `measures`: by policy, measure and seller, the columns of the summary.
+    A run has `policies_sha256` (of each training seed), `punishes` (whether a cut of a price is; null: nobody looked),
+    `versions`, `command`, `held` (who holds seats of sellers that did not learn), `omega`, `withheld` (why indices
+    are), `benchmarks` (rows) and `measures`: by policy, measure and seller, the columns of the summary.
+
+    Args:
+        punished: by run, whether rivals answer a forced cut; without runs where nobody looked.
     """
     by_run = {}
     for run in runs:
@@ -54,6 +59,8 @@ def to_json(
             keys = [str(row.pop(name)) for name in ("policy", "measure", "seller")]
             measures.setdefault(keys[0], {}).setdefault(keys[1], {})[keys[2]] = row
         by_run[run.name] = {
+            "policies_sha256": list(run.digests),
+            "punishes": punished.get(run.name),
             "versions": dict(run.versions),
             "command": run.command,
             "held": {str(seller): who for seller, who in run.held.items()},

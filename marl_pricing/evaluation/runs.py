@@ -36,6 +36,7 @@ class RunToEvaluate:
         ambiguity: what sellers feared in training; None for the plain learner.
         held: by seller that did not learn, who holds its seat here as in training.
         selves: sellers that learned in turns, against their past selves.
+        digests: SHA-256 of each training seed's policy, as `learning.runs.digest_of` has it and policy files say it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class RunToEvaluate:
     ambiguity: Ambiguity | None = None
     held: Mapping[int, str] = field(default_factory=dict)
     selves: Sequence[int] = ()
+    digests: Sequence[str] = ()
 
     @property
     def learners(self) -> list[int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
 from marl_pricing.learning.networks import head_sizes
+from marl_pricing.learning.runs import digest_of
 from marl_pricing.market.units import entries
 from marl_pricing.studies.loading import LoadedRun
 
@@ -49,7 +48,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "meaning": "order levels that are allowed now",
         }
     outputs["memory_after"] = {"type": "float32", "shape": [batch, spec.memory], "meaning": "for the next epoch"}
-    parameters = jax.tree.map(lambda leaf: np.asarray(leaf[seed]), run.networks.actor)
+    parameters = run.actor(seed)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -82,7 +81,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "checkpoint": checkpoint,
             "update": run.updates[seed],
             "seed": seed,
-            "parameters_sha256": _digest(parameters),
+            "parameters_sha256": digest_of(parameters),
         },
         "settings": _without_folders(settings.model_dump(mode="json")),
     }
@@ -119,11 +118,3 @@ def _prices(shape: Any, params: Any, by_seller: tuple[int, int]) -> dict[str, An
         return own | {"levels": grid, "meaning": "price = levels[seller][product][index]"}
     meaning = "price = last price × factors[index], kept within low and high"
     return own | {"factors": _numbers(params.prices.factors), "meaning": meaning}
-
-
-def _digest(parameters: Any) -> str:
-    total = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(parameters):
-        total.update(f"{jax.tree_util.keystr(path)}{leaf.dtype}{leaf.shape}".encode())
-        total.update(np.ascontiguousarray(leaf).tobytes())
-    return total.hexdigest()

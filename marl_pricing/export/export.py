@@ -64,7 +64,7 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     evaluation = read_evaluation(Path(settings.evaluation or folder / "evaluation"), about)
     if settings.evaluation and isinstance(evaluation, str):
         raise refuse("evaluation", settings.evaluation, f"an evaluation of this run; {evaluation}")
-    parameters = jax.tree.map(lambda leaf: np.asarray(leaf[settings.seed]), run.networks.actor)
+    parameters = run.actor(settings.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, _content(settings.format, about, parameters))
     _compare(out, run, parameters)

@@ -23,6 +23,8 @@ _USAGE = """Take a shop's events and tell its prices, as the storefront asks, un
 
 usage: python -m marl_pricing.serving [field=value …]
        python -m marl_pricing.serving settings=FILE.yaml [field=value …]
+       python -m marl_pricing.serving promote | rollback | policies [field=value …]     (each has --help)
+       python -m marl_pricing.serving.shoppers [field=value …]                          visitors to try it with
 
 Settings:
 """
@@ -83,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from marl_pricing.config.command_line import read_command_line, settings_help
     from marl_pricing.config.errors import ConfigError, validate
     from marl_pricing.serving.log import LogError
+    from marl_pricing.serving.promoting import VERBS
+    from marl_pricing.serving.promoting import run as run_verb
     from marl_pricing.serving.settings import TEXTS, ServeSettings
 
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -90,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_USAGE + settings_help(ServeSettings, {}))
         return 0
     try:
+        if given and given[0] in VERBS:
+            return run_verb(given[0], given[1:])
         settings = validate(ServeSettings, read_command_line(given, texts=TEXTS))
         import uvloop
 

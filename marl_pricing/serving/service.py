@@ -25,6 +25,7 @@ from marl_pricing.serving.pipeline import SETTINGS, SWITCHES, TICK, Vector
 from marl_pricing.serving.price_api import build_price_app
 from marl_pricing.serving.pricers import Pricing
 from marl_pricing.serving.prices import MOST_QUOTES, PriceBook, Quote, quote_from, to_plain
+from marl_pricing.serving.registry import PROMOTED, active
 from marl_pricing.serving.runner import Runner
 from marl_pricing.serving.schemas import RefusedError
 from marl_pricing.serving.settings import ServeSettings, check_together, read_key
@@ -100,7 +101,7 @@ class Service:
         find, policy = policies_in(folder), None
         self.policy: ShopPolicy | None = None
         if settings.policy is not None:
-            policy = keep_policy(str(found(settings.policy)), folder)
+            policy = self._policy_to_play()
             self.policy = ShopPolicy(find(policy), settings.policy_seller, settings.policy_products)
         self.telemetry = Telemetry()
         self._reader, self._reading = self._open(), threading.Lock()
@@ -115,6 +116,18 @@ class Service:
         self._gauges()
         self.event_app, self.price_app = build_event_app(self), build_price_app(self)
         self.board_app = build_board_app(self)
+
+    def _policy_to_play(self) -> str:
+        """SHA-256 of the policy that the settings name, kept in the service's folder."""
+        own, folder = self.settings, Path(self.settings.out)
+        assert own.policy is not None
+        if own.policy != PROMOTED:
+            return keep_policy(str(found(own.policy)), folder)
+        if (name := active(folder)) is None:
+            raise refuse(
+                "policy", own.policy, "a policy file, until one was promoted (python -m marl_pricing.serving promote)"
+            )
+        return name
 
     def _open(self) -> SqliteLog:
         return SqliteLog(self._path, self.settings.survives)
@@ -249,7 +262,7 @@ class Service:
         return self.book.switches
 
     async def reload(self) -> dict[str, Any]:
-        """Take up what the catalogue's file says now.
+        """Take up what the catalogue's file says now, and the policy that is promoted.
 
         Raises:
             RefusedError: for a file that cannot be used; the old one holds.
@@ -259,16 +272,29 @@ class Service:
             new = await asyncio.to_thread(_catalogue, self.settings)
         except ConfigError as error:
             raise RefusedError("catalogue", str(error)) from None
-        changed = new != self.catalogue
+        try:
+            policy, pricing = await asyncio.to_thread(self._promoted)
+        except ConfigError as error:
+            raise RefusedError("policy", str(error)) from None
+        old = self.catalogue, self.policy, self.book.pricing
+        changed = (new, pricing) != (old[0], old[2])
         if changed:
-            old, self.catalogue = self.catalogue, new
+            self.catalogue, self.policy, self.book.pricing = new, policy, pricing
             try:
                 await asyncio.to_thread(self._settle_settings)
             except BaseException:
-                self.catalogue = old
+                self.catalogue, self.policy, self.book.pricing = old
                 raise
             self.book.catalogue = new
-        return {"success": True, "changed": changed, "products": len(new)}
+        return {"success": True, "changed": changed, "products": len(new), "policy": pricing.policy}
+
+    def _promoted(self) -> tuple[ShopPolicy | None, Pricing]:
+        """The policy and the pricing that hold from now on: others only where another policy was promoted."""
+        own, pricing = self.settings, self.book.pricing
+        if own.policy != PROMOTED or (name := self._policy_to_play()) == pricing.policy:
+            return self.policy, pricing
+        seat = ShopPolicy(policies_in(own.out)(name), own.policy_seller, own.policy_products)
+        return seat, pricing_of(own, name)
 
     async def audit(self, session: str, product: str | None, at: int | None) -> list[dict[str, Any]]:
         """What a session was told, each with the line of the vector that it came from."""

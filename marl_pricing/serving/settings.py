@@ -76,7 +76,10 @@ class ServeSettings(Settings):
         _there("pricer"),
         Field(description="static (base prices), surge, elasticity, session or policy"),
     ] = "surge"
-    policy: Annotated[str | None, Field(description="a policy file of `export format=flax`, for pricer=policy")] = None
+    policy: Annotated[
+        str | None,
+        Field(description="a policy file of `export format=flax`, or promoted (see promote), for pricer=policy"),
+    ] = None
     policy_seller: Annotated[int, Field(ge=0, description="number of the seller in whose seat the shop is")] = 0
     policy_products: Annotated[
         list[str], Field(description="ids for the policy's products, in order; other products cost their base price")

@@ -55,6 +55,15 @@ class LoadedRun:
         digest, revision = runs.digest_of(self.networks), self.provenance["revision"]
         return {"folder": str(self.folder), "update": self.updates[0], "revision": revision, "digest": digest}
 
+    def actor(self, seed: int) -> Any:
+        """The actor's parameters of a training seed."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf[seed]), self.networks.actor)
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of each training seed's policy, as policy files say it."""
+        return [runs.digest_of(self.actor(seed)) for seed in range(self.settings.learner.num_seeds)]
+
     @property
     def held(self) -> Mapping[int, str]:
         """By seller that did not learn, who holds its seat."""

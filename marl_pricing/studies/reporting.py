@@ -53,6 +53,7 @@ def to_evaluate(loaded: Sequence[LoadedRun], best_response: int | Literal["auto"
             ambiguity=run.experiment.learner.ambiguity,
             held=run.held,
             selves=run.experiment.table.selves if run.experiment.table else (),
+            digests=run.digests,
         )
         for run, plan in zip(loaded, plans, strict=True)
     ]

@@ -28,6 +28,8 @@ def test_a_live_shop_plays_as_the_simulator_does(tmp_path: Path) -> None:
     file = tmp_path / "policy.npz"
     export(ExportSettings(run=str(run), format="flax", out=str(file), seed=1))
     policy = load_policy(file)
+    # An evaluation names the policies that it played as their files do.
+    assert load_run(run, "latest").digests[1] == policy.about["provenance"]["parameters_sha256"]
     shape, params = load_run(run, "latest").experiment.market
     step = jax.jit(lambda key, state, action: market.step(key, shape, state, action, params))
     state, seen = market.reset(jax.random.key(0), shape, params)

@@ -1,0 +1,91 @@
+"""The verbs that say which policy a shop plays: promote, rollback, policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from marl_pricing.config.errors import Settings
+
+_OUT = Annotated[str, Field(min_length=1, description="the shop's folder")]
+
+
+class PromoteSettings(Settings):
+    """What is promoted."""
+
+    policy: Annotated[str, Field(min_length=1, description="a policy file of `export format=flax`")]
+    evaluation: Annotated[
+        str | None, Field(description="folder of evaluate.py in which it was played; null: only with override")
+    ] = None
+    override: Annotated[
+        str | None,
+        Field(min_length=10, max_length=1000, description="why it is promoted though that speaks against it"),
+    ] = None
+    out: _OUT = "runs/shop"
+
+
+class RollbackSettings(Settings):
+    """What is taken back."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1000, description="why; the registry keeps it")]
+    out: _OUT = "runs/shop"
+
+
+class ListSettings(Settings):
+    """Whose registry."""
+
+    out: _OUT = "runs/shop"
+
+
+VERBS: dict[str, tuple[type[Settings], str]] = {
+    "promote": (PromoteSettings, "make a policy file the one that the shop plays (policy=promoted)"),
+    "rollback": (RollbackSettings, "go back to the policy that was promoted before"),
+    "policies": (ListSettings, "what was promoted and rolled back"),
+}
+_NEXT = "a shop that runs with pricer=policy policy=promoted takes it up by POST /models/reload; others when they start"
+
+
+def run(verb: str, arguments: Sequence[str]) -> int:
+    """Carry out a verb.
+
+    Raises:
+        ConfigError: for what cannot be done.
+    """
+    from marl_pricing.config.command_line import read_command_line, settings_help
+    from marl_pricing.config.errors import validate
+    from marl_pricing.serving import registry
+
+    kind, purpose = VERBS[verb]
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        head = f"{purpose[0].upper()}{purpose[1:]}.\n\nusage: python -m marl_pricing.serving {verb} [field=value …]\n"
+        print(f"{head}\nSettings:\n{settings_help(kind, {})}", end="")
+        return 0
+    texts = [name for name in kind.model_fields]
+    own = validate(kind, read_command_line(arguments, texts=texts))
+    folder = Path(own.out)
+    if isinstance(own, PromoteSettings):
+        from marl_pricing.shipped import found
+
+        entry = registry.promote(folder, str(found(own.policy)), own.evaluation, own.override)
+    elif isinstance(own, RollbackSettings):
+        entry = registry.rollback(folder, own.reason)
+    else:
+        for entry in registry.entries(folder):
+            print(_line(entry))
+        return 0
+    print(f"{_line(entry)}\n{_NEXT}")
+    return 0
+
+
+def _line(entry: dict) -> str:
+    when = datetime.fromtimestamp(entry["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if entry["action"] == "rollback":
+        return f"{when}  back to {entry['policy'][:12]} from {entry['from'][:12]}: {entry['reason']}"
+    found = {True: "sellers punish a cut", False: "nobody punishes a cut", None: "not evaluated"}[entry["punishes"]]
+    over = f", all the same: {entry['override']}" if entry["override"] else ""
+    run = f" of {entry['run']}" if entry["run"] else ""
+    return f"{when}  promoted {entry['policy'][:12]} ({entry['file']}{run}): {found}{over}"
