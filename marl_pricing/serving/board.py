@@ -123,7 +123,7 @@ def _check(request: Request, service: Service) -> None:
 
 def build_board_app(service: Service) -> FastAPI:
     """The dashboard of a service."""
-    app = build_app("Board", "What a shop's windows came to.", [], lambda method, path: None)
+    app = build_app("Board", "What a shop's windows came to.", [], lambda method, path: None, None, ())
 
     def page(name: str) -> Any:
         async def give(request: Request) -> Response:

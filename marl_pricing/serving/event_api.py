@@ -140,7 +140,14 @@ def build_event_app(service: Service) -> FastAPI:
     def hot(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | None:
         return (paths[path], {}) if method == "POST" and path in paths else None
 
-    app = build_app("Events", "What the storefront posts, and its catalogue.", service.settings.cors, hot)
+    app = build_app(
+        "Events",
+        "What the storefront posts, and its catalogue.",
+        service.settings.cors,
+        hot,
+        service.settings.rate_limit,
+        service.keys,
+    )
 
     async def dump(request: Request) -> Response:
         check_key(request, service.keys.ingest)

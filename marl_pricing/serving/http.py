@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from marl_pricing.serving.limits import LimitRates, seconds
 from marl_pricing.serving.log import LogError
 from marl_pricing.serving.schemas import RefusedError
 
@@ -134,14 +135,26 @@ class HotPath:
         await response(scope, receive, send)
 
 
-def build_app(title: str, description: str, cors: Sequence[str], hot: Match) -> FastAPI:
+def _too_often(wait: float) -> Response:
+    told = refusal(429, "rate_limit", "too many requests of this address or key")
+    told.headers["Retry-After"] = seconds(wait)
+    return told
+
+
+def build_app(
+    title: str, description: str, cors: Sequence[str], hot: Match, rate: float | None, keys: Sequence[bytes | None]
+) -> FastAPI:
     """An application whose every answer is JSON, refusals with the field.
 
     Args:
-        hot: what is answered past FastAPI.
+        hot: what is answered past FastAPI.  rate: requests a second of an address or a key; None: any number.
+        keys: that are right, for `rate`.
     """
     app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None)
     app.add_middleware(HotPath, match=hot)
+    if rate is not None:
+        known = frozenset(key for key in keys if key is not None)
+        app.add_middleware(LimitRates, rate=rate, keys=known, refuse=_too_often)
     if cors:  # around it
         app.add_middleware(
             CORSMiddleware, allow_origins=list(cors), allow_methods=["GET", "POST"],
@@ -166,7 +179,8 @@ _REFUSAL = {
 _MEANINGS = {
     400: "the body is no JSON object, or was cut off", 401: "the key is missing or wrong", 403: "there is no such key",
     404: "there is no such product", 409: "not as things are now", 408: "the body did not come",
-    413: "the body is too large", 422: "a field is refused", 503: "the log cannot be used now",
+    413: "the body is too large", 422: "a field is refused", 429: "too many requests",
+    503: "the log cannot be used now",
 }  # fmt: skip
 
 
@@ -202,7 +216,7 @@ def add(
         told["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     responses: dict[int | str, dict[str, Any]] = {
         status: {"description": _MEANINGS[status], "content": {"application/json": {"schema": _REFUSAL}}}
-        for status in refusals
+        for status in (*refusals, 429)
     }
     responses[200] = {"description": "done", "content": {content: {"schema": returns}}}
     app.add_api_route(

@@ -82,7 +82,14 @@ def build_price_app(service: Service) -> FastAPI:
             return None
         return price, {"mode": parts[2], "productId": parts[4]}
 
-    app = build_app("Prices", "What a product costs now, and why.", service.settings.cors, hot)
+    app = build_app(
+        "Prices",
+        "What a product costs now, and why.",
+        service.settings.cors,
+        hot,
+        service.settings.rate_limit,
+        service.keys,
+    )
     book, lookups, seconds = service.book, service.telemetry.lookups, service.telemetry.seconds
 
     async def price(request: Request) -> Response:

@@ -286,7 +286,8 @@ class Service:
                 self.catalogue, self.policy, self.book.pricing = old
                 raise
             self.book.catalogue = new
-        return {"success": True, "changed": changed, "products": len(new), "policy": pricing.policy}
+        told = {"success": True, "changed": changed, "products": len(new)}
+        return told if pricing.policy is None else told | {"policy": pricing.policy}
 
     def _promoted(self) -> tuple[ShopPolicy | None, Pricing]:
         """The policy and the pricing that hold from now on: others only where another policy was promoted."""

@@ -132,6 +132,10 @@ class ServeSettings(Settings):
         Field(description="file with the bearer key of switches and audit; null: they are off"),
     ] = None
     cors: Annotated[list[str], Field(description="origins whose pages may ask, as https://shop.example")] = []  # noqa: RUF012
+    rate_limit: Annotated[
+        float | None,
+        Field(gt=0, le=1e6, description="requests a second of an address or a key to each API; null: any number"),
+    ] = None
     most_body: Annotated[int, Field(ge=256, le=1 << 26, description="bytes of a request's body")] = 65_536
 
 
