@@ -11,10 +11,14 @@ from pydantic import Field
 
 from marl_pricing.config.errors import Settings
 
-_OUT = Annotated[str, Field(min_length=1, description="the shop's folder")]
+
+class ShopSettings(Settings):
+    """Whose registry."""
+
+    out: Annotated[str, Field(min_length=1, description="the shop's folder")] = "runs/shop"
 
 
-class PromoteSettings(Settings):
+class PromoteSettings(ShopSettings):
     """What is promoted."""
 
     policy: Annotated[str, Field(min_length=1, description="a policy file of `export format=flax`")]
@@ -25,26 +29,18 @@ class PromoteSettings(Settings):
         str | None,
         Field(min_length=10, max_length=1000, description="why it is promoted though that speaks against it"),
     ] = None
-    out: _OUT = "runs/shop"
 
 
-class RollbackSettings(Settings):
+class RollbackSettings(ShopSettings):
     """What is taken back."""
 
     reason: Annotated[str, Field(min_length=1, max_length=1000, description="why; the registry keeps it")]
-    out: _OUT = "runs/shop"
 
 
-class ListSettings(Settings):
-    """Whose registry."""
-
-    out: _OUT = "runs/shop"
-
-
-VERBS: dict[str, tuple[type[Settings], str]] = {
+VERBS: dict[str, tuple[type[ShopSettings], str]] = {
     "promote": (PromoteSettings, "make a policy file the one that the shop plays (policy=promoted)"),
     "rollback": (RollbackSettings, "go back to the policy that was promoted before"),
-    "policies": (ListSettings, "what was promoted and rolled back"),
+    "policies": (ShopSettings, "what was promoted and rolled back"),
 }
 _NEXT = "a shop that runs with pricer=policy policy=promoted takes it up by POST /models/reload; others when they start"
 
