@@ -45,8 +45,8 @@ verify: $(INSTALLED)
 clients: .venv-clients/.installed
 	JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest tests/clients -m "not heavy"
 
-clients-all: .venv-clients-all/.installed
-	JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients
+clients-all: clients .venv-clients-all/.installed
+	JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients -m heavy
 
 .venv-clients/.installed: EXTRA = clients
 .venv-clients/.installed: PINS = -c constraints.txt -c constraints-clients.txt

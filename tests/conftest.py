@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tests compile the same small programs again and again, many of them in processes of their own."""
     if hasattr(config, "workerinput"):  # has it from the process that started it
         return
+    os.environ.setdefault("MARL_PRICING_PROGRESS", "off")  # what is asked is what a command says, not when
     os.environ["XLA_FLAGS"] = f"{_QUICK} {os.environ.get('XLA_FLAGS', '')}"
     if _CACHE not in os.environ:
         _made.append(tempfile.mkdtemp(prefix="marl_pricing_programs_"))

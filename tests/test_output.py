@@ -51,8 +51,12 @@ def test_all_commands_say_in_a_line_what_ends_them_from_their_first_import_on() 
             imports = re.findall(r"^(?:import|from) (\S+)", before, re.MULTILINE)
             assert [name for name in imports if name != "__future__"] == ["marl_pricing.presentation.output"], path
     standard = {"__future__", *sys.stdlib_module_names}
-    own = (ROOT / "marl_pricing" / "presentation" / "output.py").read_text(encoding="utf-8")
-    assert {name.split(".")[0] for name in re.findall(r"^(?:import|from) (\S+)", own, re.MULTILINE)} <= standard
+    for name in ("output", "pulse"):
+        own = (ROOT / "marl_pricing" / "presentation" / f"{name}.py").read_text(encoding="utf-8")
+        imports = re.findall(
+            r"^(?:import|from) (\S+)", own.replace("from marl_pricing.presentation import pulse", ""), re.MULTILINE
+        )
+        assert {name.split(".")[0] for name in imports} <= standard
 
 
 EXPORT = [sys.executable, "-m", "marl_pricing.export", "--help"]

@@ -128,9 +128,10 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the categories of a file; `settings=` and fields are those of a calibration."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     from marl_pricing.calibration.__main__ import read_settings
+    from marl_pricing.presentation.progress import Progress
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):

@@ -180,7 +180,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> int:
     """Print the table of one form of demand, or of both."""
-    from rich.progress import Progress
+    from marl_pricing.presentation.progress import Progress
 
     known = f"logit, power, worlds (all) or one of {', '.join(worlds.WORLDS)}"
     parser = argparse.ArgumentParser(prog="python -m marl_pricing.calibration.coverage", description=__doc__)

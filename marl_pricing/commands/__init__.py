@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple
 
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.extras import said_missing
 from marl_pricing.presentation.output import quiet_pipe, run_command, say_ends
 
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from marl_pricing.doors import through_console  # Hydra takes a while
 
     through_console(name)
+    pulse.named(name)
     sys.argv = [f"marl-pricing {name}", *rest]
     with said_missing():
         module = import_module(VERBS[name].module)

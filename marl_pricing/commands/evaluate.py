@@ -20,6 +20,7 @@ from marl_pricing.doors import command_line, quoted, run_hydra, say_errors
 from marl_pricing.learning.devices import start_cpu_devices
 from marl_pricing.learning.flags import compile_quickly
 from marl_pricing.learning.program_cache import keep_programs
+from marl_pricing.presentation import pulse
 from marl_pricing.shipped import shipped
 
 
@@ -125,6 +126,7 @@ def _gather_runs(arguments: list[str]) -> list[str]:
 def main(config: DictConfig) -> None:
     """Evaluate as configured."""
     with say_errors():
+        pulse.doing("loading the runs")
         compile_quickly()
         keep_programs()
         start_cpu_devices()  # best responses are trained on them

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from marl_pricing.doors import command_line, how_to, revision, run_hydra, say_errors, swept_values
 from marl_pricing.learning.program_cache import keep_programs
+from marl_pricing.presentation import pulse
 from marl_pricing.shipped import shipped
 
 
@@ -37,6 +38,7 @@ def _refuse_beside(resume: str, accepted: str, allowed: tuple[str, ...]) -> bool
 
 
 def _run(config: DictConfig) -> float | None:
+    pulse.doing("reading the settings, building the market")
     import jax
 
     from marl_pricing import config as settings_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import pandas as pd
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.equilibrium.static import NoEquilibriumError
 from marl_pricing.evaluation import behaviour, guests, history, supply, tables
@@ -21,6 +21,8 @@ from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate
 from marl_pricing.market import Policy
 from marl_pricing.policies import RULES, SIMULATED, RuleError, StockPriceParameters, Tried, in_words, tried
 from marl_pricing.policies.simulated import JOINT, NASH, words_of
+from marl_pricing.presentation import pulse
+from marl_pricing.presentation.progress import Progress
 
 _PATIENCE = 5.0  # seconds without a progress bar
 Tell = Callable[[str], None]
@@ -83,6 +85,7 @@ def progress_bar(total: int, wanted: bool) -> Iterator[Tell]:
     finally:
         timer.cancel()
         bar.stop()
+        pulse.doing("writing tables, figures and the page")
 
 
 class _Searches:

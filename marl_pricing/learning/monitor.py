@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from marl_pricing.learning.evaluations import MEASURES
 from marl_pricing.learning.event_file import EventFile
 from marl_pricing.learning.measures import NOT_IN_TABLES, price_bins
 from marl_pricing.learning.runs import EVALUATION, METRICS, TENSORBOARD, TIMING, Table
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.markup import markdown
 from marl_pricing.presentation.output import GONE
+from marl_pricing.presentation.progress import Progress
 from marl_pricing.presentation.words import NAMELESS, Words, using
 
 Measures = dict[str, np.ndarray]
+_WIDE = 130  # columns of a terminal
 
 _GROUPS = {
     "return_raw": "return/raw",
@@ -211,12 +214,13 @@ class Monitor:
             TextColumn("{task.fields[rate]}"),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[outcome]}"),
+            # The outcome is what a narrow terminal has no room for.
+            *([TextColumn("{task.fields[outcome]}")] if self._console.width >= _WIDE else []),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task(
-            "training", total=self._total, completed=self._completed(start), rate="compiling", outcome=""
+            "compiling", total=self._total, completed=self._completed(start), rate="", outcome=""
         )
         self._start = start
         self._last = self._begin = time.perf_counter()
@@ -293,10 +297,13 @@ class Monitor:
     def _tell(self, update: int, measures: Measures, rate: float, now: float) -> None:
         outcome = self._return(measures["return_raw"][:, -1]) + self._greedy()
         done = self._completed(update)
-        self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome)
+        self._bar.update(
+            self._task, description="training", completed=done, rate=f"{rate:,.0f} market steps/s", outcome=outcome
+        )
         if self._bar.disable and (now - self._printed > 5.0 or update == self._num_updates):
             self._printed = now
             left = (self._total - done) * (now - self._begin) / max(done - self._completed(self._start), 1)
             self._console.print(
                 f"update {done}/{self._total}  {rate:,.0f} market steps/s  ETA {left:,.0f} s  {outcome}", soft_wrap=True
             )
+            pulse.said()

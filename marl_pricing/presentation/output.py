@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NoReturn, TextIO
 
+from marl_pricing.presentation import pulse
+
 NOT_WRITTEN = 3  # status of a command that could not write what it had to: a full disk, a quota, a limit on sizes
 INTERRUPTED = 128 + signal.SIGINT
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -181,6 +183,7 @@ def say_ends() -> None:
         signal.signal(signal.SIGINT, _interrupt)
     take_streams()
     _compute_in_32_bits()
+    pulse.start()
     if (files := _handles()) < LEAST_HANDLES:
         _tell(f"error: this process may open {files} files at once, and needs {LEAST_HANDLES}: raise it with ulimit -n")
         raise SystemExit(2)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import run_command
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ async def _serve(service: Service) -> int:
         loop.add_signal_handler(number, end)
     ticking = asyncio.create_task(service.keep_time()) if own.clock == "wall" else None
     host = f"[{own.host}]" if ":" in own.host else own.host
+    pulse.stop()
     print(f"events: http://{host}:{addresses[0]}", flush=True)
     print(f"prices: http://{host}:{addresses[1]}", flush=True)
     print(f"log: {own.out}/events.sqlite", flush=True)

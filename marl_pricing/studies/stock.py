@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.config.errors import refuse
 from marl_pricing.doors import say_errors
@@ -20,6 +20,7 @@ from marl_pricing.evaluation.stock_benchmarks import NoStockBenchmarkError
 from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.progress import Progress
 from marl_pricing.studies.loading import load_run
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy import stats
 
 from marl_pricing.config import ConfigError, Market, market_from
@@ -34,6 +34,7 @@ from marl_pricing.policies.tabular_q import QLearningSettings
 from marl_pricing.presentation import style
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.progress import Progress
 from marl_pricing.studies import tabular_q_figures as figures
 
 # The logit duopoly of Calvano et al. (2020) with 15 prices from a tenth of the way below the Nash price to a tenth

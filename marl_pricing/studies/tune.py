@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import Field, model_validator
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.config import ConfigError, ExperimentSettings, build, read_settings
 from marl_pricing.config.command_line import read_command_line
@@ -29,6 +29,7 @@ from marl_pricing.doors import say_errors
 from marl_pricing.learning.held_out import has_one_objective
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.progress import Progress
 from marl_pricing.studies.tune_trials import Score, Trials, changed
 
 JOURNAL, TABLE = "trials.log", "trials.csv"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from marl_pricing.doors import say_errors
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import run_command
 
 _MAPPING = """
@@ -40,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_usage())
         return 0
     from marl_pricing.config.command_line import read_command_line, settings_help
-    from marl_pricing.config.errors import validate
+    from marl_pricing.config.errors import did_you_mean, validate
     from marl_pricing.virtual_market.verbs import VERBS
 
     name, *rest = given
     if name not in VERBS:
-        print(f"error: {name}: accepted is {', '.join(VERBS)}", file=sys.stderr)
+        print(f"error: {name}: accepted is {', '.join(VERBS)}{did_you_mean(name, VERBS)}", file=sys.stderr)
         return 2
     verb = VERBS[name]
     model = verb.settings()
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from marl_pricing.intake import IntakeError
     from marl_pricing.virtual_market.errors import GraphError, LogError, ModelError
 
+    pulse.doing(verb.purpose)
     with say_errors(IntakeError, LogError, GraphError, ModelError):
         for line in verb.carry_out(validate(model, read_command_line(rest, texts=verb.texts))):
             print(line, flush=True)

@@ -18,6 +18,7 @@ import optax
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings
+from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market.answers import (
     AnswerNetwork,
     CouponNetwork,
@@ -118,7 +119,7 @@ def rows_of(log: PromotionLog, own: FitSettings) -> Rows:
     )
 
 
-def _train(loss: Any, start: Any, rows: int, own: FitSettings, epochs: int, seed: int) -> tuple[Any, Array]:
+def _train(loss: Any, start: Any, rows: int, own: FitSettings, epochs: int, seed: int, what: str) -> tuple[Any, Array]:
     """(parameters, last epoch's mean loss) of AdamW on minibatches; loss(parameters, index [B]) → scalar or [K]."""
     batch = min(own.batch, rows)
     steps = rows // batch
@@ -140,8 +141,9 @@ def _train(loss: Any, start: Any, rows: int, own: FitSettings, epochs: int, seed
         return carry, told.mean(0)
 
     carry, told = (start, optimiser.init(start)), jnp.zeros(())
-    for key in jax.random.split(jax.random.key(seed), epochs):
-        carry, told = epoch(carry, key)
+    for number, key in enumerate(jax.random.split(jax.random.key(seed), epochs)):
+        pulse.doing(f"learning {what}, pass {number + 1} of {epochs}")
+        carry, told = jax.block_until_ready(epoch(carry, key))
     return carry[0], told
 
 
@@ -164,7 +166,7 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
         return coupon_loss(coupon_logits(own.width, parameters, known[index]), level[index], number[index]).mean()
 
     start = jax.jit(CouponNetwork(own.width).init)(keys[0], jnp.zeros((1, NUM_STATE_FEATURES)))
-    handing, _ = _train(coupons, start, count, own, max(own.epochs // 3, 1), own.seed)
+    handing, _ = _train(coupons, start, count, own, max(own.epochs // 3, 1), own.seed, "who was given coupons")
 
     @jax.jit
     def inverse_propensity(handing: Any) -> Array:
@@ -197,5 +199,5 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
         return AnswerNetwork(own.width).init(key, jnp.zeros((1, NUM_FEATURES)), jnp.zeros(1), usual_fee)
 
     stacked = begin(jax.random.split(keys[1], own.members))
-    learned, losses = _train(answers, stacked, count, own, own.epochs, own.seed + 1)
+    learned, losses = _train(answers, stacked, count, own, own.epochs, own.seed + 1, "how customers answer")
     return Fitted(learned, handing, np.asarray(usual), np.asarray(usual_fee), np.atleast_1d(np.asarray(losses)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from marl_pricing.config.errors import Settings
+from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market import settings as given
 
 
@@ -111,6 +112,7 @@ def _train(own: Any) -> Iterable[str]:
     told: SimpleQueue[str] = SimpleQueue()
 
     def say(update: int, roi: float, score: float) -> None:
+        pulse.doing(f"update {update} of {own.updates}: in its worlds ROI {roi:.2f}, score {score:.3f}")
         told.put(f"update {update}: in its worlds ROI {roi:.2f}, score {score:.3f}")
 
     policy = train_policy(model, log, how, say=say)

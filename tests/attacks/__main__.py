@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.pulse import SWITCH
 from tests.attacks.families import FAMILIES
 from tests.attacks.outcome import Outcome, carry_out_all, faults, table
 
@@ -29,6 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write what came of every attempt, a line each")
     given = parser.parse_args()
+    os.environ.setdefault(SWITCH, "off")  # how far a command is is no line of a refusal
     unknown = sorted(set(given.families) - set(FAMILIES))
     if unknown:
         parser.error(f"FAMILY={unknown[0]!r}: accepted is {', '.join(FAMILIES)}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from marl_pricing.evaluation import tables
 from marl_pricing.evaluation.robustness import figures
@@ -18,6 +18,7 @@ from marl_pricing.evaluation.robustness.play import Tried, columns_of, try_run
 from marl_pricing.evaluation.robustness.summary import MEASURES, SUMMARY_COLUMNS, TRAINED, by_world, summarise
 from marl_pricing.evaluation.runs import held_line
 from marl_pricing.presentation import page, style
+from marl_pricing.presentation.progress import Progress
 
 
 def evaluate_robustness(

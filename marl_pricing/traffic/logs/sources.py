@@ -21,10 +21,11 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from marl_pricing.intake import IntakeError, plain
 from marl_pricing.intake.tables import MOST_COLUMNS, parquet_texts, spelled_out
+from marl_pricing.presentation import pulse
+from marl_pricing.presentation.progress import Progress
 from marl_pricing.traffic.logs.detecting import is_gzip, suggestion, what_is_lacking
 from marl_pricing.traffic.logs.layouts import WHOCLICKEDIT
 from marl_pricing.traffic.logs.schemas import FIELDS, LogError, Schema
@@ -75,6 +76,7 @@ class _Meter:
         return self
 
     def at(self, position: int) -> None:
+        pulse.doing(f"reading {self._path.name}, {position / max(self._total, 1):.0%}")
         if self._bar is None and sys.stderr.isatty() and time.monotonic() - self._started > _PATIENCE:
             self._bar = Progress(console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task(escape(f"reading {self._path.name}"), total=self._total)
