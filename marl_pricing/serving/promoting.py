@@ -58,7 +58,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     kind, purpose = VERBS[verb]
     if arguments and arguments[0] in ("-h", "--help", "help"):
         head = f"{purpose[0].upper()}{purpose[1:]}.\n\nusage: python -m marl_pricing.serving {verb} [field=value …]\n"
-        print(f"{head}\nSettings:\n{settings_help(kind, {})}", end="")
+        print(f"{head}\nSettings:\n{settings_help(kind, {'policy': 'FILE', 'reason': 'TEXT'})}")
         return 0
     texts = [name for name in kind.model_fields]
     own = validate(kind, read_command_line(arguments, texts=texts))
