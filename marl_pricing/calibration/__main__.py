@@ -101,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"market: {own.out}/market.yaml, {len(found.market.offers)} offers, {found.market.size:,.0f} shoppers a period"
     )
-    print(f"train on it: python train.py market=calibrated market.path={own.out}/market.yaml")
+    size = f"traffic.sessions_per_epoch={max(round(found.market.size), 1)}"
+    print(f"train on it: python train.py market=calibrated market.path={own.out}/market.yaml {size}")
+    print("  (as many sessions as shoppers sell the units of the data; fewer sell, and stock, in proportion)")
     return 0
 
 

@@ -71,13 +71,13 @@ def elasticities(fit: Fit, rows: pd.DataFrame, name: str, most: int = 24) -> Fig
 
 
 @styled
-def backtest(own: Backtest) -> Figure:
+def backtest(own: Backtest, period: str = "period") -> Figure:
     """Errors of all forecasts that cover nearly all cells."""
     shown = own.scores[own.scores["cells"] >= 0.9 * own.scores["cells"].max()]
     figure = style.new_figure(3.0)
     axes = figure.subplots()
     kinds = {"weighted": "all units", "by_revenue": "weighted with prices", "mean_offer": "mean of offers"}
-    labels = {"model": "this calibration", "naive": "naive", "seasonal": "seasonal naive", "month": "4 periods ago"}
+    labels = {"model": "this calibration", "naive": "naive", "seasonal": "seasonal naive", "month": f"4 {period}s ago"}
     width = 0.8 / len(shown)
     for number, row in enumerate(shown.to_dict("records")):
         places = np.arange(len(kinds)) + (number - (len(shown) - 1) / 2) * width

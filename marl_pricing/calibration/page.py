@@ -273,7 +273,12 @@ def pictures(found: Findings) -> list[tuple[str, str, str, Callable[[], Figure]]
     ]
     if own is not None:
         listed += [
-            ("backtest", "Back-test", captions["backtest"].format(holdout=own.holdout), lambda: figures.backtest(own)),
+            (
+                "backtest",
+                "Back-test",
+                captions["backtest"].format(holdout=own.holdout),
+                lambda: figures.backtest(own, found.sales.period_name),
+            ),
             (
                 "fit",
                 "Units, forecast and price",

@@ -28,6 +28,8 @@ from marl_pricing.pricelist.elasticities import measure, posterior
 from marl_pricing.pricelist.settings import PriceListSettings
 from tests.calibration.sales import GROCERY, POWER, a_market, rising, some_sales, written
 from tests.doors.compose import composed
+from tests.markets import within
+from tests.traffic.visitors import conditions, epochs
 
 NO_AGENTS = {"model": "analytic", "sessions_per_epoch": 4_000, "agent_share": 0.0}
 
@@ -303,3 +305,23 @@ def test_round_trip(tmp_path: Path, form: str) -> None:
     own_error = found.fit.dynamics.constant_errors.loc[found.market.offers["offer"]].to_numpy()
     apart = (means[1] - means[0][order]) / np.sqrt(own_error**2 + errors[1] ** 2 + errors[0][order] ** 2)
     assert np.sqrt((apart**2).mean()) < 2.0 and np.abs(apart).max() < 3.5
+
+
+@pytest.mark.parametrize(
+    "model", ["analytic", *(pytest.param(model, marks=pytest.mark.slow) for model in ("bank", "chain"))]
+)
+def test_sessions_of_every_kind_buy_what_the_file_says_was_sold(model: str) -> None:
+    """With as many sessions as shoppers, agents among them or not: by the logit written out, units a week."""
+    file = yaml.safe_load((GROCERY / "market.yaml").read_text())
+    demand, prices = file["market"]["demand"], np.array(file["market"]["prices"]["start"])
+    weights = np.exp((np.array(demand["quality"]) - prices) / demand["scale"])
+    sold = file["market_size"] * weights / (1.0 + weights.sum())
+    np.testing.assert_allclose(sold, [52.34, 29.70], atol=0.01)
+    own = composed(
+        "market=calibrated", f"market.path={GROCERY / 'market.yaml'}", f"traffic={model}",
+        f"traffic.sessions_per_epoch={round(file['market_size'])}",
+    ).market  # fmt: skip
+    orders = epochs(own, 400, [0.0, 0.3], conditions(own, prices)).orders.sum(2)
+    for share in (0, 1):
+        error = orders[:, share].std(0) / np.sqrt(len(orders))
+        assert within(orders[:, share].mean(0), sold, error), (orders[:, share].mean(0), sold)
