@@ -229,6 +229,7 @@ class Run:
         behaviour: bool = True,
         best_response: int | Literal["auto"] = "auto",
         measures: Sequence[str] = (),
+        beside: Sequence[Path | str] = (),
         progress: bool = True,
     ) -> Path:
         """One report on this run and others, as `evaluate.py` makes it; conf/evaluate.yaml explains the arguments.
@@ -262,6 +263,7 @@ class Run:
             behaviour=behaviour,
             best_response=best_response,
             measures=measures,
+            beside=[Path(own) for own in beside],
             command="Run.evaluate",
             progress=progress,
         )

@@ -26,6 +26,9 @@ VERBS = {
     "describe": Verb(
         "marl_pricing.commands.describe", "what a market shows its sellers, what they may do, what it pays"
     ),
+    "runs": Verb(
+        "marl_pricing.studies.index", "all runs of a folder on one page: settings that differ, results, reports"
+    ),
     "calibrate": Verb("marl_pricing.calibration.__main__", "estimate demand from sales, write a market"),
     "pricelist": Verb("marl_pricing.pricelist.__main__", "from sales to what each product should cost next"),
     "logs": Verb("marl_pricing.traffic.logs.__main__", "say what is in a log of sessions"),

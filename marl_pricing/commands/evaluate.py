@@ -34,12 +34,13 @@ class EvaluationSettings(Settings):
     behaviour: bool
     best_response: Annotated[int, Field(ge=0), at_most(1_000_000, "each is an update of a training")] | Literal["auto"]
     measures: list[str]
+    beside: list[str]
     out: str | None
     evaluation: Literal["report", "robustness"]
     trials: Trials
 
 
-_OF_REPORTS = ("rules", "guests", "behaviour", "best_response", "measures")
+_OF_REPORTS = ("rules", "guests", "behaviour", "best_response", "measures", "beside")
 
 
 def _evaluate_study(folder: Path) -> Path:
@@ -94,6 +95,7 @@ def _evaluate(config: DictConfig) -> None:
         best_response=settings.best_response,
         measures=settings.measures,
         command=command_line(),
+        beside=[Path(folder) for folder in settings.beside],
     )
     print(f"report: {report}")
 

@@ -16,6 +16,7 @@ from marl_pricing.evaluation import (
     benchmark_table,
     frontier,
     history,
+    kept,
     machine_summary,
     measured,
     robust_benchmarks,
@@ -124,6 +125,7 @@ def evaluate(
     measures: tuple[str, ...] = (),
     progress: bool = True,
     command: str = "",
+    beside: Sequence[Path] = (),
 ) -> Path:
     """Play every run's policies and the rules, and write tables, figures and the report into `out`.
 
@@ -137,6 +139,7 @@ def evaluate(
         measures: columns of the first table; none takes `html_tables.HEADLINE`. One that a run cannot have is refused.
         progress: a progress bar, where it takes longer than five seconds.
         command: what makes this report again, to be told in it.
+        beside: folders of evaluations that were kept, to be compared with.
 
     Returns:
         The path of report.html.
@@ -147,6 +150,7 @@ def evaluate(
         tables.TableError: if a number is missing where there has to be one.
     """
     check(runs, episodes, rules, measures)
+    earlier = [own for folder in beside for own in kept.read_kept(folder)]  # refused before anything is played
     wanted = Wanted(rules, guests, behaviour)
     with progress_bar(count_steps(runs, wanted), progress) as tell:
         played = play_all(runs, episodes, seed, wanted, tell)
@@ -161,6 +165,7 @@ def evaluate(
         [robust_benchmarks.robust_table(run, benchmarks[run.name].ignores, offers) for run in runs],
     )
     comparisons, notes = _comparisons(runs, played)
+    side = kept.beside(played.measured, runs, earlier, (seed, episodes))
     seats = _joined(guest_tables.COLUMNS, played.guests)
     responses = _joined(best_response.COLUMNS, played.best_responses)
     contracts = _joined(supply.COLUMNS, played.contracts)
@@ -178,6 +183,7 @@ def evaluate(
         "robust_equilibria": (feared, robust_benchmarks.COLUMNS),
         "comparisons": (comparisons, summary.COMPARISON_COLUMNS),
         "stock_benchmarks": (stock, {"run": "text"} | stock_benchmarks.COLUMNS),
+        "beside": (side, kept.COLUMNS),
         "guests": (seats, guest_tables.COLUMNS),
         "contracts": (contracts, supply.COLUMNS),
         "best_responses": (responses, best_response.COLUMNS),
@@ -228,7 +234,7 @@ def evaluate(
     glance, compared = sections.all_pictures(out, runs, found, benchmarks, table, offers)
     told = [*(own.text for own in answers), *minds]
     text = machine_summary.to_json(
-        runs, told, sentences, found, benchmarks, table, comparisons, episodes, seed, command, punished
+        runs, told, sentences, found, benchmarks, table, comparisons, episodes, seed, command, punished, out
     )
     written.append(write_atomically(out / "summary.json", text))
     html = page.render(
@@ -246,6 +252,7 @@ def evaluate(
             robust=feared,
             comparisons=comparisons,
             comparison=compared,
+            beside=side,
             notes=[*([note] if note else []), *notes],
             sections=parts,
             documented=documented,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.markets import market_digest
 from marl_pricing.evaluation.runs import RunToEvaluate
 from marl_pricing.evaluation.summary import records
 
@@ -40,17 +43,20 @@ def to_json(
     seed: int,
     command: str,
     punished: Mapping[str, bool],
+    out: Path,
 ) -> str:
     """One object: `format`, `in_short`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
 
     `in_short` is the report's first screen: three answers, then what to mind; `sentences` say the same in more numbers.
 
     A run has `policies_sha256` (of each training seed), `punishes` (whether a cut of a price is; null: nobody looked),
-    `versions`, `command`, `held` (who holds seats of sellers that did not learn), `omega`, `withheld` (why indices
-    are), `benchmarks` (rows) and `measures`: by policy, measure and seller, the columns of the summary.
+    `versions`, `command`, `folder` (relative to the evaluation's), `market` (a digest, ω left aside), `held` (who holds
+    seats of sellers that did not learn), `omega`, `withheld` (why indices are), `benchmarks` (rows) and `measures`: by
+    policy, measure and seller, the columns of the summary.
 
     Args:
         punished: by run, whether rivals answer a forced cut; without runs where nobody looked.
+        out: the evaluation's folder.
     """
     by_run = {}
     for run in runs:
@@ -63,6 +69,8 @@ def to_json(
             "punishes": punished.get(run.name),
             "versions": dict(run.versions),
             "command": run.command,
+            "folder": os.path.relpath(run.folder, out) if run.folder else "",
+            "market": market_digest(run.shape, run.params),
             "held": {str(seller): who for seller, who in run.held.items()},
             "omega": np.asarray(run.params.reward.omega, np.float64).round(6).tolist(),
             "withheld": benchmarks[run.name].withheld,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import fields, replace
 
@@ -17,6 +18,16 @@ def market_key(shape: MarketShape, params: MarketParams, *, with_omega: bool = T
         shape, params = _without_omega(shape, params)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     return replace(shape, features=()), tuple((leaf.shape, leaf.tobytes()) for leaf in leaves)
+
+
+def market_digest(shape: MarketShape, params: MarketParams) -> str:
+    """SHA-256 of a market without ω, the same for markets whose profits mean the same."""
+    static, leaves = _without_omega(shape, params)
+    found = hashlib.sha256(repr(replace(static, features=())).encode())
+    for leaf in jax.tree.leaves(leaves):
+        array = np.asarray(leaf)
+        found.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+    return found.hexdigest()
 
 
 def _without_omega(shape: MarketShape, params: MarketParams) -> tuple[MarketShape, MarketParams]:

@@ -37,6 +37,7 @@ class RunToEvaluate:
         held: by seller that did not learn, who holds its seat here as in training.
         selves: sellers that learned in turns, against their past selves.
         digests: SHA-256 of each training seed's policy, as `learning.runs.digest_of` has it and policy files say it.
+        folder: of the run, for links; empty where there is none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class RunToEvaluate:
     held: Mapping[int, str] = field(default_factory=dict)
     selves: Sequence[int] = ()
     digests: Sequence[str] = ()
+    folder: str = ""
 
     @property
     def learners(self) -> list[int]:

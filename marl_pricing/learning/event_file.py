@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -79,6 +79,26 @@ class EventFile:
         from tensorboard.plugins.text.summary_v2 import text_pb
 
         self._add(summary=text_pb(tag, "\n".join(lines)))
+
+    def hparams(self, settings: Mapping[str, bool | float | str], metrics: Sequence[str]) -> None:
+        """Settings of the run for the HPARAMS tab, and tags of the scalars whose last values stand beside them."""
+        from tensorboard.plugins.hparams import summary_v2 as api  # its own api needs TensorFlow
+
+        names = [api.HParam(name) for name in settings]
+        self._add(summary=api.hparams_config_pb(names, [api.Metric(tag) for tag in metrics]))
+        self._add(summary=api.hparams_pb(dict(settings)))
+
+    def finished(self) -> None:
+        """Say on the HPARAMS tab that the run is over."""
+        from tensorboard.plugins.hparams import metadata
+        from tensorboard.plugins.hparams.api_pb2 import Status
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+
+        # As tensorboard.plugins.hparams.summary.session_end_pb writes it, which needs TensorFlow.
+        over = SessionEndInfo(status=Status.Value("STATUS_SUCCESS"), end_time_secs=time.time())
+        told = metadata.create_summary_metadata(HParamsPluginData(session_end_info=over))
+        value = {"tag": metadata.SESSION_END_INFO_TAG, "metadata": told, "tensor": metadata.NULL_TENSOR}
+        self._add(summary=self._summary.Summary(value=[value]))
 
     def flush(self) -> None:
         """Let readers see what was written."""

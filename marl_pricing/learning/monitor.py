@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
@@ -87,6 +88,31 @@ def means_over_seeds(rows: Sequence[Mapping[str, Any]], words: Words = NAMELESS)
     return [(*key, float(np.mean(values))) for key, values in found.items()]
 
 
+# Tags whose last values TensorBoard shows beside a run's settings.
+FINAL = tuple(f"greedy/{name}/mean" for name in ("profit", "shaped", "price", "entropy"))
+
+
+def hyperparameters(settings: str) -> dict[str, bool | float | str]:
+    """The settings of a run by dotted name, lists as texts, without its name, its folder and what was estimated.
+
+    Args:
+        settings: YAML.
+    """
+    found: dict[str, bool | float | str] = {}
+
+    def walk(value: Any, name: str) -> None:
+        if name in ("run", "name", "market.calibration"):
+            return
+        if isinstance(value, Mapping):
+            for own, inner in value.items():
+                walk(inner, f"{name}.{own}" if name else str(own))
+        elif value is not None:
+            found[name] = value if isinstance(value, bool | int | float | str) else str(value)
+
+    walk(yaml.safe_load(settings), "")
+    return found
+
+
 class Journal:
     """What is written of one run: metrics.csv, evaluation.csv, timing.csv, TensorBoard.
 
@@ -95,6 +121,7 @@ class Journal:
         price_range: lowest and highest price that any offer may post, money.
         worlds: names of a robust critic's candidate worlds.
         words: what sellers and money are called; columns of metrics.csv stay `seller_i`.
+        settings: of the run, YAML; TensorBoard has them as a text and as hyperparameters. Empty: it has none.
     """
 
     def __init__(
@@ -107,6 +134,7 @@ class Journal:
         tensorboard: bool = True,
         worlds: Sequence[str] = (),
         words: Words = NAMELESS,
+        settings: str = "",
     ) -> None:
         self._words = words
         self._metrics, self._timing = Table(folder / METRICS), Table(folder / TIMING)
@@ -118,6 +146,9 @@ class Journal:
             if worlds and not start:
                 rows = [f"| {number} | {markdown(name)} |" for number, name in enumerate(worlds)]
                 self._writer.text("robust/worlds", ["| candidate | world |", "|---|---|", *rows])
+            if settings and not start:
+                self._writer.text("settings", ["```yaml", settings.strip(), "```"])
+                self._writer.hparams(hyperparameters(settings), FINAL)
         self._reports = 0
         self._history: list[tuple[int, np.ndarray, np.ndarray]] = []
 
@@ -149,6 +180,8 @@ class Journal:
             return
         for policy, seller, name, value in means_over_seeds(rows, self._words):
             self._writer.scalar(f"{policy}/{name}/{seller}", value, update)
+        if update == self._num_updates:
+            self._writer.finished()
         self._writer.flush()
 
     def _write(self, writer: EventFile, update: int, measures: Measures, rate: float) -> None:

@@ -17,7 +17,7 @@ from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
 from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
-from marl_pricing.learning.run_files import read_table
+from marl_pricing.learning.run_files import is_run, read_config, read_table
 from marl_pricing.learning.runs import (
     EVALUATION,
     METRICS,
@@ -182,6 +182,7 @@ def train(
                 tensorboard=tensorboard and first_process,
                 worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
                 words=member.words,
+                settings=read_config(member.folder) if is_run(member.folder) else "",
             )
             for member in members
         ]

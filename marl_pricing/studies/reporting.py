@@ -52,6 +52,7 @@ def to_evaluate(loaded: Sequence[LoadedRun], best_response: int | Literal["auto"
             sellers=run.settings.market.calibration.sellers if run.settings.market.calibration else (),
             ambiguity=run.experiment.learner.ambiguity,
             held=run.held,
+            folder=str(run.folder),
             selves=run.experiment.table.selves if run.experiment.table else (),
             digests=run.digests,
         )
@@ -72,6 +73,7 @@ def report_runs(
     measures: Sequence[str],
     command: str,
     progress: bool = True,
+    beside: Sequence[Path] = (),
 ) -> Path:
     """Play runs beside rules and leave the report, in the words of their market; see `evaluation.evaluate.evaluate`.
 
@@ -88,7 +90,7 @@ def report_runs(
         with using(common([run.words for run in loaded])):
             return evaluate(
                 taken, out, episodes=episodes, seed=seed, rules=tuple(rules), guests=guests, behaviour=behaviour,
-                measures=tuple(measures), progress=progress, command=command,
+                measures=tuple(measures), progress=progress, command=command, beside=tuple(beside),
             )  # fmt: skip
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marl_pricing.evaluation import RunToEvaluate, evaluate, statistics
+from marl_pricing.evaluation import RunToEvaluate, evaluate, kept, statistics
 from marl_pricing.evaluation.benchmarks import static_benchmarks
-from marl_pricing.evaluation.report import run_figures
+from marl_pricing.evaluation.metrics import Parts
+from marl_pricing.evaluation.report import html_tables, run_figures
 from marl_pricing.evaluation.tables import TableError
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.policies import constant
@@ -168,6 +169,33 @@ def test_a_rule_stands_once_a_market(report: Path) -> None:
     numbers = report.read_text("utf-8").split("id=numbers")[1].split("</table>")[0]
     assert numbers.count(">random<") == numbers.count(">constant_<wbr>nash<") == 1
     assert numbers.count(">learned (greedy)<") == 2 and numbers.count(">all runs<") == 2
+
+
+def test_a_kept_evaluation_stands_beside_runs_of_its_market_and_shoppers(report: Path, tmp_path: Path) -> None:
+    first, second = kept.read_kept(report.parent)
+    assert first.run == "selfish" and first.shoppers == (3, 4) and first.market == second.market  # omega alone differs
+    summary = pd.read_csv(report.parent / "summary.csv")
+    own = summary[summary["policy"].eq("learned (greedy)") & summary["seller"].eq("all")].set_index(["run", "measure"])
+    for name in ("profit", "price_mean", "fill_rate"):
+        value = statistics.seed_scores(first.parts[name]).mean()
+        assert value == pytest.approx(own.loc[("selfish", name), "value"])
+
+    class Played:  # the second run's episodes, as if they had just been played
+        groups = (("again", "learned (greedy)"),)
+
+        def parts(self, group: tuple[str, str]) -> dict[str, Parts]:
+            return {name: Parts(*(side[0, ..., None] for side in parts)) for name, parts in second.parts.items()}
+
+    again = run("again", 0.0, (1.7, 1.8, 1.9))
+    rows = kept.beside(Played(), [again], [first], (3, 4)).set_index("measure")  # type: ignore[arg-type]
+    compared = pd.read_csv(report.parent / "comparisons.csv").set_index("measure")
+    assert rows.loc["profit", "difference"] == pytest.approx(compared.loc["profit", "difference"])
+    assert rows.loc["profit", "there"] == pytest.approx(own.loc[("selfish", "profit"), "value"])
+    assert "seeds support it" in html_tables.beside_table(rows.reset_index())
+    other = kept.beside(Played(), [again], [first], (4, 4))  # type: ignore[arg-type]
+    assert other["difference"].isna().all() and other["note"].str.contains("other shoppers came").all()
+    with pytest.raises(ValueError, match=r"beside=.*accepted is the folder of an evaluation"):
+        kept.read_kept(tmp_path)
 
 
 def test_every_figure_is_a_file_too(report: Path) -> None:

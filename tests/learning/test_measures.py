@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from marl_pricing.learning.evaluations import MEASURES
 from marl_pricing.learning.measures import PRICE_BINS, price_bins, segment_measures
-from marl_pricing.learning.monitor import Journal
+from marl_pricing.learning.monitor import FINAL, Journal, hyperparameters
 from marl_pricing.learning.runs import METRICS, TENSORBOARD
 from marl_pricing.learning.strategy_figure import strategy_figure
 from marl_pricing.presentation.words import Words
@@ -95,6 +96,30 @@ def test_tensorboard_has_the_names_of_sellers(tmp_path, monkeypatch) -> None:
     assert {"A", "B & Co", "mean price (EUR)", "price (EUR)"} <= shown and "seller 0" not in shown
     # What a program reads keeps its columns.
     assert "price_mean/seller_1" in (tmp_path / METRICS).read_text().splitlines()[0]
+
+
+def test_tensorboard_has_the_settings_and_the_final_measures_beside_them(tmp_path) -> None:
+    settings = "name: x\nlearner: {gamma: 0.9, cell: gru, sizes: [1, 2]}\nmarket: {reward: {omega: 1.0}, shock: null}\n"
+    found = hyperparameters(settings)
+    assert found == {"learner.gamma": 0.9, "learner.cell": "gru", "learner.sizes": "[1, 2]", "market.reward.omega": 1.0}
+    journal = Journal(tmp_path, 1, 0, (1.0, 2.2), settings=settings)
+    played = {name: "" for name in MEASURES} | {"policy": "greedy", "seed": 0, "update": 1}
+    journal.add_evaluation(1, [played | {"seller": 0, "profit": 3.0, "price": 1.5}])
+    journal.close()
+    events = EventAccumulator(str(tmp_path / TENSORBOARD))
+    events.Reload()
+    (text,) = events.Tensors("settings")
+    assert b"omega: 1.0" in text.tensor_proto.SerializeToString()
+    content = events.summary_metadata
+    kinds = {tag: own.plugin_data.plugin_name for tag, own in content.items()}
+    assert [tag for tag, name in kinds.items() if name == "hparams"] == [
+        "_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info",
+    ]  # fmt: skip
+    start = plugin_data_pb2.HParamsPluginData.FromString(
+        content["_hparams_/session_start_info"].plugin_data.content
+    ).session_start_info.hparams
+    assert start["learner.gamma"].number_value == 0.9 and start["learner.cell"].string_value == "gru"
+    assert "greedy/profit/mean" in FINAL and events.Scalars("greedy/profit/mean")[-1].value == 3.0
 
 
 def test_a_market_of_one_price_has_a_histogram_and_a_picture() -> None:

@@ -216,7 +216,7 @@ def _verdict(run: RunToEvaluate, row: Mapping[str, Any], found: Reference, punis
         return f"{where} are below those of competition: Nash is {nash}{trained}"
     if place == "at":
         return f"{where} are those of competition: Nash is {nash}, a cartel's price {joint}{trained}"
-    lie = f"{where} lie {100 * way:.0f}\u00a0% of the way from competition to a cartel ({ends})"
+    lie = f"{where} lie {100 * way:.0f}\u00a0% of the way from competition ({nash}) to a cartel ({joint})"
     if not _selfish(run):
         return f"{lie}: cooperation, which ω = {_omega(run)} trains sellers for"
     how = {True: ", and a cut of a price is punished", False: ", though nobody punishes a cut of a price"}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from marl_pricing.evaluation import statistics
 from marl_pricing.evaluation.metrics import INDICES, SUBJECTS
 from marl_pricing.evaluation.report import texts
 from marl_pricing.evaluation.runs import LEARNED
@@ -182,6 +183,28 @@ def comparison_table(rows: pd.DataFrame) -> str:
         f"same shoppers come to both runs of a pair; {_counted(count, units)} in pairs. An effect is left empty where "
         "the differences do not vary.</p>"
     )
+
+
+def beside_table(rows: pd.DataFrame) -> str:
+    """The headline measures here and in kept evaluations, and the difference where one can be taken."""
+    lines: list[list[tuple[str, float | None]]] = []
+    notes: dict[str, str] = {}
+    for row in records(rows[rows["measure"].isin(HEADLINE)]):
+        name, known = row["measure"], bool(np.isfinite(row["difference"]))
+        cells: list[tuple[str, float | None]] = [(row["run"], None), (row["against"], None)]
+        cells += [(texts.measure_label(name)[0], None)]
+        cells += [(texts.number(name, row[side]), row[side]) for side in ("here", "there")]
+        cells += [(texts.number(name, row["difference"]) if known else "", row["difference"])]
+        ends = [texts.number(name, end) for end in statistics.paired_ends(row)] if known and row["count"] > 1 else []
+        told = "" if not known else "yes" if statistics.supported(row) else "no"
+        lines.append([*cells, (" … ".join(ends), None), (told, None)])
+        if row["note"]:
+            notes[row["against"]] = row["note"]
+    heads = [("run", ""), ("beside", "kept"), ("measure", ""), ("here", ""), ("there", ""),
+             ("difference", "here less there"), ("95 % interval", "Student's, of pairs"),
+             ("seeds support it", "")]  # fmt: skip
+    said = "".join(f"<li>{escape(against)}: {escape(note)}</li>" for against, note in notes.items())
+    return page.table(heads, lines) + (f"<ul class=note>{said}</ul>" if said else "")
 
 
 def _who(seller: str) -> str:

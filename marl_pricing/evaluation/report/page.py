@@ -90,6 +90,7 @@ class Report:
         robust: the frame of `robust_benchmarks.robust_table`; empty where no run is robust.
         comparisons: rows of `summary.compare`; empty where runs are not compared.
         comparison: figures about all runs.
+        beside: rows of `kept.COLUMNS`; empty where no earlier evaluation is looked at.
         notes: what to keep in mind when runs are compared.
         documented: columns of each table that was written.
         files: paths relative to the report.
@@ -109,6 +110,7 @@ class Report:
     robust: pd.DataFrame
     comparisons: pd.DataFrame
     comparison: Sequence[Picture]
+    beside: pd.DataFrame
     notes: Sequence[str]
     sections: Sequence[RunSection]
     documented: Mapping[str, Mapping[str, str]]
@@ -248,6 +250,7 @@ def render(report: Report) -> str:
     links = [
         ("numbers", "Numbers"),
         *([("compared", "Runs compared" if len(runs) > 1 else "Rules and shoppers")] if compared else []),
+        *([("beside", "Beside earlier evaluations")] if len(report.beside) else []),
         *([("benchmarks", "Benchmarks")] if benchmarks else []),
         *((place, section.name) for place, section in runs),
         ("files", "Files"),
@@ -257,6 +260,9 @@ def render(report: Report) -> str:
         page.contents(links),
         _numbers(report),
         compared,
+        f"<section><h2 id=beside>Beside earlier evaluations</h2>{html_tables.beside_table(report.beside)}</section>"
+        if len(report.beside)
+        else "",
         f"<section><h2 id=benchmarks>Benchmarks</h2>{benchmarks}</section>" if benchmarks else "",
         *(_run(section, place, budget) for place, section in runs),
         _files(report),
