@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# What the demo needs, and no more: neither torch nor what this package is worked on with.
+SHOWN := .venv/.demo
 STAMP := $(shell date +%Y-%m-%d_%H-%M-%S)
 DEMO := runs/demo_$(STAMP)
 
@@ -12,7 +14,7 @@ SEEDS := learner.num_seeds=5
 # What takes longest is left to those who ask for it: fitted rules, and training a best response to every seller.
 SHORT := 'rules=[simulated_nash,simulated_joint,observed]' best_response=0 episodes=32
 MARKET := market.path=$(DEMO)/calibration/market.yaml
-demo: $(INSTALLED)
+demo: $(SHOWN)
 	$(BIN)/python -m marl_pricing.calibration settings=examples/grocery/calibration.yaml out=$(DEMO)/calibration
 	$(BIN)/python train.py experiment=grocery $(MARKET) $(SEEDS) name=competitive run.folder=$(DEMO)/competitive
 	$(BIN)/python train.py experiment=grocery $(MARKET) $(SEEDS) name=cooperative market.reward.omega=0 run.folder=$(DEMO)/cooperative
@@ -25,7 +27,7 @@ VIRTUAL := $(BIN)/python -m marl_pricing.virtual_market
 FAIR_LOG := log=$(FAIR)/promotions/promotion_log.csv
 FAIR_MODEL := model=$(FAIR)/customers
 FAIR_POLICY := policy=$(FAIR)/policy
-fair: $(INSTALLED)
+fair: $(SHOWN)
 	$(VIRTUAL) simulate out=$(FAIR)/promotions
 	$(VIRTUAL) fit $(FAIR_LOG) out=$(FAIR)/customers holdout=14
 	$(VIRTUAL) train $(FAIR_LOG) $(FAIR_MODEL) out=$(FAIR)/policy
@@ -71,13 +73,17 @@ docs: $(INSTALLED)
 	$(BIN)/python -m sphinx -b html -q docs docs/_build
 	@echo docs/_build/index.html
 
-tensorboard: $(INSTALLED)
+tensorboard: $(SHOWN)
 	$(BIN)/tensorboard --logdir runs --port 6006
 
-$(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+PIP = $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+$(SHOWN): pyproject.toml constraints.txt
+	$(PIP) -e '.[calibration]'
 	touch $@
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	touch $@ $(SHOWN)
 
 clean:
 	rm -rf .venv .venv-clients .venv-clients-all .pytest_cache .mypy_cache .ruff_cache .hypothesis
