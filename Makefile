@@ -56,7 +56,7 @@ clients-all: clients .venv-clients-all/.installed
 .venv-clients-all/.installed: PINS = -c constraints-clients-all.txt
 .venv-clients/.installed .venv-clients-all/.installed: pyproject.toml constraints.txt constraints-clients.txt constraints-clients-all.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PINS) -e '.[$(EXTRA)]'
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PINS) -e '.[$(EXTRA)]'
 	touch $@
 
 lint: $(INSTALLED)

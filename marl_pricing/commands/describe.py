@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from marl_pricing.doors import as_typed, say_errors
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import readable
 from marl_pricing.presentation.words import say
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from marl_pricing.environments.description import as_json
         from marl_pricing.presentation.words import using
 
+        pulse.doing("building the market")
         as_text = "json=true" not in given
         rest = [own for own in given if own not in ("json=true", "json=false")]
         name, own, words = _described(rest)

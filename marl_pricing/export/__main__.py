@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from marl_pricing.doors import say_errors
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import run_command
 
 _USAGE = """Export a trained policy: one self-describing file, an example that loads it, a model card.
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from marl_pricing.export.export import ExportSettings, export
 
         data = read_command_line(given, texts=("run", "out", "evaluation"))
-        written = export(validate(ExportSettings, data))
+        own = validate(ExportSettings, data)
+        pulse.doing(f"exporting {own.run} as {own.format}")
+        written = export(own)
         for kind, path in zip(("policy", "example", "card"), written, strict=True):
             print(f"{kind}: {path}")
     return 0

@@ -1,88 +1,130 @@
-"""What README and docs show is what runs: Python blocks as they stand, command lines as far as their settings."""
+"""What README and docs show is what runs: Python blocks as they stand in a process of their own; command lines as they
+stand where they need nothing of the reader's and take a moment, else as far as their settings."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from marl_pricing import commands
 from marl_pricing.config import read_settings
 from marl_pricing.config.composing import compose_settings
+from tests.docs.blocks import BLOCKS, PAGES
+from tests.docs.commands import COMMANDS, MODELS, OF_MARKETS, OTHERS, Command, unknown_settings
 from tests.processes import ROOT
 
-# What begins with _ was made by a build.
-WRITTEN = [
-    page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.relative_to(ROOT).parts[1].startswith("_")
-]
-PAGES = [ROOT / "README.md", *WRITTEN, *sorted((ROOT / "examples").rglob("*.md"))]
 PYTHON = [
-    pytest.param(block, id=f"{page.name}-{number}")
-    for page in PAGES
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL))
+    pytest.param(block.text, id=f"{block.page}-{number}")
+    for number, block in enumerate(block for block in BLOCKS if block.language == "python")
 ]
-# A line of a shell block, without what is said behind it.
-LINES = [
-    (page.name, line.partition("  #")[0].strip())
-    for page in PAGES
-    for block in re.findall(r"```(?:sh|bash|shell)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-]
+LANGUAGES = {"", "python", "sh", "bash", "shell", "yaml", "text", "{eval-rst}", "{toctree}", "{include}"}
+# Lines that need nothing of the reader's and are done in a moment, in the order of the pages: later ones take what
+# earlier ones leave.
+QUICK = re.compile(
+    r"describe .*|evaluate --help|marl_pricing.calibration data=examples/.* --check|"
+    r"marl_pricing.virtual_market (simulate|log|graph) .*|marl_pricing.procurement play out=runs/bargain buyer=micro .*"
+)
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Python with arguments, in a reader's checkout."""
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what lies at the top of a checkout; what is written into it goes with the tests."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    for name in ("train.py", "evaluate.py", "conf"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON)
 def test_a_block_runs_as_it_stands(block: str, tmp_path: Path) -> None:
     os.symlink(ROOT / "examples", tmp_path / "examples")  # a reader is in a checkout
-    done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, check=False, cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = run(["-c", block], tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-def _words(line: str) -> list[str]:
-    return shlex.split(line, comments=True)
+@pytest.mark.slow
+def test_quick_commands_run_as_they_stand(checkout: Path) -> None:
+    ran = 0
+    for own in dict.fromkeys(command._replace(page="") for command in COMMANDS):
+        if not QUICK.fullmatch(f"{own.called} {' '.join(own.arguments)}"):
+            continue
+        how = ["evaluate.py"] if own.called == "evaluate" else ["-m", own.called]
+        if own.called in commands.VERBS and own.called != "evaluate":
+            how = ["-m", "marl_pricing", own.called]
+        done = run([*how, *own.arguments], checkout)
+        assert done.returncode == 0, f"{own}: {done.stderr}"
+        ran += 1
+    assert ran >= 10
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    assert {block.language for block in BLOCKS} <= LANGUAGES
+    assert len(PAGES) >= 25 and len(PYTHON) >= 24
+
+
+def test_blocks_of_yaml_are_yaml() -> None:
+    for block in BLOCKS:
+        if block.language == "yaml":
+            assert yaml.safe_load(block.text), block.page
 
 
 def test_settings_of_every_training_that_is_shown_are_accepted() -> None:
     shown = 0
-    for page, line in LINES:
-        for door in ("python train.py", "marl-pricing train", "docker compose run --rm train"):
-            if not line.startswith(door):
-                continue
-            given = _words(line.removeprefix(door))
-            if any(own.startswith(("resume=", "-m", "--", "init_from=")) for own in given):
-                continue
-            # Files of the reader's own are not here.
-            typed = [own for own in given if "…" not in own and not own.startswith(("market.path=", "traffic.log"))]
-            if any(own == "market=calibrated" for own in typed):
-                continue
-            try:
-                data = compose_settings(typed)
-                for name in ("resume", "study"):
-                    data.pop(name)
-                read_settings(data)
-            except ValueError as error:
-                raise AssertionError(f"{page}: {line}: {error}") from None
-            shown += 1
-    assert shown >= 15
+    for own in COMMANDS:
+        if own.called not in OF_MARKETS:
+            continue
+        if any(word.startswith(("resume=", "-m", "--", "init_from=", "env=")) for word in own.arguments):
+            continue
+        # Files of the reader's own are not here.
+        typed = [
+            word for word in own.arguments
+            if "…" not in word and not word.startswith(("market.path=", "traffic.log", "opponents.", "json="))
+        ]  # fmt: skip
+        if "market=calibrated" in typed:
+            continue
+        try:
+            data = compose_settings(typed)
+            for name in ("resume", "study"):
+                data.pop(name)
+            read_settings(data)
+        except ValueError as error:
+            raise AssertionError(f"{own}: {error}") from None
+        shown += 1
+    assert shown >= 20
 
 
-def test_every_module_and_verb_that_is_shown_is_there() -> None:
-    shown = 0
-    for page, line in LINES:
-        module = re.match(r"python -m (marl_pricing[\w.]*)", line)
-        if module:
-            place = ROOT.joinpath(*module.group(1).split("."))
-            assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), f"{page}: {line}"
-            shown += 1
-        verb = re.match(r"marl-pricing ([\w-]+)", line)
-        if verb and not verb.group(1).startswith("-"):
-            assert verb.group(1) in commands.VERBS, f"{page}: {line}"
-    assert shown >= 8
+@pytest.mark.parametrize("called", sorted({own.called for own in COMMANDS}))
+def test_every_command_that_is_shown_is_there_and_has_the_settings(called: str) -> None:
+    assert called in MODELS or called in OTHERS or called in OF_MARKETS, called
+    for own in COMMANDS:
+        if own.called != called:
+            continue
+        if called.startswith("marl_pricing"):
+            place = ROOT.joinpath(*called.split("."))
+            assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), own
+        if called == "make":
+            assert re.search(rf"^{own.arguments[0]}\b.*:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), own
+        if called in MODELS:
+            assert unknown_settings(own) == [], own
+
+
+def test_a_setting_that_there_is_not_is_found() -> None:
+    assert unknown_settings(Command("", "marl_pricing.export", ("run=x", "fromat=onnx"))) == ["fromat"]
+    assert unknown_settings(Command("", "marl_pricing.virtual_market", ("fit", "log=x", "hold=1"))) == ["hold"]
