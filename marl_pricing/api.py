@@ -236,6 +236,7 @@ class Run:
 
         Args:
             rules: names in `marl_pricing.policies.RULES`; None: those of conf/evaluate.yaml.
+            beside: folders of evaluations that were kept, to be compared with.
 
         Returns:
             The path of report.html; tables and figures lie beside it.

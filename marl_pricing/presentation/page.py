@@ -61,7 +61,7 @@ dialog { max-width: 98vw; max-height: 96vh; padding: 8px; border: 0; border-radi
 dialog img { display: block; width: max(100%, 1100px); height: auto; }
 dialog::backdrop { background: rgba(0, 0, 0, 0.7); }
 .glance img { max-width: 1180px; } .glance figcaption { max-width: none; }
-details figure img { max-width: 700px; }
+details figure img { max-width: 560px; }
 figcaption { margin-top: 6px; max-width: 52em; }
 /* Plotly writes its own colours; letters follow the page's, in light and in dark. */
 .js-plotly-plot [class*=tick] text, .js-plotly-plot .legendtext, .js-plotly-plot .g-xtitle text,
