@@ -45,7 +45,7 @@ def _is_date(column: pd.Series, title: str) -> bool:
     if pd.api.types.is_datetime64_any_dtype(column):
         return True
     try:
-        form = dates.detect(held, np.arange(len(held)), "", title)
+        form = dates.detect(dates.starts_of(held), np.arange(len(held)), "", title)
     except IntakeError as error:
         return "can be read as" in str(error)  # a date, if nobody knows which
     return form is not None
@@ -64,7 +64,8 @@ class _Content:
         if len(held) < _FILLED * len(column):
             return name == "currency" and len(held) > 0
         if name in _NUMBERS:
-            return held.map(lambda text: numbers.take_apart(text) is not None).mean() >= _NUMERIC
+            known = numbers.column(name, title, held, np.arange(len(held)), name != "units").parts
+            return held.map(lambda text: known[text] is not None).mean() >= _NUMERIC
         if name == "promotion":
             if held.nunique() < 2:
                 return False
@@ -74,6 +75,19 @@ class _Content:
         if name == "product":  # a row's own number is no product
             return len(held) < _FEW or held.nunique() < _OWN * len(held)
         return True
+
+    def is_day(self, title: str) -> bool:
+        """Whether a column holds days of the calendar, whatever it is called."""
+        held = _texts(self._frame[title])
+        if len(held) < _FILLED * len(self._frame) or held.nunique() < min(2, 1 + len(held) // _FEW):
+            return False
+        if pd.api.types.is_datetime64_any_dtype(self._frame[title]):
+            return True
+        try:
+            form = dates.detect(held, np.arange(len(held)), "", title)
+        except IntakeError as error:
+            return "can be read as" in str(error) and "week" not in str(error)
+        return form is not None and form.kind in ("ymd", "dmy", "mdy", "names")
 
     def belongs(self, title: str, product: str) -> bool:
         """Whether a column says the same of a product wherever it stands."""
@@ -102,7 +116,8 @@ def _period(raw: RawTable, title: str) -> str | list[str]:
         return title
     named = plain(title) in MONTHS
     if not (named and dates.month_numbers(_texts(raw.frame[title].head(_SAMPLE))).notna().all()):
-        form = dates.detect(raw.frame[title].head(_SAMPLE), raw.lines[:_SAMPLE], raw.path, title)
+        held = _texts(raw.frame[title].head(_SAMPLE))
+        form = dates.detect(dates.starts_of(held), np.arange(len(held)), raw.path, title)
         if form is None or form.kind != "number":
             return title
     day = next((own for own in titles if plain(own) in DAYS and pd.api.types.is_numeric_dtype(_numbers(raw, own))), "")
@@ -121,6 +136,11 @@ def guess(raw: RawTable) -> dict[str, str | list[str] | None]:
     titles = [title for title in map(str, raw.frame.columns) if title not in raw.twice]
     content = _Content(raw)
     found = suggest(titles, SALES_WORDS, content.fits)
+    if "period" not in found:
+        dated = next((title for title in titles if title not in found.values() and content.is_day(title)), None)
+        found |= {"period": dated} if dated is not None else {}
+    if "product" not in found and "category" in found:  # what is sold is told no further
+        found["product"] = found.pop("category")
     product = found.get("product")
     if "category" in found and (product is None or not content.belongs(found["category"], product)):
         del found["category"]

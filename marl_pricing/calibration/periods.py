@@ -94,6 +94,8 @@ def count_periods(raw: RawTable, mapping: Mapping) -> tuple[pd.Series, pd.Series
     """(periods as whole numbers, NaN where there is none; dates; what a period is; the form of the dates)."""
     title, length = str(mapping.period), mapping.period_length
     cells = raw.frame[title]
+    if not pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_datetime64_any_dtype(cells):
+        cells = dates.starts_of(cells)
     if mapping.date_format is not None:
         form: dates.Form | None = dates.form_named(mapping.date_format)
     else:

@@ -21,6 +21,7 @@ _TIME = (
 )
 _YEAR = r"(?P<year>\d{4}|\d{2})"
 _NAME = r"(?P<name>[^\W\d_]{3,12})\.?"
+_WEEKDAY = r"(?:[^\W\d_]{2,10}\.?,\s*)?"
 _WEEK = r"(?:W|KW|CW|WK|S|Week|Woche|Semaine|Semana)"
 # Families of texts; a text belongs to the first that fits it.
 _FAMILIES: dict[str, tuple[str, ...]] = {
@@ -33,12 +34,12 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     ),
     "month": (r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})", r"(?P<month>\d{1,2})[-/.](?P<year>\d{4})"),
     "named": (
-        rf"(?P<day>\d{{1,2}})[.\s/-]+{_NAME}[\s/,-]+{_YEAR}{_TIME}",
-        rf"{_NAME}\s+(?P<day>\d{{1,2}}),?\s+{_YEAR}{_TIME}",
+        rf"{_WEEKDAY}(?P<day>\d{{1,2}})[.\s/-]+{_NAME}[\s/,-]+{_YEAR}{_TIME}",
+        rf"{_WEEKDAY}{_NAME}\s+(?P<day>\d{{1,2}}),?\s+{_YEAR}{_TIME}",
         rf"{_NAME}-(?P<day>\d{{1,2}})-{_YEAR}{_TIME}",
     ),
     "named_month": (rf"{_NAME}[\s/-]+{_YEAR}",),
-    "yyyymmdd": (r"(?P<year>(?:19|20)\d{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])",),
+    "yyyymmdd": (r"(?P<year>(?:19|20)\d{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01])(?:\.0*)?",),
     "six": (r"(?P<year>(?:19|20)\d{2})(?P<last>0[1-9]|[1-4]\d|5[0-3])",),
     # 2001 to 2286, each in its unit.
     "s": (r"(?P<count>\d{10})(?:\.\d*)?",),

@@ -22,6 +22,7 @@ _MONTHS = {
     7: "jul juil lug", 8: "aug aou ago", 9: "sep set", 10: "oct okt ott out", 11: "nov", 12: "dec dez dic",
 }  # fmt: skip
 _PREFIXES = [(word, month) for month, words in _MONTHS.items() for word in words.split()]
+_RANGE = r"^\s*(\S*\d\S*)\s+(?:-|–|—|to|bis|au|al)\s+\S*\d\S*\s*$"
 _UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -148,6 +149,15 @@ def parse(values: pd.Series, form: Form | None, utc: bool = False) -> pd.Series:
     found[~is_text] = np.array(others, "M8[us]")
     filled = np.append(found.to_numpy(), np.datetime64("NaT", "us"))  # code -1: no cell
     return pd.Series(filled[codes], values.index)
+
+
+def starts_of(values: pd.Series) -> pd.Series:
+    """Cells that say from when to when, as 2024-01-01 - 2024-01-07, by their first date; others as they are."""
+    texts = values[values.map(lambda value: isinstance(value, str) and value.strip() != "")].astype(str)
+    parts = texts.str.extract(_RANGE)
+    if texts.empty or parts[0].isna().any():
+        return values
+    return values.where(~values.index.isin(texts.index), parts[0].reindex(values.index))
 
 
 def guess_length(dates: pd.Series, form: Form | None) -> Length:

@@ -18,8 +18,8 @@ SALES_WORDS: dict[str, tuple[str, ...]] = {
         "product, product id, sku, upc, ean, gtin, item, item id, article, stock code, stockcode, product "
         "name, lineitem sku, prod code, artikel, artikelnummer, artikelnr, artikel nr, artikelname, "
         "artikelbezeichnung, produkt, produit, désignation, référence, reference, producto, articulo, código, "
-        "prodotto, articolo, codice, produto, artigo, varenummer, vare, tuote, towar, zboží, товар, артикул, 商品, "
-        "商品コード, 商品编码, 商品id, 商品名, 商品名称, 品番, 상품, 상품코드, asin, material, listing"
+        "prodotto, articolo, codice, produto, artigo, varenummer, vare, tuote, towar, nazwa towaru, zboží, товар, "
+        "артикул, 商品, 商品コード, 商品编码, 商品id, 商品名, 商品名称, 品番, 상품, 상품코드, asin, material, listing"
     ),
     "seller": _of(
         "seller, brand, vendor, merchant, shop, manufacturer, supplier, marke, händler, verkäufer, "
@@ -36,7 +36,8 @@ SALES_WORDS: dict[str, tuple[str, ...]] = {
         "created at, date add, purchase date, sale date, transaction date, shop date, timestamp, order time, "
         "transaction dt, t dat, date time, datetime, datum, woche, kalenderwoche, kw, monat, kalendertag, tag, "
         "bestelldatum, rechnungsdatum, verkaufsdatum, auftragsdatum, semaine, mois, jour, fecha, semana, mes, data, "
-        "settimana, mese, giorno, dia, maand, dato, uge, uke, pvm, tydzień, дата, неделя, 日付, 日期, 날짜, 일자"
+        "settimana, mese, giorno, dia, maand, dato, uge, uke, pvm, tydzień, data sprzedaży, дата, неделя, "
+        "日付, 日期, 날짜, 일자"
     ),
     "units": _of(
         "units, quantity, qty, units sold, items sold, unit sales, qty ordered, units ordered, sold, move, volume, "
@@ -49,7 +50,7 @@ SALES_WORDS: dict[str, tuple[str, ...]] = {
         "price, unit price, unitprice, price per unit, rate, retail price, selling price, sale price, average price, "
         "item cost, sold for, lineitem price, preis, vk netto, vk brutto, stückpreis, einzelpreis, verkaufspreis, vk, "
         "vk preis, prix, prix unitaire, precio, precio unitario, prezzo, prezzo unitario, preço, prijs, stuksprijs, "
-        "pris, hinta, cena, цена, 価格, 単価, 单价, 价格, 단가, 가격"
+        "pris, hinta, cena, cena brutto, cena netto, цена, 価格, 単価, 单价, 价格, 단가, 가격"
     ),
     "revenue": _of(
         "revenue, sales, turnover, sales value, net sales, subtotal, row total, line total, item total, spend, "
@@ -107,6 +108,10 @@ def plain(title: str) -> str:
 
 # What stands behind the name of a thing and does not change what it is: `item no`, `store_id`, `vendor name`.
 _OF_THINGS = frozenset(_of("id, ids, key, no, nr, nbr, num, number, name, code, sk, hash, title"))
+_OF = re.compile(r"(?P<head>\w+) (?:de|du|des|del|della|di|da|do|d|of)(?: (?:l|la|le|les|el|lo))? (?P<whose>.+)")
+_NAMES = frozenset(
+    _of("nom, nome, nombre, name, code, codigo, codice, cod, id, no, n, numero, reference, description, nazwa")
+)
 # Words of which a title may only end: `Shop` in `SHOP_WEEK` is no seller, `week` is what it is.
 _BY_ENDS = frozenset({"seller", "store", "category", "promotion", "currency", "stock", "cost"})
 _LONG = 5  # letters from which a word may be the end of a compound, as in Auftragsdatum
@@ -123,19 +128,29 @@ def _without_thing(title: str) -> str:
     return " ".join(words)
 
 
+def _head(title: str) -> str:
+    """Of `prix de l'article` the first word, which says what it is; of `nom du produit` what it is the name of."""
+    match = _OF.match(title)
+    if match is None:
+        return title
+    return match["whose"] if match["head"] in _NAMES else match["head"]
+
+
 def _is(title: str, word: str) -> bool:
     return title == word or title.replace(" ", "") == word.replace(" ", "") or _without_thing(title) == word
 
 
 def _ends(title: str, word: str) -> bool:
     """Whether a title's last words are a word, which in most languages say what it is."""
-    own = _without_thing(title)
+    own = _without_thing(_head(title))
+    if own == word:
+        return True
     compound = len(word) >= _LONG and " " not in word and own.endswith(word)
     return own.endswith(f" {word}") or compound
 
 
 def _holds(title: str, word: str) -> bool:
-    return len(word) > 3 and f" {word} " in f" {title} "
+    return len(word) > 3 and f" {word} " in f" {_head(title)} "
 
 
 def suggest(

@@ -25,6 +25,7 @@ _NUMBER = re.compile(
     r"(?P<last>[-−])?(?P<close>[)])?",
     re.IGNORECASE,
 )
+_MEASURE = re.compile(r"(?<=\d)\s*(?:/\s*)?[^\W\d_]{1,8}\.?$")
 _IN_GROUPS = re.compile(r"\d{1,3}(?:[\s'’]\d{3})+(?=\D|$)")
 _HEADER = re.compile(rf"(?:^|[\s_(\[/])(?P<word>{_CODES}|[€$£¥₹₽₺₴₪₩])(?:$|[\s_)\]/.])", re.IGNORECASE)
 
@@ -156,7 +157,14 @@ def column(name: str, title: str, values: pd.Series, lines: np.ndarray, money: b
     places = pd.Series(lines, values.index)[texts.index]
     first = places.groupby(texts.to_numpy(), sort=False).first()
     found = {str(text): int(line) for text, line in first.items() if text}
-    return Column(name, title, {text: take_apart(text) for text in found}, found, money)
+    behind = _common_end(list(found))
+    return Column(name, title, {text: take_apart(text.removesuffix(behind)) for text in found}, found, money)
+
+
+def _common_end(texts: list[str]) -> str:
+    """What all numbers of a column have behind them, as in `3 pcs` and `4.20 / kg`; empty where it is none or money."""
+    match = _MEASURE.search(texts[0]) if texts and take_apart(texts[0]) is None else None
+    return match[0] if match is not None and all(text.endswith(match[0]) for text in texts) else ""
 
 
 def settle(

@@ -29,6 +29,7 @@ MOST_BYTES = 1 << 30  # of a table's text
 _LATIN = re.compile(r"[\u0000-\u024f]")
 _SAMPLE = 1 << 17  # bytes that tell an encoding
 _LINES = 60  # that tell the separator
+_CENTRAL = "cp1250"  # Poland, Czechia, Hungary
 _WESTERN = "cp1252"  # what spreadsheets in western Europe and America write
 # Of the letters in lines that are not ASCII; western languages stay far below, other alphabets far above.
 _OTHER_ALPHABET = 0.4
@@ -39,6 +40,8 @@ _NOT_LATIN = re.compile(
 # Encodings of other alphabets, and words that titles in these have.
 _ALPHABETS, _TITLES = ("shift_jis", "gb18030", "big5", "euc_kr", "cp1251"), 5
 _KNOWN = tuple(word for words in SALES_WORDS.values() for word in words if not _LATIN.search(word))
+_ACCENTED = tuple(word for words in SALES_WORDS.values() for word in words if not word.isascii() and len(word) > 3)
+_MONEY = re.compile(r"\d\s*(?:zł|kč)")
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 _UTF8_PAIR = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
@@ -86,6 +89,12 @@ def _line_of(data: bytes, position: int) -> int:
     return data.count(b"\n", 0, position) + 1
 
 
+def _words_known(data: bytes, encoding: str) -> int:
+    """How many words of titles that have an accent stand in the first lines, and signs of money behind a number."""
+    text = " ".join(data[:_SAMPLE].decode(encoding, "replace").splitlines()[:_TITLES]).casefold()
+    return sum(word in text for word in _ACCENTED) + bool(_MONEY.search(text))
+
+
 def _by_titles(data: bytes) -> str | None:
     """The encoding in which the first lines hold titles that are known, None where there is none."""
     for name in _ALPHABETS:
@@ -107,6 +116,9 @@ def _foreign(data: bytes) -> str:
         best = charset_normalizer.from_bytes(b"\n".join(lines)).best()
         if best is not None and _NOT_LATIN.fullmatch(best.encoding):
             return best.encoding
+    central, western = (_words_known(data, name) for name in (_CENTRAL, _WESTERN))
+    if central > western:
+        return _CENTRAL
     try:
         data.decode(_WESTERN)
     except UnicodeDecodeError:

@@ -78,6 +78,23 @@ EXPORTS = {
         "Year,Month,Day,Product,Qty,Price", "{d.year},{d.month},{d.day},{p},{q},{x}",
         {"period": ["Year", "Month", "Day"]},
     ),
+    "french": (
+        "N° de commande,Date de commande,Nom du produit,Quantité,Prix de l’article", "{n},{d:%d/%m/%Y},{p},{q},{x}",
+        {"product": "Nom du produit", "price": "Prix de l’article"},
+    ),
+    "polish": (
+        "Nazwa towaru;Data sprzedaży;Ilość;Cena brutto", "{p};{d};{q} szt.;{c} zł", {"units": "Ilość"},
+    ),
+    "measures": (
+        "Product,Week,Qty,Price", '{p},"{d:%a, %d %b %Y}",{q} pcs,{x} / kg', {"units": "Qty", "price": "Price"},
+    ),
+    "from and to": (
+        "SKU,Date,Qty,Price", "{p},{d} - {d},{q},{x}", {"product": "SKU"},
+    ),
+    "dates by what they are": (
+        "Product Category,Created,Qty,Price", "{p},{d},{q},{x}",
+        {"product": "Product Category", "period": "Created"},
+    ),
     "japanese": ("日付,商品コード,数量,単価", "{d:%Y/%m/%d},{p},{q},{x}", {"period": "日付"}),
 }  # fmt: skip
 
@@ -86,7 +103,7 @@ EXPORTS = {
 def test_the_columns_that_are_meant_are_found_by_title_and_content(tmp_path: Path, name: str) -> None:
     head, line, meant = EXPORTS[name]
     sales, found = read_by_guess(
-        written(tmp_path / "sales.csv", head, line, "shift_jis" if name == "japanese" else "utf-8")
+        written(tmp_path / "sales.csv", head, line, {"japanese": "shift_jis", "polish": "cp1250"}.get(name, "utf-8"))
     )
     assert {key: found[key] for key in meant} == meant and not {"seller", "category"} & (set(found) - set(meant))
     assert sales.table["units"].sum() == UNITS and set(sales.table["product"]) == {"P1", "P2", "P3"}
