@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marl_pricing.doors import say_errors
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import run_command
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ def _play(given: Sequence[str]) -> int:
         from marl_pricing.procurement.playing import PlaySettings, play
 
         own = validate(PlaySettings, read_command_line(given, texts=("out", "buyer", "supplier")))
+        pulse.doing("loading NegMAS")
         load()
+        pulse.doing("bargaining")
         from marl_pricing.procurement import together
 
         if together.is_together(own):
@@ -234,10 +237,12 @@ def _play_world(given: Sequence[str]) -> int:
         own_settings, market = split(given)
         read = read_command_line(own_settings, texts=("out", "policy", "seller"))
         own = validate(WorldSettings, read | ({"overrides": [*read.get("overrides", []), *market]} if market else {}))
+        pulse.doing("loading NegMAS")
         load()
         from marl_pricing.procurement.agents import check
 
         check(own.seller, [own.suppliers] if isinstance(own.suppliers, str) else own.suppliers)
+        pulse.doing("building the market")
         scene = build_scene(own)
         from marl_pricing.procurement import world_files
         from marl_pricing.procurement.world import SupplyWorld
@@ -246,6 +251,7 @@ def _play_world(given: Sequence[str]) -> int:
         np.random.seed(own.seed)  # noqa: NPY002  NegMAS's negotiators draw from it
         world = SupplyWorld(scene, own.seller, own.days, own.seed)
         begun = time.perf_counter()
+        pulse.listen(lambda: f"day {world.current_step + 1} of {own.days}")
         world.run()
         took = time.perf_counter() - begun
         told = world_files.write(world, own, Path(own.out))
