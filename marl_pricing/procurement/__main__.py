@@ -251,7 +251,7 @@ def _play_world(given: Sequence[str]) -> int:
         np.random.seed(own.seed)  # noqa: NPY002  NegMAS's negotiators draw from it
         world = SupplyWorld(scene, own.seller, own.days, own.seed)
         begun = time.perf_counter()
-        pulse.listen(lambda: f"day {world.current_step + 1} of {own.days}")
+        pulse.listen(lambda: f"day {min(world.current_step + 1, own.days)} of {own.days}")
         world.run()
         took = time.perf_counter() - begun
         told = world_files.write(world, own, Path(own.out))
