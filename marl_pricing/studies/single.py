@@ -27,6 +27,7 @@ from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.run_files import CONFIG_DIGEST, as_csv, read_table, text_digest
 from marl_pricing.learning.state import Networks
 from marl_pricing.learning.training import Member, Schedule, train
+from marl_pricing.presentation import pulse
 from marl_pricing.presentation.words import say, using
 from marl_pricing.studies.loading import LoadedRun, build_run, load_run
 from marl_pricing.studies.opponents import say_seats
@@ -60,6 +61,7 @@ def train_run(
         multihost_utils.sync_global_devices("run folder")
     own = settings.learner
     if first:
+        pulse.doing("compiling")
         print(
             f"{settings.name}: {settings.market.num_sellers} sellers, {own.num_seeds} seed(s), {own.num_envs} "
             f"environments on {program.mesh.size} device(s); {folder}",

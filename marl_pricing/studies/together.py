@@ -13,6 +13,7 @@ import jax
 from marl_pricing.config import Experiment
 from marl_pricing.learning import runs
 from marl_pricing.learning.training import train
+from marl_pricing.presentation import pulse
 from marl_pricing.studies.single import (
     create_run,
     has_ended,
@@ -94,6 +95,7 @@ def _train_group(group: Sequence[_Waiting], whole: tuple[int, int]) -> bool:
     first = group[0].experiment
     program = program_of(first.learner, len(group))
     learner = first.settings.learner
+    pulse.doing("compiling")
     print(
         f"{', '.join(own.folder.name for own in group)}: {learner.num_seeds} seed(s) each, {learner.num_envs} "
         f"environments on {program.mesh.size} device(s)",
