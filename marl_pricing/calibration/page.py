@@ -211,10 +211,11 @@ def sentences(found: Findings) -> list[str]:
     told += [*how_estimated(fit), *_unseen(fit)]
     if fit.own is not None:
         low, middle, high = np.quantile(fit.own.mean, [0.0, 0.5, 1.0])
+        count, silent = fit.own.draws.shape[1], fit.own.draws.shape[1] - len(fit.own.measured)
+        none = f"; of {silent} of {count} the sales tell none, and these have their category's" if silent else ""
         told.append(
             f"Each offer has its own elasticity, drawn towards its category's: from {low:.2f} to {high:.2f}, half of "
-            f"them below {middle:.2f}; of {fit.own.draws.shape[1] - len(fit.own.measured)} of {fit.own.draws.shape[1]} "
-            "the sales tell none, and these have their category's."
+            f"them below {middle:.2f}{none}."
         )
     if fit.elasticity.own.value >= 0:
         told.append("Demand rises with its price: more likely prices follow demand here than the other way round.")

@@ -78,7 +78,7 @@ dt { font-family: ui-monospace, monospace; } dd { margin: 0; color: var(--soft);
   main { padding: 16px 12px 48px; }
   h1 { font-size: 1.35rem; }
   figure .picture { padding: 4px; }
-  tbody th { white-space: normal; max-width: 46vw; overflow-wrap: break-word; }
+  tbody th { white-space: normal; min-width: 7.5em; max-width: 46vw; overflow-wrap: break-word; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; }
 }
 """
