@@ -22,9 +22,11 @@ from marl_pricing.learning.run_files import EVALUATION, PROVENANCE, RunError, is
 from marl_pricing.presentation import page
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.presentation.output import run_command
+from marl_pricing.presentation.words import NAMELESS, Words, say, using
 
 PAGE = "index.html"
 _DEEP = 4  # folders below the one that is asked for in which runs and evaluations are looked for
+_NARROW = "style='min-width:15em'"
 _INSIDE = {"checkpoints", "tensorboard", "opponents", "figures"}
 
 
@@ -38,6 +40,7 @@ class Entry:
         verdict: whether the training converged.
         report: the newest report with it, relative to the folder; its first answer.
         fault: why it cannot be read; empty where it can.
+        words: what its market calls money, epochs and sellers.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Entry:
     report: str = ""
     headline: str = ""
     fault: str = ""
+    words: Words = NAMELESS
 
 
 def _folders(root: Path, deep: int = _DEEP) -> Iterator[Path]:
@@ -68,7 +72,8 @@ def _read(folder: Path) -> Entry:
     found = Entry(folder)
     try:
         text = read_config(folder)
-        found.name = str(yaml.safe_load(text).get("name", folder.name))
+        data = yaml.safe_load(text)
+        found.name, found.words = str(data.get("name", folder.name)), _words(data)
         found.settings = hyperparameters(text)
         found.started = str(json.loads((folder / PROVENANCE).read_text(encoding="utf-8")).get("started", ""))
         rows = read_table(folder, EVALUATION)
@@ -83,6 +88,13 @@ def _read(folder: Path) -> Entry:
         found.price = sum(float(row["price"]) for row in last) / len(last)
         found.verdict = str(judge(curves_of(rows)))
     return found
+
+
+def _words(data: Mapping[str, Any]) -> Words:
+    """What a calibrated market's settings call things."""
+    own = (data.get("market") or {}).get("calibration") or {}
+    sellers = tuple(str(name) for name in own.get("sellers") or ())
+    return Words(str(own.get("currency") or ""), str(own.get("period") or ""), sellers)
 
 
 def _reports(folder: Path) -> dict[Path, tuple[float, Path, str]]:
@@ -152,7 +164,6 @@ def _told(own: Entry, groups: Sequence[Sequence[str]]) -> str:
 def _rows(runs: Sequence[Entry], groups: Sequence[Sequence[str]], root: Path) -> Iterator[str]:
     for own in runs:
         place = os.path.relpath(own.folder, root)
-        link = f"<a href='{escape(own.report)}'>report</a>" if own.report else ""
         numbers: Mapping[str, float | None] = {"profit": own.profit, "price": own.price}
         cells = "".join(
             f"<td data-value='{'' if value is None else value}'>{'' if value is None else f'{value:.4g}'}</td>"
@@ -162,11 +173,16 @@ def _rows(runs: Sequence[Entry], groups: Sequence[Sequence[str]], root: Path) ->
         said = own.fault or own.verdict
         settings = _told(own, groups)
         name = page.breakable(own.name or own.folder.name)
+        name = f"<a href='{escape(own.report)}'>{name}</a>" if own.report else name
+        day, _, clock = own.started[:16].partition("_")
+        with using(own.words):
+            headline = say(own.headline)
+        started = f"{day} {clock[:2]}:{clock[3:5]}" if clock else day
         yield (
             f"<tr><th scope=row>{name}<span class=unit>{escape(place)}</span></th>"
-            f"<td class=text>{escape(own.started[:16].replace('_', ' '))}</td>{update}{cells}"
-            f"<td class='text long'>{escape(settings)}</td><td class='text long'>{escape(said)}</td>"
-            f"<td class='text long'>{link} {escape(own.headline)}</td></tr>"
+            f"<td class=text>{escape(started)}</td>{update}{cells}"
+            + "".join(f"<td class='text long' {_NARROW}>{escape(text)}</td>" for text in (settings, said, headline))
+            + "</tr>"
         )
 
 
@@ -176,8 +192,9 @@ def write_index(root: Path) -> Path:
     groups = differing(runs)
     count = f"{sum(map(len, groups))} in these runs"
     heads = [("run", "folder"), ("started", ""), ("updates", ""), ("profit", "of all, per epoch"),
-             ("mean price", "greedy"), ("settings that differ", count), ("training", ""), ("report", "")]  # fmt: skip
-    text = {"run", "started", "settings that differ", "training", "report"}
+             ("mean price", "greedy"), ("settings that differ", count), ("training", ""),
+             ("who earns what", "")]  # fmt: skip
+    text = {"run", "started", "settings that differ", "training", "who earns what"}
     head = "".join(
         f"<th{' class=text' if name in text else ''} scope=col><button>{name}"
         f"{f'<span class=unit>{escape(unit)}</span>' if unit else ''}</button></th>"
@@ -190,8 +207,8 @@ def write_index(root: Path) -> Path:
     body = [
         f"<h1>Runs in {escape(root.name or str(root))}</h1>",
         f"<p class=soft>{len(runs)} runs, {len(runs) - lacking} with a report; made {datetime.now():%Y-%m-%d %H:%M} by "
-        "<code>marl-pricing runs</code>. Profits of runs whose markets differ are not to be compared. Press a column's "
-        "head to sort.</p>",
+        "<code>marl-pricing runs</code>. Profits of runs whose markets differ are not to be compared. A name leads to "
+        "its newest report; a column's head sorts.</p>",
         f"<div class=scroll tabindex=0><table class=sortable><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(_rows(runs, groups, root))}</tbody></table></div>",
         page.fold("Settings that differ together", f"<ul class=note>{together}</ul>" if together else ""),
