@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 FIRST = 1.0  # seconds of silence before the first line
-SILENCE = 8.0  # … before the next: imports may hold the interpreter for a second or two more
+SILENCE = 7.0  # … before the next: imports may hold the interpreter for a second or two more
 SWITCH = "MARL_PRICING_PROGRESS"
 
 # What tells how far it is, the innermost last: a text, nothing where there is nothing to tell, or that it is shown.

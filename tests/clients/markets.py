@@ -22,7 +22,7 @@ def env_of(form: str, **more: Any) -> PricingEnv:
     return marl_pricing.parallel_env(make(**KINDS[form]), **more)
 
 
-def said(program: str, seconds: int = 120) -> subprocess.CompletedProcess[str]:
+def said(program: str, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     """What a program says that is a file of its own: processes that are spawned import it again. It must not hang."""
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-m", f"tests.clients.programs.{program}"],

@@ -53,7 +53,8 @@ def test_silence_is_broken_by_what_is_being_done() -> None:
 
 
 def test_it_can_be_switched_off() -> None:
-    assert said(SLOW, **{SWITCH: "off"}) == ""
+    assert said(SLOW.partition("pulse.doing")[0], **{SWITCH: "off"}) == ""
+    assert said(SLOW.partition("pulse.doing")[0], **{SWITCH: "on"}) != ""
 
 
 def test_what_is_said_by_others_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
