@@ -43,11 +43,13 @@ def _run(config: DictConfig) -> float | None:
 
     from marl_pricing import config as settings_of
     from marl_pricing.config.idle import refuse_idle
+    from marl_pricing.config.learners import for_its_learner
     from marl_pricing.config.study import is_study
     from marl_pricing.learning import runs
 
     data = OmegaConf.to_container(config, resolve=True)
     assert isinstance(data, dict)
+    data = for_its_learner(data, HydraConfig.get().overrides.task)  # type: ignore[arg-type]
     resume = data.pop("resume")
     longer = False
     if resume is not None:
@@ -58,11 +60,11 @@ def _run(config: DictConfig) -> float | None:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
     provenance = {"command": command_line(), "started": stamp, "versions": runs.versions()}
     if data["study"] is not None or (resume is not None and is_study(Path(resume))):
-        _study(data, resume, provenance)  # type: ignore[arg-type]
+        _study(data, resume, provenance)
         return None
     data.pop("study")
     if resume is None:
-        settings = settings_of.read_settings(data)  # type: ignore[arg-type]
+        settings = settings_of.read_settings(data)
         refuse_idle(settings, HydraConfig.get().overrides.task)
         folder = Path(settings.run.folder or Path("runs") / settings.name / stamp)
     else:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from marl_pricing.config.errors import ConfigError, did_you_mean, no_such_file, setting_names
+from marl_pricing.config.learners import for_its_learner
 from marl_pricing.shipped import shipped
 
 # Groups of one of several kinds, and the setting that says which.
@@ -59,7 +60,8 @@ def compose_settings(
         finally:
             GlobalHydra.instance().hydra = before
     assert isinstance(data, dict)
-    return {str(name): value for name, value in data.items()}
+    typed = [*overrides, *(f"{name}={value}" for name, value in (changes or {}).items())]
+    return for_its_learner({str(name): value for name, value in data.items()}, typed)
 
 
 def _is_laid_over(composed: DictConfig, name: str, value: Any) -> bool:

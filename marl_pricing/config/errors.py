@@ -73,6 +73,8 @@ def read_bytes(path: str | Path, field: str, most: int = plain.MOST_BYTES) -> by
 
 
 _TAGGED = ("demand", "prices", "inventory")  # groups of one of several kinds, told apart by a tag
+# Learners are so too, where there are several; the tag stands behind the group then.
+_ALGORITHMS = ("mappo", "torch_mappo", "a2c", "dqn", "pqn", "qtable")
 
 _ACCEPTED = {
     "greater_than": "a number above {gt}",
@@ -102,7 +104,11 @@ _KINDS = ("int_from_float", "int_type", "float_type", "bool_type", "literal_erro
 def _place(prefix: str, error: Mapping[str, Any], names: set[str]) -> str:
     # The branch of a union stands in the location too: the tag after a tagged group, a type after a field.
     place = list(error["loc"])
-    places = [part for before, part in zip([None, *place], place, strict=False) if before not in _TAGGED]
+    places = [
+        part
+        for before, part in zip([None, *place], place, strict=False)
+        if before not in _TAGGED and not (before == "learner" and part in _ALGORITHMS)
+    ]
     parts = [part for part in places if isinstance(part, int) or part in names]
     if error["type"] == "missing":
         parts = [*[part for part in parts if part != place[-1]], place[-1]]
@@ -147,7 +153,7 @@ def _sentence(field: str, errors: list[Mapping[str, Any]], names: Callable[[], s
     error = next((own for own in errors if own["type"] not in _KINDS), errors[0])
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        return f"{field}={value!r}: there is no such setting{did_you_mean(field, names())}"
+        return f"{field}={value!r}: there is no such setting{did_you_mean(field, names() - {field})}"
     if kind == "missing":
         return f"{field}: has to be given"
     if kind.startswith("union_tag"):

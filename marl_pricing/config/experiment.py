@@ -16,8 +16,7 @@ from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.learner import Learner
-from marl_pricing.learning.learners import make_learner
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.learners import AnySettings, critical, make_learner
 from marl_pricing.market import MarketParams
 
 
@@ -55,7 +54,7 @@ class ExperimentSettings(Settings):
     market: MarketSettings
     traffic: Traffic
     robust: Robust = Robust()
-    learner: LearnerSettings
+    learner: Annotated[AnySettings, Field(discriminator="algorithm")]
     run: Run = Run()
     init_from: str | None = None
     opponents: Opponents = Opponents()
@@ -120,8 +119,14 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
         raise refuse("run.distributed", True, "false with learner.algorithm=torch_mappo, which trains in one process")
+    if settings.robust.set != "none" and not critical(settings.learner):
+        accepted = f"none with learner.algorithm={settings.learner.algorithm}, which has no critic to make robust"
+        raise refuse("robust.set", settings.robust.set, accepted)
     built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
-    return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
+    try:
+        return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _check_opponents(settings: ExperimentSettings, seated: bool) -> None:

@@ -26,7 +26,7 @@ def translate(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     Args:
         source: the file, named in warnings.
     """
-    own = _without_weight(data, source)
+    own = _named_learner(_without_weight(data, source))
     visitors = own.get("traffic")
     older = isinstance(visitors, Mapping) and "count_refused" not in visitors
     if isinstance(visitors, Mapping):
@@ -85,6 +85,12 @@ def _translate_run(run: Any, source: str, counting: bool) -> Any:
 
 def _draw_by_draw(robust: Mapping[str, Any]) -> dict[str, Any]:
     return {**robust, "mode": "per_draw", "adversary": robust.get("mode", _ADVERSARIES[0])}
+
+
+def _named_learner(data: dict[str, Any]) -> dict[str, Any]:
+    """With the only learner that there was at first."""
+    learner = data.get("learner")
+    return {**data, "learner": {"algorithm": "mappo", **learner}} if isinstance(learner, Mapping) else data
 
 
 def _without_weight(data: Mapping[str, Any], source: str) -> dict[str, Any]:

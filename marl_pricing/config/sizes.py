@@ -205,15 +205,15 @@ def training_parts(settings: Any) -> list[Part]:
     own, market = settings.learner, settings.market
     sellers, offers = market.num_sellers, market.num_sellers * market.num_products
     local, state = _observed(market)
-    state = 0 if own.critic == "local" else state
-    hidden = own.hidden_size
-    gates = {"gru": 7, "lstm": 9, "none": 2}[own.cell]  # H × H blocks of a network: cell, input of the cell, head
+    state = state if getattr(own, "critic", "local") == "central" else 0
+    hidden, cell = getattr(own, "hidden_size", 0), getattr(own, "cell", "none")  # a table has none of them
+    gates = {"gru": 7, "lstm": 9, "none": 2}[cell]  # H × H blocks of a network: cell, input of the cell, head
     choices = _levels(market) + len(getattr(market.inventory, "order_levels", ()))
     actor = gates * hidden**2 + hidden * (local + market.num_products * choices)
     critic = gates * hidden**2 + hidden * (state or local)
     copies = sellers if own.sharing == "per_seller" else 1
     envs = ("learner.num_envs", *_OFFERS)
-    memory = 2 * hidden if own.cell == "lstm" else hidden
+    memory = 2 * hidden if cell == "lstm" else hidden
     rows = own.num_envs if own.num_seeds == 1 else own.num_envs * own.num_seeds
     block = min(settings.run.report_every, own.num_updates)
     parts = [
@@ -241,6 +241,10 @@ def training_parts(settings: Any) -> list[Part]:
             ("run.report_every", "learner.num_seeds", "market.num_sellers"),
         ),
     ]
+    if ring := getattr(own, "replay_segments", 0):
+        kept = own.num_seeds * own.num_envs * own.num_steps * sellers * (2 * local + 4 * market.num_products)
+        names = ("learner.replay_segments", "learner.num_seeds", "learner.num_steps", *envs)
+        parts.append(Part("replayed segments", _FLOAT * ring * kept, names))
     if settings.traffic.model != "analytic":
         sessions = 4 * _FLOAT * own.num_envs * _capacity(market, settings.traffic)
         parts.append(Part("an epoch's sessions of all environments", sessions, ("learner.num_envs", *_SESSIONS)))

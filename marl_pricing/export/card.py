@@ -11,6 +11,7 @@ from marl_pricing.evaluation.machine_summary import FORMAT
 from marl_pricing.evaluation.report import texts
 from marl_pricing.export.description import without_folders
 from marl_pricing.intake import IntakeError, plain
+from marl_pricing.learning.settings import ActorCriticSettings, NetworkSettings
 from marl_pricing.presentation.markup import markdown, markdown_code
 
 _POLICY = "learned (greedy)"
@@ -64,12 +65,21 @@ def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     ]
 
 
+_VALUES = (
+    "- its outputs are values of actions: the most probable choice is the best one; what is called probabilities is a "
+    "softmax of the values, which it never played by"
+)
+
+
 def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     own, robust = settings.learner, settings.robust
+    assert isinstance(own, NetworkSettings)
+    critic = f"critic {own.critic}, " if isinstance(own, ActorCriticSettings) else ""
     done = about["provenance"]["update"]
     return [
         f"- learner: `{own.algorithm}`, {own.cell.upper()} of {own.hidden_size}, networks "
-        f"{own.sharing.replace('_', ' ')}, critic {own.critic}, gamma {own.gamma:g}",
+        f"{own.sharing.replace('_', ' ')}, {critic}gamma {own.gamma:g}",
+        *([] if isinstance(own, ActorCriticSettings) else [_VALUES]),
         f"- {done} of {own.num_updates} updates of {own.steps_per_update:,} market epochs each; "
         f"checkpoint `{about['provenance']['checkpoint']}`",
         f"- seed {about['provenance']['seed']} of the run's {own.num_seeds} (settings' seed {own.seed})",

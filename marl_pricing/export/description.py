@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
-from marl_pricing.learning.networks import head_sizes
+from marl_pricing.learning.networks import NetworkSpec, head_sizes
 from marl_pricing.learning.runs import digest_of
 from marl_pricing.market.units import entries
 from marl_pricing.studies.loading import LoadedRun
@@ -25,6 +25,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
     shape, params = experiment.market
     by_seller = (shape.num_sellers, shape.num_products)
     spec = experiment.learner.actor
+    assert isinstance(spec, NetworkSpec)
     sizes = dict(zip(("price", "order"), head_sizes(shape), strict=False))
     calibration = settings.market.calibration
     names = list(calibration.sellers) if calibration else [f"seller_{i}" for i in range(shape.num_sellers)]

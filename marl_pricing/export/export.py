@@ -18,6 +18,8 @@ from marl_pricing.export.description import describe
 from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, SUFFIXES, load_policy
 from marl_pricing.learning import actions
+from marl_pricing.learning.learners import LEARNERS
+from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.loading import LoadedRun, load_run
 
@@ -58,8 +60,7 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     count = run.settings.learner.num_seeds
     if not 0 <= settings.seed < count:
         raise refuse("seed", settings.seed, f"0 to {count - 1}, the run's seeds")
-    if run.settings.learner.cell == "none":
-        raise refuse("learner.cell", "none", "gru or lstm in a run that is exported")
+    _refuse_forms(run)
     about = describe(run, settings.seed, settings.checkpoint)
     evaluation = read_evaluation(Path(settings.evaluation or folder / "evaluation"), about)
     if settings.evaluation and isinstance(evaluation, str):
@@ -76,6 +77,16 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     )
     page = card(about, run.settings, out.name, evaluation)
     return out, beside, write_atomically(out.with_name(f"{out.stem}_card.md"), page)
+
+
+def _refuse_forms(run: LoadedRun) -> None:
+    """Refuse what acts in other ways than a policy file does: a recurrent network without layer norms."""
+    spec, algorithm = run.experiment.learner.actor, run.settings.learner.algorithm
+    if not isinstance(spec, NetworkSpec) or spec.layer_norm:
+        others = " or ".join(name for name in LEARNERS if name not in ("pqn", "qtable"))
+        raise refuse("learner.algorithm", algorithm, f"{others} in a run that is exported")
+    if spec.cell == "none":
+        raise refuse("learner.cell", "none", "gru or lstm in a run that is exported")
 
 
 def _need(kind: str) -> None:

@@ -18,7 +18,7 @@ from marl_pricing import market, traffic
 from marl_pricing.learning import actions, rollout
 from marl_pricing.learning.actions import Heads
 from marl_pricing.learning.batch import minibatch_index
-from marl_pricing.learning.networks import NetworkSpec, Parameters
+from marl_pricing.learning.networks import Acting, NetworkSpec, Parameters
 from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
@@ -61,7 +61,7 @@ class Learner(ABC):
 
     settings: CommonSettings
     shape: MarketShape
-    actor: NetworkSpec
+    actor: Acting
     ambiguity: Ambiguity | None = None
     game: Game = market
 

@@ -6,9 +6,10 @@ arithmetic (all sellers in one matrix, or a stack of networks) is known here onl
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -228,6 +229,27 @@ class NetworkSpec:
         out, after = one(parameters, wide.reshape(num_steps, rows, -1), memory.reshape(rows, -1))
         shape = (num_steps, num_envs, self.num_sellers, -1)
         return out.reshape(shape), after.reshape(shape)
+
+
+class Acting(Hashable, Protocol):
+    """What acts for all sellers: a network, or what takes a network's place."""
+
+    @property
+    def memory(self) -> int:
+        """Width M of one memory."""
+
+    @property
+    def stacked(self) -> bool:
+        """One set of parameters a seller."""
+
+    def init(self, key: Array) -> Parameters:
+        """Parameters before learning."""
+
+    def start(self, num_envs: int) -> Array:
+        """Memories [E, S, M] at the start of an episode."""
+
+    def step(self, parameters: Parameters, inputs: Array, memory: Array) -> tuple[Array, Array]:
+        """One epoch: inputs [E, S, O], memory [E, S, M] → (outputs [E, S, A], memory)."""
 
 
 def unroll(

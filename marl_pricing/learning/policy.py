@@ -11,7 +11,7 @@ import jax
 from marl_pricing.learning import actions
 from marl_pricing.learning.actions import Heads
 from marl_pricing.learning.learner import Learner
-from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.networks import Acting
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
 
 Array = jax.Array
@@ -19,7 +19,7 @@ Array = jax.Array
 
 @lru_cache(maxsize=64)
 def _functions(
-    actor: NetworkSpec, shape: MarketShape, heads_of: Heads, greedy: bool
+    actor: Acting, shape: MarketShape, heads_of: Heads, greedy: bool
 ) -> tuple[Callable[[], Any], Callable[..., Any]]:
     # Cached, so that policies of one network and market are one static argument and share a compiled program.
     def start() -> Array:

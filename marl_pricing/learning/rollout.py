@@ -12,7 +12,7 @@ from marl_pricing import market
 from marl_pricing.learning import actions
 from marl_pricing.learning.actions import Heads
 from marl_pricing.learning.candidate_worlds import candidate_worlds, expect_worlds
-from marl_pricing.learning.networks import NetworkSpec, Parameters
+from marl_pricing.learning.networks import Acting, NetworkSpec, Parameters
 from marl_pricing.learning.seats import SeatState
 from marl_pricing.learning.trajectory import Game, RolloutState, Segment
 from marl_pricing.market import MarketParams, MarketShape, MarketState, Observation
@@ -42,7 +42,7 @@ class Played(NamedTuple):
 class Player(NamedTuple):
     """Who plays: a network, its numbers, and how its outputs become probabilities of every choice."""
 
-    network: NetworkSpec
+    network: Acting
     parameters: Parameters
     heads: Heads = actions.split_heads
 
@@ -51,11 +51,14 @@ def start(
     keys: Array,
     shape: MarketShape,
     params: MarketParams,
-    actor: NetworkSpec,
+    actor: Acting,
     critic: NetworkSpec | None,
     game: Game = market,
 ) -> RolloutState:
-    """Fresh episodes, one a key [E]; without a critic nothing is kept of one."""
+    """Fresh episodes, one a key [E].
+
+    Without a critic a zero stands for its memory: checkpoints keep no empty arrays.
+    """
     state, observation = jax.vmap(lambda key: game.reset(key, shape, params))(keys)
     num_envs = keys.shape[0]
     return RolloutState(
@@ -63,7 +66,7 @@ def start(
         observation=observation,
         first=jnp.ones((num_envs,), bool),
         actor_memory=actor.start(num_envs),
-        critic_memory=jnp.zeros((num_envs, 0, 0)) if critic is None else critic.start(num_envs),
+        critic_memory=jnp.zeros((num_envs, 1, 1)) if critic is None else critic.start(num_envs),
     )
 
 

@@ -22,11 +22,11 @@ from marl_pricing.config.errors import refuse, validate
 from marl_pricing.config.opponents import Opponent, RunOpponent, Table, seating_of
 from marl_pricing.equilibrium.static import NoEquilibriumError
 from marl_pricing.intake import IntakeError, plain
-from marl_pricing.learning.learners import make_learner
+from marl_pricing.learning.learners import make_learner, settings_class
 from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.runs import OPPONENTS, RunError
 from marl_pricing.learning.seats import Holder, Past, SelfPlay, seat_game, seat_params
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import CommonSettings
 from marl_pricing.market import Policy
 from marl_pricing.policies import RULES, RuleError, StockPriceParameters, drawn, stock_and_price
 from marl_pricing.studies.starting import market_facts
@@ -208,7 +208,7 @@ def _thawed(experiment: Experiment, own: RunOpponent, numbers: dict[str, np.ndar
     return _Frozen(policies, f"{own.run} (update {about['update']}, {which}, {how})", numbers, about)
 
 
-def _learner_of(own: RunOpponent, about: dict[str, Any]) -> LearnerSettings:
+def _learner_of(own: RunOpponent, about: dict[str, Any]) -> CommonSettings:
     """Its learner, on the devices that there are here.
 
     Raises:
@@ -219,7 +219,7 @@ def _learner_of(own: RunOpponent, about: dict[str, Any]) -> LearnerSettings:
     if not whole or not isinstance(update, int) or not isinstance(learner, dict):
         raise RunError(f"{OPPONENTS}: what is kept of {own.run} does not tell its learner, update and seeds")
     try:
-        return validate(LearnerSettings, {**learner, "devices": "auto"}, "learner")
+        return validate(settings_class(learner.get("algorithm", "mappo")), {**learner, "devices": "auto"}, "learner")
     except ConfigError as error:
         raise RunError(f"{OPPONENTS}: what is kept of {own.run}: {str(error).splitlines()[0]}") from None
 

@@ -12,21 +12,22 @@ import numpy as np
 
 from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.learning import actions
-from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.actions import Heads
+from marl_pricing.learning.networks import Acting
 from marl_pricing.market import MarketShape, layout
 from marl_pricing.studies.loading import LoadedRun
 
 Array = jax.Array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _act(
-    actor: NetworkSpec, shape: MarketShape, greedy: bool, parameters: Any, key: Array, memory: Array, seen: Array,
-    order_mask: Array | None,
+    actor: Acting, shape: MarketShape, heads_of: Heads, greedy: bool, parameters: Any, key: Array, memory: Array,
+    seen: Array, order_mask: Array | None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """(indices [S, heads], memory [S, M]) of one epoch; seen [S, O], order_mask [S, P, Q]."""
     logits, memories = actor.step(parameters, seen[None], memory[None])
-    heads = actions.split_heads(shape, logits[0], order_mask)
+    heads = heads_of(shape, logits[0], order_mask)
     indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
     return jnp.concatenate(indices, -1), memories[0]
 
@@ -83,7 +84,9 @@ class Players:
             seen[names[agent]] = own
         self._key, key = jax.random.split(self._key)
         mask = self._order_mask(names, infos or {}) if shape.chooses_orders else None
-        chosen, self._memory = _act(actor, shape, self._greedy, self._actor, key, self._memory, jnp.asarray(seen), mask)
+        chosen, self._memory = _act(
+            actor, shape, self._learner.heads, self._greedy, self._actor, key, self._memory, jnp.asarray(seen), mask
+        )
         table = np.asarray(chosen)
         single = table.shape[1] == 1
         return {agent: int(table[names[agent], 0]) if single else table[names[agent]] for agent in observations}

@@ -14,6 +14,7 @@ from marl_pricing.config.sizes import check_evaluation
 from marl_pricing.evaluation.behaviour.responders import plan_responders
 from marl_pricing.evaluation.evaluate import evaluate
 from marl_pricing.evaluation.runs import RunToEvaluate
+from marl_pricing.learning.learners import critical
 from marl_pricing.learning.run_files import EVALUATION, METRICS, as_csv, read_table
 from marl_pricing.presentation.words import common, using
 from marl_pricing.studies.loading import LoadedRun
@@ -43,7 +44,7 @@ def to_evaluate(loaded: Sequence[LoadedRun], best_response: int | Literal["auto"
             discount=run.settings.learner.gamma,
             responder=plan.settings,
             unanswered=plan.reason,
-            networks=run.networks,
+            networks=run.networks if critical(run.settings.learner) else None,
             training=table_of(run.folder, METRICS),
             held_out=table_of(run.folder, EVALUATION),
             config_text=run.config_text,

@@ -259,7 +259,7 @@ def program_of(learner: Learner, num_runs: int = 1) -> Program:
         ConfigError: for more devices than there are, or torch where it is not installed.
     """
     try:
-        if learner.settings.algorithm == "mappo":
+        if learner.settings.algorithm != "torch_mappo":
             return Program(learner, num_runs)
         from marl_pricing.learning.torch_mappo.program import TorchProgram
 

@@ -40,10 +40,10 @@ def check_start(folder: str, there: Experiment, here: Experiment) -> None:
     """
     ours = _facts(here)
     for name, value in _facts(there).items():
-        if value != ours[name]:
+        if value != ours.get(name):
             raise ConfigError(
                 f"init_from={folder!r}: accepted is a run of the same {name}, which is {value!r} there and "
-                f"{ours[name]!r} here"
+                f"{ours.get(name)!r} here"
             )
     count, seeds = there.settings.learner.num_seeds, here.settings.learner.num_seeds
     if count not in (1, seeds):

@@ -15,7 +15,7 @@ from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import Holder, SeatParams, seat_game, seat_params
-from marl_pricing.learning.settings import LearnerSettings
+from marl_pricing.learning.settings import CommonSettings, LearnerSettings
 from marl_pricing.learning.state import Networks, TrainState, networks_of
 from marl_pricing.learning.training import block_length
 from marl_pricing.market import MarketParams, MarketShape, Policy
@@ -67,7 +67,7 @@ def places_of(params: MarketParams, num_seeds: int, sellers: Sequence[int] | Non
     return [Place(*own) for own in product(objectives_of(params), range(num_seeds), seats)]
 
 
-def responder_settings(own: LearnerSettings, num_updates: int) -> LearnerSettings:
+def responder_settings(own: CommonSettings, num_updates: int) -> LearnerSettings:
     """How responders to a run's sellers are trained.
 
     The networks, γ and losses are the run's. Segments are short and few, since nothing has to be learned from the
@@ -77,7 +77,9 @@ def responder_settings(own: LearnerSettings, num_updates: int) -> LearnerSetting
     Args:
         num_updates: the budget of each responder.
     """
-    data = own.model_dump() | {
+    known = LearnerSettings.model_fields  # responders learn by MAPPO, whatever the run did
+    data = {name: value for name, value in own.model_dump().items() if name in known} | {
+        "algorithm": own.algorithm if isinstance(own, LearnerSettings) else "mappo",
         "num_updates": num_updates,
         "schedule_updates": None,  # a run that was lengthened has its own
         "num_envs": 16,
@@ -105,7 +107,7 @@ def plan_responders(
     wanted: int | Literal["auto"],
     shape: MarketShape,
     params: MarketParams,
-    own: LearnerSettings,
+    own: CommonSettings,
     sellers: Sequence[int] | None = None,
 ) -> Plan:
     """Responders to a run's sellers.

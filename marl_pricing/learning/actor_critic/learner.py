@@ -34,6 +34,7 @@ class ActorCritic(Learner):
     """A learner with an actor and a critic."""
 
     settings: ActorCriticSettings
+    actor: NetworkSpec
     critic: NetworkSpec = field(kw_only=True)
 
     @classmethod
@@ -89,6 +90,7 @@ class ActorCritic(Learner):
         """What its networks depend on beside the market, by the setting that decides it."""
         own = self.settings
         return {
+            "learner.algorithm": "one with a critic",
             "learner.cell": own.cell,
             "learner.hidden_size": own.hidden_size,
             "learner.sharing": own.sharing,

@@ -1,0 +1,204 @@
+"""Learners beside MAPPO: what they learn from, what they are told, and what they come to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from marl_pricing.config import ConfigError
+from marl_pricing.equilibrium import static
+from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
+from marl_pricing.learning import parallel, runs
+from marl_pricing.learning.a2c.losses import policy_gradient_loss
+from marl_pricing.learning.action_values.heads import EpsilonGreedy, best_value, split_values, value_of
+from marl_pricing.learning.action_values.learner import epsilon
+from marl_pricing.learning.advantage import generalised_advantage, one_step_target
+from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.pqn import PqnSettings
+from marl_pricing.learning.qtable.table import TableSpec
+from marl_pricing.learning.run_files import metrics_path
+from marl_pricing.learning.runs import METRICS
+from marl_pricing.learning.training import Member, Schedule, train
+from marl_pricing.studies.loading import load_run
+from marl_pricing.studies.single import train_run
+from tests.doors.compose import composed
+from tests.learning.helpers import QUICK, market_of
+from tests.learning.test_known_answers import assert_equilibria, trained
+from tests.learning.test_stock_bars import trained as policies_of
+from tests.learning.toy import Toy, ToySettings
+
+NEW = ("a2c", "pqn", "qtable", "dqn")
+SMALL = [
+    "learner.num_envs=4", "learner.num_steps=8", "learner.num_updates=4", "learner.devices=1",
+    "market.features=[stock]", "run.report_every=2", "run.evaluate_every=2",
+    "run.checkpoint_every=2", "run.tensorboard=false",
+]  # fmt: skip
+
+
+def test_the_policy_gradients_loss_is_the_sum_over_live_steps() -> None:
+    log_prob, advantage = jnp.array([-1.0, -2.0, -jnp.inf]), jnp.array([0.5, -1.5, 3.0])
+    found = policy_gradient_loss(log_prob, advantage, jnp.array([1.0, 1.0, 0.0]))
+    assert float(found) == pytest.approx(0.5 - 3.0)
+
+
+SHAPE = market_of("own orders, two products").shape
+MASK = jnp.ones((2, 2, 3), bool).at[0, 1, 1:].set(False)
+
+
+def test_epsilon_greedy_play_is_the_best_choice_or_any_that_is_allowed() -> None:
+    outputs = jax.random.normal(jax.random.key(0), (2, 2 * (SHAPE.prices.num_levels + 3)))
+    values = split_values(SHAPE, outputs, MASK)
+    for chosen in (0.0, 0.3):
+        heads = EpsilonGreedy(chosen)(SHAPE, outputs, MASK)
+        for head, value in zip(heads, values, strict=True):
+            chance = np.exp(np.asarray(head))
+            np.testing.assert_allclose(chance.sum(-1), 1.0, rtol=1e-5)
+            np.testing.assert_array_equal(chance.argmax(-1), np.asarray(value).argmax(-1))
+        order = np.exp(np.asarray(heads[1]))
+        assert (order[~np.asarray(MASK)] == 0).all()
+        np.testing.assert_allclose(order[0, 0].min(), chosen / 3, atol=1e-6)
+    best = [value.argmax(-1) for value in values]
+    np.testing.assert_allclose(value_of(values, best), best_value(values), rtol=1e-6)
+
+
+def test_epsilon_falls_linearly_over_its_share_of_the_updates_and_stays() -> None:
+    own = PqnSettings(num_updates=100, epsilon_start=1.0, epsilon_end=0.2, exploration=0.5)
+    found = [float(epsilon(own, jnp.int32(update))) for update in (0, 25, 50, 99)]
+    assert found == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_lambda_returns_are_their_plain_transcription() -> None:
+    """Targets of a table, which says what it is told: episodes that end, that are cut off, and that go on."""
+    table = TableSpec(1, 5, 1, 1, stacked=False)
+    rng = np.random.default_rng(0)
+    values, reward = rng.normal(size=5).astype(np.float32), rng.normal(size=6).astype(np.float32)
+    seen, following = rng.integers(0, 5, 6), rng.integers(0, 5, 6)
+    terminated, done = np.array([0, 1, 0, 0, 0, 0], bool), np.array([0, 1, 0, 1, 0, 0], bool)
+    said, then = values[seen], values[following]
+    later, expected = None, np.zeros(6)
+    for t in reversed(range(6)):
+        bootstrap = 0.0 if terminated[t] else then[t]
+        mixed = bootstrap if done[t] or later is None else 0.35 * bootstrap + 0.65 * (later + then[t] - said[t + 1])
+        later = expected[t] = reward[t] + 0.9 * mixed
+    one_step = one_step_target(reward, then, terminated, 0.9)
+    np.testing.assert_allclose(generalised_advantage(one_step, said, done, 0.9, 0.65)[1], expected, rtol=1e-5)
+    assert table.num_states == 5
+
+
+def test_a_tables_rows_are_the_grid_of_what_is_observed() -> None:
+    table = TableSpec(2, 5, 3, 2, stacked=True)
+    grid = jnp.stack(jnp.meshgrid(jnp.linspace(-1, 1, 5), jnp.linspace(-1, 1, 5)), -1).reshape(-1, 2)
+    assert sorted(np.asarray(table.state_of(grid)).tolist()) == list(range(25))
+    assert int(table.state_of(jnp.array([9.0, -9.0]))) == int(table.state_of(jnp.array([1.0, -1.0])))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["learner=a2c", "+learner.num_epochs=2"], "learner.num_epochs=2: there is no such setting"),
+        (["learner=a2c", "learner.num_envs=6", "learner.devices=4"], "learner.num_envs=6: accepted is a multiple of"),
+        (["learner=pqn", "robust=interval"], "robust.set='interval': accepted is none with learner.algorithm=pqn"),
+        (["learner=qtable"], "learner.bins=21: a table over 10 observed entries"),
+        (["learner=dqn", "learner.epsilon_end=1.0"], "learner.epsilon_end=1.0: accepted is a number below 1"),
+        (["learner.algorithm=ppo"], "learner.algorithm='ppo': accepted is 'mappo', 'torch_mappo', 'a2c'"),
+    ],
+)  # fmt: skip
+def test_what_a_learner_cannot_be_told_is_refused_in_a_line(overrides: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        composed(*overrides)
+    assert str(error.value).startswith(told) and "\n" not in str(error.value)
+
+
+def test_what_an_experiment_tells_mappo_alone_does_not_reach_another_learner() -> None:
+    own = composed("experiment=logit_duopoly", "learner=a2c").settings.learner
+    assert own.algorithm == "a2c" and own.gamma == 0.0 and not hasattr(own, "num_epochs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", NEW)
+def test_a_run_is_trained_kept_resumed_and_played(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
+    hidden = [] if algorithm == "qtable" else ["learner.hidden_size=8"]
+    settings = composed(f"learner={algorithm}", *SMALL, *hidden).settings
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train_run(settings, whole, {"command": "test", "revision": "-", "versions": runs.versions()})
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "4")
+    assert train_run(settings, parts, None)
+    ends = [(metrics_path(own, 4).read_text(), (own / METRICS).read_text()) for own in (whole, parts)]
+    assert ends[0] == ends[1]
+    run = load_run(whole, "latest")
+    assert [policy.name for policy in run.policies(greedy=True)] == ["learned (greedy)"]
+
+
+@pytest.mark.slow
+def test_a2c_comes_to_the_equilibria_of_the_one_shot_game_in_5_of_5_seeds() -> None:
+    experiment = composed(
+        "experiment=logit_duopoly", "learner=a2c", "learner.num_updates=300", "learner.num_seeds=10"
+    )  # fmt: skip
+    assert_equilibria(experiment, (1.0, 0.0), trained(Program, experiment, (1.0, 0.0), 5))
+
+
+TABLE = [
+    "learner=qtable", "market.features=[time]", "learner.bins=1", "learner.num_envs=256", "learner.num_updates=200",
+    "learner.num_epochs=1", "learner.learning_rate=0.5", "learner.learning_rate_end=0.02", "learner.epsilon_start=0.6",
+    "learner.epsilon_end=0.1", "learner.exploration=0.7",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_tables_come_within_a_grid_step_of_the_one_shot_games_prices_in_5_of_5_seeds() -> None:
+    experiment = composed("experiment=logit_duopoly", *TABLE, "learner.num_seeds=10")
+    shape, params = experiment.market
+    grid = np.asarray(params.prices.levels[0], np.float64)
+    played = trained(Program, experiment, (1.0, 0.0), 5)
+    for omega, prices in zip((1.0, 0.0), played, strict=True):
+        own = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
+        exact = static.omega_equilibrium(shape, own).prices
+        assert np.abs(grid[prices] - exact).max() < grid[1] - grid[0], (omega, prices[:, -1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["learner=pqn", "learner.num_updates=100"],
+        ["learner=dqn", "learner.num_updates=150"],
+        ["learner=qtable", "learner.learning_rate=0.3", "learner.learning_rate_end=0.02", "learner.epsilon_end=0.05",
+         "learner.num_epochs=8", "learner.num_updates=300"],
+    ],
+    ids=lambda own: own[0],
+)  # fmt: skip
+def test_learners_of_values_earn_95_per_cent_of_the_best_price_and_order(overrides: list[str]) -> None:
+    experiment = composed("experiment=price_and_order", "learner.num_seeds=2", *overrides)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), experiment.market.params)
+    run = StockRun("both", *experiment.market, policies_of(experiment, stacked), 0.95)
+    found = stock_gap([run], episodes=256, epochs=0, stocks=[0, 5, 10], seed=7)
+    assert (found["ratio"] >= 0.95).all() and (found["ratio"] <= 1.0 + 4 * found["error"]).all(), found
+
+
+@pytest.mark.slow
+def test_a_learner_of_a_strangers_is_a_folder_and_runs_in_the_house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The toy is trained by the loop of all, evaluated, and learns: it prices where profits are."""
+    monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
+    shape, params = composed("experiment=logit_duopoly", "market.reward.omega=0").market
+    own = ToySettings(
+        num_envs=16, num_steps=16, num_updates=80, hidden_size=8, gamma=0.0, learning_rate=0.01, learning_rate_end=0.0,
+        cell="none", devices=1,
+    )  # fmt: skip
+    schedule = Schedule(report_every=20, checkpoint_every=80, evaluate_every=40)
+    train(Program(Toy.make(own, shape, params)), [Member(tmp_path, params)], schedule, quiet=True, tensorboard=False)
+    rows = (tmp_path / METRICS).read_text().splitlines()
+    name = rows[0].split(",").index("return_raw/seller_0")
+    first, last = (float(rows[at].split(",")[name]) for at in (1, -1))
+    assert last > 1.15 * first
+    assert (tmp_path / "evaluation.csv").read_text().count("\n") == 1 + 2 * 2 * 2
