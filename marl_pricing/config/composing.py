@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from marl_pricing.config.errors import ConfigError, did_you_mean, no_such_file, setting_names
-from marl_pricing.config.learners import for_its_learner
 from marl_pricing.shipped import shipped
 
 # Groups of one of several kinds, and the setting that says which.
@@ -61,7 +60,14 @@ def compose_settings(
             GlobalHydra.instance().hydra = before
     assert isinstance(data, dict)
     typed = [*overrides, *(f"{name}={value}" for name, value in (changes or {}).items())]
-    return for_its_learner({str(name): value for name, value in data.items()}, typed)
+    whole = {str(name): value for name, value in data.items()}
+    learner = whole.get("learner")
+    if not isinstance(learner, Mapping) or learner.get("algorithm") == "mappo":  # as experiments are written
+        return whole
+    # Imported here: it takes seconds, which commands that only look at settings need not wait.
+    from marl_pricing.config.learners import for_its_learner
+
+    return for_its_learner(whole, typed)
 
 
 def _is_laid_over(composed: DictConfig, name: str, value: Any) -> bool:
