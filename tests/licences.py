@@ -90,7 +90,7 @@ def parts(expression: str) -> set[str]:
 def extras() -> list[str]:
     """Extras that are not for working on this package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [name for name in project["optional-dependencies"] if name != "dev"]
+    return [name for name in project["optional-dependencies"] if name not in ("dev", "clients", "clients-all")]
 
 
 def page() -> str:

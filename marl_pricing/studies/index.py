@@ -5,6 +5,11 @@ python -m marl_pricing.studies.index [FOLDER]        marl-pricing runs [FOLDER]
 
 from __future__ import annotations
 
+from marl_pricing.presentation.output import say_ends
+
+if __name__ == "__main__":
+    say_ends()  # first: what ends a command while the rest is imported is a line too
+
 import argparse
 import json
 import os
