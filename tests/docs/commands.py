@@ -101,8 +101,10 @@ MODELS: dict[str, Callable[..., type]] = {
     "marl_pricing.studies.tabular_q": _of("marl_pricing.studies.tabular_q", "TabularQSettings"),
 }
 # What has no settings as field=value: options of argparse, a target, a package.
-OTHERS = {"make", "pip", "tensorboard", "tests.attacks", "marl_pricing.traffic.logs", "marl_pricing.studies.stock", "runs",
-          "benchmarks", "benchmarks.silences"}  # fmt: skip
+OTHERS = {
+    "make", "pip", "tensorboard", "tests.attacks", "marl_pricing.traffic.logs", "marl_pricing.studies.stock", "runs",
+    "benchmarks", "benchmarks.silences",
+}  # fmt: skip
 OF_MARKETS = ("train", "describe")  # whose settings Hydra puts together
 
 
