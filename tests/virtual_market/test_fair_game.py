@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing.learning import mappo
+from marl_pricing.learning import actions, mappo
 from marl_pricing.market import Action
 from marl_pricing.virtual_market.answers import answer_of
 from marl_pricing.virtual_market.counts import draw_orders, expected_taken
@@ -213,5 +213,5 @@ def test_the_learner_plays_it_as_it_plays_markets() -> None:
     logits, _ = learner.actor.sequence(
         state.learnable.actor, segment.observation.local, batch.actor_memory, segment.first
     )
-    heads = mappo.actions.split_heads(shape, logits, None)
-    np.testing.assert_allclose(mappo.actions.log_prob(heads, segment.indices), segment.log_prob, atol=1e-5)
+    heads = actions.split_heads(shape, logits, None)
+    np.testing.assert_allclose(actions.log_prob(heads, segment.indices), segment.log_prob, atol=1e-5)
