@@ -139,9 +139,9 @@ def build_board_app(service: Service) -> FastAPI:
         _check(request, service)
         most = whole_number(request, "last_n", _WINDOWS, 1, MOST_WINDOWS)
         assert most is not None
-        vectors = await service.read(lambda log: log.newest_vectors(most))
-        dead = await service.read(lambda log: log.refused(_LETTERS))
-        num_dead = await service.read(lambda log: log.num_refused())
+        vectors, dead, num_dead = await service.read(
+            lambda log: (log.newest_vectors(most), log.refused(_LETTERS), log.num_refused())
+        )
         told = summary(vectors, service.catalogue, dead, num_dead)
         switches = {name: service.book.switches.get(name) for name in ("kill", "shadow", "frozen", "reason")}
         told |= {"health": service.health(), "now": now_ms(), "switches": switches}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -63,15 +63,8 @@ class Tally:
     squares: int = 0  # Σ N²
     buyers: int = 0  # units that bought something
     orders: int = 0
-    revenue: Sums = None  # type: ignore[assignment]
-    profit: Sums = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        """Sums as objects, also where JSON gave them."""
-        for name in ("revenue", "profit"):
-            known = getattr(self, name)
-            if not isinstance(known, Sums):
-                setattr(self, name, Sums(**(known or {})))
+    revenue: Sums = field(default_factory=Sums)
+    profit: Sums = field(default_factory=Sums)
 
     def mean(self, kind: str) -> Mean:
         """Σ Y / Σ N, and the variance of (Y − mean N) · units / Σ N over units (Cochran 1977, section 6.3)."""
@@ -200,6 +193,7 @@ class Tallies:
 def tallies_from(data: dict[str, Any]) -> Tallies:
     """The inverse of `to_plain`."""
     own = Tallies()
-    own.arms = {name: Tally(**told) for name, told in data["arms"].items()}
+    for name, told in data["arms"].items():
+        own.arms[name] = Tally(**told | {kind: Sums(**told[kind]) for kind in ("revenue", "profit")})
     own.units = {name: Unit(**told) for name, told in data["units"].items()}
     return own

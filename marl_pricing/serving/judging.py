@@ -45,7 +45,11 @@ class Judge:
 
     def chance(self, path: Sequence[Sequence[int]]) -> float:
         """P(agent | session), `traffic.detection.posterior`."""
-        return _expit(self.log_ratio(path) + math.log(self.prior / (1.0 - self.prior)))
+        return self.chance_at(self.log_ratio(path))
+
+    def chance_at(self, log_ratio: float) -> float:
+        """The same of a session whose log ratio is known."""
+        return _expit(log_ratio + math.log(self.prior / (1.0 - self.prior)))
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""

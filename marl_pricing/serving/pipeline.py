@@ -272,14 +272,15 @@ class Pipeline:
         if not shadow:
             for book in self.posted.values():
                 book.shadowed = {}
-        share = None
+        share = leak = None
         if self.judge is not None:
             told = [self.judge.log_ratio(self.sessions[name].path) for name in window.sessions if name in self.sessions]
+            # f(τ') of a session is what it leaks at c_info = 1 (spec/phantom_methodology, the constant query tax).
+            leak = sum(map(self.judge.chance_at, told)) / len(told) if told else None
             found = share_of_agents(told, self.judge.prior)
             if found is not None:
                 error = found.error if math.isfinite(found.error) else None
                 share = {"share": found.value, "error": error, "sessions": found.sessions}
-        leak = self._leak(window)
         for name in [name for name, known in self.sessions.items() if known.seen <= ends - IDLE]:
             over = self.sessions.pop(name)
             self.tallies.count(over.arm, over.unit, over.orders, over.revenue, over.profit)
@@ -292,14 +293,6 @@ class Pipeline:
             "experiment": own.experiment, "tallies": self.tallies.told(),
             "arms": {name: {"prices": posted[name], "moved_by": moved[name]} for name, _ in own.arms},
         }  # fmt: skip
-
-    def _leak(self, window: Window) -> float | None:
-        """Mean over a window's sessions of the chance that it is an agent's, f(τ′): the leaked cost of information of
-        a session at c_info = 1 (the PHANTOM methodology, COI leak with the constant query tax)."""
-        if self.judge is None:
-            return None
-        told = [self.judge.chance(self.sessions[name].path) for name in window.sessions if name in self.sessions]
-        return sum(told) / len(told) if told else None
 
     def _seen(self, product: Product, window: Window) -> tuple[Features, dict[str, Any]]:
         """What a window says of a product: to pricers, and in the vector."""
