@@ -275,7 +275,7 @@ class Pipeline:
         share = leak = None
         if self.judge is not None:
             told = [self.judge.log_ratio(self.sessions[name].path) for name in window.sessions if name in self.sessions]
-            # f(τ') of a session is what it leaks at c_info = 1 (spec/phantom_methodology, the constant query tax).
+            # f(τ') of a session is what it leaks at c_info = 1 (the methodology, the constant query tax).
             leak = sum(map(self.judge.chance_at, told)) / len(told) if told else None
             found = share_of_agents(told, self.judge.prior)
             if found is not None:
