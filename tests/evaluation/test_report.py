@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,33 @@ def test_the_page_works_in_a_browser(report: Path, width: int, dark: bool) -> No
     )
     assert found["zoomed"] and found["ranges"][0] != found["ranges"][1] == [2, 5]
     assert (found["page"] == "rgb(255, 255, 255)") != dark
+
+
+_JUDGE = """
+document.querySelectorAll("details").forEach(part => { part.open = true; });
+const plots = [...document.querySelectorAll(".plot")];
+for (const plot of plots)
+  for (let turn = 0; turn < 100 && !plot.querySelector(".main-svg"); turn++) {
+    plot.scrollIntoView();
+    await new Promise(done => setTimeout(done, 100));
+  }
+const faults = async part => (await axe.run(part, {resultTypes: ["violations"]})).violations
+  .filter(fault => ["serious", "critical"].includes(fault.impact))
+  .map(fault => [fault.id, fault.help, fault.nodes.slice(0, 3).map(node => node.html.slice(0, 200))]);
+const own = await faults(document);
+const unnamed = document.body.appendChild(document.createElement("img"));
+unnamed.src = document.images[0].src;
+return {own, unnamed: await faults(unnamed)};
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)])
+def test_axe_finds_no_serious_fault(report: Path, width: int, dark: bool) -> None:
+    axe = (resources.files("axe_core_python") / "axe.min.js").read_text("utf-8")
+    told = browser.ask(report, axe + _JUDGE, width, dark)
+    assert told["found"]["own"] == [], told
+    assert told["found"]["unnamed"][0][0] == "image-alt"  # what it would have said
 
 
 def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
