@@ -71,7 +71,8 @@ async def _serve(service: Service) -> int:
     pulse.stop()
     print(f"events: http://{host}:{addresses[0]}", flush=True)
     print(f"prices: http://{host}:{addresses[1]}", flush=True)
-    print(f"log: {own.out}/events.sqlite", flush=True)
+    log = f"{own.out}/events.sqlite"
+    print(f"log: {log}" if own.kafka is None else f"log: {own.kafka}, copied to {log}", flush=True)
     if own.board_port is not None:
         print(f"dashboard: http://{host}:{addresses[2]}", flush=True)
     await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in zip(servers, sockets, strict=True)))

@@ -39,6 +39,7 @@ class PriceBook:
         session_of: what the pipeline knows of a session.
         keep: writes a quote down (session, product, at, quote), and does not wait for it.
         fault: why prices may be out of date; None where they are not.
+        broken: what else may keep them from being made: a log that cannot be written.
     """
 
     catalogue: Catalogue
@@ -51,6 +52,7 @@ class PriceBook:
     vector: Vector | None = None
     switches: dict[str, Any] = field(default_factory=dict)
     fault: str | None = None
+    broken: Callable[[], str | None] = lambda: None
     quotes: OrderedDict[tuple[str, str], Quote] = field(default_factory=OrderedDict)
 
     def killed(self) -> bool:
@@ -63,7 +65,7 @@ class PriceBook:
 
     def stale(self, now: int) -> bool:
         """Whether prices may be out of date: something is broken, or a window's end was missed."""
-        if self.fault is not None:
+        if self.fault is not None or self.broken() is not None:
             return True
         if self.pricing.clock != "wall":
             return False

@@ -65,7 +65,8 @@ class Runner:
         """End after what it is at."""
         self._ending = True
         self._news.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # it was started
+            self._thread.join()
 
     def _run(self) -> None:
         log: SqliteLog | None = None

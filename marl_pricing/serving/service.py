@@ -105,11 +105,12 @@ class Service:
             self.policy = ShopPolicy(find(policy), settings.policy_seller, settings.policy_products)
         self.telemetry = Telemetry()
         self._reader, self._reading = self._open(), threading.Lock()
-        self.writer = GroupWriter(self._open, self._written)
+        self.writer = GroupWriter(self._open_to_write, self._written)
         self.book = PriceBook(
             self.catalogue, pricing_of(settings, policy), self.judge, settings.quote_lifetime * 1000, now_ms(),
         )  # fmt: skip
         self.runner = Runner(self._open, self.writer, find, self._show, self._tell)
+        self.book.broken = lambda: self.writer.fault
         self.book.session_of = lambda name: self.runner.pipeline.sessions.get(name)
         self.book.keep = self._keep_quote
         self._remember()
@@ -131,6 +132,20 @@ class Service:
 
     def _open(self) -> SqliteLog:
         return SqliteLog(self._path, self.settings.survives)
+
+    def _open_to_write(self) -> SqliteLog:
+        own = self.settings
+        if own.log == "sqlite":
+            log = self._open()
+            if log.is_copy():
+                log.close()
+                raise LogError(f"log='sqlite': accepted is kafka for a folder that copies topics ({self._path})")
+            return log
+        from marl_pricing.serving.kafka_log import Kafka, KafkaLog
+
+        assert own.kafka is not None
+        kafka = Kafka(own.kafka, own.kafka_prefix, own.kafka_partitions, own.kafka_idempotent, own.kafka_replicas)
+        return KafkaLog(self._path, own.survives, kafka)
 
     def _written(self) -> None:
         if hasattr(self, "runner"):
@@ -155,6 +170,9 @@ class Service:
         now = now_ms()
         for told in self._reader.quotes_until(now, MOST_QUOTES):
             self.book.remember(told["sessionId"], told["productId"], quote_from(told), now)
+        self._recall_switches()
+
+    def _recall_switches(self) -> None:
         last = self._reader.last_of(CONTROL, SWITCHES)
         if last is not None:
             self.book.switches = json.loads(last.body)
@@ -174,6 +192,7 @@ class Service:
             LogError: for a log that cannot be written.
         """
         self._settle_settings()
+        self._recall_switches()  # of a log that was copied again just now
         self.runner.start()
 
     def _control(self, kind: str, stamp: int, body: str = "{}") -> Entry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,11 +15,10 @@ from marl_pricing.serving.guardrails import ENDINGS
 from marl_pricing.serving.pricers import PRICERS
 
 _LATER = {
-    "log": {"kafka": "Kafka's protocol"},
     "prices": {"redis": "prices in Redis"},
     "pricer": {"qtable": "a Q-table behind the shop"},
 }
-_ABLE = {"log": "sqlite", "prices": "process", "pricer": "static, surge, elasticity, session or policy"}
+_ABLE = {"prices": "process", "pricer": "static, surge, elasticity, session or policy"}
 
 
 def _there(field: str) -> BeforeValidator:
@@ -57,7 +58,28 @@ class ServeSettings(Settings):
     board_port: Annotated[
         int | None, Field(ge=0, le=65535, description="of the dashboard; 0: any that is free; null: none")
     ] = 5002
-    log: Annotated[Literal["sqlite"], _there("log"), Field(description="where events are kept: sqlite")] = "sqlite"
+    log: Annotated[
+        Literal["sqlite", "kafka"],
+        Field(description="where events are kept: sqlite, or kafka (topics of a broker; a copy in SQLite is read)"),
+    ] = "sqlite"
+    kafka: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*$", max_length=1000,
+            description="host:port of brokers, with commas, for log=kafka",
+        ),
+    ] = None  # fmt: skip
+    kafka_prefix: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100, description="before the names of topics")
+    ] = ""
+    kafka_partitions: Annotated[int, Field(ge=1, le=1000, description="of topics that are not there yet")] = 4
+    kafka_replicas: Annotated[
+        int,
+        Field(ge=1, le=100, description="of topics that are not there yet: an acknowledged event is on all of them"),
+    ] = 1
+    kafka_idempotent: Annotated[
+        bool, Field(description="false for a broker that hands out no producer ids; records count once all the same")
+    ] = True
     prices: Annotated[
         Literal["process"], _there("prices"), Field(description="where prices are kept for look-ups: process")
     ] = "process"
@@ -144,6 +166,8 @@ TEXTS = (
     "catalogue",
     "host",
     "log",
+    "kafka",
+    "kafka_prefix",
     "prices",
     "pricer",
     "kernels",
@@ -173,6 +197,19 @@ def _check_arms(own: ServeSettings) -> None:
         raise refuse("arms", own.arms, "shares that add up to 1")
 
 
+def _check_kafka(own: ServeSettings) -> None:
+    if own.log == "kafka":
+        if own.kafka is None:
+            raise ConfigError("kafka: has to be given for log=kafka")
+        if find_spec("aiokafka") is None:
+            raise refuse("log", own.log, "sqlite, where the extra kafka is not installed")
+        return
+    for name in ("kafka", "kafka_prefix", "kafka_partitions", "kafka_replicas", "kafka_idempotent"):
+        default = ServeSettings.model_fields[name].default
+        if (value := getattr(own, name)) != default:
+            raise refuse(name, value, f"{json.dumps(default)} for log={own.log}")
+
+
 def check_together(own: ServeSettings, products: set[str]) -> None:
     """Refuse what several settings say together.
 
@@ -184,6 +221,7 @@ def check_together(own: ServeSettings, products: set[str]) -> None:
     if own.withhold_above is not None and own.kernels is None:
         raise refuse("withhold_above", own.withhold_above, "null without kernels, which sessions are judged by")
     _check_arms(own)
+    _check_kafka(own)
     wanted = "policy" in (own.pricer, *own.arms)
     if wanted and own.policy is None:
         raise ConfigError("policy: has to be given for pricer=policy")

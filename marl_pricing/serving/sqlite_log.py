@@ -75,6 +75,15 @@ class SqliteLog:
         """Let go of the file."""
         self._db.close()
 
+    def trouble(self) -> str | None:
+        """Why nothing can be appended now, where the log knows beforehand."""
+        return None
+
+    def is_copy(self) -> bool:
+        """Whether the records are a copy of topics."""
+        with self._told():
+            return bool(self._db.execute("select 1 from sqlite_master where name = 'kafka_positions'").fetchall())
+
     def transact(self, work: Callable[[], T]) -> T:
         """Do several of the methods below in one transaction.
 

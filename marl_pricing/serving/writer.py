@@ -79,14 +79,17 @@ class GroupWriter:
         except Exception as error:
             self._one_by_one(batch, error)
             return
-        self.fault = None
+        self.fault = self._log.trouble()
         for (_, done), result in zip(batch, found, strict=True):
             done.set_result(result)
         self._kept()
 
     def _one_by_one(self, batch: list[tuple[Work, Future[Any]]], error: Exception) -> None:
-        """What failed together may be one piece's doing: the others must not suffer for it."""
-        if isinstance(error, LogError) or len(batch) == 1:
+        """What failed together may be one piece's doing: the others must not suffer for it.
+
+        A log that cannot be appended to may still keep what is no record.
+        """
+        if len(batch) == 1 or (isinstance(error, LogError) and not self._log.trouble()):
             self.fault = str(error)
             told = error if isinstance(error, LogError) else LogError(f"{type(error).__name__}: {error}")
             for _, done in batch:

@@ -16,7 +16,11 @@ from tests.processes import python
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("log=kafka", "log='kafka': accepted is sqlite; Kafka's protocol is not there yet (docs/serving.md)"),
+        ("log=kafka", "kafka: has to be given for log=kafka"),
+        ("log=files", "log='files': accepted is 'sqlite' or 'kafka'"),
+        ("kafka=localhost:9092", "kafka='localhost:9092': accepted is null for log=sqlite"),
+        ("kafka=localhost", "kafka='localhost': accepted is"),
+        ("kafka_partitions=2", "kafka_partitions=2: accepted is 4 for log=sqlite"),
         ("prices=redis", "prices='redis': accepted is process; prices in Redis is not there yet (docs/serving.md)"),
         (
             "pricer=qtable",
