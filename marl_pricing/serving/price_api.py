@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from marl_pricing.serving.catalogue import MODES
+from marl_pricing.serving.catalogue import MODES, Product
 from marl_pricing.serving.event_api import now_ms
+from marl_pricing.serving.guardrails import cents
 from marl_pricing.serving.http import (
     PRINTABLE,
     Endpoint,
@@ -73,6 +75,18 @@ def _switches(data: dict[str, Any], service: Service) -> dict[str, Any]:
     return found
 
 
+async def _claim(service: Service, product: Product, session: str, participant: str | None, now: int) -> None:
+    """Tell a session what it was told elsewhere, else what it costs here."""
+    book, shared = service.book, service.shared
+    assert shared is not None
+    made = book.proposed(product, session, now, participant)
+    if shared.fault is None:
+        made = await asyncio.to_thread(shared.claim, session, product.id, made, now)
+    if book.asks(product, session, now):  # another request may have been first
+        bounded = cents(product.floor) <= cents(made.price) <= cents(product.cap)
+        book.tell(session, product.id, made if bounded else book.proposed(product, session, now, participant), now)
+
+
 def build_price_app(service: Service) -> FastAPI:
     """The price provider of a service."""
 
@@ -101,8 +115,10 @@ def build_price_app(service: Service) -> FastAPI:
             raise HttpError(404, "mode", f"accepted is {' or '.join(MODES)}")
         if product is None or product.mode != mode:
             raise HttpError(404, "productId", f"there is no such product of mode {mode}")
-        session = _name(request, "sessionId")
-        told = book.look_up(product, session, now_ms(), _name(request, "experimentId"))
+        session, participant, now = _name(request, "sessionId"), _name(request, "experimentId"), now_ms()
+        if service.shared is not None and session is not None and book.asks(product, session, now):
+            await _claim(service, product, session, participant, now)
+        told = book.look_up(product, session, now, participant)
         lookups.labels(told["model_version"]).inc()
         seconds.observe(time.perf_counter() - begun)
         return answer(told)

@@ -102,10 +102,23 @@ class PriceBook:
         known = self.quotes.get((session, product.id))
         if known is not None and known.until > now:
             return known
-        made = self._made(product, session, now, participant)._replace(until=now + self.lifetime)
-        self.remember(session, product.id, made, now)
-        self.keep(session, product.id, now, made)
+        made = self.proposed(product, session, now, participant)
+        self.tell(session, product.id, made, now)
         return made
+
+    def asks(self, product: Product, session: str, now: int) -> bool:
+        """Whether a session has yet to be told what a product costs."""
+        known = self.quotes.get((session, product.id))
+        return not self.killed() and (known is None or known.until <= now)
+
+    def proposed(self, product: Product, session: str, now: int, participant: str | None) -> Quote:
+        """What a session would be told, and kept to."""
+        return self._made(product, session, now, participant)._replace(until=now + self.lifetime)
+
+    def tell(self, session: str, product: str, made: Quote, now: int) -> None:
+        """From now on a session is kept to a quote, and it is written down."""
+        self.remember(session, product, made, now)
+        self.keep(session, product, now, made)
 
     def remember(self, session: str, product: str, quote: Quote, now: int) -> None:
         """Keep to a quote while it lasts."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -33,6 +33,9 @@ from marl_pricing.serving.sqlite_log import SqliteLog
 from marl_pricing.serving.telemetry import Telemetry
 from marl_pricing.serving.writer import GroupWriter
 from marl_pricing.shipped import found
+
+if TYPE_CHECKING:
+    from marl_pricing.serving.redis_prices import RedisPrices
 
 T = TypeVar("T")
 _MOST_SECONDS = 30.0  # that a service waits for its own log when it starts
@@ -110,7 +113,8 @@ class Service:
             self.catalogue, pricing_of(settings, policy), self.judge, settings.quote_lifetime * 1000, now_ms(),
         )  # fmt: skip
         self.runner = Runner(self._open, self.writer, find, self._show, self._tell)
-        self.book.broken = lambda: self.writer.fault
+        self.shared = self._open_shared()
+        self.book.broken = self._broken
         self.book.session_of = lambda name: self.runner.pipeline.sessions.get(name)
         self.book.keep = self._keep_quote
         self._remember()
@@ -147,12 +151,26 @@ class Service:
         kafka = Kafka(own.kafka, own.kafka_prefix, own.kafka_partitions, own.kafka_idempotent, own.kafka_replicas)
         return KafkaLog(self._path, own.survives, kafka)
 
+    def _open_shared(self) -> RedisPrices | None:
+        """Prices in Redis, where they are asked for."""
+        own = self.settings
+        if own.redis is None:
+            return None
+        from marl_pricing.serving.redis_prices import RedisPrices
+
+        return RedisPrices(own.redis, own.redis_prefix, self.book)
+
+    def _broken(self) -> str | None:
+        return self.writer.fault or (self.shared.fault if self.shared is not None else None)
+
     def _written(self) -> None:
         if hasattr(self, "runner"):
             self.runner.notify()
 
     def _show(self, vector: Vector) -> None:
         self.book.vector = vector
+        if self.shared is not None:
+            self.shared.notify()
 
     def _tell(self, fault: str | None) -> None:
         self.book.fault = fault
@@ -193,6 +211,8 @@ class Service:
         """
         self._settle_settings()
         self._recall_switches()  # of a log that was copied again just now
+        if self.shared is not None:
+            self.shared.start()
         self.runner.start()
 
     def _control(self, kind: str, stamp: int, body: str = "{}") -> Entry:
@@ -215,6 +235,8 @@ class Service:
     def close(self) -> None:
         """Finish what is begun and let go of the folder."""
         self.runner.close()
+        if self.shared is not None:
+            self.shared.close()
         self.writer.close()
         self._reader.close()
         self._lock.release()
@@ -278,6 +300,8 @@ class Service:
         if wanted.get("kill"):  # before anything that could fail
             self.book.switches = self.book.switches | {"kill": True}
         self.book.switches = await self.write(work)
+        if self.shared is not None:
+            self.shared.notify()
         return self.book.switches
 
     async def reload(self) -> dict[str, Any]:
@@ -333,7 +357,7 @@ class Service:
     def health(self) -> dict[str, Any]:
         """How it goes: `ok`, or `degraded` with the reason; prices are told in either case."""
         now, vector = now_ms(), self.book.vector
-        fault = self.book.fault or self.writer.fault
+        fault = self.book.fault or self._broken()
         stale = self.book.stale(now)
         return {
             "status": "degraded" if fault or stale else "ok", "fault": fault, "stale": stale,

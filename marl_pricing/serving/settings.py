@@ -15,10 +15,9 @@ from marl_pricing.serving.guardrails import ENDINGS
 from marl_pricing.serving.pricers import PRICERS
 
 _LATER = {
-    "prices": {"redis": "prices in Redis"},
     "pricer": {"qtable": "a Q-table behind the shop"},
 }
-_ABLE = {"prices": "process", "pricer": "static, surge, elasticity, session or policy"}
+_ABLE = {"pricer": "static, surge, elasticity, session or policy"}
 
 
 def _there(field: str) -> BeforeValidator:
@@ -81,8 +80,16 @@ class ServeSettings(Settings):
         bool, Field(description="false for a broker that hands out no producer ids; records count once all the same")
     ] = True
     prices: Annotated[
-        Literal["process"], _there("prices"), Field(description="where prices are kept for look-ups: process")
+        Literal["process", "redis"],
+        Field(description="where prices are kept for look-ups: process, or redis too, for others who tell them"),
     ] = "process"
+    redis: Annotated[
+        str | None,
+        Field(pattern=r"^rediss?://[^\s]+$", max_length=1000, description="redis://host:port/db, for prices=redis"),
+    ] = None
+    redis_prefix: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9._:-]*$", max_length=100, description="before the names of keys; one a shop")
+    ] = "shop:"
     survives: Annotated[
         Literal["power_cut", "kill"],
         Field(description="an acknowledged event survives: power_cut (synchronous=FULL) or kill (NORMAL)"),
@@ -169,6 +176,8 @@ TEXTS = (
     "kafka",
     "kafka_prefix",
     "prices",
+    "redis",
+    "redis_prefix",
     "pricer",
     "kernels",
     "policy",
@@ -197,17 +206,26 @@ def _check_arms(own: ServeSettings) -> None:
         raise refuse("arms", own.arms, "shares that add up to 1")
 
 
-def _check_kafka(own: ServeSettings) -> None:
-    if own.log == "kafka":
-        if own.kafka is None:
-            raise ConfigError("kafka: has to be given for log=kafka")
-        if find_spec("aiokafka") is None:
-            raise refuse("log", own.log, "sqlite, where the extra kafka is not installed")
-        return
-    for name in ("kafka", "kafka_prefix", "kafka_partitions", "kafka_replicas", "kafka_idempotent"):
-        default = ServeSettings.model_fields[name].default
-        if (value := getattr(own, name)) != default:
-            raise refuse(name, value, f"{json.dumps(default)} for log={own.log}")
+# What goes with one kind of log or of prices alone: the setting, its kind, the module, fields (the first is needed).
+_WITH = (
+    ("log", "kafka", "aiokafka", ("kafka", "kafka_prefix", "kafka_partitions", "kafka_replicas", "kafka_idempotent")),
+    ("prices", "redis", "redis", ("redis", "redis_prefix")),
+)
+
+
+def _check_servers(own: ServeSettings) -> None:
+    for field, kind, module, names in _WITH:
+        given = getattr(own, field)
+        if given == kind:
+            if getattr(own, names[0]) is None:
+                raise ConfigError(f"{names[0]}: has to be given for {field}={kind}")
+            if find_spec(module) is None:
+                raise refuse(field, kind, f"{ServeSettings.model_fields[field].default}: the extra {kind} is missing")
+            continue
+        for name in names:
+            default = ServeSettings.model_fields[name].default
+            if (value := getattr(own, name)) != default:
+                raise refuse(name, value, f"{json.dumps(default)} for {field}={given}")
 
 
 def check_together(own: ServeSettings, products: set[str]) -> None:
@@ -221,7 +239,7 @@ def check_together(own: ServeSettings, products: set[str]) -> None:
     if own.withhold_above is not None and own.kernels is None:
         raise refuse("withhold_above", own.withhold_above, "null without kernels, which sessions are judged by")
     _check_arms(own)
-    _check_kafka(own)
+    _check_servers(own)
     wanted = "policy" in (own.pricer, *own.arms)
     if wanted and own.policy is None:
         raise ConfigError("policy: has to be given for pricer=policy")

@@ -70,3 +70,15 @@ def broker(folder: Path) -> Iterator[Server]:
         yield own
     finally:
         own.kill()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[Server]:
+    """Redis, in memory: a second start begins empty."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    own = Server(port, [*command, "--dir", str(folder)], folder / "redis.log")
+    try:
+        yield own
+    finally:
+        own.kill()

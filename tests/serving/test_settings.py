@@ -21,7 +21,8 @@ from tests.processes import python
         ("kafka=localhost:9092", "kafka='localhost:9092': accepted is null for log=sqlite"),
         ("kafka=localhost", "kafka='localhost': accepted is"),
         ("kafka_partitions=2", "kafka_partitions=2: accepted is 4 for log=sqlite"),
-        ("prices=redis", "prices='redis': accepted is process; prices in Redis is not there yet (docs/serving.md)"),
+        ("prices=redis", "redis: has to be given for prices=redis"),
+        ("redis=redis://localhost:6379", "redis='redis://localhost:6379': accepted is null for prices=process"),
         (
             "pricer=qtable",
             "pricer='qtable': accepted is static, surge, elasticity, session or policy; a Q-table behind",
