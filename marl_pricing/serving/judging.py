@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from marl_pricing.traffic.events import END, START, canonical
+from marl_pricing.traffic.events import END, PURCHASE, START, canonical
 
 MOST_EVENTS = 2000  # of a session that are judged; an agent that does more has shown itself
 _STEPS, _SETTLED = 200, 1e-9
@@ -25,23 +25,31 @@ class Judge:
     states: tuple[str, ...]
     ratios: tuple[tuple[float, ...], ...]
     prior: float
+    stops: tuple[float, ...] = ()  # log ratio of going no further, by state; (): a session's end is not judged
 
     def code(self, event: str) -> int | None:
         """The state of an event; None where the kernels do not know it."""
         word = canonical(event)
         return self.states.index(word) if word in self.states and word not in (START, END) else None
 
-    def log_ratio(self, path: Sequence[Sequence[int]]) -> float:
-        """log P(session | agents) − log P(session | people) of a session that may go on.
+    def log_ratio(self, path: Sequence[Sequence[int]], over: bool = False) -> float:
+        """log P(session | agents) − log P(session | people) of a session that may go on, or is over.
+
+        A purchase at the end and an end without one are the same: which of them it is, prices decide, and how people
+        and agents take prices no kernel tells.
 
         Args:
             path: [ms, state] in the order of time.
         """
+        states = [state for _, state in path]
+        over = over and bool(self.stops)
+        if over and states and self.states[states[-1]] == PURCHASE:
+            states.pop()
         before, total = 0, 0.0
-        for _, state in path:
+        for state in states:
             total += self.ratios[before][state]
             before = state
-        return total
+        return total + self.stops[before] if over else total
 
     def chance(self, path: Sequence[Sequence[int]]) -> float:
         """P(agent | session), `traffic.detection.posterior`."""
@@ -53,14 +61,18 @@ class Judge:
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {"states": list(self.states), "ratios": [list(row) for row in self.ratios], "prior": self.prior}
+        return {
+            "states": list(self.states), "ratios": [list(row) for row in self.ratios], "prior": self.prior,
+            "stops": list(self.stops),
+        }  # fmt: skip
 
 
 def judge_from(data: dict[str, Any] | None) -> Judge | None:
     """The inverse of `to_plain`."""
     if data is None:
         return None
-    return Judge(tuple(data["states"]), tuple(tuple(row) for row in data["ratios"]), data["prior"])
+    ratios, stops = tuple(tuple(row) for row in data["ratios"]), tuple(data.get("stops", ()))  # a log may be older
+    return Judge(tuple(data["states"]), ratios, data["prior"], stops)
 
 
 def kernels_of(path: str) -> tuple[Any, Any]:
@@ -87,7 +99,15 @@ def read_judge(path: str, prior: float) -> Judge:
 
     human, agent = align(kernels_of(path))
     ratios = detection.log_ratio(human.matrix, agent.matrix)
-    return Judge(human.states, tuple(tuple(float(value) for value in row) for row in ratios), prior)
+    by_state = tuple(tuple(float(value) for value in row) for row in ratios)
+    # Stopping is an end or a purchase, of which nothing follows.
+    last = [number for number, name in enumerate(human.states) if name in (END, PURCHASE)]
+    chances = [
+        [sum(math.exp(row[number]) for number in last) for row in detection.log_kernel(own.matrix)]
+        for own in (human, agent)
+    ]
+    stops = tuple(math.log(ours / theirs) for theirs, ours in zip(*chances, strict=True))
+    return Judge(human.states, by_state, prior, stops)
 
 
 def note(path: list[list[int]], stamp: int, state: int) -> None:

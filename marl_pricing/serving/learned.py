@@ -138,11 +138,11 @@ class ShopPolicy:
         state.epoch = (state.epoch + 1) % length
         size = len(self.products)
         if state.epoch == 0:
-            state.memory, state.shares, demand, events = [], [0.0] * size, [0.0] * size, [0.0] * size
-        now = shares(events)
-        trend = [a - b for a, b in zip(now, state.shares, strict=True)] if sum(events) > 0 else [0.0] * size
-        if sum(events) > 0:
-            state.shares = now
+            state.memory, state.shares, demand, events = [], [], [0.0] * size, [0.0] * size
+        # From one epoch that had events to the next that has, as `market` counts it.
+        now = shares(events) if sum(events) > 0 else []
+        trend = [a - b for a, b in zip(now, state.shares, strict=True)] if now and state.shares else [0.0] * size
+        state.shares = now
         rivals = [[state.rivals.get(name, {}).get(own) for own in self.products] for name in self.rivals]
         for name in sorted(self.features & _NEEDS.keys()):
             if None in stock if name == "stock" else any(None in row for row in rivals):

@@ -27,10 +27,11 @@ from marl_pricing.serving.windows import Counts, Session, Window, add_interactio
 
 SETTINGS, SWITCHES, TICK, STOCK, RIVALS = "settings", "switches", "tick", "stock", "rivals"
 IDLE = 1_800_000  # ms after which a session is over
+SILENT = 60_000  # ms after which it is judged as one that is; most events are seconds apart
 MOST_EMPTY = 288  # windows without an event that are gone through one by one; before them the clock jumps
 MOST_POINTS = 288  # windows that an elasticity is estimated from
 _EPSILON = 1e-9
-FORMAT = 2  # of a state that is kept; of another one the log is read again from its beginning
+FORMAT = 3  # of a state that is kept; of another one the log is read again from its beginning
 
 Vector = dict[str, Any]
 # Parts of the state that JSON holds as they are.
@@ -274,7 +275,8 @@ class Pipeline:
                 book.shadowed = {}
         share = leak = None
         if self.judge is not None:
-            told = [self.judge.log_ratio(self.sessions[name].path) for name in window.sessions if name in self.sessions]
+            known = [self.sessions[name] for name in window.sessions if name in self.sessions]
+            told = [self.judge.log_ratio(own.path, own.seen <= ends - SILENT) for own in known]
             # f(τ') of a session is what it leaks at c_info = 1 (the methodology, the constant query tax).
             leak = sum(map(self.judge.chance_at, told)) / len(told) if told else None
             found = share_of_agents(told, self.judge.prior)

@@ -67,6 +67,12 @@ def _serving(verb: str) -> type:
     return {"promote": PromoteSettings, "rollback": RollbackSettings}.get(verb, ServeSettings)
 
 
+def _serving_trial(verb: str) -> type:
+    from marl_pricing.serving.trial.__main__ import VERBS
+
+    return VERBS[verb][0]
+
+
 def _procurement(verb: str) -> type:
     from marl_pricing.procurement.playing import PlaySettings
     from marl_pricing.procurement.world_settings import WorldSettings
@@ -95,6 +101,7 @@ MODELS: dict[str, Callable[..., type]] = {
     "marl_pricing.export": _of("marl_pricing.export.export", "ExportSettings"),
     "marl_pricing.procurement": _procurement,
     "marl_pricing.serving": _serving,
+    "marl_pricing.serving.trial": _serving_trial,
     "marl_pricing.serving.shoppers": _of("marl_pricing.serving.shoppers.__main__", "ShopperSettings"),
     "marl_pricing.virtual_market": _virtual_market,
     "marl_pricing.studies.tune": _of("marl_pricing.studies.tune", "TuneSettings"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.serving.servers import Server, broker
+from marl_pricing.serving.trial.servers import Server, broker
 
 
 @pytest.fixture(scope="session")

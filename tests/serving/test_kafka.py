@@ -17,8 +17,8 @@ from marl_pricing.serving.pipeline import replay
 from marl_pricing.serving.service import Service
 from marl_pricing.serving.settings import ServeSettings
 from marl_pricing.serving.sqlite_log import SqliteLog
+from marl_pricing.serving.trial.servers import Server, broker
 from tests.serving.asking import shop
-from tests.serving.servers import Server, broker
 
 TWIN = "/api/hotel/price/hotel-twin"
 

@@ -20,7 +20,7 @@ from marl_pricing.serving.learned import Figures, ShopPolicy, State, policies_in
 from marl_pricing.serving.pipeline import replay
 from marl_pricing.serving.service import Service
 from marl_pricing.serving.settings import ServeSettings
-from tests.markets import make
+from tests.markets import UNLIMITED, make
 from tests.serving.asking import shop
 
 HIDDEN, LEVELS = 4, 8
@@ -199,6 +199,22 @@ def test_an_episode_begins_as_in_training_and_begins_anew() -> None:
     assert [memory[0] for _, memory in seen] == [0.0, 1.0, 2.0, 0.0]
     assert [float(observation[1]) for observation, _ in seen] == [0.0, 2.0, 2.0, 0.0]  # 20 of 10 sessions
     assert [float(observation[2]) for observation, _ in seen] == pytest.approx([0.0, 1 / 3, 2 / 3, 0.0])
+
+
+def test_a_trend_is_from_one_epoch_with_events_to_the_next() -> None:
+    """As `market` has it: none before two such epochs, and none over an epoch in which nothing happened."""
+    made = make({"model": "chain"}, num_sellers=1, num_products=2, features=["proxy_trend"], inventory=UNLIMITED)
+    seen: list[list[float]] = []
+
+    def run(inputs: dict[str, Any]) -> list[Any]:
+        seen.append(inputs["observation"][0].tolist())
+        return [np.array([[5, 5]]), np.zeros((1, 2, LEVELS)), inputs["memory"]]
+
+    own, state = ShopPolicy(ExportedPolicy(description(made), run), 0, ["a", "b"]), State()
+    for events in ([9.0, 9.0], [3.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]):
+        own.decide(state, [1.5, 1.5], [0.0, 0.0], events, [None, None])
+    scale = description(made)["observation"][0]["scale"][0]
+    assert [first * scale for first, _ in seen] == pytest.approx([0.0, 0.0, -0.25, 0.0, 0.0, -1.0])
 
 
 def test_a_policy_that_a_shop_cannot_play_is_refused(tmp_path: Path, given) -> None:

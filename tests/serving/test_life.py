@@ -1,4 +1,4 @@
-"""A policy in the simulator and behind a live shop: the same prices, epoch by epoch."""
+"""A policy in the simulator and behind a live shop: the same prices, epoch by epoch, and the same figures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from marl_pricing import market
 from marl_pricing.export.export import ExportSettings, export
 from marl_pricing.export.reading import load_policy
+from marl_pricing.serving.trial.__main__ import main
 from marl_pricing.studies.loading import load_run
 from tests.export.test_export import make_run
 from tests.serving.asking import shop
@@ -60,3 +61,20 @@ def test_a_live_shop_plays_as_the_simulator_does(tmp_path: Path) -> None:
             assert own.post("/api/stock", {"stock": {"a": ready + orders}, "on_order": {"a": later}}).status == 200
     assert [a for a, _ in played] == pytest.approx([b for _, b in played], abs=1e-4)
     assert len({a for a, _ in played}) > 1  # it answers to what it sees
+
+
+@pytest.mark.slow
+def test_shoppers_over_http_are_the_simulated_markets(tmp_path: Path, capsys) -> None:
+    """Twelve epochs of what `python -m marl_pricing.serving.trial life` plays 200 of."""
+    run = make_run(
+        tmp_path / "run", "market.num_sellers=1", "market.num_products=2", "traffic=chain", "traffic.agent_share=0.4",
+        "market.agent={level_sensitivity: 0.5}", "traffic.sessions_per_epoch=40", "market/inventory=unlimited",
+        "market.level.volatility=0", "market.features=[own_price,demand,events,proxy_share,proxy_trend,time]",
+    )  # fmt: skip
+    episode = load_run(run, "latest").experiment.market.shape.episode_length
+    epochs = min(12, episode)
+    assert main(["life", f"run={run}", f"epochs={epochs}", "runs=16", "seed=1"]) == 0
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines()] == ["revenue", "orders", "proxy", "share", "inputs"]
+    assert main(["life", f"run={run}", f"epochs={episode + 1}"]) == 2
+    assert f"epochs={episode + 1}: accepted is at most the episode's {episode}" in capsys.readouterr().err

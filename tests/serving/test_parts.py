@@ -104,6 +104,26 @@ def test_a_judges_chance_is_the_detectors_posterior() -> None:
     assert judge.code("hover_over_button") == judge.code("hover_over_title")
 
 
+def test_sessions_that_are_over_tell_the_share_whatever_they_think_of_prices() -> None:
+    """Whole sessions; people refuse nine purchases of ten, agents none. Without their ends the share is far off."""
+    from marl_pricing.traffic import kernels
+    from marl_pricing.traffic.logs.simulation import walk
+
+    judge, drawn, paths = read_judge("fallback", 0.3), np.random.default_rng(5), []
+    for own, count, refuses in zip(kernels.default_kernels(), (2800, 1200), (0.9, 0.0), strict=True):
+        session, state = walk(own, count, drawn)
+        for number in range(count):
+            names = [own.states[place] for place in state[session == number]][1:-1]
+            if drawn.random() < refuses:
+                names = [name for name in names if name != "purchase"]
+            paths.append([[place, judge.states.index(name)] for place, name in enumerate(names)])
+    over, going_on = (share_of_agents([judge.log_ratio(path, end) for path in paths], 0.5) for end in (True, False))
+    assert over is not None and abs(over.value - 0.3) < 3 * over.error < 0.12
+    assert going_on is not None and abs(going_on.value - 0.3) > 4 * going_on.error
+    older = Judge(judge.states, judge.ratios, judge.prior)
+    assert older.log_ratio(paths[0], True) == judge.log_ratio(paths[0])
+
+
 def test_a_share_is_the_most_likely_one_and_none_where_there_are_no_agents() -> None:
     drawn = np.random.default_rng(2)
     for share in (0.0, 0.4, 1.0):

@@ -1,87 +1,75 @@
-"""The service as a process: it starts, answers, ends with Ctrl-C, and loses nothing when it is killed."""
+"""The service as a process: it starts, answers, ends with Ctrl-C; killed or without a disk it loses nothing."""
 
 from __future__ import annotations
 
 import json
-import random
-import threading
-import time
-from collections import Counter
-from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException
+import resource
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from marl_pricing.serving.pipeline import replay
-from marl_pricing.serving.schemas import EVENTS
+from marl_pricing.serving.kafka_log import Kafka, read_topics
 from marl_pricing.serving.sqlite_log import SqliteLog
-from tests.serving.running import MOST, running
-
-
-def _post_until(port: int, name: str, seed: int, ended: threading.Event, acknowledged: list[str]) -> None:
-    """Posts as fast as it is answered; what was not answered is posted again later, as a client does."""
-    drawn = random.Random(seed)
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    number = 0
-    while not ended.is_set():
-        number += 1
-        data = {
-            "sessionId": f"{name}-{number % 7}", "storeMode": "hotel", "eventName": drawn.choice(EVENTS), "page": "/",
-            "ts": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "productId": drawn.choice(["hotel-twin", "hotel-suite"]), "metadata": {"own": f"{name}-{number}"},
-        }  # fmt: skip
-        try:
-            connection.request("POST", "/api/kafka/ingest", json.dumps(data))
-            answer = connection.getresponse()
-            told = json.loads(answer.read())
-        except (OSError, HTTPException, ValueError):
-            return
-        if answer.status == 200 and not told["duplicate"]:
-            acknowledged.append(data["metadata"]["own"])
+from marl_pricing.serving.trial.__main__ import main
+from marl_pricing.serving.trial.process import ShopProcess, until
+from marl_pricing.serving.trial.servers import broker
+from tests.serving.asking import interaction
+from tests.serving.running import running
 
 
 @pytest.mark.slow
-def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(tmp_path: Path) -> None:
-    settings = ("window=0.5", "lateness=0.1", "surge_high=60", "surge_low=20", "max_change=0.05")
-    drawn, acknowledged = random.Random(0), list[str]()
-    for life in range(8):
-        with running(tmp_path, *settings) as own:
-            ended = threading.Event()
-            clients = [
-                threading.Thread(
-                    target=_post_until, args=(own.events, f"{life}-{client}", 10 * life + client, ended, acknowledged)
-                )
-                for client in range(4)
-            ]
-            for client in clients:
-                client.start()
-            time.sleep(drawn.uniform(0.1, 1.8))
-            own.process.kill()
-            ended.set()
-            for client in clients:
-                client.join()
-    with running(tmp_path, *settings) as own:
-        until = time.monotonic() + MOST
-        while time.monotonic() < until:
-            health = own.ask(own.prices, "GET", "/health")
-            if not health["stale"] and health["vector_version"]:
-                break
-            time.sleep(0.1)
-        assert health["fault"] is None
-        assert own.end() == ""
-    log = SqliteLog(tmp_path / "events.sqlite")
-    assert log.integrity() == "ok"
-    records = log.read(1, 10_000_000)
-    assert [record.offset for record in records] == list(range(1, len(records) + 1))
-    kept = Counter(
-        json.loads(record.body)["metadata"]["own"] for record in records if record.topic == "user-interactions"
-    )
-    assert len(acknowledged) > 100
-    assert set(acknowledged) <= kept.keys() and max(kept.values()) == 1
-    vectors = log.vectors()
-    assert len(vectors) > 5
-    assert json.dumps(replay(records)[: len(vectors)]) == json.dumps(vectors)
+@pytest.mark.parametrize("log", ["sqlite", "kafka"])
+def test_nothing_that_was_acknowledged_is_lost_when_it_is_killed(log: str, capsys) -> None:
+    assert main(["kills", "times=4", f"log={log}", "seed=3"]) == 0
+    told = capsys.readouterr().out
+    assert f"{log}: lives 4" in told and "lost 0, twice 0, gaps 0" in told
+    figures = dict(part.split() for part in told.strip().removeprefix(f"{log}: ").split(", "))
+    assert int(figures["acknowledged"]) > 100 and int(figures["vectors"]) > 3 and int(figures["differ"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("log", ["sqlite", "kafka"])
+def test_a_full_disk_is_told_and_got_over(log: str, tmp_path: Path) -> None:
+    """A file that may not grow answers as a full disk does (EFBIG for ENOSPC), and can be let grow again."""
+    with broker(tmp_path) if log == "kafka" else nullcontext() as server:
+        given = [f"log={log}", "clock=events", "lateness=0", "surge_high=4", "surge_low=0"]
+        given += [f"kafka={server.address}", "kafka_idempotent=false"] if server is not None else []
+        own = ShopProcess(tmp_path / "shop", *given).ready()
+
+        def post(number: int) -> int:
+            event = interaction("add_item_to_cart", number, product="hotel-twin")
+            return own.ask(own.events, "POST", "/api/kafka/ingest", json.dumps(event))[0]
+
+        def price() -> dict:
+            status, body = own.ask(own.prices, "GET", "/api/hotel/price/hotel-twin")
+            assert status == 200
+            return json.loads(body)
+
+        try:
+            assert [post(1), post(301)] == [200, 200]
+            assert until(lambda: price()["price"] == 148.8)
+            _, hard = resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, (1, hard))
+            assert [post(number) for number in range(302, 306)] == [503] * 4
+            assert price()["price"] == 148.8 and price()["stale"]
+            resource.prlimit(own.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            assert until(lambda: post(310) == 200)
+            assert until(lambda: not price()["stale"])
+            assert post(601) == 200
+        finally:
+            own.end()
+        kept = SqliteLog(tmp_path / "shop" / "events.sqlite")
+        records = kept.read(1, 1000)
+        stamps = [json.loads(own.body)["ts"][11:19] for own in records if own.topic == "user-interactions"]
+        # What was refused may be there, where a broker had it already; what was acknowledged is, and once.
+        acknowledged = [json.loads(json.dumps(interaction("search", s)))["ts"][11:19] for s in (1, 301, 310, 601)]
+        assert len(stamps) == len(set(stamps)) and set(acknowledged) <= set(stamps)
+        assert kept.integrity() == "ok"
+        if server is not None:
+            assert read_topics(Kafka(server.address)) == records
+        else:
+            assert len(stamps) == 4
 
 
 def test_it_starts_answers_and_ends(tmp_path: Path) -> None:

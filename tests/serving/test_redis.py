@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from marl_pricing.serving.trial.servers import Server
 from tests.serving.asking import Shop, shop
-from tests.serving.servers import Server, redis_server
+from tests.serving.servers import redis_server
 
 TWIN = "/api/hotel/price/hotel-twin"
 GIVEN = {"surge_high": 4.0, "surge_low": 0.0, "prices": "redis"}
