@@ -15,6 +15,7 @@ from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.recurrent import GATES, reads_memory
 from marl_pricing.learning.settings import LearnerSettings
 
 SIZES = ((64, 64), (256, 64), (64, 128), (256, 128))
@@ -35,9 +36,9 @@ def matmul_peak(size: int = 2048, repeats: int = 15) -> float:
 
 def _forward_flops(spec: NetworkSpec) -> int:
     """Matrix products of one network for one row and epoch."""
-    gates = (3 if spec.cell == "gru" else 4) * spec.hidden_size
     hidden = spec.hidden_size
-    return 2 * (spec.in_size * hidden + 2 * hidden * gates + hidden * hidden + hidden * spec.out_size)
+    cells = spec.num_layers * GATES[spec.cell] * (1 + reads_memory(spec.cell)) * hidden**2
+    return 2 * (spec.in_size * hidden + cells + hidden * hidden + hidden * spec.out_size)
 
 
 def update_flops(learner: Learner) -> int:

@@ -16,6 +16,7 @@ from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.config.market_settings import LevelPrices, MarketSettings
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.learning.memory import device_memory
+from marl_pricing.learning.recurrent import GATES, memory_size, reads_memory
 from marl_pricing.machine import machine_memory, say_bytes
 
 _FLOAT = 4  # bytes
@@ -179,7 +180,7 @@ def _observed(settings: MarketSettings) -> tuple[float, float]:
     local = 3.0 * products
     if own is not None:
         widths = {"all_rival_prices": offers - products, "pipeline": products * max(lead_time - 1, 0)}
-        single = ("suspicion", "share_estimate", "agent_share", "time", "shock", "cash")
+        single = ("suspicion", "share_estimate", "agent_share", "omega", "time", "shock", "cash")
         local = float(sum(widths.get(name, 1.0 if name in single else products) for name in own))
     return local, offers * (2 + max(lead_time, 0))
 
@@ -207,13 +208,15 @@ def training_parts(settings: Any) -> list[Part]:
     local, state = _observed(market)
     state = state if getattr(own, "critic", "local") == "central" else 0
     hidden, cell = getattr(own, "hidden_size", 0), getattr(own, "cell", "none")  # a table has none of them
-    gates = {"gru": 7, "lstm": 9, "none": 2}[cell]  # H × H blocks of a network: cell, input of the cell, head
+    layers = getattr(own, "num_layers", 1)
+    # H × H blocks of a network: gates of what enters a cell and of its memory, layer after layer; the head.
+    gates = layers * GATES[cell] * (1 + reads_memory(cell)) + 1
     choices = _levels(market) + len(getattr(market.inventory, "order_levels", ()))
     actor = gates * hidden**2 + hidden * (local + market.num_products * choices)
     critic = gates * hidden**2 + hidden * (state or local)
     copies = sellers if own.sharing == "per_seller" else 1
     envs = ("learner.num_envs", *_OFFERS)
-    memory = 2 * hidden if cell == "lstm" else hidden
+    memory = memory_size(cell, hidden, layers)
     rows = own.num_envs if own.num_seeds == 1 else own.num_envs * own.num_seeds
     block = min(settings.run.report_every, own.num_updates)
     parts = [

@@ -76,8 +76,10 @@ def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     assert isinstance(own, NetworkSettings)
     critic = f"critic {own.critic}, " if isinstance(own, ActorCriticSettings) else ""
     done = about["provenance"]["update"]
+    cell = {"gru": "GRU", "lstm": "LSTM", "mingru": "minGRU"}[own.cell]
+    cell = cell if own.num_layers == 1 else f"{own.num_layers} layers of {cell}"
     return [
-        f"- learner: `{own.algorithm}`, {own.cell.upper()} of {own.hidden_size}, networks "
+        f"- learner: `{own.algorithm}`, {cell} of {own.hidden_size}, networks "
         f"{own.sharing.replace('_', ' ')}, {critic}gamma {own.gamma:g}",
         *([] if isinstance(own, ActorCriticSettings) else [_VALUES]),
         f"- {done} of {own.num_updates} updates of {own.steps_per_update:,} market epochs each; "

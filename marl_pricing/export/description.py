@@ -69,6 +69,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         "episode_length": shape.episode_length,
         "network": {
             "cell": spec.cell,
+            "num_layers": spec.num_layers,
             "hidden_size": spec.hidden_size,
             "stacked": spec.stacked,
             "num_sellers": spec.num_sellers,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from marl_pricing.export.archive import without_code
 from marl_pricing.export.onnx_content import metadata_of
+from marl_pricing.learning.networks import cell_names
 
 _TORCH = """from __future__ import annotations
 import io
@@ -91,6 +93,28 @@ hidden = sigmoid(out) * np.tanh(cell)
 memory = np.concatenate([hidden, cell])  # keep it for the next epoch"""
 
 
+_MIN_GRU = """def sigmoid(x): return 1 / (1 + np.exp(-x))
+update, new = np.split(x @ own["cell/kernel_in"] + own["cell/bias"], 2)
+update, new = sigmoid(update), np.where(new >= 0, new + 0.5, sigmoid(new))
+memory = hidden = (1 - update) * memory + update * new  # keep it for the next epoch"""
+
+_CELLS = {"gru": _GRU, "lstm": _LSTM, "mingru": _MIN_GRU}
+
+
+def _cells(network: dict[str, Any]) -> str:
+    """Code of one epoch of the cells, from `x` and `memory` to `hidden` and `memory`."""
+    code, names = _CELLS[network["cell"]], cell_names(network["num_layers"])
+    if len(names) == 1:
+        return code
+    code = code.replace("  # keep it for the next epoch", "").replace('own["cell/', 'own[layer + "/')
+    return f"""held, kept = np.split(memory, {len(names)}), []
+for layer, memory in zip({tuple(names)!r}, held):
+{textwrap.indent(code, "    ")}
+    kept.append(memory)
+    x = hidden  # what the next layer reads
+memory = np.concatenate(kept)  # keep it for the next epoch"""
+
+
 def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequence[float]) -> str:
     """A Python file that loads the policy and asks it for the prices of seller 0 in one epoch.
 
@@ -125,5 +149,5 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
         print=show,
         index="[0]" if network["stacked"] else "",
         shown=scaled,
-        cell=_GRU if network["cell"] == "gru" else _LSTM,
+        cell=_cells(network),
     )

@@ -86,7 +86,7 @@ def _refuse_forms(run: LoadedRun) -> None:
         others = " or ".join(name for name in LEARNERS if name not in ("pqn", "qtable"))
         raise refuse("learner.algorithm", algorithm, f"{others} in a run that is exported")
     if spec.cell == "none":
-        raise refuse("learner.cell", "none", "gru or lstm in a run that is exported")
+        raise refuse("learner.cell", "none", "gru, lstm or mingru in a run that is exported")
 
 
 def _need(kind: str) -> None:

@@ -31,6 +31,26 @@ def _log_softmax(x: Array) -> Array:
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
+def _gru(gates_in: Array, gates_hidden: Array, bias: Array, hidden: Array) -> Array:
+    size = hidden.shape[-1]
+    gates = _sigmoid(gates_in[:, : 2 * size] + gates_hidden[:, : 2 * size])
+    inner = gates_hidden[:, 2 * size :] + bias
+    new, update = np.tanh(gates_in[:, 2 * size :] + gates[:, :size] * inner), gates[:, size:]
+    return (1.0 - update) * new + update * hidden
+
+
+def _lstm(gates: Array, cell: Array) -> Array:
+    enter, forget, new, out = np.split(gates, 4, -1)
+    cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(new)
+    return np.concatenate([_sigmoid(out) * np.tanh(cell), cell], -1)
+
+
+def _min_gru(gates_in: Array, hidden: Array) -> Array:
+    update, new = np.split(gates_in, 2, -1)
+    update, new = _sigmoid(update), np.where(new >= 0.0, new + 0.5, _sigmoid(new))
+    return (1.0 - update) * hidden + update * new
+
+
 def step(
     weights: Mapping[str, Array],
     about: dict[str, Any],
@@ -52,19 +72,21 @@ def step(
     if not network["stacked"] and network["num_sellers"] > 1:
         observation = np.concatenate([observation, np.eye(network["num_sellers"], dtype=np.float32)[seller]], -1)
     inputs = np.maximum(times(observation, "embed/kernel") + of("embed/bias"), 0.0)
-    gates_in = times(inputs, "cell/kernel_in") + of("cell/bias")
-    hidden = memory[:, :size]
-    gates_hidden = times(hidden, "cell/kernel_hidden")
-    if network["cell"] == "gru":
-        gates = _sigmoid(gates_in[:, : 2 * size] + gates_hidden[:, : 2 * size])
-        inner = gates_hidden[:, 2 * size :] + of("cell/bias_hidden")
-        new, update = np.tanh(gates_in[:, 2 * size :] + gates[:, :size] * inner), gates[:, size:]
-        memory = hidden = (1.0 - update) * new + update * hidden
-    else:
-        enter, forget, new, out = np.split(gates_in + gates_hidden, 4, -1)
-        cell = _sigmoid(forget) * memory[:, size:] + _sigmoid(enter) * np.tanh(new)
-        hidden = _sigmoid(out) * np.tanh(cell)
-        memory = np.concatenate([hidden, cell], -1)
+    hidden, kept = inputs, []
+    names = ["cell", *(f"cell_{number}" for number in range(2, network.get("num_layers", 1) + 1))]
+    for name, held in zip(names, np.split(memory, len(names), -1), strict=True):
+        gates_in = times(hidden, f"{name}/kernel_in") + of(f"{name}/bias")
+        if network["cell"] == "mingru":
+            after = _min_gru(gates_in, held)
+        else:
+            gates_hidden = times(held[:, :size], f"{name}/kernel_hidden")
+            if network["cell"] == "gru":
+                after = _gru(gates_in, gates_hidden, of(f"{name}/bias_hidden"), held)
+            else:
+                after = _lstm(gates_in + gates_hidden, held[:, size:])
+        kept.append(after)
+        hidden = after[:, :size]
+    memory = np.concatenate(kept, -1)
     logits = times(np.maximum(times(hidden, "head/kernel") + of("head/bias"), 0.0), "out/kernel") + of("out/bias")
     logits = logits.reshape(len(logits), about["num_products"], -1)
     heads = np.split(logits, np.cumsum(network["head_sizes"])[:-1], -1)

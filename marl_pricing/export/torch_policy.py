@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from marl_pricing.export.archive import without_traces
 from marl_pricing.export.onnx_content import DIGEST, with_digest
 from marl_pricing.export.reading import ENTRY
-from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.networks import Parameters, cell_names
+from marl_pricing.learning.recurrent import reads_memory
 from marl_pricing.learning.torch_mappo.convert import weights_of
 from marl_pricing.learning.torch_mappo.losses import split_heads
+from marl_pricing.learning.torch_mappo.min_gru import min_gru_step
 from marl_pricing.learning.torch_mappo.recurrent import cell_step
 
 
@@ -29,6 +31,7 @@ class PolicyStep(nn.Module):
         super().__init__()
         network = about["network"]
         self.cell, self.hidden_size, self.stacked = network["cell"], network["hidden_size"], network["stacked"]
+        self.cells = cell_names(network["num_layers"])
         self.num_products, self.head_sizes = about["num_products"], network["head_sizes"]
         self.told_number = not self.stacked and network["num_sellers"] > 1
         self.register_buffer("numbers", torch.eye(network["num_sellers"]))
@@ -50,6 +53,13 @@ class PolicyStep(nn.Module):
     def _layer(self, inputs: Tensor, name: str, seller: Tensor) -> Tensor:
         return self._times(inputs, f"{name}_weight", seller) + self._of(f"{name}_bias", seller)
 
+    def _remember(self, name: str, inputs: Tensor, seller: Tensor, memory: Tensor) -> Tensor:
+        gates_in = self._times(inputs, f"{name}_weight_ih", seller) + self._of(f"{name}_bias_ih", seller)
+        if not reads_memory(self.cell):
+            return min_gru_step(gates_in, memory)
+        gates_hidden = self._times(memory[:, : self.hidden_size], f"{name}_weight_hh", seller)
+        return cell_step(self.cell, gates_in, gates_hidden, self._of(f"{name}_bias_hh", seller), memory)
+
     def forward(
         self, observation: Tensor, seller: Tensor, memory: Tensor, order_mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
@@ -57,10 +67,13 @@ class PolicyStep(nn.Module):
         if self.told_number:
             observation = torch.cat([observation, self.get_buffer("numbers")[seller]], -1)
         inputs = torch.relu(self._layer(observation, "embed", seller))
-        gates_in = self._times(inputs, "cell_weight_ih", seller) + self._of("cell_bias_ih", seller)
-        gates_hidden = self._times(memory[:, : self.hidden_size], "cell_weight_hh", seller)
-        memory = cell_step(self.cell, gates_in, gates_hidden, self._of("cell_bias_hh", seller), memory)
-        logits = self._layer(torch.relu(self._layer(memory[:, : self.hidden_size], "head", seller)), "out", seller)
+        held = memory.chunk(len(self.cells), -1)
+        kept = []
+        for name, before in zip(self.cells, held, strict=True):
+            kept.append(self._remember(name, inputs, seller, before))
+            inputs = kept[-1][:, : self.hidden_size]
+        memory = kept[0] if len(kept) == 1 else torch.cat(kept, -1)
+        logits = self._layer(torch.relu(self._layer(inputs, "head", seller)), "out", seller)
         masks = [None, order_mask][: len(self.head_sizes)]
         heads = split_heads(logits, self.num_products, self.head_sizes, masks)
         return *(head.argmax(-1) for head in heads), *heads, memory

@@ -15,7 +15,15 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from marl_pricing.learning.recurrent import CellParams, cell_sequence, cell_step, memory_size
+from marl_pricing.learning.recurrent import (
+    GATES,
+    CellParams,
+    hidden_of,
+    layers_sequence,
+    layers_step,
+    memory_size,
+    reads_memory,
+)
 from marl_pricing.learning.settings import ActorCriticSettings, NetworkSettings
 from marl_pricing.market import MarketShape
 
@@ -24,16 +32,16 @@ Parameters = Any
 
 
 class Cell(nnx.Module):
-    """Weights of a recurrent cell: orthogonal hidden kernels, one block a gate; `none` has no hidden kernel."""
+    """Weights of a recurrent cell: orthogonal hidden kernels, one block a gate, where gates read the memory."""
 
     def __init__(self, cell: str, in_size: int, hidden_size: int, *, rngs: nnx.Rngs) -> None:
-        num_gates = {"gru": 3, "lstm": 4, "none": 1}[cell]
+        num_gates = GATES[cell]
         orthogonal, lecun = jax.nn.initializers.orthogonal(), jax.nn.initializers.lecun_normal()
-        self.remembers = cell != "none"
+        self.reads_memory = reads_memory(cell)
         keys = jax.random.split(rngs.params(), num_gates)
         self.kernel_in = nnx.Param(lecun(rngs.params(), (in_size, num_gates * hidden_size)))
         self.bias = nnx.Param(jnp.zeros((num_gates * hidden_size,)))
-        if self.remembers:
+        if self.reads_memory:
             # One block after the other: the program then holds one QR, which compiles faster than one a gate.
             blocks = jax.lax.map(lambda key: orthogonal(key, (hidden_size, hidden_size)), keys)
             self.kernel_hidden = nnx.Param(jnp.concatenate(list(blocks), axis=1))
@@ -41,13 +49,18 @@ class Cell(nnx.Module):
 
     def weights(self) -> CellParams:
         """The weights as the sequence functions take them."""
-        if not self.remembers:
+        if not self.reads_memory:
             return CellParams(self.kernel_in[...], None, self.bias[...], None)
         return CellParams(self.kernel_in[...], self.kernel_hidden[...], self.bias[...], self.bias_hidden[...])
 
 
+def cell_names(num_layers: int) -> list[str]:
+    """Names of a network's cells in its parameters, from the lowest: cell, cell_2, cell_3, …."""
+    return ["cell", *(f"cell_{number}" for number in range(2, num_layers + 1))]
+
+
 class RecurrentNetwork(nnx.Module):
-    """Dense → cell → dense → output (the architecture of MAPPO's recurrent baseline), with layer norms or without."""
+    """Dense → cells → dense → output (the architecture of MAPPO's recurrent baseline), with layer norms or without."""
 
     def __init__(
         self,
@@ -57,15 +70,18 @@ class RecurrentNetwork(nnx.Module):
         out_size: int,
         out_gain: float,
         layer_norm: bool = False,
+        num_layers: int = 1,
         *,
         rngs: nnx.Rngs,
     ) -> None:
         gain = jax.nn.initializers.orthogonal(2.0**0.5)
-        self.cell_name, self.hidden_size = cell, hidden_size
+        self.cell_name, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
         self.embed = nnx.Linear(in_size, hidden_size, kernel_init=gain, rngs=rngs)
         self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
         self.head = nnx.Linear(hidden_size, hidden_size, kernel_init=gain, rngs=rngs)
         self.out = nnx.Linear(hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs)
+        for name in cell_names(num_layers)[1:]:  # drawn last: one layer begins as it did before there were more
+            setattr(self, name, Cell(cell, hidden_size, hidden_size, rngs=rngs))
         self.layer_norm = layer_norm
         if layer_norm:
             self.embed_norm, self.head_norm = (nnx.LayerNorm(hidden_size, rngs=rngs) for _ in range(2))
@@ -74,20 +90,22 @@ class RecurrentNetwork(nnx.Module):
         embedded = self.embed(inputs)
         return nnx.relu(self.embed_norm(embedded) if self.layer_norm else embedded)
 
+    def _layers(self) -> list[CellParams]:
+        return [getattr(self, name).weights() for name in cell_names(self.num_layers)]
+
     def read(self, memory: Array) -> Array:
         """Output [..., A] from memories [..., M]."""
-        hidden = memory[..., : self.hidden_size]
-        inner = self.head(hidden)
+        inner = self.head(hidden_of(self.cell_name, memory, self.hidden_size, self.num_layers))
         return self.out(nnx.relu(self.head_norm(inner) if self.layer_norm else inner))
 
     def step(self, inputs: Array, memory: Array) -> tuple[Array, Array]:
         """One epoch. inputs [B, D], memory [B, M] → (output [B, A], memory [B, M])."""
-        memory = cell_step(self.cell_name, self.cell.weights(), self._embedded(inputs), memory)
+        memory = layers_step(self.cell_name, self._layers(), self._embedded(inputs), memory)
         return self.read(memory), memory
 
     def sequence(self, inputs: Array, memory: Array, first: Array) -> tuple[Array, Array]:
         """A segment. inputs [T, B, D], memory [B, M], first [T, B] → (outputs [T, B, A], memories [T, B, M])."""
-        memories = cell_sequence(self.cell_name, self.cell.weights(), self._embedded(inputs), memory, first)
+        memories = layers_sequence(self.cell_name, self._layers(), self._embedded(inputs), memory, first)
         return self.read(memories), memories
 
 
@@ -96,11 +114,12 @@ class NetworkSpec:
     """One network of the learner, actor or critic, for all sellers.
 
     Attributes:
-        cell: `gru`, `lstm` or `none`.  in_size, hidden_size, out_size: D, H, A.
+        cell: `gru`, `lstm`, `mingru` or `none`.  in_size, hidden_size, out_size: D, H, A.
         out_gain: gain of the last layer's orthogonal start.
         num_sellers: S.  stacked: one set of parameters a seller.
         central: the input is the global state, the same for all sellers; an unstacked network then answers for all.
         layer_norm: both dense layers are normalised before they are cut at zero (Ba et al. 2016).
+        num_layers: cells on top of each other.
     """
 
     cell: str
@@ -112,6 +131,7 @@ class NetworkSpec:
     stacked: bool
     central: bool
     layer_norm: bool = False
+    num_layers: int = 1
 
     def make(self, key: Array) -> RecurrentNetwork:
         """One network, freshly initialised."""
@@ -122,13 +142,14 @@ class NetworkSpec:
             self.out_size,
             self.out_gain,
             self.layer_norm,
+            self.num_layers,
             rngs=nnx.Rngs(params=key),
         )
 
     @property
     def memory(self) -> int:
         """Width M of one memory."""
-        return memory_size(self.cell, self.hidden_size)
+        return memory_size(self.cell, self.hidden_size, self.num_layers)
 
     @property
     def memory_sellers(self) -> int:
@@ -298,6 +319,7 @@ def actor_spec(settings: NetworkSettings, num_sellers: int, local_size: int, num
         num_sellers=num_sellers,
         stacked=settings.sharing == "per_seller",
         central=False,
+        num_layers=settings.num_layers,
     )
 
 
@@ -313,6 +335,7 @@ def critic_spec(settings: ActorCriticSettings, num_sellers: int, local_size: int
         num_sellers=num_sellers,
         stacked=stacked,
         central=central,
+        num_layers=settings.num_layers,
     )
 
 

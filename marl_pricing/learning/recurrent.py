@@ -1,4 +1,6 @@
-"""Recurrent cells over whole sequences: GRU and LSTM, with the memory reset where an episode begins; or no memory.
+"""Recurrent cells over whole sequences: GRU, LSTM, minGRU, one or several on top of each other; or no memory.
+
+The memory is reset where an episode begins.
 
 The GRU's gradient is written by hand. Differentiating a `lax.scan` sums the weight gradients step by step in its
 backward loop; here that loop carries the state gradient only, and each weight gradient is one matrix product over the
@@ -7,25 +9,49 @@ whole sequence. On two CPU cores that is 1.3 to 2 times as fast (`python -m benc
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from marl_pricing.learning.min_gru import min_gru_sequence, min_gru_step
+
 Array = jax.Array
+
+# Blocks of H columns in a cell's kernels, one a gate.
+GATES = {"gru": 3, "lstm": 4, "mingru": 2, "none": 1}
 
 
 class CellParams(struct.PyTreeNode):
-    """Weights of a cell. F is 3H for a GRU (gates r, z, n), 4H for an LSTM (gates i, f, g, o), H without memory."""
+    """Weights of a cell.
+
+    F is 3H for a GRU (gates r, z, n), 4H for an LSTM (gates i, f, g, o), 2H for a minGRU (z, h̃), H without memory.
+    """
 
     kernel_in: Array  # [D, F]
-    kernel_hidden: Array | None  # [H, F]; None without memory
+    kernel_hidden: Array | None  # [H, F]; None where no gate reads the memory (minGRU, none)
     bias: Array  # [F]
-    bias_hidden: Array | None  # [H], inside the reset gate's product (GRU only); None without memory
+    bias_hidden: Array | None  # [H], inside the reset gate's product (GRU only); None as above
 
 
-def memory_size(cell: str, hidden_size: int) -> int:
-    """Width of the memory: H for a GRU, 2H (hidden, then cell state) for an LSTM; H, which nobody reads, for `none`."""
-    return 2 * hidden_size if cell == "lstm" else hidden_size
+def reads_memory(cell: str) -> bool:
+    """Whether the cell's gates read its memory, so that there are weights for it."""
+    return cell in ("gru", "lstm")
+
+
+def memory_size(cell: str, hidden_size: int, num_layers: int = 1) -> int:
+    """Width of the memory, layer after layer.
+
+    A layer's is H for a GRU and a minGRU, 2H (hidden, then cell state) for an LSTM; H, which nobody reads, for `none`.
+    """
+    return num_layers * (2 if cell == "lstm" else 1) * hidden_size
+
+
+def hidden_of(cell: str, memory: Array, hidden_size: int, num_layers: int = 1) -> Array:
+    """The last layer's hidden state [..., H] of memories [..., M]."""
+    start = memory_size(cell, hidden_size, num_layers - 1)
+    return memory[..., start : start + hidden_size]
 
 
 def _gates(params: CellParams, gate_in: Array, hidden: Array) -> tuple[Array, Array, Array, Array]:
@@ -166,9 +192,11 @@ def forgetful(params: CellParams, inputs: Array) -> Array:
 
 
 def cell_step(cell: str, params: CellParams, inputs: Array, memory: Array) -> Array:
-    """One step of the named cell; see `gru_step`, `lstm_step` and `forgetful`."""
+    """One step of the named cell; see `gru_step`, `lstm_step`, `min_gru_step` and `forgetful`."""
     if cell == "none":
         return forgetful(params, inputs)
+    if cell == "mingru":
+        return min_gru_step(inputs @ params.kernel_in + params.bias, memory)
     return gru_step(params, inputs, memory) if cell == "gru" else lstm_step(params, inputs, memory)
 
 
@@ -176,5 +204,40 @@ def cell_sequence(cell: str, params: CellParams, inputs: Array, memory: Array, f
     """The named cell over a segment: memories [T, B, …] after each step."""
     if cell == "none":
         return forgetful(params, inputs)
+    if cell == "mingru":
+        return min_gru_sequence(inputs @ params.kernel_in + params.bias, memory, first)
     sequence = gru_sequence if cell == "gru" else lstm_sequence
     return sequence(params, inputs, memory, first)
+
+
+def layers_step(cell: str, layers: Sequence[CellParams], inputs: Array, memory: Array) -> Array:
+    """One step of cells on top of each other, each of which reads the hidden state of the one below.
+
+    Args:
+        layers: from the lowest.  inputs: [..., D].  memory: [..., M], layer after layer.
+
+    Returns:
+        [..., M].
+    """
+    return _layered(cell, layers, inputs, memory, lambda own, below, held: cell_step(cell, own, below, held))
+
+
+def layers_sequence(cell: str, layers: Sequence[CellParams], inputs: Array, memory: Array, first: Array) -> Array:
+    """`layers_step` over a segment: inputs [T, B, D], memory [B, M], first [T, B] → memories [T, B, M]."""
+    return _layered(cell, layers, inputs, memory, lambda own, below, held: cell_sequence(cell, own, below, held, first))
+
+
+def _layered(
+    cell: str,
+    layers: Sequence[CellParams],
+    inputs: Array,
+    memory: Array,
+    through: Callable[[CellParams, Array, Array], Array],
+) -> Array:
+    if len(layers) == 1:
+        return through(layers[0], inputs, memory)
+    kept: list[Array] = []
+    for own, held in zip(layers, jnp.split(memory, len(layers), axis=-1), strict=True):
+        kept.append(through(own, inputs, held))
+        inputs = hidden_of(cell, kept[-1], own.bias.shape[-1] // GATES[cell])
+    return jnp.concatenate(kept, axis=-1)

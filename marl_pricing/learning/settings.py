@@ -72,11 +72,18 @@ class CommonSettings(BaseModel, frozen=True, extra="forbid", strict=True, allow_
 class NetworkSettings(CommonSettings, frozen=True):
     """Of a learner with networks."""
 
-    cell: Literal["gru", "lstm", "none"] = "gru"
+    cell: Literal["gru", "lstm", "mingru", "none"] = "gru"
+    num_layers: Annotated[int, Field(ge=1, le=8)] = 1  # cells on top of each other
     hidden_size: Count = 64
     max_grad_norm: Positive = 0.5
     adam_epsilon: Positive = 1e-5
     rows_per_block: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _layered(self) -> Self:
+        if self.cell == "none" and self.num_layers > 1:
+            raise ValueError(f"learner.num_layers={self.num_layers!r}: accepted is 1 with learner.cell=none")
+        return self
 
 
 class ActorCriticSettings(NetworkSettings, frozen=True):

@@ -86,7 +86,8 @@ def test_sizes_can_be_overridden() -> None:
     [
         ("learner.num_envs=63", "learner.num_envs=63: accepted is a multiple of learner.num_minibatches=2"),
         ("learner.gamma=1.0", "learner.gamma=1.0: accepted is a number below 1"),
-        ("learner.cell=rnn", "learner.cell='rnn': accepted is 'gru', 'lstm' or 'none'"),
+        ("learner.cell=none learner.num_layers=2", "learner.num_layers=2: accepted is 1 with learner.cell=none"),
+        ("learner.cell=rnn", "learner.cell='rnn': accepted is 'gru', 'lstm', 'mingru' or 'none'"),
         ("learner.devices=0", "learner.devices=0"),
         ("robust.set=ball", "robust.set='ball': accepted is 'none', 'interval'"),
         ("robust.radius=0.1", "robust.radius=0.1: accepted is 0 with robust.set=none"),
@@ -111,7 +112,7 @@ def test_sizes_can_be_overridden() -> None:
 )
 def test_a_bad_override_is_refused(override: str, message: str) -> None:
     with pytest.raises(config.ConfigError) as caught:
-        composed(override)
+        composed(*override.split())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

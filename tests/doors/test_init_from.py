@@ -56,6 +56,7 @@ def test_a_run_that_starts_from_another_and_does_not_step_is_that_other(source: 
     ("argument", "message"),
     [
         ("learner.hidden_size=16", "the same learner.hidden_size, which is 8 there and 16 here"),
+        ("learner.num_layers=2", "the same learner.num_layers, which is 1 there and 2 here"),
         ("learner.cell=lstm", "the same learner.cell, which is 'gru' there and 'lstm' here"),
         ("market.num_sellers=2", "the same market.num_sellers, which is 3 there and 2 here"),
         ("market.prices.num_price_levels=9", "the same market.prices.num_price_levels, which is"),

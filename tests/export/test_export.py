@@ -35,14 +35,18 @@ KINDS = {
         "learner=torch_mappo", "learner.cell=lstm", "learner.sharing=per_seller", "market/inventory=chosen",
         "market.num_products=2",
     ],
-    "gru, per seller, factors": ["learner.sharing=per_seller", "market/prices=scale"],
+    "mingru, two layers, per seller, factors": [
+        "learner.cell=mingru", "learner.num_layers=2", "learner.sharing=per_seller", "market/prices=scale",
+    ],
 }  # fmt: skip
 
 
 def lively(actor: Any) -> Any:
     """Parameters whose choices hang on what is seen."""
     embed, out = actor["embed"], actor["out"]
-    return actor | {
+    cells = {name: own for name, own in actor.items() if name.startswith("cell") and "kernel_hidden" not in own}
+    swift = {name: own | {"kernel_in": 8.0 * own["kernel_in"]} for name, own in cells.items()}
+    return actor | swift | {
         "embed": embed | {"kernel": 4.0 * embed["kernel"]}, "out": out | {"bias": jnp.zeros_like(out["bias"])}
     }  # fmt: skip
 
@@ -182,7 +186,7 @@ def test_a_file_says_what_it_is(folders) -> None:
         assert told[0] == told[1] == told[2]
         about = told[0]
         assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
-        assert about["memory"]["shape"] == [32 if "lstm" in kind else 16]
+        assert about["memory"]["shape"] == [16 if kind == "gru, shared" else 32]
         assert about["provenance"]["update"] == 7
         assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
         assert len(about["provenance"]["parameters_sha256"]) == 64
@@ -270,7 +274,7 @@ def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, c
     (tmp_path / "wanted.yaml").write_text(f"{run.replace('=', ': ')}\nformat: flax\nseed: 5\n")
     assert "seed=5: accepted is 0 to 1" in said(capsys, f"settings={tmp_path / 'wanted.yaml'}")
     forgetful = make_run(tmp_path / "forgetful", "learner.cell=none")
-    assert "learner.cell='none': accepted is gru or lstm" in said(capsys, f"run={forgetful}", "format=flax")
+    assert "learner.cell='none': accepted is gru, lstm or mingru" in said(capsys, f"run={forgetful}", "format=flax")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "onnxscript is not installed: pip install 'marl-pricing[export]'" in said(capsys, run, "format=onnx")
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -125,12 +125,13 @@ def test_worlds_of_one_law_are_worth_exactly_the_same() -> None:
         np.testing.assert_allclose(leaf, np.broadcast_to(leaf[:1], leaf.shape), rtol=2e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
+@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)])
 @pytest.mark.parametrize("critic", ["central", "local"])
 @pytest.mark.parametrize("sharing", ["shared", "per_seller"])
-def test_branches_are_steps_from_the_same_memory(cell: str, critic: str, sharing: str) -> None:
+def test_branches_are_steps_from_the_same_memory(cell: str, layers: int, critic: str, sharing: str) -> None:
     own = with_sessions("bank")
-    learner = mappo.make_learner(LearnerSettings(**TINY, cell=cell, critic=critic, sharing=sharing), *own)
+    settings = LearnerSettings(**TINY, cell=cell, num_layers=layers, critic=critic, sharing=sharing)
+    learner = mappo.make_learner(settings, *own)
     spec = learner.critic
     width = spec.in_size - (2 if critic == "local" and sharing == "shared" else 0)
     random = np.random.default_rng(0)

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from marl_pricing.learning.min_gru import by_pairs, linear_recurrence, step_by_step
 from marl_pricing.learning.recurrent import (
+    GATES,
     CellParams,
     cell_sequence,
     cell_step,
     gru_sequence,
     gru_step,
+    hidden_of,
+    layers_sequence,
+    layers_step,
     lstm_step,
     memory_size,
 )
@@ -23,7 +28,7 @@ T, B, D, H = 9, 3, 5, 4
 
 def case(cell: str, dtype=np.float32):
     rng = np.random.default_rng(0)
-    gates = {"gru": 3, "lstm": 4, "none": 1}[cell] * H
+    gates = GATES[cell] * H
     params = CellParams(
         *(jnp.asarray(rng.normal(0, 0.5, size), dtype) for size in ((D, gates), (H, gates), (gates,), (H,)))
     )
@@ -42,7 +47,7 @@ def plain(cell: str, params, inputs, memory, first):
     return jnp.stack(outs)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
+@pytest.mark.parametrize("cell", GATES)
 def test_a_sequence_is_its_steps_with_resets(cell: str) -> None:
     arguments = case(cell)
     np.testing.assert_allclose(cell_sequence(cell, *arguments), plain(cell, *arguments), rtol=1e-5, atol=1e-6)
@@ -105,3 +110,59 @@ def test_the_lstm_has_the_gate_conventions_of_flax() -> None:
     np.testing.assert_allclose(
         lstm_step(params, inputs[0], memory), jnp.concatenate([hidden, cell], -1), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "mingru"])
+def test_layers_read_the_hidden_state_of_the_one_below_step_by_step(cell: str) -> None:
+    below, inputs, _, first = case(cell)
+    above = jax.tree.map(lambda x: 0.5 - x[:H] if x.shape[0] == D else 0.5 - x, below)
+    memory = jnp.asarray(np.random.default_rng(2).normal(size=(B, memory_size(cell, H, 2))), jnp.float32)
+    memories = layers_sequence(cell, [below, above], inputs, memory, first)
+    low = plain(cell, below, inputs, memory[:, : memory_size(cell, H)], first)
+    high = plain(cell, above, low[..., :H], memory[:, memory_size(cell, H) :], first)
+    np.testing.assert_allclose(memories, jnp.concatenate([low, high], -1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(hidden_of(cell, memories, H, 2), memories[..., memory_size(cell, H) :][..., :H])
+    begun = jnp.where(first[0][:, None], 0.0, memory)
+    one = layers_step(cell, [below, above], inputs[0], begun)
+    np.testing.assert_allclose(one, memories[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_min_gru_is_its_equations() -> None:
+    params, inputs, hidden, first = case("mingru")
+    hiddens = cell_sequence("mingru", params, inputs, hidden, first)
+    kernel, bias, held = np.asarray(params.kernel_in), np.asarray(params.bias), np.asarray(hidden)
+    for t in range(T):
+        gate, new = np.split(np.asarray(inputs[t]) @ kernel + bias, 2, -1)
+        held = np.where(np.asarray(first[t])[:, None], 0.0, held)
+        z, g = 1.0 / (1.0 + np.exp(-gate)), np.where(new >= 0.0, new + 0.5, 1.0 / (1.0 + np.exp(-new)))
+        held = (1.0 - z) * held + z * g
+        np.testing.assert_allclose(hiddens[t], held, rtol=1e-5, atol=1e-6)
+
+
+def test_a_linear_recurrence_by_pairs_is_the_one_by_steps_and_so_is_its_gradient() -> None:
+    """A segment of 128 in which episodes begin: a decay of zero forgets what came before, exactly."""
+    rng = np.random.default_rng(4)
+    decay = rng.uniform(0.0, 1.0, (128, B, H)) * (rng.random((128, B, 1)) > 0.05)
+    enter, weight = rng.normal(size=(2, 128, B, H))
+    start = rng.normal(size=(B, H))
+
+    def by_hand(decay, enter, start):
+        hiddens = []
+        for a, b in zip(decay, enter, strict=True):
+            start = a * start + b
+            hiddens.append(start)
+        return np.stack(hiddens)
+
+    given = [jnp.asarray(own, jnp.float32) for own in (decay, enter, start)]
+    expected = by_hand(decay, enter, start)
+    for way in (step_by_step, by_pairs, linear_recurrence):
+        np.testing.assert_allclose(way(*given), expected, rtol=1e-4, atol=1e-5)
+    gradients = [
+        jax.jit(jax.grad(lambda *own, way=way: (weight * way(*own)).sum(), argnums=(0, 1, 2)))(*given)
+        for way in (step_by_step, by_pairs, linear_recurrence)
+    ]
+    for others in gradients[1:]:
+        for one, other in zip(gradients[0], others, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    broken = np.flatnonzero((decay[1:] == 0).all(-1)[:, 0])
+    assert broken.size and expected[broken[0] + 1, 0] == pytest.approx(enter[broken[0] + 1, 0])

@@ -51,17 +51,17 @@ def loud(learner, own) -> TrainState:
 
 
 @pytest.mark.parametrize(
-    ("cell", "sharing", "critic", "normalisation"),
+    ("cell", "num_layers", "sharing", "critic", "normalisation"),
     [
-        ("gru", "shared", "central", "running"),
-        ("lstm", "shared", "central", "popart"),
-        ("lstm", "per_seller", "local", "popart"),
-        ("gru", "shared", "local", "popart"),
-        ("none", "per_seller", "central", "running"),
+        ("gru", 1, "shared", "central", "running"),
+        ("lstm", 2, "shared", "central", "popart"),
+        ("mingru", 2, "per_seller", "local", "popart"),
+        ("mingru", 1, "shared", "local", "popart"),
+        ("none", 1, "per_seller", "central", "running"),
     ],
 )
 def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
-    cell: str, sharing: str, critic: str, normalisation: str, monkeypatch: pytest.MonkeyPatch
+    cell: str, num_layers: int, sharing: str, critic: str, normalisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three updates in a row, networks changed between them: memories cross the borders with episodes and the dead."""
 
@@ -89,8 +89,8 @@ def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
     monkeypatch.setattr("marl_pricing.learning.mappo.learner.gradient_step", look)
     own = rich()
     learner = learner_of(
-        own, cell=cell, sharing=sharing, critic=critic, value_normalisation=normalisation, num_epochs=1,
-        num_minibatches=1,
+        own, cell=cell, num_layers=num_layers, sharing=sharing, critic=critic, value_normalisation=normalisation,
+        num_epochs=1, num_minibatches=1,
     )  # fmt: skip
     update = update_of(learner, own)
     state = loud(learner, own)

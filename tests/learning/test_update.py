@@ -44,6 +44,8 @@ def learned_otherwise(one: Any, default: Any) -> bool:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "lstm": {"cell": "lstm"},
+    "mingru": {"cell": "mingru"},
+    "two layers": {"num_layers": 2},
     "no memory": {"cell": "none"},
     "local critic": {"critic": "local"},
     "a network a seller": {"sharing": "per_seller"},

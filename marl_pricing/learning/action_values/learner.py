@@ -82,6 +82,7 @@ class ValueNetwork(Learner):
         return {
             "learner.algorithm": own.algorithm,
             "learner.cell": own.cell,
+            "learner.num_layers": own.num_layers,
             "learner.hidden_size": own.hidden_size,
             "learner.sharing": own.sharing,
             "learner.value_normalisation": own.value_normalisation,

@@ -92,6 +92,7 @@ class ActorCritic(Learner):
         return {
             "learner.algorithm": "one with a critic",
             "learner.cell": own.cell,
+            "learner.num_layers": own.num_layers,
             "learner.hidden_size": own.hidden_size,
             "learner.sharing": own.sharing,
             "learner.critic": own.critic,

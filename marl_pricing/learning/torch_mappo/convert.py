@@ -20,19 +20,29 @@ from marl_pricing.learning.torch_mappo.networks import Networks
 
 Array = jax.Array
 
-# Name of a weight in torch, its place in a flax network, whether it is transposed. The cell `none` has no hidden ones.
-_PLACES = (
-    ("embed.weight", ("embed", "kernel"), True),
-    ("embed.bias", ("embed", "bias"), False),
-    ("cell.weight_ih", ("cell", "kernel_in"), True),
-    ("cell.weight_hh", ("cell", "kernel_hidden"), True),
-    ("cell.bias_ih", ("cell", "bias"), False),
-    ("cell.bias_hh", ("cell", "bias_hidden"), False),
-    ("head.weight", ("head", "kernel"), True),
-    ("head.bias", ("head", "bias"), False),
-    ("out.weight", ("out", "kernel"), True),
-    ("out.bias", ("out", "bias"), False),
-)
+_DENSE = {"weight": ("kernel", True), "bias": ("bias", False)}
+_CELL = {
+    "weight_ih": ("kernel_in", True),
+    "weight_hh": ("kernel_hidden", True),
+    "bias_ih": ("bias", False),
+    "bias_hh": ("bias_hidden", False),
+}
+
+
+def _place(name: str) -> tuple[str, str, bool]:
+    """(layer and leaf of a flax network, whether it is transposed) of a weight's name in torch."""
+    layer, own = name.split(".")
+    return layer, *(_CELL if layer.startswith("cell") else _DENSE)[own]
+
+
+def _names(layers: Parameters) -> list[str]:
+    """Names in torch of the weights of a flax network: a cell without hidden kernels has two."""
+    return [
+        f"{layer}.{name}"
+        for layer, leaves in layers.items()
+        for name, (leaf, _) in (_CELL if layer.startswith("cell") else _DENSE).items()
+        if leaf in leaves
+    ]
 
 
 def to_torch(array: Array) -> Tensor:
@@ -66,22 +76,21 @@ def device() -> torch.device:
 def weights_of(parameters: Parameters, stacked: bool) -> list[dict[str, Tensor]]:
     """A flax parameter tree as torch's weights by name, one dictionary a network (views, not to be written to)."""
 
-    def one(name: str, place: tuple[str, str], transposed: bool, number: int) -> Tensor:
-        leaf = to_torch(jnp.asarray(parameters[place[0]][place[1]]))
-        own = leaf[number] if stacked else leaf
+    def one(name: str, number: int) -> Tensor:
+        layer, leaf, transposed = _place(name)
+        weight = to_torch(jnp.asarray(parameters[layer][leaf]))
+        own = weight[number] if stacked else weight
         return own.t() if transposed else own
 
     count = parameters["out"]["bias"].shape[0] if stacked else 1
-    own = [place for place in _PLACES if place[1][1] in parameters[place[1][0]]]
-    return [{place[0]: one(*place, number) for place in own} for number in range(count)]
+    return [{name: one(name, number) for name in _names(parameters)} for number in range(count)]
 
 
 def parameters_of(weights: list[dict[str, Tensor]], stacked: bool) -> Parameters:
     """Weights by name, one dictionary a network, as a flax parameter tree; the inverse of `weights_of`."""
     tree: dict[str, dict[str, Array]] = {}
-    for name, (layer, leaf), transposed in _PLACES:
-        if name not in weights[0]:
-            continue
+    for name in weights[0]:
+        layer, leaf, transposed = _place(name)
         own = [network[name].t() if transposed else network[name] for network in weights]
         tree.setdefault(layer, {})[leaf] = to_jax(torch.stack(own) if stacked else own[0])
     return tree

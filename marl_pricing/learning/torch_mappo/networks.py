@@ -7,25 +7,34 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.networks import NetworkSpec, cell_names
+from marl_pricing.learning.recurrent import memory_size
 from marl_pricing.learning.torch_mappo.linear import linear
-from marl_pricing.learning.torch_mappo.recurrent import Cell, Part
+from marl_pricing.learning.torch_mappo.recurrent import Cell, Part, layers_step
 
 
 class RecurrentNetwork(nn.Module):
-    """Dense → cell → dense → output."""
+    """Dense → cells → dense → output."""
 
-    def __init__(self, cell: str, in_size: int, hidden_size: int, out_size: int) -> None:
+    def __init__(self, cell: str, in_size: int, hidden_size: int, out_size: int, num_layers: int = 1) -> None:
         super().__init__()
-        self.hidden_size = hidden_size
+        self.hidden_size, self._cell_names = hidden_size, cell_names(num_layers)
+        self._hidden_at = memory_size(cell, hidden_size, num_layers - 1)
         self.embed = nn.Linear(in_size, hidden_size)
-        self.cell = Cell(cell, hidden_size, hidden_size)
+        for name in self._cell_names:
+            self.add_module(name, Cell(cell, hidden_size, hidden_size))
         self.head = nn.Linear(hidden_size, hidden_size)
         self.out = nn.Linear(hidden_size, out_size)
 
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells, from the lowest."""
+        return [own for own in map(self.get_submodule, self._cell_names) if isinstance(own, Cell)]
+
     def read(self, memory: Tensor) -> Tensor:
         """Output [..., A] from memories [..., M]."""
-        hidden = linear(memory[..., : self.hidden_size], self.head.weight, self.head.bias, relu=True)
+        hidden = memory[..., self._hidden_at : self._hidden_at + self.hidden_size]
+        hidden = linear(hidden, self.head.weight, self.head.bias, relu=True)
         return linear(hidden, self.out.weight, self.out.bias)
 
     def begin(self, inputs: Tensor) -> Tensor:
@@ -34,7 +43,7 @@ class RecurrentNetwork(nn.Module):
 
     def step(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """One epoch. inputs [B, D], memory [B, M] → (output [B, A], memory [B, M])."""
-        memory = self.cell.step(self.begin(inputs), memory)
+        memory = layers_step(self.cells, self.begin(inputs), memory)
         return self.read(memory), memory
 
 
@@ -48,7 +57,7 @@ class Networks(nn.Module):
         super().__init__()
         self.spec = spec
         self.networks = nn.ModuleList(
-            RecurrentNetwork(spec.cell, spec.in_size, spec.hidden_size, spec.out_size)
+            RecurrentNetwork(spec.cell, spec.in_size, spec.hidden_size, spec.out_size, spec.num_layers)
             for _ in range(spec.num_sellers if spec.stacked else 1)
         )
 
@@ -63,7 +72,7 @@ class Networks(nn.Module):
         return self._join([own[None] for own, _ in after])[0], self.memories([own[None] for _, own in after])[0]
 
     def parts(self, inputs: Tensor, memory: Tensor, first: Tensor) -> list[Part]:
-        """What goes through time: of each network its cell, inputs [T, B, H], memory [B, M], first [T, B].
+        """What goes through time: of each network its cells, inputs [T, B, H], memory [B, M], first [T, B].
 
         Args:
             inputs: [T, E, S, O], or [T, E, G] for a central critic.  memory: [E, S or 1, M] before the segment.
@@ -73,7 +82,8 @@ class Networks(nn.Module):
             first = first.repeat_interleave(self.spec.num_sellers, 1)
         rows = self._rows(inputs, memory)
         return [
-            (network.cell, network.begin(own), before, first) for network, (own, before) in zip(self, rows, strict=True)
+            (network.cells, network.begin(own), before, first)
+            for network, (own, before) in zip(self, rows, strict=True)
         ]
 
     def read(self, memories: Sequence[Tensor]) -> Tensor:

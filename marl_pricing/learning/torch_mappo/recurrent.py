@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from marl_pricing.learning.recurrent import GATES, reads_memory
 from marl_pricing.learning.torch_mappo.gru import GruSequences
+from marl_pricing.learning.torch_mappo.linear import linear
+from marl_pricing.learning.torch_mappo.min_gru import min_gru_sequence, min_gru_step
 
 
 class Cell(nn.Module):
@@ -19,16 +22,17 @@ class Cell(nn.Module):
 
     A cell of torch has two biases for every gate, of which only their sum matters, except for a GRU's gate n. Here each
     gate has one, `bias_ih`; `bias_hh` [H] is gate n's second one, inside the reset gate's product (an LSTM has no use
-    for it and leaves it as it is). The cell `none` is one layer, `weight_ih` and `bias_ih`, and remembers nothing.
+    for it and leaves it as it is). A minGRU (gates z, h̃) has `weight_ih` and `bias_ih` only; so has the cell `none`,
+    one layer that remembers nothing.
     """
 
     def __init__(self, cell: str, in_size: int, hidden_size: int) -> None:
         super().__init__()
-        width = {"gru": 3, "lstm": 4, "none": 1}[cell] * hidden_size
-        self.cell = cell
+        width = GATES[cell] * hidden_size
+        self.cell, self.hidden_size = cell, hidden_size
         self.weight_ih = nn.Parameter(torch.zeros(width, in_size))
         self.bias_ih = nn.Parameter(torch.zeros(width))
-        if cell != "none":
+        if reads_memory(cell):
             self.weight_hh = nn.Parameter(torch.zeros(width, hidden_size))
             self.bias_hh = nn.Parameter(torch.zeros(hidden_size))
 
@@ -37,26 +41,58 @@ class Cell(nn.Module):
         gates_in = F.linear(inputs, self.weight_ih, self.bias_ih)
         if self.cell == "none":
             return torch.tanh(gates_in)
-        gates_hidden = F.linear(memory[:, : self.bias_hh.shape[0]], self.weight_hh)
+        if self.cell == "mingru":
+            return min_gru_step(gates_in, memory)
+        gates_hidden = F.linear(memory[:, : self.hidden_size], self.weight_hh)
         return cell_step(self.cell, gates_in, gates_hidden, self.bias_hh, memory)
 
 
-Part = tuple[Cell, Tensor, Tensor, Tensor]
+# Of one network: its cells from the lowest, inputs [T, B, D], memory [B, M] before the segment, first [T, B] bool.
+Part = tuple[Sequence[Cell], Tensor, Tensor, Tensor]
+_Layer = tuple[Cell, Tensor, Tensor, Tensor]
+
+
+def layers_step(cells: Sequence[Cell], inputs: Tensor, memory: Tensor) -> Tensor:
+    """One epoch of cells on top of each other: inputs [B, D], memory [B, M] → memory [B, M], layer after layer."""
+    kept = []
+    for cell, held in zip(cells, memory.chunk(len(cells), -1), strict=True):
+        kept.append(cell.step(inputs, held))
+        inputs = kept[-1][..., : cell.hidden_size]
+    return kept[0] if len(kept) == 1 else torch.cat(kept, -1)
 
 
 def sequences(parts: Sequence[Part]) -> list[Tensor]:
-    """Several cells of one kind and width, over segments of one length.
+    """Several networks' cells of one kind, width and number of layers, over segments of one length.
 
     Args:
-        parts: of each (cell, inputs [T, B, D], memory [B, M] before the segment, first [T, B] bool). Where `first` is
-            set, step t begins an episode: the memory is zero there.
+        parts: of each (cells from the lowest, inputs [T, B, D], memory [B, M] before the segment, first [T, B] bool).
+            Where `first` is set, step t begins an episode: the memory is zero there.
 
     Returns:
         Memories [T, B, M] after each step, of each.
     """
-    if parts[0][0].cell == "gru":
+    inputs = [own for _, own, _, _ in parts]
+    layers = []
+    for number in range(len(parts[0][0])):
+        layer = [
+            (cells[number], below, memory.chunk(len(cells), -1)[number].contiguous(), first)
+            for (cells, _, memory, first), below in zip(parts, inputs, strict=True)
+        ]
+        layers.append(_layer_sequences(layer))
+        inputs = [own[..., : cell.hidden_size] for own, (cell, *_) in zip(layers[-1], layer, strict=True)]
+    return layers[0] if len(layers) == 1 else [torch.cat(own, -1) for own in zip(*layers, strict=True)]
+
+
+def _layer_sequences(parts: Sequence[_Layer]) -> list[Tensor]:
+    kind = parts[0][0].cell
+    if kind == "gru":
         return gru_sequences(parts)
-    if parts[0][0].cell == "none":
+    if kind == "mingru":
+        return [
+            min_gru_sequence(linear(inputs, cell.weight_ih, cell.bias_ih), memory, first)
+            for cell, inputs, memory, first in parts
+        ]
+    if kind == "none":
         return [torch.tanh(F.linear(inputs, cell.weight_ih, cell.bias_ih)) for cell, inputs, _, _ in parts]
     return [
         lstm_sequence(F.linear(inputs, cell.weight_ih, cell.bias_ih), cell.weight_hh, memory, first)
@@ -86,7 +122,7 @@ def lstm_step(gates_in: Tensor, gates_hidden: Tensor, cell: Tensor) -> Tensor:
 
 
 def cell_step(cell: str, gates_in: Tensor, gates_hidden: Tensor, bias_hh: Tensor, memory: Tensor) -> Tensor:
-    """One step of the named cell: memory [B, M] → memory [B, M]."""
+    """One step of the named cell, whose gates read the memory: memory [B, M] → memory [B, M]."""
     if cell == "gru":
         return gru_step(gates_in, gates_hidden, bias_hh, memory)
     return lstm_step(gates_in, gates_hidden, memory[:, memory.shape[-1] // 2 :])
@@ -104,7 +140,7 @@ def lstm_sequence(gates_in: Tensor, weight_hh: Tensor, memory: Tensor, first: Te
 
 
 @torch.compiler.disable
-def gru_sequences(parts: Sequence[Part]) -> list[Tensor]:
+def gru_sequences(parts: Sequence[_Layer]) -> list[Tensor]:
     """Several GRUs of one width, over segments of one length, in one loop through time: see `sequences`."""
     given = [
         (inputs, cell.weight_ih, cell.bias_ih, cell.weight_hh, cell.bias_hh, hidden)

@@ -18,14 +18,14 @@ from tests.learning.helpers import learner_of, market_of
 from tests.learning.torch_mappo.twins import apart, learnable, random_networks, twin_of
 
 KINDS: list[dict[str, Any]] = [
-    {"cell": cell, "sharing": sharing, "critic": critic}
-    for cell, critic in (("gru", "central"), ("lstm", "local"))
+    {"cell": cell, "num_layers": layers, "sharing": sharing, "critic": critic}
+    for cell, layers, critic in (("gru", 2, "central"), ("lstm", 1, "local"), ("mingru", 1, "local"))
     for sharing in ("shared", "per_seller")
 ]
 
 
 def ids(kind: dict[str, Any]) -> str:
-    return "-".join(kind.values())
+    return "-".join(map(str, kind.values()))
 
 
 @pytest.fixture(params=KINDS, ids=ids)

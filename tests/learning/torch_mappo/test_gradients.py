@@ -70,12 +70,16 @@ def batch_of(learner: mappo.Mappo, own: Any, segment: Any, networks: Any, memory
 
 @pytest.mark.parametrize("world", ["plain", "robust"])
 @pytest.mark.parametrize("critic", ["central", "local"])
-@pytest.mark.parametrize("cell", ["gru", "lstm", "none"])
-def test_loss_terms_and_gradients_are_the_flax_learners(segments, cell: str, critic: str, world: str) -> None:
+@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)])
+def test_loss_terms_and_gradients_are_the_flax_learners(
+    segments, cell: str, layers: int, critic: str, world: str
+) -> None:
     # Each seller's own networks in one half of the cases, the shared ones in the other.
     sharing = "shared" if (cell == "gru") == (critic == "central") else "per_seller"
     units = "none" if cell == "lstm" else "running"  # without them the value is not clipped
-    learner, own = learner_in(world, cell=cell, critic=critic, sharing=sharing, value_normalisation=units)
+    learner, own = learner_in(
+        world, cell=cell, num_layers=layers, critic=critic, sharing=sharing, value_normalisation=units
+    )
     networks = random_networks(learner)
     batch = batch_of(learner, own, segment_of(segments, world, critic), networks)
     # An older policy's probabilities and values, so that both clips bite.
