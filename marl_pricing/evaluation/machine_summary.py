@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.markets import market_digest
 from marl_pricing.evaluation.runs import RunToEvaluate
 from marl_pricing.evaluation.summary import records
+from marl_pricing.presentation.words import say, spoken
 
 FORMAT = 1
 
@@ -45,7 +47,10 @@ def to_json(
     punished: Mapping[str, bool],
     out: Path,
 ) -> str:
-    """One object: `format`, `in_short`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
+    """One object: `format`, `names`, `in_short`, `sentences`, `episodes`, `seed`, `command`, `runs`, `comparisons`.
+
+    `names` are those that all runs have in common: `sellers` and `products` by number, `currency` and `period` (of an
+    epoch); empty where there are none. The sentences use them; keys are numbers everywhere.
 
     `in_short` is the report's first screen: three answers, then what to mind; `sentences` say the same in more numbers.
 
@@ -79,8 +84,9 @@ def to_json(
         }
     everything = {
         "format": FORMAT,
-        "in_short": list(told),
-        "sentences": list(sentences),
+        "names": asdict(spoken()),
+        "in_short": [say(text) for text in told],
+        "sentences": [say(text) for text in sentences],
         "episodes": episodes,
         "seed": seed,
         "command": command,

@@ -72,14 +72,19 @@ def common(several: list[Words]) -> Words:
     return Words(**{name: getattr(first, name) for name, kept in same.items() if kept})
 
 
+def spoken() -> Words:
+    """The words in force."""
+    return _words.get(NAMELESS)
+
+
 def there_are() -> bool:
     """Whether anything has a name of its own now."""
-    return _words.get(Words()) != Words()
+    return spoken() != NAMELESS
 
 
 def say(text: str, write: Callable[[str], str] = str) -> str:
     """A text in the words in force, each name as `write` writes it."""
-    return _said(text, _written(_words.get(Words()), write))
+    return _said(text, _written(spoken(), write))
 
 
 def _written(own: Words, write: Callable[[str], str]) -> Words:

@@ -189,7 +189,7 @@ def test_the_first_screen_answers_three_questions_and_says_what_to_mind(report: 
                  "which ω = 0 trains sellers for"):  # fmt: skip
         assert first.count(told) == 1, told
     in_short = json.loads((report.parent / "summary.json").read_text("utf-8"))["in_short"]
-    assert in_short[0].startswith("Sellers of ") and "seller 0 " in in_short[0]
+    assert in_short[0].startswith("Sellers of ") and "seller 0 " in in_short[0]  # nobody said any words
     assert first.index("Mind:") < len(first) < html.index("<nav") < html.index("id=numbers")
 
 
