@@ -9,8 +9,9 @@ import yaml
 from pydantic import model_validator
 
 from marl_pricing.calibration.guessing import guess, what_is_lacking
-from marl_pricing.config.errors import ConfigError, Settings, refuse, validate
-from marl_pricing.intake import IntakeError, plain, shown
+from marl_pricing.config.errors import ConfigError, Settings, refuse
+from marl_pricing.config.mapping_files import read_mapping_file
+from marl_pricing.intake import IntakeError, shown
 from marl_pricing.intake.dates import form_named
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.layouts import recognise
@@ -118,18 +119,7 @@ def read_mapping(path: Path | str | None) -> Mapping:
     Raises:
         ConfigError: naming the file, and the field that is wrong.
     """
-    if path is None:
-        return Mapping()
-    try:
-        data = plain.read_yaml(path)
-    except IntakeError as error:
-        raise ConfigError(f"mapping={str(path)!r}: {str(error).removeprefix(str(path)).lstrip(', :')}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"mapping={str(path)!r}: accepted are lines `our name: column of the file`")
-    try:
-        return validate(Mapping, data)
-    except ConfigError as error:
-        raise ConfigError(f"mapping={str(path)!r}: {error}") from None
+    return read_mapping_file(path, Mapping)
 
 
 def resolve(mapping: Mapping, raw: RawTable) -> tuple[Mapping, list[str]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marl_pricing.config.errors import ConfigError, Settings, validate
-from marl_pricing.intake import IntakeError, dates, numbers, plain, shown
+from marl_pricing.config.errors import Settings
+from marl_pricing.config.mapping_files import read_mapping_file
+from marl_pricing.intake import dates, numbers, shown
 from marl_pricing.intake.errors import listed
 from marl_pricing.intake.tables import RawTable, Told, read_table
 from marl_pricing.presentation.files import write_atomically
@@ -81,18 +82,7 @@ def read_mapping(path: Path | str | None) -> LogMapping:
     Raises:
         ConfigError: naming the file, and the field that is wrong.
     """
-    if path is None:
-        return LogMapping()
-    try:
-        data = plain.read_yaml(path)
-    except IntakeError as error:
-        raise ConfigError(f"mapping={str(path)!r}: {str(error).removeprefix(str(path)).lstrip(', :')}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"mapping={str(path)!r}: accepted are lines `our name: column of the file`")
-    try:
-        return validate(LogMapping, data)
-    except ConfigError as error:
-        raise ConfigError(f"mapping={str(path)!r}: {error}") from None
+    return read_mapping_file(path, LogMapping)
 
 
 class _Columns:
