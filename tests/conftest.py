@@ -36,6 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
+@pytest.fixture
+def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that last are compiled as users' are: what a hurry saves is lost many times over."""
+    from marl_pricing.learning import parallel
+    from tests.learning.helpers import OPTIMISED
+
+    monkeypatch.setattr(parallel, "compiler_options", lambda: OPTIMISED)
+
+
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector does not walk it again and again, nor as often what tests make."""
     gc.collect()

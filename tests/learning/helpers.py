@@ -22,6 +22,8 @@ TINY: dict[str, Any] = {
 INDEX = jnp.arange(4)
 # A test's program runs once: compile it fast, whatever it then takes.
 QUICK = {"xla_backend_optimization_level": 0}
+# For what runs long: as users' trainings are compiled (`learning.parallel.compiler_options`).
+OPTIMISED = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
 
 CHOSEN = {"rule": "chosen", "initial_stock": 5.0, "lead_time": 3, "order_levels": [0.0, 3.0, 6.0], "single_order": True}
 BANKRUPT = {

@@ -30,6 +30,7 @@ def always(shape: MarketShape, exponent: int) -> Policy:
     return Policy(f"always {exponent}", jnp.int32(exponent), tuple, act)
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_learned_toughness_earns_98_per_cent_of_the_best_fixed_exponent() -> None:
     experiment = composed(*ALONE)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.default_market import Learned, in_a_seat
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_learned_sellers_beat_the_best_constant_in_their_seat() -> None:
     """Half of the shipped budget is enough for several per cent in each of two seeds."""

@@ -20,7 +20,7 @@ from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market.expected import lower_half, order_law
 from tests.doors.compose import composed
-from tests.learning.helpers import QUICK, TINY
+from tests.learning.helpers import OPTIMISED, QUICK, TINY
 from tests.learning.test_known_answers import trained
 from tests.learning.test_robust import INTERVAL, NULL
 from tests.markets import UNLIMITED
@@ -184,7 +184,7 @@ def test_the_null_market_frightens_nobody_after_100_updates(name: str, sessions:
     learner, (_, params) = estimating(experiment.learner), experiment.market
     index = jnp.arange(learner.settings.num_envs)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=OPTIMISED)
     def updates():
         def one(state, _):
             state, measures = mappo.update(learner, state, params, index)
@@ -205,6 +205,7 @@ DUOPOLY = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_greedy_prices_in_the_null_market_are_the_plain_learners() -> None:
     """In 5 of 5 seeds; where nobody has seen that all worlds are one law in at least 4: programs round differently, and
@@ -286,10 +287,6 @@ def _nested(learner, params, state, played, keys):
     return drawn.mean(0), (apart**2).mean(0), known[0]
 
 
-# Half a million epochs are drawn: machine code that is fast counts here.
-_FAST = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
-
-
 @pytest.mark.slow
 def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> None:
     """Over three trainings: which values a critic has after 60 updates, and how curved they are, is by chance."""
@@ -297,12 +294,12 @@ def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> N
     learner, (shape, params) = experiment.learner, experiment.market
     index = jnp.arange(learner.settings.num_envs)
 
-    @partial(jax.jit, compiler_options=_FAST)
+    @partial(jax.jit, compiler_options=OPTIMISED)
     def trained(seed):
         state = mappo.init(learner, seed, params, index)
         return jax.lax.scan(lambda own, _: (mappo.update(learner, own, params, index)[0], None), state, None, 60)[0]
 
-    @partial(jax.jit, compiler_options=_FAST)
+    @partial(jax.jit, compiler_options=OPTIMISED)
     def play(state, own, time):
         memory = jnp.where(own.first[:, None, None], 0.0, own.critic_memory)
         _, memory = learner.critic.step(state.learnable.critic, own.observation.state, memory)
@@ -313,7 +310,7 @@ def test_expected_values_against_4096_draws_a_state_in_the_default_market() -> N
         action = market.Action(segment.indices[0][0])
         return after.replace(critic_memory=memory), (own.market, action, memory)
 
-    nested = jax.jit(partial(_nested, learner, params), compiler_options=_FAST)
+    nested = jax.jit(partial(_nested, learner, params), compiler_options=OPTIMISED)
     errors, spreads, differ, right = [], [], [], []
     for seed in range(3):
         state, sums = trained(jnp.int32(seed)), []

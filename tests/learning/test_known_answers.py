@@ -74,12 +74,14 @@ def at_equilibrium(experiment: Experiment, omegas: Sequence[float], chosen: np.n
     return found
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_greedy_prices_are_the_grid_equilibrium_next_to_the_exact_one_for_every_omega_and_seed() -> None:
     experiment = composed("experiment=logit_duopoly", f"learner.num_seeds={SEEDS * len(OMEGAS)}")
     assert_equilibria(experiment, OMEGAS, trained(Program, experiment, OMEGAS, SEEDS))
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", UNEQUAL)
 def test_unequal_sellers_end_at_the_grid_equilibrium_in_23_of_24_seeds(kind: str) -> None:

@@ -19,6 +19,7 @@ MARKET = (
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 @pytest.mark.parametrize("sellers", [2, 3])
 def test_greedy_prices_are_a_robust_equilibrium_of_the_grid_game(sellers: int) -> None:

@@ -11,6 +11,7 @@ from tests.doors.compose import composed
 from tests.learning.test_known_answers import trained
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_a_seller_learns_the_path_that_people_who_may_wait_leave_it() -> None:
     """Four seeds of five within 2 % in both epochs, and none further than a step of the grid beyond that."""

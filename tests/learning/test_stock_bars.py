@@ -28,6 +28,7 @@ def trained(experiment, stacked):
     return [learned_policy(experiment.learner, actor, greedy=True) for actor in own]
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_learned_orders_cost_at_most_three_per_cent_more_than_the_best_and_no_more_than_a_base_stock() -> None:
     """Two rows of the table, one seed each, in one program; docs/stock.md has all of them with five seeds each."""
@@ -55,6 +56,7 @@ def test_learned_orders_cost_at_most_three_per_cent_more_than_the_best_and_no_mo
         assert row["learned"] <= row["base_stock"], row
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_a_seller_that_learns_price_and_order_earns_97_per_cent_of_the_optimum() -> None:
     experiment = composed("experiment=price_and_order", "learner.num_seeds=3", "learner.num_updates=50")

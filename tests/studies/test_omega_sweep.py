@@ -12,6 +12,7 @@ from marl_pricing.studies import study
 from tests.doors.compose import settings
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_three_sellers_learn_an_equilibrium_of_the_grid_game_at_every_omega_in_every_seed(tmp_path: Path) -> None:
     """The experiment at three of its seven ω and the larger of its two numbers of sellers."""

@@ -68,6 +68,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> loading.LoadedRun:
         return trained(folder, *TINY, *fast)
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_against_a_rival_at_a_constant_price_five_of_five_learners_find_the_exact_best_response(tmp_path: Path) -> None:
     """The rival stands at the joint-profit price: the best response undercuts it by several levels."""
@@ -88,6 +89,7 @@ def test_against_a_rival_at_a_constant_price_five_of_five_learners_find_the_exac
     assert str(verdict).endswith("(against opponents that are frozen: seller 1 does not learn)")
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_sellers_that_meet_their_past_selves_end_at_the_grid_equilibrium(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", *DUOPOLY, "learner.num_seeds=5", "learner.num_updates=200", "opponents.seats=self")
