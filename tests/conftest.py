@@ -14,7 +14,9 @@ _CACHE = "JAX_COMPILATION_CACHE_DIR"
 _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 # Two workers end together if the longest files begin first; the rest follows as it was collected.
 _LONGEST = (
-    "learning/torch_mappo/test_training.py", "learning/test_known_answers.py", "doors/test_train.py",
+    "test_installed.py", "docs/test_blocks.py", "attacks/test_families.py", "learning/test_learners.py",
+    "learning/test_expected_values.py", "calibration/test_levels.py", "learning/torch_mappo/test_training.py",
+    "learning/test_known_answers.py", "doors/test_train.py",
     "export/test_export.py", "learning/test_stock_bars.py",
     "policies/test_tabular_q.py", "studies/test_omega_sweep.py", "evaluation/behaviour/test_best_response.py",
     "calibration/test_known_answers.py",

@@ -15,7 +15,7 @@ from tests.attacks.outcome import carry_out_all, faults
 
 SEED = 1
 SHARES = {
-    "settings": 0.02, "kills": 0.2, "run_folders": 0.02, "policy_files": 0.04, "settings_files": 0.05, "sales": 0.06,
+    "settings": 0.02, "kills": 0.2, "run_folders": 0.01, "policy_files": 0.02, "settings_files": 0.05, "sales": 0.06,
     "logs": 0.06,
 }  # fmt: skip
 

@@ -51,6 +51,7 @@ def table() -> pd.DataFrame:
     return found.set_index("category")
 
 
+@pytest.mark.slow
 def test_where_rivals_are_equal_competition_is_worth_more(table: pd.DataFrame) -> None:
     assert list(table.index) == ["even", "uneven", "deaf"] and set(table.columns) == set(COLUMNS) - {"category"}
     assert table.loc["even", "gap"] > 3 * table.loc["uneven", "gap"] > 0

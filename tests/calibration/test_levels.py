@@ -171,9 +171,11 @@ CHEESE = {"category": "CHEESE", "products_per_seller": 4, "market_size": 800.0}
 @pytest.mark.parametrize("changes", [{}, CHEESE], ids=["example", "cheese"])
 def test_every_processor_estimates_the_same(changes: dict) -> None:
     """All numbers of a grocery calibration, to five digits, whatever kernel and number of threads."""
-    runs = [{"OPENBLAS_CORETYPE": kernel, **threads(count)} for kernel in kernels() for count in (1, 2)]
-    if len(runs) < 4:
+    found_here = kernels()
+    if len(found_here) < 2:
         pytest.skip("this processor has no two kernels to compare")
+    runs = [{"OPENBLAS_CORETYPE": kernel, **threads(1)} for kernel in found_here]
+    runs.append({"OPENBLAS_CORETYPE": found_here[-1], **threads(2)})
     found = []
     for run in runs:
         told = subprocess.run(

@@ -108,6 +108,7 @@ def test_the_market_sells_what_was_sold(tmp_path: Path, form: str) -> None:
     assert up.sum() < down.sum()
 
 
+@pytest.mark.slow
 def test_prices_of_known_costs_imply_them() -> None:
     """Nash prices of a market imply its costs back, several products a seller; nested too."""
     for nesting in (0.0, 0.5):

@@ -151,7 +151,8 @@ def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
     assert "the checkpoint has another shape" in refusal("train.py", f"resume={folder}")
 
 
-@pytest.mark.parametrize("updates", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("updates", [0, 2])
 def test_evaluate_writes_a_report(whole: Path, tmp_path: Path, updates: int) -> None:
     out = tmp_path / "evaluation"
     # What guests and forced deviations show is looked at in tests/evaluation.

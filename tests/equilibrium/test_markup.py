@@ -33,6 +33,7 @@ def factor(rows, strength: float = 0.5) -> float:
     return float((each * bought).sum() / bought.sum())
 
 
+@pytest.mark.slow
 def test_benchmarks_of_people_who_pay_a_mark_up() -> None:
     """A factor F on every price is a cost of c / F: prices and profits are those of such a market, times F."""
     shape, params = visited()

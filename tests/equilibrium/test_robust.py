@@ -15,6 +15,7 @@ from marl_pricing.equilibrium import robust, static
 from marl_pricing.equilibrium.robust import Worlds
 from marl_pricing.equilibrium.static import NoEquilibriumError
 from tests.markets import UNLIMITED
+from tests.sizes import at_once
 
 KNOWN = json.loads((Path(__file__).parents[1] / "known_answers" / "robust_equilibria.json").read_text())
 SHARES = (0.0, 0.15, 0.3, 0.45, 0.6)
@@ -178,7 +179,7 @@ def test_no_seller_gains_off_the_grid(name: str, radius: float, omega: float) ->
                 assert plain_payoffs(changed, name, radius, omega)[seller] <= here[seller] + 1e-7
 
 
-@pytest.mark.parametrize(("name", "radius"), SETS)
+@pytest.mark.parametrize(("name", "radius"), at_once(SETS, 2))
 def test_the_joint_profit_has_no_better_prices_near_or_far(name: str, radius: float) -> None:
     own = game(3)
     thought = worlds(

@@ -35,6 +35,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_indices_go_by_them_and_say_so(evaluated: Path) -> None:
     summary = pd.read_csv(evaluated / "summary.csv").set_index(["run", "policy", "measure", "seller"])
     table = pd.read_csv(evaluated / "benchmarks.csv").set_index(["run", "benchmark", "seller"])

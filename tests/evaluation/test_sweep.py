@@ -56,6 +56,7 @@ def measured(run: SweptRun) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 def test_indices_are_zero_at_nash_and_one_at_joint_profit(theory) -> None:
     nash, joint = theory
     run = run_of(1.0, logit(1.0, [nash, joint]), (0, 0), (1, 1), (0, 1))

@@ -105,6 +105,7 @@ def file_of(folder: Path, name: str) -> Path:
     return folder / "export" / name / f"policy{SUFFIXES[name]}"
 
 
+@pytest.mark.slow
 def test_files_say_nothing_of_the_machine_they_were_made_on(folders) -> None:
     here = [str(Path(__file__).parents[2]).encode(), b"site-packages"]
     for folder in folders.values():

@@ -14,6 +14,7 @@ from marl_pricing.learning import actions, mappo, normalisation
 from marl_pricing.learning.batch import num_blocks
 from marl_pricing.learning.gradient import gradient
 from tests.learning.helpers import INDEX, MARKETS, QUICK, batch_of, learner_of, market_of, rolled, started
+from tests.sizes import at_once
 
 CASES = [(name, cell, sharing) for name in MARKETS for cell, sharing in (("gru", "shared"), ("lstm", "per_seller"))]
 
@@ -24,7 +25,7 @@ def actor_log_prob(learner, parameters, segment, memory):
     return actions.log_prob(heads, segment.indices)
 
 
-@pytest.mark.parametrize(("name", "cell", "sharing"), CASES)
+@pytest.mark.parametrize(("name", "cell", "sharing"), at_once(CASES, 3))
 def test_the_ratio_is_one_before_the_first_step_also_across_episodes_and_segments(name, cell, sharing) -> None:
     own = market_of(name)
     learner = learner_of(own, cell=cell, sharing=sharing)
@@ -46,7 +47,7 @@ def test_the_ratio_is_one_before_the_first_step_also_across_episodes_and_segment
 
 
 @pytest.mark.parametrize("critic", ["central", "local"])
-@pytest.mark.parametrize("sharing", ["shared", "per_seller"])
+@pytest.mark.parametrize("sharing", at_once(["shared", "per_seller"]))
 def test_the_next_value_is_the_next_steps_value_and_the_real_one_at_an_end(critic, sharing) -> None:
     own = market_of("stock")
     learner = learner_of(own, critic=critic, sharing=sharing)

@@ -24,6 +24,7 @@ from tests.learning.helpers import OPTIMISED, QUICK, TINY
 from tests.learning.test_known_answers import trained
 from tests.learning.test_robust import INTERVAL, NULL
 from tests.markets import UNLIMITED
+from tests.sizes import at_once
 from tests.traffic.visitors import with_sessions
 
 
@@ -125,7 +126,7 @@ def test_worlds_of_one_law_are_worth_exactly_the_same() -> None:
         np.testing.assert_allclose(leaf, np.broadcast_to(leaf[:1], leaf.shape), rtol=2e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)])
+@pytest.mark.parametrize(("cell", "layers"), at_once([("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)]))
 @pytest.mark.parametrize("critic", ["central", "local"])
 @pytest.mark.parametrize("sharing", ["shared", "per_seller"])
 def test_branches_are_steps_from_the_same_memory(cell: str, layers: int, critic: str, sharing: str) -> None:

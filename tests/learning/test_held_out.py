@@ -22,6 +22,7 @@ from marl_pricing.learning.policy import learned_policy
 from tests.doors.compose import composed
 from tests.learning.helpers import BANKRUPT, CHOSEN, QUICK, learner_of, measured_of
 from tests.markets import make, one_shot
+from tests.sizes import at_once
 
 GRID = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 3}
 MARKETS: dict[str, dict[str, Any]] = {
@@ -36,7 +37,7 @@ def loud(state: Any) -> Any:
     return jax.tree.map(lambda x: 4.0 * x, state.learnable.actor)
 
 
-@pytest.fixture(scope="module", params=MARKETS)
+@pytest.fixture(scope="module", params=at_once(MARKETS))
 def played(request):
     """(market, learner, actors, sums, deviations) of two seeds."""
     own = make(**MARKETS[request.param])

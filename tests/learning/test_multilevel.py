@@ -9,6 +9,7 @@ import pytest
 
 from marl_pricing.laws import worst_value
 from tests.learning.multilevel import multilevel
+from tests.sizes import at_once
 
 WEIGHTS = np.full(5, 0.2, np.float32)
 METRIC = jnp.abs(jnp.arange(5.0)[:, None] - jnp.arange(5.0))
@@ -21,7 +22,7 @@ def worst_of(name: str):
     return lambda values: np.asarray(run(jnp.asarray(values, jnp.float32)), np.float64)
 
 
-@pytest.mark.parametrize("name", RADII)
+@pytest.mark.parametrize("name", at_once(RADII, 2))
 def test_the_referee_is_unbiased_where_few_draws_are_not(name: str) -> None:
     """Three of five worlds are equally bad; draws are as noisy as the worlds are apart."""
     random, means = np.random.default_rng(0), np.array([1.0, 1.0, 1.0, 1.5, 2.0])

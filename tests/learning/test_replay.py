@@ -18,6 +18,7 @@ from marl_pricing.learning.state import TrainState
 from marl_pricing.market import Action
 from tests.learning.helpers import CHOSEN, INDEX, QUICK, batch_of, learner_of, rolled, update_of
 from tests.markets import UNLIMITED, make
+from tests.sizes import at_once
 
 RICH: dict[str, Any] = {
     "episode_length": 7, "num_products": 2, "inventory": CHOSEN,
@@ -52,13 +53,16 @@ def loud(learner, own) -> TrainState:
 
 @pytest.mark.parametrize(
     ("cell", "num_layers", "sharing", "critic", "normalisation"),
-    [
-        ("gru", 1, "shared", "central", "running"),
-        ("lstm", 2, "shared", "central", "popart"),
-        ("mingru", 2, "per_seller", "local", "popart"),
-        ("mingru", 1, "shared", "local", "popart"),
-        ("none", 1, "per_seller", "central", "running"),
-    ],
+    at_once(
+        [
+            ("gru", 1, "shared", "central", "running"),
+            ("lstm", 2, "shared", "central", "popart"),
+            ("mingru", 2, "per_seller", "local", "popart"),
+            ("mingru", 1, "shared", "local", "popart"),
+            ("none", 1, "per_seller", "central", "running"),
+        ],
+        3,
+    ),
 )
 def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
     cell: str, num_layers: int, sharing: str, critic: str, normalisation: str, monkeypatch: pytest.MonkeyPatch
@@ -176,7 +180,7 @@ def stacked():
     return learner, state, segment, batch_of(learner, state, segment)
 
 
-@pytest.mark.parametrize("which", ["actor", "critic"])
+@pytest.mark.parametrize("which", at_once(["actor", "critic"]))
 def test_a_minibatch_in_blocks_and_in_any_order_has_the_gradient_of_the_whole(stacked, which: str) -> None:
     learner, state, _, batch = stacked
     parameters = getattr(state.learnable, which)

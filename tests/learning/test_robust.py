@@ -18,6 +18,7 @@ from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.robust import Ambiguity, robust_targets
 from tests.doors.compose import composed
 from tests.learning.helpers import INDEX, QUICK, TINY, batch_of, rolled, started, update_of
+from tests.sizes import at_once
 from tests.traffic.visitors import with_sessions
 
 INTERVAL = Ambiguity("interval", "expected", 0.2, (-0.2, -0.1, 0.0, 0.1, 0.2), True, (0.2,) * 5)
@@ -51,6 +52,7 @@ def robust_segment(own, robust: mappo.Mappo):
     return state, jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
 
 
+@pytest.mark.slow
 def test_looking_into_other_worlds_changes_nothing_of_what_happens() -> None:
     own = a_market()
     robust = learner(own, INTERVAL)
@@ -159,7 +161,7 @@ def test_algorithm_1_is_its_plain_transcription() -> None:
     assert len(counted) > 1
 
 
-@pytest.mark.parametrize("mode", ["expected", "per_draw", "algorithm_1"])
+@pytest.mark.parametrize("mode", at_once(["expected", "per_draw", "algorithm_1"]))
 def test_modes_train(mode: str) -> None:
     own = a_market()
     robust = learner(own, replace(INTERVAL, mode=mode))

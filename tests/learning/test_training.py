@@ -95,6 +95,7 @@ def test_a_prime_number_of_updates_needs_one_program_and_few_calls(monkeypatch: 
     np.testing.assert_allclose(measured, measures["entropy"][0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluations_are_written_for_every_seed_seller_and_kind(whole: Path) -> None:
     rows = rows_of(whole, runs.EVALUATION)
     keys = [(int(r["update"]), int(r["seed"]), int(r["seller"]), r["policy"]) for r in rows]
@@ -222,6 +223,7 @@ def test_a_study_stops_and_names_the_run(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert not list((tmp_path / "second" / runs.CHECKPOINTS).iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["mappo", "torch_mappo"])
 def test_a_learning_rate_without_sense_ends_in_one_line(algorithm: str, tmp_path: Path) -> None:
     if algorithm == "torch_mappo":
@@ -250,6 +252,7 @@ def test_best_is_each_seeds_best_greedy_play_and_comes_back(whole: Path) -> None
                 np.testing.assert_array_equal(a[seed], b[seed])
 
 
+@pytest.mark.slow
 def test_best_is_refused_where_sellers_have_different_aims_or_nothing_was_evaluated(
     whole: Path, tmp_path: Path
 ) -> None:

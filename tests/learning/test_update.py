@@ -20,6 +20,7 @@ from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.state import TrainState
 from tests.learning.helpers import INDEX, QUICK, TINY, learner_of, market_of, started, update_of
+from tests.sizes import at_once
 
 
 def one_update(own, **settings: Any):
@@ -89,6 +90,7 @@ def with_numbers():
     return lambda **numbers: program(given | {name: jnp.float32(x) for name, x in numbers.items()})
 
 
+@pytest.mark.slow
 def test_numbers_may_be_arguments_of_the_program(with_numbers, default) -> None:
     assert not learned_otherwise(with_numbers(), default)
 
@@ -98,7 +100,7 @@ def test_a_number_changes_what_is_learned_and_stays_finite(name: str, with_numbe
     assert learned_otherwise(with_numbers(**{name: NUMBERS[name]}), with_numbers())
 
 
-@pytest.mark.parametrize("name", ["own orders, two products", "bankruptcy"])
+@pytest.mark.parametrize("name", at_once(["own orders, two products", "bankruptcy"]))
 def test_every_kind_of_market_is_learned_in(name: str) -> None:
     state, measures = one_update(market_of(name))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((state, measures)))

@@ -24,6 +24,7 @@ def source():
     return program, params, state, jax.device_get(networks_of(state))
 
 
+@pytest.mark.slow
 def test_a_state_has_the_networks_given_fresh_optimisers_and_the_same_environments(source) -> None:
     program, params, _, networks = source
     begun, new = program.init(params, networks), program.init(params)

@@ -21,6 +21,7 @@ from marl_pricing.policies import (
     surge,
 )
 from tests.doors.compose import composed
+from tests.sizes import at_once
 
 # Made markets have no sales behind them, and nobody who waits.
 PLAYED = [name for name in RULES if name not in ("observed", "price_skimming")]
@@ -79,7 +80,7 @@ def test_adjust_is_clipped_then_exact(make_market):
 
 
 @pytest.mark.parametrize("price_map", MAPS)
-@pytest.mark.parametrize("num_products", [1, 2])
+@pytest.mark.parametrize("num_products", at_once([1, 2]))
 def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
     made = make_market(prices=MAPS[price_map], num_products=num_products)
     state, seen = market.reset(jax.random.key(1), made.shape, made.params)

@@ -22,6 +22,7 @@ from tests.learning.helpers import INDEX, QUICK, TINY
 from tests.learning.test_replay import loud, rich
 from tests.learning.test_robust import INTERVAL, a_market
 from tests.learning.torch_mappo.twins import apart, flax_terms, random_networks, torch_terms
+from tests.sizes import at_once
 
 
 def learner_in(world: str, **settings: Any) -> tuple[mappo.Mappo, Any]:
@@ -70,7 +71,7 @@ def batch_of(learner: mappo.Mappo, own: Any, segment: Any, networks: Any, memory
 
 @pytest.mark.parametrize("world", ["plain", "robust"])
 @pytest.mark.parametrize("critic", ["central", "local"])
-@pytest.mark.parametrize(("cell", "layers"), [("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)])
+@pytest.mark.parametrize(("cell", "layers"), at_once([("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)]))
 def test_loss_terms_and_gradients_are_the_flax_learners(
     segments, cell: str, layers: int, critic: str, world: str
 ) -> None:
