@@ -1,4 +1,4 @@
-"""`python -m marl_pricing.traffic.logs FILE`: what is in a log."""
+"""`python -m marl_pricing.traffic.logs [separability|contaminate] FILE`: what is in a log, and what is done with it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ from marl_pricing.presentation.output import run_command
 from marl_pricing.traffic.logs.checking import guessed, write_mapping
 from marl_pricing.traffic.logs.reading import read_log
 from marl_pricing.traffic.logs.summary import actors_of, print_summary
+from marl_pricing.traffic.logs.verbs import VERBS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what is in a log; 2 and one line on standard error if it cannot be read."""
+    """Print what is in a log, or carry out a verb; 2 and one line on standard error if it cannot be read."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in VERBS:
+        return VERBS[words[0]](words[1:])
     parser = argparse.ArgumentParser(
         "python -m marl_pricing.traffic.logs",
         description="Tell what is in a log of interactions: rows, sessions, events, prices, and what was rejected.",
         epilog="P4P events, WhoClickedIt's table, and exports of Google Analytics 4, RetailRocket and REES46 are known "
-        "by what the file holds; .gz is read as it is. Any other CSV, JSON lines or Parquet file needs --mapping.",
+        "by what the file holds; .gz is read as it is. Any other CSV, JSON lines or Parquet file needs --mapping. "
+        "With labels: `separability FILE` tests whether people and agents can be told apart, `contaminate FILE` mixes "
+        "the log to a share of agents; each has its own --help.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the log")
     parser.add_argument(
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="also tell how often items were bought at lower and higher prices than their usual ones: a table here and "
         "in exposure.csv, and a figure",
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
