@@ -45,7 +45,7 @@ verify: $(INSTALLED)
 
 # What other people learn with (docs/clients.md), in environments of their own; heavy ones ask for versions of their own.
 clients: .venv-clients/.installed
-	JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest tests/clients -m "not heavy"
+	JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest -n 2 --dist loadfile tests/clients -m "not heavy"
 
 clients-all: clients .venv-clients-all/.installed
 	JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients -m heavy
