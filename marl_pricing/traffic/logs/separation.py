@@ -57,9 +57,9 @@ def separate(log: Log, smoothing: float = 1.0, seed: int = 0) -> Separation:
                 "agent: in a mapping say whose a session is"
             )
     states = kernels.states_of([session for own in named for session in own])
-    encoded = [[kernels.encode(session, states) for session in own] for own in named]
-    people, agents = cohorts.held_out_gaps(*encoded, states, smoothing, seed)
-    human, agent = (kernels.estimate(own, states, smoothing) for own in encoded)
+    humans, bots = ([kernels.encode(session, states) for session in own] for own in named)
+    people, agents = cohorts.held_out_gaps(humans, bots, states, smoothing, seed)
+    human, agent = (kernels.estimate(own, states, smoothing) for own in (humans, bots))
     return Separation(
         people, agents, cohorts.separability(people, agents, seed=seed), cohorts.transition_contributions(human, agent)
     )
