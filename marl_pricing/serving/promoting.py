@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings
+from marl_pricing.serving.refit.working import RefitSettings
 
 
 class ShopSettings(Settings):
@@ -37,7 +38,8 @@ class RollbackSettings(ShopSettings):
     reason: Annotated[str, Field(min_length=1, max_length=1000, description="why; the registry keeps it")]
 
 
-VERBS: dict[str, tuple[type[ShopSettings], str]] = {
+VERBS: dict[str, tuple[type[Settings], str]] = {
+    "refit": (RefitSettings, "read a range of the log, estimate, train, evaluate, export: a candidate for promote"),
     "promote": (PromoteSettings, "make a policy file the one that the shop plays (policy=promoted)"),
     "rollback": (RollbackSettings, "go back to the policy that was promoted before"),
     "policies": (ShopSettings, "what was promoted and rolled back"),
@@ -60,8 +62,16 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         head = f"{purpose[0].upper()}{purpose[1:]}.\n\nusage: python -m marl_pricing.serving {verb} [field=value …]\n"
         print(f"{head}\nSettings:\n{settings_help(kind, {'policy': 'FILE', 'reason': 'TEXT'})}")
         return 0
-    texts = [name for name in kind.model_fields]
+    texts = [name for name, field in kind.model_fields.items() if field.annotation in (str, str | None)]
     own = validate(kind, read_command_line(arguments, texts=texts))
+    if isinstance(own, RefitSettings):
+        from marl_pricing.serving.refit.working import refit, tell
+
+        told = refit(own)
+        into = own.into or f"{own.out}/refits/{told['last']}"
+        print("\n".join(tell(told, into)))
+        return 0
+    assert isinstance(own, ShopSettings)
     folder = Path(own.out)
     if isinstance(own, PromoteSettings):
         from marl_pricing.shipped import found
@@ -79,6 +89,8 @@ def run(verb: str, arguments: Sequence[str]) -> int:
 
 def _line(entry: dict) -> str:
     when = datetime.fromtimestamp(entry["at"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if entry["action"] == "candidate":
+        return f"{when}  candidate {entry['policy'][:12]}, of {entry['refit']}"
     if entry["action"] == "rollback":
         return f"{when}  back to {entry['policy'][:12]} from {entry['from'][:12]}: {entry['reason']}"
     found = {True: "sellers punish a cut", False: "nobody punishes a cut", None: "not evaluated"}[entry["punishes"]]

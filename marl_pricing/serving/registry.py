@@ -40,7 +40,7 @@ def entries(folder: Path | str) -> list[dict[str, Any]]:
 
 def active(folder: Path | str) -> str | None:
     """SHA-256 of the policy that is promoted; None where none is."""
-    told = entries(folder)
+    told = [entry for entry in entries(folder) if entry["action"] != "candidate"]
     return told[-1]["policy"] if told else None
 
 
@@ -119,6 +119,20 @@ def promote(folder: Path, policy: str, evaluation: str | None, override: str | N
             "override": override or None,
         },
     )  # fmt: skip
+
+
+def register(folder: Path, policy: str, refit: str) -> dict[str, Any]:
+    """Note a policy file as a candidate: it is kept, and nobody plays it until it is promoted.
+
+    Args:
+        refit: the folder that says where it comes from.
+
+    Returns:
+        The entry.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = keep_policy(policy, folder)
+    return _add(folder, {"action": "candidate", "policy": name, "file": Path(policy).name, "refit": refit})
 
 
 def rollback(folder: Path, reason: str) -> dict[str, Any]:

@@ -61,10 +61,10 @@ def _evaluation() -> type:
 
 
 def _serving(verb: str) -> type:
-    from marl_pricing.serving.promoting import PromoteSettings, RollbackSettings
+    from marl_pricing.serving.promoting import VERBS
     from marl_pricing.serving.settings import ServeSettings
 
-    return {"promote": PromoteSettings, "rollback": RollbackSettings}.get(verb, ServeSettings)
+    return VERBS[verb][0] if verb in VERBS else ServeSettings
 
 
 def _serving_trial(verb: str) -> type:
