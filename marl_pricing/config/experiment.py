@@ -8,15 +8,18 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import Field, model_validator
 
+from marl_pricing import market
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
 from marl_pricing.config.opponents import Opponents, Table, seating_of
+from marl_pricing.config.randomised import Worlds, build_worlds, reach_of_worlds
 from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.learners import AnySettings, critical, make_learner
+from marl_pricing.learning.worlds import WorldGame, WorldParams
 from marl_pricing.market import MarketParams
 
 
@@ -58,6 +61,7 @@ class ExperimentSettings(Settings):
     run: Run = Run()
     init_from: str | None = None
     opponents: Opponents = Opponents()
+    worlds: Worlds = Worlds()
 
 
 class Experiment(NamedTuple):
@@ -65,17 +69,21 @@ class Experiment(NamedTuple):
 
     Attributes:
         table: opponents that hold seats; None where all sellers learn together.
+        randomised: the market with the laws of its worlds; None where all episodes are in the market as it is.
     """
 
     settings: ExperimentSettings
     market: Market
     learner: Learner
     table: Table | None = None
+    randomised: MarketParams | None = None
 
     @property
     def params(self) -> MarketParams:
-        """The market's numbers as the learner meets them, with who holds seats in it."""
-        return self.market.params if self.table is None else self.table.params
+        """The market's numbers as the learner meets them, with who holds seats in it and what its worlds are."""
+        if self.table is not None:
+            return self.table.params
+        return self.market.params if self.randomised is None else self.randomised
 
 
 def lengthen(settings: ExperimentSettings, num_updates: int) -> ExperimentSettings:
@@ -113,8 +121,10 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
     Raises:
         ConfigError: for combinations that cannot be.
     """
+    _check_worlds(settings)
     _check_opponents(settings, opponents)
-    built = build_market(settings.market, settings.traffic, reach_of(settings.robust))
+    reach = reach_of_worlds(settings.worlds) if settings.worlds.any else reach_of(settings.robust)
+    built = build_market(settings.market, settings.traffic, reach)
     if settings.market.prices.map == "adjust":
         raise refuse("market.prices.map", "adjust", "'levels' or 'scale' ('adjust' is for environments only)")
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
@@ -124,6 +134,11 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
         raise refuse("robust.set", settings.robust.set, accepted)
     built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
     try:
+        if settings.worlds.any:
+            randomised = build_worlds(settings.worlds, built, settings.market.calibration, settings.traffic)
+            game: Any = WorldGame() if isinstance(randomised, WorldParams) else market
+            learner = make_learner(settings.learner, built.shape, randomised, game=game)
+            return Experiment(settings, built, learner, randomised=randomised)
         return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -141,6 +156,16 @@ def _check_opponents(settings: ExperimentSettings, seated: bool) -> None:
         raise refuse("opponents.seats", told, "null here: all sellers learn")
     if settings.robust.set != "none":
         raise refuse("robust.set", settings.robust.set, "none with opponents, who play in one world only")
+
+
+def _check_worlds(settings: ExperimentSettings) -> None:
+    own = settings.worlds
+    if not own.any:
+        return
+    if settings.robust.set != "none":
+        raise refuse("robust.set", settings.robust.set, "none with worlds that are drawn (worlds)")
+    if settings.opponents.seats:
+        raise refuse("opponents.seats", settings.opponents.seats, "null with worlds that are drawn (worlds)")
 
 
 def to_yaml(settings: ExperimentSettings) -> str:

@@ -30,7 +30,9 @@ def _under(group: str, *names: str) -> tuple[str, ...]:
 
 
 def _selfish(own: ExperimentSettings) -> bool:
-    return own.market.num_sellers == 1 or bool((np.asarray(own.market.reward.omega) == 1.0).all())
+    if own.market.num_sellers == 1:
+        return True
+    return own.worlds.omega is None and bool((np.asarray(own.market.reward.omega) == 1.0).all())
 
 
 def _without(name: str, own: ExperimentSettings) -> bool:
@@ -73,6 +75,11 @@ _TABLE = (
         _under("market.patience", "discount", "fall", "floor", "arrive", "epochs"),
         lambda own: own.market.patience.share == 0.0,
         "market.patience.share=0",
+    ),
+    _Idle(
+        ("worlds.draws",),
+        lambda own: "calibration" not in [varied.factor for varied in own.worlds.factors],
+        "worlds.factors without calibration",
     ),
     _Idle(
         ("market.bankruptcy.cash_limit",),

@@ -288,6 +288,8 @@ def _default_features(settings: MarketSettings, visitors: Traffic) -> tuple[Feat
             names += ["suspicion"] if visitors.model == "scripted" else ["suspicion", "share_estimate"]
     if settings.observe_alpha:
         names.append("agent_share")
+    if settings.observe_omega:
+        names.append("omega")
     names.append("time")
     if settings.shocks.probability > 0:
         names.append("shock")
@@ -310,6 +312,7 @@ def _features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...
         "suspicion": walks,
         "share_estimate": (visitors.model in ("chain", "bank"), "kernels (traffic.model=chain or bank)"),
         "agent_share": (settings.observe_alpha, "market.observe_alpha=true"),
+        "omega": (settings.observe_omega, "market.observe_omega=true"),
         "stock": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "pipeline": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),
         "on_order": (settings.inventory.rule != "unlimited", "limited stock (market.inventory.rule is unlimited)"),

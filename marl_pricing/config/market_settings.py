@@ -411,4 +411,5 @@ class MarketSettings(Settings):
     collapse_patience: Annotated[int, Field(ge=0)] = 0
     features: Annotated[tuple[Feature, ...], Field(strict=False)] | None = None
     observe_alpha: bool = False
+    observe_omega: bool = False
     calibration: Calibration | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,12 +30,14 @@ class WorldFactor(Settings):
     own.
     """
 
+    group: ClassVar[str] = "robust.worlds"
+
     factor: Factor
     values: Annotated[list[float], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> WorldFactor:
-        given, name = self.values, f"robust.worlds.{self.factor}"
+        given, name = self.values, f"{self.group}.{self.factor}"
         if self.factor in ("agent_share", "calibration"):
             if self.factor == "calibration" and given is not None:
                 raise refuse(name, given, "no values: worlds are drawn from the estimates' errors")
@@ -94,15 +97,7 @@ class Robust(Settings):
     @classmethod
     def _named(cls, given: Any) -> Any:
         """A factor may stand for itself: `worlds=calibration`, `worlds=[agent_share, …]`."""
-        listed = [given] if isinstance(given, (str, dict)) else given
-        if not isinstance(listed, (list, tuple)):
-            return given
-        if not listed:
-            raise refuse("robust.worlds", [], f"at least one of {', '.join(FACTORS)}")
-        for factor in listed:
-            if isinstance(factor, str) and factor not in FACTORS:
-                raise refuse("robust.worlds", factor, f"{', '.join(FACTORS)}, each with its values where it needs them")
-        return [{"factor": factor} if isinstance(factor, str) else factor for factor in listed]
+        return named_factors("robust.worlds", given)
 
     @model_validator(mode="after")
     def _fits(self) -> Robust:
@@ -189,11 +184,29 @@ class Reach(Settings):
     delay: int = 0
 
 
+def named_factors(field: str, given: Any) -> Any:
+    """A list of factors, in which one may stand for itself by its name."""
+    listed = [given] if isinstance(given, (str, dict)) else given
+    if not isinstance(listed, (list, tuple)):
+        return given
+    if not listed:
+        raise refuse(field, [], f"at least one of {', '.join(FACTORS)}")
+    for factor in listed:
+        if isinstance(factor, str) and factor not in FACTORS:
+            raise refuse(field, factor, f"{', '.join(FACTORS)}, each with its values where it needs them")
+    return [{"factor": factor} if isinstance(factor, str) else factor for factor in listed]
+
+
+def reach_of_factors(factors: Iterable[WorldFactor]) -> Reach:
+    """What the market has to have room for, so that worlds of these factors fit into it."""
+    values = {world.factor: world.values or [] for world in factors}
+    return Reach(
+        demand=max([1.0, *values.get("demand_scale", [])]), delay=int(max([0.0, *values.get("lead_time", [])]))
+    )
+
+
 def reach_of(own: Robust) -> Reach:
     """What the market has to have room for, so that the candidate worlds fit into it."""
     if own.set == "none" or own.radius == 0.0:
         return Reach()
-    values = {world.factor: world.values or [] for world in own.worlds}
-    return Reach(
-        demand=max([1.0, *values.get("demand_scale", [])]), delay=int(max([0.0, *values.get("lead_time", [])]))
-    )
+    return reach_of_factors(own.worlds)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -114,10 +116,12 @@ def _drawn_elasticities(
     return np.concatenate([where, errors[:, num:]], 1), choices
 
 
-def _calibration(built: Market, own: Robust, told: Calibration | None) -> tuple[list[tuple[float, ...]], list]:
+def _calibration(
+    built: Market, own: Robust, told: Calibration | None, field: str
+) -> tuple[list[tuple[float, ...]], list]:
     """(coordinates of each world, in standard errors, and its demand)."""
     if told is None:
-        raise refuse("robust.worlds", "calibration", "another factor in a market without estimates (market=calibrated)")
+        raise refuse(field, "calibration", "another factor in a market without estimates (market=calibrated)")
     choice = built.params.demand.choice
     assert isinstance(choice, (demand.LogitParams, demand.PowerParams))
     radius = own.radius if own.set == "interval" else None
@@ -144,18 +148,16 @@ def build_ambiguity(
         return built, None
     worlds = {world.factor: world for world in own.worlds}
     shape = built.shape
-    _check_supply(own, shape, set(worlds))
+    if shape.contracts is not None and own.mode == "expected":
+        rule = f"market.inventory.rule={shape.inventory.rule}"
+        accepted = f"per_draw or algorithm_1 with {rule}: what will be agreed upon is known for no expected stock"
+        raise refuse("robust.mode", own.mode, accepted)
     if shape.demand.num_classes < 2 and {"agent_share", "kernels"} & set(worlds):
         factor = next(name for name in ("agent_share", "kernels") if name in worlds)
         accepted = "'none', or robust.worlds of other factors," if factor == "agent_share" else "other factors"
         field, value = ("robust.set", own.set) if factor == "agent_share" else ("robust.worlds", factor)
         raise refuse(field, value, f"{accepted} in a market without agents (market.agent=null)")
-    if "lead_time" in worlds and (shape.inventory.unlimited or shape.inventory.rule == "none"):
-        raise refuse("robust.worlds", "lead_time", "other factors where nothing is reordered (market.inventory.rule)")
-    if "kernels" in worlds and (visitors.model not in ("chain", "bank") or visitors.bank.source == "log"):
-        raise refuse("robust.worlds", "kernels", "other factors without sessions that are drawn from kernels")
-    if "kernels" in worlds and visitors.bank.refresh:
-        raise refuse("robust.worlds", "kernels", "other factors with traffic.bank.refresh=true")
+    check_factors("robust.worlds", set(worlds), shape, visitors)
     shares, relative = _shares(own, worlds.get("agent_share"))
     if own.set == "interval" and "agent_share" in worlds and not relative and shape.traffic.process == "static":
         nominal = float(built.params.traffic.agent_share)
@@ -164,23 +166,7 @@ def build_ambiguity(
             accepted = f"at least {gap:.4g}, the distance of the nearest share of robust.worlds.agent_share"
             raise refuse("robust.radius", own.radius, accepted)
     factors = [world for world in own.worlds if world.factor != "agent_share"]
-    columns: list[list[tuple[tuple[float, ...], str, dict]]] = []
-    for world in factors:
-        if world.factor == "calibration":
-            where, choices = _calibration(built, own, told)
-            column = [
-                (place, f"estimates {number}", {"choice": choice})
-                for number, (place, choice) in enumerate(zip(where, choices, strict=True))
-            ]
-        else:
-            column = [_other(world.factor, value, built, visitors) for value in world.values or []]
-        columns.append(column)
-    combinations = list(product(*columns)) if columns else [()]
-    others, variants, names = [], [], []
-    for combination in combinations:
-        others.append(tuple(number for place, _, _ in combination for number in place))
-        names.append(", ".join(name for _, name, _ in combination))
-        variants.append(Variants(**{key: value for _, _, change in combination for key, value in change.items()}))
+    others, variants, names = combined(factors, own, built, told, visitors)
     apart: list[float] | None = None
     if own.set == "accept":
         if shape.traffic.process != "static":
@@ -192,12 +178,12 @@ def build_ambiguity(
             accepted = f"at least {measured.min():.4g}, the distance of the nearest candidate, with robust.set=accept"
             raise refuse("robust.radius", own.radius, accepted)
         apart = measured.reshape(-1)[kept].tolist()
-        if columns:
+        if factors:
             others, variants = [others[k] for k in kept], [variants[k] for k in kept]
             names = [names[k] for k in kept]
         else:
             shares = tuple(shares[k] for k in kept)
-    if columns:
+    if factors:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *variants)
         built = built._replace(params=built.params.replace(variants=stacked))
     named = _share_labels(shares, relative, built) if "agent_share" in worlds else [""]
@@ -226,20 +212,60 @@ def build_ambiguity(
     return built, ambiguity
 
 
-def _check_supply(own: Robust, shape: MarketShape, factors: set[str]) -> None:
-    """Refuse worlds that a market with, or without, supply contracts has not."""
+class Combined(NamedTuple):
+    """Worlds of every combination of factors' values: coordinates, changes, names; one that changes nothing of none."""
+
+    others: list[tuple[float, ...]]
+    variants: list[Variants]
+    names: list[str]
+
+
+def combined(
+    factors: Sequence[WorldFactor], own: Robust, built: Market, told: Calibration | None, visitors: Traffic
+) -> Combined:
+    """The worlds of every combination of values.
+
+    Args:
+        own: says how many worlds `calibration` draws, and how.
+    """
+    columns: list[list[tuple[tuple[float, ...], str, dict]]] = []
+    for world in factors:
+        if world.factor == "calibration":
+            where, choices = _calibration(built, own, told, world.group)
+            column = [
+                (place, f"estimates {number}", {"choice": choice})
+                for number, (place, choice) in enumerate(zip(where, choices, strict=True))
+            ]
+        else:
+            column = [_other(world, value, built, visitors) for value in world.values or []]
+        columns.append(column)
+    others, variants, names = [], [], []
+    for combination in product(*columns):
+        others.append(tuple(number for place, _, _ in combination for number in place))
+        names.append(", ".join(name for _, name, _ in combination))
+        variants.append(Variants(**{key: value for _, _, change in combination for key, value in change.items()}))
+    return Combined(others, variants, names)
+
+
+def check_factors(field: str, factors: set[str], shape: MarketShape, visitors: Traffic) -> None:
+    """Refuse factors that mean nothing in a market, by the name of the field that asks for them."""
+    if "kernels" in factors and shape.demand.num_classes < 2:
+        raise refuse(field, "kernels", "other factors in a market without agents (market.agent=null)")
+    if "lead_time" in factors and (shape.inventory.unlimited or shape.inventory.rule == "none"):
+        raise refuse(field, "lead_time", "other factors where nothing is reordered (market.inventory.rule)")
+    if "kernels" in factors and (visitors.model not in ("chain", "bank") or visitors.bank.source == "log"):
+        raise refuse(field, "kernels", "other factors without sessions that are drawn from kernels")
+    if "kernels" in factors and visitors.bank.refresh:
+        raise refuse(field, "kernels", "other factors with traffic.bank.refresh=true")
     suppliers, rule = factors & {"supplier_cost", "supplier_capacity"}, f"market.inventory.rule={shape.inventory.rule}"
     if shape.contracts is None:
         if suppliers:
-            raise refuse("robust.worlds", min(suppliers), f"other factors with {rule}: nothing is bargained for")
+            raise refuse(field, min(suppliers), f"other factors with {rule}: nothing is bargained for")
         return
-    if own.mode == "expected":
-        accepted = f"per_draw or algorithm_1 with {rule}: what will be agreed upon is known for no expected stock"
-        raise refuse("robust.mode", own.mode, accepted)
     if "lead_time" in factors:
-        raise refuse("robust.worlds", "lead_time", f"other factors with {rule}: lead times are agreed upon")
+        raise refuse(field, "lead_time", f"other factors with {rule}: lead times are agreed upon")
     if len(suppliers) > 1:
-        raise refuse("robust.worlds", sorted(suppliers), "one of them")
+        raise refuse(field, sorted(suppliers), "one of them")
 
 
 def _fearful(own: Robust, num_sellers: int, told: Calibration | None) -> tuple[int, ...] | None:
@@ -262,8 +288,9 @@ def _share_labels(shares: tuple[float, ...], relative: bool, built: Market) -> l
     return [f"agents {share:.3g}" for share in shares]
 
 
-def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple[tuple[float, ...], str, dict]:
+def _other(world: WorldFactor, value: float, built: Market, visitors: Traffic) -> tuple[tuple[float, ...], str, dict]:
     """(coordinate, name, change) of one value of a factor."""
+    factor = world.factor
     if factor == "demand_scale":
         return (float(np.log(value)),), f"demand x{value:g}", {"demand_scale": jnp.float32(value)}
     if factor == "lead_time":
@@ -271,7 +298,7 @@ def _other(factor: str, value: float, built: Market, visitors: Traffic) -> tuple
     if factor in ("supplier_cost", "supplier_capacity"):
         changed, what = {factor.removeprefix("supplier_"): value}, factor.replace("_", " ")
         assert built.shape.contracts is not None and built.params.contracts is not None
-        field = f"robust.worlds.{factor}={value!r}"
+        field = f"{world.group}.{factor}={value!r}"
         otherwise = supplied_otherwise(built.shape.contracts, built.params.contracts, field, **changed)
         return (float(np.log(value)),), f"{what} x{value:g}", {"contracts": otherwise}
     sessions, rate = behaving_otherwise(visitors, built.params.traffic, mimicry=value)

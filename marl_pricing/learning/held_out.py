@@ -23,6 +23,7 @@ from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.seats import learners_of, without_past
+from marl_pricing.learning.worlds import nominal
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState
 from marl_pricing.market.types import epoch_share, vary
 
@@ -227,7 +228,7 @@ class HeldOut:
     def __init__(self, program: Program) -> None:
         # Past selves are for training: who learns at times is played as it is now.
         self._program = program
-        self._learner = replace(program.learner, game=without_past(program.learner.game))
+        self._learner = replace(program.learner, game=nominal(without_past(program.learner.game)))
 
     def _jitted(self, play: Callable[..., Any], *episodes: int) -> jax.stages.Wrapped:
         """(actors [W, ...], params [W, ...]) → what `play` answers for each of W, the same on all devices.

@@ -119,6 +119,8 @@ def _feature(name: str, shape: MarketShape, params: MarketParams, state: MarketS
         return ones * jnp.clip(value, 0.0, 1.0)
     if name == "agent_share":
         return ones * epoch_share(params, state)
+    if name == "omega":
+        return ones * params.reward.omega[..., None]
     if name == "time":
         return ones * state.epoch / shape.episode_length
     if name == "shock":
@@ -187,12 +189,13 @@ def layout(shape: MarketShape) -> list[str]:
                     ("units", "1 the most"), ("unit cost", "0 lowest, 1 highest"), ("lead time", "1 the longest"),
                 )
             ]  # fmt: skip
-        elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share"):
+        elif feature in ("time", "shock", "cash", "suspicion", "share_estimate", "agent_share", "omega"):
             names.append(
                 {
                     "suspicion": "mean suspicion of the sessions of the last epoch that had any (0 to 1)",
                     "share_estimate": "share of agents, estimated from the sessions so far (0 to 1)",
                     "agent_share": "share of agents of the coming epoch (0 to 1)",
+                    "omega": "own weight of its own profit (0 to 1)",
                     "time": "epoch (share of the episode)",
                     "shock": "shock in the coming epoch (0 or 1)",
                     "cash": "cash above the limit (share of the first)",

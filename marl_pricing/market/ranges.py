@@ -20,7 +20,7 @@ def shown_range(feature: Feature, shape: MarketShape) -> tuple[float, float]:
         return (-1.0, 1.0)
     if feature in ("held_cost", "ordered_cost", "last_agreement"):
         return (-1.0, 1.0)
-    if feature in ("suspicion", "share_estimate", "agent_share", "time", "shock"):
+    if feature in ("suspicion", "share_estimate", "agent_share", "omega", "time", "shock"):
         return (0.0, 1.0)
     if feature == "stock":
         return (0.0, 1.0 if shape.inventory.rule in _UP_TO_A_POSITION else math.inf)

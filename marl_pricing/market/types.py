@@ -37,6 +37,7 @@ Feature = Literal[
     "suspicion",
     "share_estimate",
     "agent_share",
+    "omega",
     "time",
     "shock",
     "cash",

@@ -13,7 +13,7 @@ import numpy as np
 from marl_pricing.market.observation import demand_scale, layout, stock_scale
 from marl_pricing.market.types import MarketParams, MarketShape
 
-_SHARES = ("suspicion", "share_estimate", "agent_share", "shock")
+_SHARES = ("suspicion", "share_estimate", "agent_share", "omega", "shock")
 
 
 class Entry(NamedTuple):

@@ -44,7 +44,7 @@ OTHERWISE = {
     "robust.low": "0.1",
     "robust.worlds": "[{factor:demand_scale,values:[0.8,1.2]}]", "robust.high": "0.5",
     "robust.metric": "demand", "robust.anneal_updates": "5",
-    "robust.order": "2", "robust.distance": "sliced", "robust.samples": "64",
+    "robust.order": "2", "robust.distance": "sliced", "robust.samples": "64", "worlds.draws": "8",
 }  # fmt: skip
 
 
@@ -73,7 +73,7 @@ ACTIVE = (
     "market.reward.estimate_error=0.1",
     "traffic.process.kind=drift", "traffic.perturbation.strength=0.1", "traffic.markup.strength=0.1",
     "traffic.hold_orders=sessions", "traffic.browsing.elasticity=0.5",
-    "traffic.quotes.factors=[0.9,1.1]", "traffic.detector=timed", "robust=accept",
+    "traffic.quotes.factors=[0.9,1.1]", "traffic.detector=timed", "robust=accept", "worlds.factors=[calibration]",
 )  # fmt: skip
 
 

@@ -149,15 +149,22 @@ def _program(learner: Learner) -> Program:
 
 
 def _start(program: Program, params: MarketParams, networks: Networks | None, places: Sequence[Place]) -> TrainState:
-    """States with the host's networks; a new critic where it was trained for another reward than the responder's."""
+    """States with the host's networks; a new critic where the host's was trained for another reward, or in worlds that
+    it was told of and nobody is told of here.
+    """
     if networks is None:
         return program.init(params)
     seeds = jnp.array([place.seed for place in places])
     host = jax.tree.map(lambda leaf: jnp.asarray(leaf)[seeds], networks)
     other = jnp.array([place.objective != places[0].objective for place in places])
-    if not other.any():
+    wanted = networks_of(program.abstract_state(params)).critic
+    there, here = ([leaf.shape for leaf in jax.tree.leaves(critic)] for critic in (host.critic, wanted))
+    fits = there == here
+    if fits and not other.any():
         return program.init(params, host)
     fresh = networks_of(program.init(params))
+    if not fits:
+        return program.init(params, Networks(host.actor, fresh.critic, fresh.statistics))
 
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(other.reshape(-1, *(1,) * (old.ndim - 1)), new, old)
