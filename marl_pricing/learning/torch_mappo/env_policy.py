@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +17,11 @@ from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.torch_mappo import convert, losses
 from marl_pricing.learning.torch_mappo.copies import Spaces
 from marl_pricing.learning.torch_mappo.networks import Networks
+from marl_pricing.learning.torch_mappo.scale import Scale
 from marl_pricing.presentation.files import write_atomically
 
-_FORMAT = "marl_pricing environment policy 1"
+_FORMAT = "marl_pricing environment policy {}"
+_RAW, _SCALED = _FORMAT.format(1), _FORMAT.format(2)  # the second shows its network observations on a scale
 _NUMBERS = {torch.float32}
 
 
@@ -44,10 +47,15 @@ def choose(
 
 @dataclass(frozen=True)
 class EnvPolicy:
-    """What was learned, for the agents of one environment."""
+    """What was learned, for the agents of one environment.
+
+    Attributes:
+        scale: of observations, as they are shown to the network; None: as they come.
+    """
 
     spaces: Spaces
     actor: Networks
+    scale: Scale | None = None
 
     def start(self) -> Tensor:
         """Memories [1, S, M] at the start of an episode."""
@@ -62,6 +70,7 @@ class EnvPolicy:
             infos: those that came with the observations, where the environment forbids choices (`action_mask`).
         """
         local = self.spaces.observations(observations)[None]
+        local = local if self.scale is None else self.scale.shown(local)
         masks = [mask[None] for mask in self.spaces.masks(infos or {})]
         indices, _, memory = choose(self.actor, self.spaces, local, masks, memory, None)
         chosen = torch.cat(indices, -1)[0].cpu().numpy()
@@ -75,7 +84,10 @@ class EnvPolicy:
     def save(self, path: Path | str) -> Path:
         """Write the policy to a file that `load_env_policy` reads."""
         buffer = io.BytesIO()
-        told = {"format": _FORMAT, "spaces": asdict(self.spaces), "network": asdict(self.actor.spec)}
+        told: dict[str, Any] = {"format": _RAW if self.scale is None else _SCALED}
+        if self.scale is not None:
+            told["scale"] = [torch.as_tensor(own) for own in self.scale]
+        told |= {"spaces": asdict(self.spaces), "network": asdict(self.actor.spec)}
         torch.save(told | {"weights": {name: own.cpu() for name, own in self.actor.state_dict().items()}}, buffer)
         return write_atomically(Path(path), buffer.getvalue())
 
@@ -93,7 +105,7 @@ def load_env_policy(path: Path | str) -> EnvPolicy:
         for _ in plain.unpacked(path):
             pass
         told = torch.load(path, map_location=convert.device(), weights_only=True)
-        if told["format"] != _FORMAT:
+        if told["format"] not in (_RAW, _SCALED):
             raise KeyError("format")
         spec, weights = NetworkSpec(**told["network"]), told["weights"]
         if (spec.stacked and spec.num_sellers > len(weights)) or {own.dtype for own in weights.values()} != _NUMBERS:
@@ -101,6 +113,11 @@ def load_env_policy(path: Path | str) -> EnvPolicy:
         with torch.device("meta"):
             actor = Networks(spec)
         actor.load_state_dict(weights, assign=True)
-        return EnvPolicy(Spaces(**told["spaces"]), actor.to(convert.device()))
+        scale = None
+        if told["format"] == _SCALED:
+            scale = Scale(*(own.cpu().numpy().astype(np.float64) for own in told["scale"]))
+            if {own.shape for own in scale} != {(told["spaces"]["local_size"],)} or not (scale.spread > 0.0).all():
+                raise ValueError("scale")
+        return EnvPolicy(Spaces(**told["spaces"]), actor.to(convert.device()), scale)
     except Exception as error:  # a broken file may fail anywhere within
         raise ValueError(f"{path}: is no policy of train_on_env ({type(error).__name__})") from None

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from marl_pricing.learning.torch_mappo.copies import Copies
 from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, choose
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
 from marl_pricing.learning.torch_mappo.networks import Networks
+from marl_pricing.learning.torch_mappo.scale import RunningScale
 from marl_pricing.learning.training import finish_first
 from marl_pricing.learning.trajectory import RolloutState, Segment
 from marl_pricing.market import MarketShape, Observation, Outcome
@@ -53,10 +54,33 @@ class EnvTraining:
     complete: bool
 
 
+class _Seen:
+    """What players and critic are shown of the copies: raw, or in units of what has been seen so far."""
+
+    def __init__(self, copies: Copies, normalise: bool) -> None:
+        self._copies = copies
+        self.local, self._state = (
+            RunningScale(size) if normalise else None for size in (copies.spaces.local_size, copies.spaces.state_size)
+        )
+
+    def take(self) -> None:
+        """Take in what the copies show now, to those who are still in them."""
+        if self.local is not None and self._state is not None:
+            self.local.take(self._copies.local[self._copies.acting])
+            self._state.take(self._copies.state)
+
+    def shown(self, local: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observations [E, S, O] and states [E, G] as networks are shown them."""
+        if self.local is None or self._state is None:
+            return local, state
+        return self.local.now().shown(local), self._state.now().shown(state)
+
+
 class _Segments:
     """Plays segments; keeps the memories and the returns of running episodes between them."""
 
-    def __init__(self, copies: Copies, actor: Networks, critic_memory: jax.Array, seed: int) -> None:
+    def __init__(self, copies: Copies, seen: _Seen, actor: Networks, critic_memory: jax.Array, seed: int) -> None:
+        self._seen = seen
         self._copies, self._actor = copies, actor
         self._memory = torch.zeros(*copies.acting.shape, actor.spec.memory, device=convert.device())
         self._generator = torch.Generator().manual_seed(seed)
@@ -74,13 +98,19 @@ class _Segments:
         ended: list[float] = []
         for _ in range(num_steps):
             self._memory[torch.as_tensor(copies.first)] = 0.0
-            for name in ("local", "state", "masks", "first", "acting"):
+            self._seen.take()
+            local, state = self._seen.shown(copies.local, copies.state)
+            for name, value in (("local", local), ("state", state)):
+                table[name].append(value)
+            for name in ("masks", "first", "acting"):
                 table[name].append(getattr(copies, name))
             indices, log_prob, self._memory = choose(
-                self._actor, copies.spaces, copies.local, copies.masks, self._memory, self._generator
+                self._actor, copies.spaces, local, copies.masks, self._memory, self._generator
             )
             chosen = [index.cpu().numpy() for index in indices]
             step = copies.step(np.concatenate(chosen, -1))
+            local, state = self._seen.shown(step.next_local, step.next_state)
+            step = replace(step, next_local=local, next_state=state)
             for name, value in (("chosen", chosen), ("log_prob", log_prob.cpu().numpy()), *vars(step).items()):
                 table[name].append(value)
             self._running += step.reward
@@ -135,6 +165,7 @@ def train_on_env(
     make_env: Callable[[], ParallelEnv],
     settings: LearnerSettings,
     *,
+    normalise: bool = True,
     folder: Path | str | None = None,
     quiet: bool = False,
 ) -> EnvTraining:
@@ -148,6 +179,8 @@ def train_on_env(
         make_env: makes one of `settings.num_envs` copies; all agents with the same Box and the same Discrete or
             MultiDiscrete space.
         settings: of the learner, with `algorithm="torch_mappo"` and one seed.
+        normalise: observations are shown in units of their running mean and spread, which the policy keeps as they are
+            at the end; false: as they come.
         folder: new; gets metrics.csv and TensorBoard files.
         quiet: no progress bar.
 
@@ -169,7 +202,8 @@ def train_on_env(
         critic=critic_spec(settings, number, spaces.local_size, spaces.state_size),
     )
     twin = TorchLearner(settings, learner.actor, learner.critic, 1, spaces.head_sizes)
-    segments = _Segments(copies, twin.actor, learner.critic.start(settings.num_envs), settings.seed)
+    seen = _Seen(copies, normalise)
+    segments = _Segments(copies, seen, twin.actor, learner.critic.start(settings.num_envs), settings.seed)
     state = TrainState(
         learnable=learner.first_learnable(*jax.random.split(jax.random.key(settings.seed))),
         statistics=learner.first_statistics(),
@@ -217,4 +251,5 @@ def train_on_env(
             bar.update(task, completed=update, description=f"return {mean:,.1f} an agent, {rate:,.0f} steps/s")
             if interrupted:
                 break
-    return EnvTraining(EnvPolicy(spaces, twin.actor), twin.dump(), history, len(history) == settings.num_updates)
+    policy = EnvPolicy(spaces, twin.actor, None if seen.local is None else seen.local.now())
+    return EnvTraining(policy, twin.dump(), history, len(history) == settings.num_updates)

@@ -19,6 +19,7 @@ from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.torch_mappo.copies import Copies
 from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, load_env_policy
 from marl_pricing.learning.torch_mappo.environments import train_on_env
+from marl_pricing.learning.torch_mappo.scale import RunningScale
 from tests.markets import one_shot
 from tests.processes import ROOT
 
@@ -137,12 +138,56 @@ def test_a_training_keeps_a_journal_and_its_policy_a_file(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"folder='.*run': holds a training already; accepted is a new or empty fo"):
         train_on_env(Stalls, settings, folder=tmp_path / "run", quiet=True)
     again = load_env_policy(got.policy.save(tmp_path / "stalls.pt"))
+    assert got.policy.scale is not None and again.scale is not None
+    for one, other in zip(got.policy.scale, again.scale, strict=True):
+        np.testing.assert_array_equal(one, other)
     for seed in range(5):
         assert episode_return(Stalls(), again, seed) == episode_return(Stalls(), got.policy, seed)
     (tmp_path / "broken.pt").write_bytes((tmp_path / "stalls.pt").read_bytes()[:500])
     for name, message in (("broken.pt", "is no policy of train_on_env"), ("nowhere.pt", "there is no such file")):
         with pytest.raises(ValueError, match=f"{name}: {message}"):
             load_env_policy(tmp_path / name)
+
+
+def test_a_running_scale_is_that_of_all_rows_whatever_blocks_they_come_in() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal([1e5, 0.0, 3.0], [1e3, 1e-3, 0.0], (60, 3))
+    scale = RunningScale(3)
+    np.testing.assert_array_equal(scale.now().shown(rows[:2]), np.clip(rows[:2], -10, 10).astype(np.float32))
+    for block in np.split(rows, [1, 1, 20]):
+        scale.take(block)
+    now = scale.now()
+    np.testing.assert_allclose(now.mean, rows.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(now.spread, np.sqrt(rows.var(0) + 1e-8), rtol=1e-9)
+    shown = now.shown(rows)
+    assert shown.dtype == np.float32
+    np.testing.assert_allclose(shown[:, :2].std(0), 1.0, rtol=1e-2)
+    np.testing.assert_array_equal(shown[:, 2], 0.0)
+    assert (now.shown(rows + 1e6)[:, 0] == 10.0).all()
+
+
+class Till(Stalls):
+    """The same stalls, told in units that are of no use: the coin in thousandths, beside takings in ten thousands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = spaces.Box(-np.inf, np.inf, (2, 1), np.float64)
+
+    def _look(self) -> tuple[dict, dict]:
+        seen, infos = super()._look()
+        return {agent: own * [[5_000.0], [0.001]] + [[20_000.0], [0.0]] for agent, own in seen.items()}, infos
+
+
+@pytest.mark.slow
+def test_badly_scaled_observations_are_learnt_from_on_a_running_scale_only() -> None:
+    settings = LearnerSettings(**(SMALL | {"num_updates": 40, "gamma": 0.5}))
+    played = {}
+    for normalise in (True, False):
+        got = train_on_env(Till, settings, normalise=normalise, quiet=True)
+        assert (got.policy.scale is not None) == normalise
+        played[normalise] = [sum(episode_return(Till(), got.policy, seed).values()) for seed in range(40)]
+    assert np.mean(played[True]) > 11.5  # of 12
+    assert np.mean(played[False]) < 10.5  # the coin is guessed: 8.5, with a standard error of 0.4
 
 
 def test_ctrl_c_finishes_the_update_and_hands_over_what_was_learnt() -> None:
