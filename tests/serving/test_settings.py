@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from marl_pricing.config.command_line import read_command_line
+from marl_pricing.config.errors import validate
 from marl_pricing.intake import IntakeError
 from marl_pricing.serving.__main__ import main
 from marl_pricing.serving.catalogue import from_plain, read_catalogue, to_plain
+from marl_pricing.serving.settings import TEXTS, ServeSettings, check_together
 from marl_pricing.shipped import shipped
-from tests.processes import python
+from tests.processes import ROOT, python
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,14 @@ def test_a_service_without_kernels_needs_no_jax(tmp_path: Path) -> None:
     """
     done = python(code, {"jax"}, str(tmp_path))
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_the_containers_shop_has_settings_that_go_together() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    given = read_command_line(services["shop"]["command"], texts=TEXTS)
+    own = validate(ServeSettings, given)
+    check_together(own, set())
+    assert (own.log, own.prices, own.host) == ("kafka", "redis", "127.0.0.1")
+    assert set(services["shop"]["depends_on"]) == {"redis", "broker"} <= set(services)
+    for name in ("redis", "broker"):  # nobody else reaches them
+        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
