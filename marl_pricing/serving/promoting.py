@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,10 +39,17 @@ class RollbackSettings(ShopSettings):
     reason: Annotated[str, Field(min_length=1, max_length=1000, description="why; the registry keeps it")]
 
 
+class ArchiveSettings(ShopSettings):
+    """What becomes old."""
+
+    days: Annotated[float, Field(ge=1, le=36_500, description="that records stay in the log itself")] = 90.0
+
+
 VERBS: dict[str, tuple[type[Settings], str]] = {
     "refit": (RefitSettings, "read a range of the log, estimate, train, evaluate, export: a candidate for promote"),
     "promote": (PromoteSettings, "make a policy file the one that the shop plays (policy=promoted)"),
     "rollback": (RollbackSettings, "go back to the policy that was promoted before"),
+    "archive": (ArchiveSettings, "move old records of the log into files beside it, where a replay finds them"),
     "policies": (ShopSettings, "what was promoted and rolled back"),
 }
 _NEXT = "a shop that runs with pricer=policy policy=promoted takes it up by POST /models/reload; others when they start"
@@ -77,6 +85,15 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         from marl_pricing.shipped import found
 
         entry = registry.promote(folder, str(found(own.policy)), own.evaluation, own.override)
+    elif isinstance(own, ArchiveSettings):
+        from marl_pricing.serving.archive import archive
+
+        made = archive(folder, time.time_ns() // 1_000_000 - round(own.days * 86_400_000))
+        for one in made:
+            print(f"{one.file}: {one.records} records, offsets {one.first} to {one.last}")
+        if not made:
+            print(f"nothing that the pipeline has folded in is older than {own.days:g} days")
+        return 0
     elif isinstance(own, RollbackSettings):
         entry = registry.rollback(folder, own.reason)
     else:

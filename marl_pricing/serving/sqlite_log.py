@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from marl_pricing.serving.log import Entry, LogError, Record, Refusal
+from marl_pricing.serving.log import CONTROL, Entry, LogError, Record, Refusal
 
 T = TypeVar("T")
 Survives = Literal["power_cut", "kill"]
@@ -22,6 +22,9 @@ create table if not exists records (
     received integer not null, identity blob unique, body text not null
 ) strict;
 create index if not exists records_by_time on records (topic, stamp);
+create table if not exists archives (
+    first integer primary key, last integer not null, file text not null, sha256 text not null
+) strict;
 create table if not exists committed (consumer text primary key, offset integer not null) strict;
 create table if not exists refused (
     id integer primary key, received integer not null, topic text not null, field text not null, reason text not null,
@@ -38,12 +41,18 @@ create table if not exists quotes (
 create index if not exists quotes_by_session on quotes (session, product);
 create index if not exists quotes_by_end on quotes (until);
 """
-# Audits are only ever added to.
+
+
+# Audits are only ever added to, and records leave for an archive alone.
+def _guard(table: str, verb: str) -> str:
+    return (
+        f"create trigger if not exists {table}_no_{verb} before {verb} on {table} "
+        f"begin select raise(abort, '{table} is append-only'); end;"
+    )
+
+
 _APPEND_ONLY = "\n".join(
-    f"create trigger if not exists {table}_no_{verb} before {verb} on {table} "
-    f"begin select raise(abort, '{table} is append-only'); end;"
-    for table in ("records", "vectors", "quotes")
-    for verb in ("update", "delete")
+    _guard(table, verb) for table in ("records", "vectors", "quotes") for verb in ("update", "delete")
 )
 
 
@@ -57,6 +66,7 @@ class SqliteLog:
 
     def __init__(self, path: Path | str, survives: Survives = "power_cut") -> None:
         self.path = str(path)
+        self._archive: tuple[str, list[Record]] = ("", [])
         with self._told():
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
             if self._db.execute("pragma journal_mode=wal").fetchone()[0] != "wal":
@@ -122,13 +132,53 @@ class SqliteLog:
         return self._within(work)
 
     def read(self, start: int, most: int) -> list[Record]:
-        """Records from an offset on."""
+        """Records from an offset on, those that were archived too."""
         with self._told():
             rows = self._db.execute(
                 f"{_READ} where offset >= ? order by offset limit ?",
                 (start, most),
             )
+            found = [Record(*row) for row in rows]
+            files = self._db.execute(
+                "select file, sha256 from archives where last >= ? order by first", (start,)
+            ).fetchall()
+        return self._with_archived(found, files, start, most) if files else found
+
+    def _with_archived(self, found: list[Record], files: list[Any], start: int, most: int) -> list[Record]:
+        from marl_pricing.serving import archive
+
+        old: list[Record] = []
+        for name, digest in files:
+            if len(old) >= most:
+                break
+            if self._archive[0] != digest:  # the last one that was read, as a log is read on and on
+                self._archive = (digest, archive.read(Path(self.path).parent / name, digest))
+            old += [record for record in self._archive[1] if record.offset >= start]
+        return sorted([*old, *found], key=lambda record: record.offset)[:most]
+
+    def old(self, before: int, last: int, most: int) -> list[Record]:
+        """The first records, but for control's, up to an offset and to one received at a moment or later."""
+        with self._told():
+            rows = self._db.execute(
+                f"{_READ} where topic != ? and offset <= ? and offset < coalesce((select min(offset) from records "
+                "where topic != ? and received >= ?), 9223372036854775807) order by offset limit ?",
+                (CONTROL, last, CONTROL, before, most),
+            )
             return [Record(*row) for row in rows]
+
+    def let_go(self, first: int, last: int, file: str, digest: str) -> None:
+        """Take records but control's out, which are in a file now."""
+
+        def work() -> None:
+            with self._told():
+                self._db.execute("drop trigger records_no_delete")
+                self._db.execute(
+                    "delete from records where offset between ? and ? and topic != ?", (first, last, CONTROL)
+                )
+                self._db.execute(_guard("records", "delete"))
+                self._db.execute("insert into archives values (?,?,?,?)", (first, last, file, digest))
+
+        self._within(work)
 
     def end(self) -> int:
         """The last offset; 0 of an empty log."""
