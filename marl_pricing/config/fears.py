@@ -39,9 +39,7 @@ def _shares(params: MarketParams, ambiguity: Ambiguity) -> jax.Array:
 def all_alike(shape: MarketShape, params: MarketParams, ambiguity: Ambiguity) -> bool:
     """Whether every candidate world orders the same on average, at low and high prices and levels of demand."""
     own = params.prices
-    low, high = own.start_low * jnp.ones((shape.num_offers,)), own.start_high * jnp.ones((shape.num_offers,))
-    if own.levels.size:
-        low, high = own.levels.reshape(shape.num_offers, -1)[:, 0], own.levels.reshape(shape.num_offers, -1)[:, -1]
+    low, high = own.low * jnp.ones((shape.num_offers,)), own.high * jnp.ones((shape.num_offers,))
     shares = _shares(params, ambiguity)
     for prices in (low, 0.5 * (low + high), high):
         for level in (1.0, 1.5):

@@ -61,6 +61,11 @@ _TABLE = (
         "learner.schedule=constant and nothing else that moves: one entropy bonus, or one ε, at the start and the end",
     ),
     _Idle(
+        ("learner.price_law",),
+        lambda own: own.market.prices.map in ("levels", "scale"),
+        "prices on a grid (market.prices.map=levels or scale)",
+    ),
+    _Idle(
         _under("market.season", "period", "start"),
         lambda own: not own.market.season.cosine and not own.market.season.sine,
         "market.season.cosine and sine empty",

@@ -22,6 +22,7 @@ from marl_pricing.config.market_settings import (
     LevelPrices,
     LogNormal,
     MarketSettings,
+    RangePrices,
     ScalePrices,
     StartRange,
 )
@@ -49,6 +50,9 @@ _AGENT_FIELDS = {
     "linear": {"intercept", "slope", "cross_slope"},
 }
 _ANY_AGENT = {"type_spread", "level_sensitivity"}
+
+
+Prices = LevelPrices | ScalePrices | RangePrices | AdjustPrices
 
 
 class _Spread:
@@ -330,7 +334,7 @@ def _features(settings: MarketSettings, visitors: Traffic) -> tuple[Feature, ...
     return settings.features
 
 
-def _price_ends(spread: _Spread, own: ScalePrices | AdjustPrices | LevelPrices) -> tuple[np.ndarray, np.ndarray]:
+def _price_ends(spread: _Spread, own: Prices) -> tuple[np.ndarray, np.ndarray]:
     for name in ("low", "high"):
         if getattr(own, name) is None:
             raise ConfigError(f"market.prices.{name}: has to be given with the other end of the grid")
@@ -346,27 +350,32 @@ def _as_posted(own: Market) -> Market:
     return own._replace(shape=replace(own.shape, traffic=replace(own.shape.traffic, markup=False, quotes=False)))
 
 
+def _range(spread: _Spread, own: Prices, bare: Market) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest prices [N]: as given, or around the equilibrium."""
+    around = getattr(own, "around_equilibrium", None)
+    if around is None:
+        return _price_ends(spread, own)
+    try:
+        nash = static.nash(*_as_posted(bare)).prices
+        joint = static.joint_profit(*_as_posted(bare)).prices
+    except static.NoEquilibriumError as error:
+        raise ConfigError(f"market.prices.around_equilibrium={around!r}: {error}") from None
+    margin = around * (joint - nash)
+    low, high = nash - margin, joint + margin
+    if np.any(high <= low) or np.any(low < 0):
+        raise refuse(
+            "market.prices.around_equilibrium",
+            around,
+            "a market whose joint-profit price is above its Nash price, and a margin that keeps prices above 0",
+        )
+    return low, high
+
+
 def _levels(spread: _Spread, own: LevelPrices, bare: Market) -> np.ndarray:
     """The price grid [N, K]."""
     if own.levels is not None:
         return np.tile(np.asarray(own.levels, np.float64), (spread.num_offers, 1))
-    if own.around_equilibrium is None:
-        low, high = _price_ends(spread, own)
-    else:
-        try:
-            nash = static.nash(*_as_posted(bare)).prices
-            joint = static.joint_profit(*_as_posted(bare)).prices
-        except static.NoEquilibriumError as error:
-            raise ConfigError(f"market.prices.around_equilibrium={own.around_equilibrium!r}: {error}") from None
-        margin = own.around_equilibrium * (joint - nash)
-        low, high = nash - margin, joint + margin
-        if np.any(high <= low) or np.any(low < 0):
-            raise refuse(
-                "market.prices.around_equilibrium",
-                own.around_equilibrium,
-                "a market whose joint-profit price is above its Nash price, and a margin that keeps prices above 0",
-            )
-    return np.linspace(low, high, own.num_price_levels, axis=1)
+    return np.linspace(*_range(spread, own, bare), own.num_price_levels, axis=1)
 
 
 def _build_prices(
@@ -379,7 +388,7 @@ def _build_prices(
         levels = _levels(spread, own, bare)
         low, high, count = levels[:, 0], levels[:, -1], levels.shape[1]
     else:
-        low, high = _price_ends(spread, own)
+        low, high = _range(spread, own, bare)
         count = len(own.factors) if isinstance(own, ScalePrices) else 1
         factors = own.factors if isinstance(own, ScalePrices) else factors
         max_change = own.max_change if isinstance(own, AdjustPrices) else max_change
@@ -444,9 +453,8 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     demand_shape, demand_params = _build_demand(settings, visitors, spread)
     inventory_shape, inventory_params = _build_inventory(settings, spread, reach.delay)
     reward_shape, reward_params = _build_reward(settings, visitors, spread)
-    if settings.prices.map == "adjust" and settings.inventory.rule in ("chosen", "contract_chosen"):
-        accepted = f"levels or scale with market.inventory.rule={settings.inventory.rule}"
-        raise refuse("market.prices.map", "adjust", accepted)
+    if settings.prices.map in ("range", "adjust"):
+        _check_continuous(settings)
     if visitors.order_law == "multinomial" and settings.demand.model != "logit":
         raise refuse("traffic.order_law", "multinomial", f"'poisson' with market.demand.model={settings.demand.model}")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":
@@ -506,6 +514,16 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
         built = Market(shape, with_contracts(settings.inventory, shape, built.params, spread))
     _refuse_overflow(built.params)
     return built
+
+
+def _check_continuous(settings: MarketSettings) -> None:
+    own = settings.prices.map
+    if settings.inventory.rule in ("chosen", "contract_chosen"):
+        accepted = f"levels or scale with market.inventory.rule={settings.inventory.rule}"
+        raise refuse("market.prices.map", own, accepted)
+    if settings.reward.information_value == "revelation":
+        accepted = f"constant with market.prices.map={own}: a single price out of a continuum has no probability"
+        raise refuse("market.reward.information_value", "revelation", accepted)
 
 
 # No limit; the logarithm of a share that is 0.

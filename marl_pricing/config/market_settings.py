@@ -184,6 +184,22 @@ class ScalePrices(Settings):
         return self
 
 
+class RangePrices(Settings):
+    """Any price between two ends, which are given, or laid around the Nash and the joint-profit price."""
+
+    map: Literal["range"]
+    low: EachNonNegative | None = None
+    high: EachNonNegative | None = None
+    around_equilibrium: NonNegative | None = None
+    start: EachNonNegative | StartRange | Literal["middle", "random"] = "middle"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> RangePrices:
+        if (self.around_equilibrium is not None) == (not (self.low is None is self.high)):
+            raise ConfigError("market.prices: give either low and high, or around_equilibrium")
+        return self
+
+
 class AdjustPrices(Settings):
     """A continuous relative change of the last price, clipped."""
 
@@ -394,7 +410,7 @@ class MarketSettings(Settings):
     shocks: Shocks = Shocks()
     types: Types = Types()
     patience: Patience = Patience()
-    prices: Annotated[LevelPrices | ScalePrices | AdjustPrices, Field(discriminator="map")]
+    prices: Annotated[LevelPrices | ScalePrices | RangePrices | AdjustPrices, Field(discriminator="map")]
     inventory: Annotated[
         UnlimitedStock
         | NoReplenishment

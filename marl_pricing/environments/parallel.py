@@ -71,7 +71,7 @@ class PricingEnv(ParallelEnv):
         self.observation_spaces = {
             agent: spaces.Box(-np.inf, np.inf, (local_size,), np.float32) for agent in self.possible_agents
         }
-        self.action_spaces = {agent: action_space(shape, self._params) for agent in self.possible_agents}
+        self.action_spaces = {agent: action_space(shape, self._params, i) for agent, i in self._number.items()}
         self.state_space = spaces.Box(-np.inf, np.inf, (state_size,), np.float32)
         heads = shape.num_products * (2 if shape.chooses_orders else 1)
         self._no_action = np.zeros((shape.num_sellers, heads), np.int32 if shape.discrete_prices else np.float32)

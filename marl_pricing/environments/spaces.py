@@ -9,19 +9,21 @@ import numpy as np
 from gymnasium import spaces
 
 from marl_pricing.market import MarketParams, MarketShape
+from marl_pricing.market.prices import action_ends
 
 
-def action_space(shape: MarketShape, params: MarketParams) -> spaces.Space:
-    """One seller's actions.
+def action_space(shape: MarketShape, params: MarketParams, seller: int = 0) -> spaces.Space:
+    """A seller's actions; only `Box`es of prices may differ between sellers.
 
     `Discrete(K)` for one product whose order is not chosen; `MultiDiscrete` for several: the price level of every
-    product, then, where orders are chosen, the order level of every product; `Box` [P] of relative price changes for
-    the price map `adjust`.
+    product, then, where orders are chosen, the order level of every product; `Box` [P] of prices, in money, for the
+    price map `range`, of relative price changes for `adjust`.
     """
     num_products = shape.num_products
     if not shape.discrete_prices:
-        limit = float(params.prices.max_change)
-        return spaces.Box(-limit, limit, (num_products,), np.float32)
+        ends = action_ends(shape.prices, params.prices)
+        low, high = (np.array(end).reshape(shape.num_sellers, num_products)[seller] for end in ends)
+        return spaces.Box(low, high, (num_products,), np.float32)
     heads = [shape.prices.num_levels] * num_products
     if shape.chooses_orders:
         heads += [shape.inventory.num_order_levels] * num_products
@@ -58,10 +60,16 @@ def check_action(agent: str, action: Any, space: spaces.Space) -> np.ndarray | i
     is_real = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
     if not is_real or not np.isfinite(array).all():
         raise _refused(agent, action, "finite numbers")
-    # The limit is a float32; a user's 0.3 may lie a rounding above it.
-    if (np.abs(array) > space.high * (1 + 1e-6)).any():
-        raise _refused(agent, action, f"numbers between {space.low[0]:g} and {space.high[0]:g}")
-    return array.astype(np.float32)
+    # The ends are float32; a user's 0.3 may lie a rounding outside.
+    margin = 1e-6 * np.maximum(np.abs(space.low), np.abs(space.high))
+    if (array < space.low - margin).any() or (array > space.high + margin).any():
+        low, high = (end[0] if (end == end[0]).all() else end.tolist() for end in (space.low, space.high))
+        raise _refused(agent, action, f"numbers between {_short(low)} and {_short(high)}")
+    return np.clip(array.astype(np.float32), space.low, space.high)
+
+
+def _short(end: Any) -> str:
+    return f"{end:g}" if np.ndim(end) == 0 else f"[{', '.join(f'{own:g}' for own in end)}]"
 
 
 def one_line(value: Any) -> str:

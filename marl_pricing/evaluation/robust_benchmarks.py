@@ -81,12 +81,12 @@ def _learned(run: RunToEvaluate, offers: pd.DataFrame) -> _Learned | None:
 
 
 def _row(run: RunToEvaluate, game: str, fear: str, note: str, learned: _Learned | None) -> dict:
-    levels = np.asarray(run.params.prices.levels, np.float64)
-    on_grid = run.shape.prices.map == "levels"
+    prices = run.params.prices
+    middle = {"levels": prices.levels, "range": 0.5 * (prices.low + prices.high)}.get(run.shape.prices.map)
     return {
         "run": run.name, "game": game, "fear": fear, "equilibria": np.nan, "low": np.nan, "high": np.nan,
         "joint": np.nan, "learned": np.nan if learned is None else learned.mean,
-        "start": levels.mean() if on_grid else np.nan,
+        "start": np.nan if middle is None else np.asarray(middle, np.float64).mean(),
         "seeds": 0 if learned is None else len(learned.prices), "at_equilibrium": np.nan, "note": note,
     }  # fmt: skip
 

@@ -24,6 +24,7 @@ from marl_pricing import market
 from marl_pricing.evaluation import tables
 from marl_pricing.market import Action, MarketParams, MarketShape
 from marl_pricing.market.observation import proxy_share
+from marl_pricing.market.prices import action_ends
 from marl_pricing.presentation import style
 from marl_pricing.presentation.output import run_command
 
@@ -56,9 +57,14 @@ def browsing_signal(
         raise ValueError(f"traffic.model={shape.traffic.model!r}: accepted are sessions of people and agents")
     if not shape.demand.moving_level:
         raise ValueError("market.level.volatility=0: accepted is a level that moves; otherwise there is no signal")
-    middle = shape.prices.num_levels // 2 if shape.discrete_prices else 0.0
+    by_seller = (shape.num_sellers, shape.num_products)
+    if shape.discrete_prices:
+        middle = jnp.full(by_seller, shape.prices.num_levels // 2)
+    else:
+        low, high = action_ends(shape.prices, params.prices)
+        middle = (0.5 * (low + high)).reshape(by_seller)
     still = Action(
-        jnp.full((shape.num_sellers, shape.num_products), middle, jnp.int32 if shape.discrete_prices else jnp.float32),
+        middle,
         jnp.zeros((shape.num_sellers, shape.num_products), jnp.int32) if shape.chooses_orders else None,
         jnp.zeros((shape.num_sellers,)),
     )

@@ -33,6 +33,7 @@ Deviations = dict[str, Array]  # as of `play_deviations`
 
 EPISODES = 8  # of each kind of play
 CHOOSING_EPISODES = 8  # of each constant price that a seller may deviate to
+CONSTANT_PLACES = 15  # of a continuous price, evenly spread over its range
 MEASURING_EPISODES = 24  # others, of the price that was best in those
 # Deviations are played at an evaluation where their market epochs are at most this share of those that are trained on
 # between two, and at the end of a run where they are at most that share of all of them.
@@ -55,9 +56,14 @@ def deviation_epochs(shape: MarketShape) -> int:
     (Sellers × constant prices + 1 play without deviation) × episodes that choose, and (sellers + 1) × those that
     measure; × their length.
     """
-    prices = shape.prices.num_levels**shape.num_products
+    prices = _constants(shape).size ** shape.num_products
     choosing = (shape.num_sellers * prices + 1) * CHOOSING_EPISODES
     return (choosing + (shape.num_sellers + 1) * MEASURING_EPISODES) * shape.episode_length
+
+
+def _constants(shape: MarketShape) -> np.ndarray:
+    """What a deviation may set a product's price to all along [C]."""
+    return np.asarray(actions.constant_prices(shape, CONSTANT_PLACES))
 
 
 def _keys(what: int) -> Array:
@@ -94,7 +100,7 @@ def _episodes(
         logits, memory = learner.actor.step(parameters, seen.local, memory)
         heads = learner.heads(shape, logits, seen.order_mask)
         indices = choose(jax.random.fold_in(_keys(1), time), heads)
-        action = actions.to_action(shape, heads, indices)
+        action = actions.to_action(shape, params, heads, indices)
         keys = jax.vmap(lambda key: jax.random.fold_in(key, time + 1))(own_keys)
         state, seen, outcome = jax.vmap(step)(keys, state, action)
         live = (outcome.acted & ~gone).astype(jnp.float32)
@@ -177,7 +183,7 @@ def play_deviations(
     measuring: Array,
     over_devices: Callable[[Array], Array] = jnp.asarray,
 ) -> Deviations:
-    """What a constant price of its grid brings each seller more than its policy.
+    """What a constant price brings each seller more than its policy: each of its grid, or of places in its range.
 
     Shaped reward, a sum over the episode, of the same shoppers. All others play greedily, as they are; so does the
     seller itself with its orders. Some episodes choose the price that others measure: the best of many prices on its
@@ -191,7 +197,7 @@ def play_deviations(
         {"ahead": [S, C, E] of every price, "chosen": [S] the price that was best, "measured": [S, M] of that price}.
     """
     shape = learner.shape
-    grid = jnp.array(list(product(range(shape.prices.num_levels), repeat=shape.num_products)), jnp.int32)
+    grid = jnp.asarray(list(product(_constants(shape), repeat=shape.num_products)))
     step = _game_step(learner, params)
 
     def shaped(numbers: Array, choose: Callable[[Array, list[Array]], list[Array]]) -> Array:

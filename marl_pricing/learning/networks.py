@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from marl_pricing.learning.price_laws import NUM_OUTPUTS
 from marl_pricing.learning.recurrent import (
     GATES,
     CellParams,
@@ -304,8 +305,9 @@ def _abstract(spec: NetworkSpec) -> tuple[Any, Any]:
 
 
 def head_sizes(shape: MarketShape) -> tuple[int, ...]:
-    """Choices of each of a product's heads: K price levels and, where orders are chosen, Q order levels."""
-    return (shape.prices.num_levels, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
+    """Outputs of each of a product's heads: K price levels or a law's numbers, and Q where orders are chosen."""
+    price = shape.prices.num_levels if shape.discrete_prices else NUM_OUTPUTS
+    return (price, *((shape.inventory.num_order_levels,) if shape.chooses_orders else ()))
 
 
 def actor_spec(settings: NetworkSettings, num_sellers: int, local_size: int, num_logits: int) -> NetworkSpec:

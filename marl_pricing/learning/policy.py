@@ -31,7 +31,7 @@ def _functions(
         logits, memories = actor.step(parameters, observation.local[None], memory[None])
         heads = heads_of(shape, logits[0], observation.order_mask)
         indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
-        return actions.to_action(shape, heads, indices), memories[0]
+        return actions.to_action(shape, params, heads, indices), memories[0]
 
     return start, act
 
@@ -41,7 +41,7 @@ def learned_policy(learner: Learner, parameters: Any, *, greedy: bool) -> Policy
 
     Args:
         parameters: the actor's, without an axis of seeds.
-        greedy: the most probable action; otherwise a draw.
+        greedy: the most probable action, of a continuous price its law's centre; otherwise a draw.
     """
     start, act = _functions(learner.actor, learner.shape, learner.heads, greedy)
     return Policy(f"learned ({'greedy' if greedy else 'sampled'})", parameters, start, act)

@@ -121,7 +121,7 @@ def rollout(
         logits, memory = player.network.step(player.parameters, state.observation.local, memory)
         heads = player.heads(shape, logits, state.observation.order_mask)
         indices = jax.vmap(actions.sample)(keys[:, 0], heads)
-        action = actions.to_action(shape, heads, indices)
+        action = actions.to_action(shape, params, heads, indices)
         after, following, outcome, candidates = jax.vmap(play)(keys[:, 1], state.market, action)
         done = outcome.terminated | outcome.truncated[:, None]
         learns = state.market.learns if isinstance(state.market, SeatState) else None

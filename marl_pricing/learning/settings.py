@@ -95,6 +95,7 @@ class ActorCriticSettings(NetworkSettings, frozen=True):
     normalise_advantage: bool = True
     entropy_start: NonNegative = 0.01
     entropy_end: NonNegative = 0.001
+    price_law: Literal["beta", "gaussian"] = "beta"  # of a price between two ends; grids have none
 
     @property
     def clipped_value(self) -> float | None:

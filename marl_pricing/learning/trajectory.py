@@ -45,7 +45,7 @@ class Segment(struct.PyTreeNode):
     observation: Observation  # before the step
     following: Observation  # after the step and before any reset: what a truncated step bootstraps from
     first: Array  # [T, E] bool
-    indices: list[Array]  # chosen index of each head, [T, E, S, P]
+    indices: list[Array]  # chosen index, or place of a continuous price, of each head [T, E, S, P]
     log_prob: Array  # [T, E, S]
     outcome: Outcome
     done: Array  # [T, E, S] bool, the seller's episode ended with this step

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
-PriceMap = Literal["levels", "scale", "adjust"]
+PriceMap = Literal["levels", "scale", "range", "adjust"]
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,20 @@ class PriceShape:
     """Static half.
 
     Attributes:
-        map: `levels` (index into a grid), `scale` (index of a factor on the last price), `adjust` (relative change).
-        num_levels: K, number of levels or factors.
+        map: `levels` (index into a grid), `scale` (index of a factor on the last price), `range` (any price between
+            the lowest and the highest), `adjust` (relative change).
+        num_levels: K, number of levels or factors; 1 where prices are continuous.
         random_start: the price before the first epoch is drawn between `start_low` and `start_high`.
     """
 
     map: PriceMap = "levels"
     num_levels: int = 15
     random_start: bool = False
+
+    @property
+    def continuous(self) -> bool:
+        """Whether an action is a number (a price or a relative change), not an index."""
+        return self.map in ("range", "adjust")
 
 
 class PriceParams(struct.PyTreeNode):
@@ -47,12 +53,20 @@ def start(key: Array, shape: PriceShape, params: PriceParams) -> Array:
     return jax.random.uniform(key, params.start_low.shape, minval=params.start_low, maxval=params.start_high)
 
 
+def action_ends(shape: PriceShape, params: PriceParams) -> tuple[Array, Array]:
+    """The lowest and the highest action [N] where actions are numbers: money (`range`), a change (`adjust`)."""
+    if shape.map == "range":
+        return params.low, params.high
+    limit = jnp.broadcast_to(params.max_change, params.low.shape)
+    return -limit, limit
+
+
 def post(shape: PriceShape, params: PriceParams, last: Array, action: Array) -> Array:
     """Prices [N] of this epoch.
 
     Args:
         last: [N] money, prices of the last epoch.
-        action: [N] int32 index (`levels`, `scale`) or float32 relative change (`adjust`).
+        action: [N] int32 index (`levels`, `scale`), float32 money (`range`) or relative change (`adjust`).
     """
     if shape.map == "levels":
         # A sum over a one-hot row vectorises; a gather of one element a row does not, on a CPU.
@@ -60,5 +74,7 @@ def post(shape: PriceShape, params: PriceParams, last: Array, action: Array) -> 
         return jnp.where(chosen, params.levels, 0.0).sum(-1)
     if shape.map == "scale":
         return jnp.clip(last * params.factors[action], params.low, params.high)
+    if shape.map == "range":
+        return jnp.clip(action, params.low, params.high)
     change = jnp.clip(action, -params.max_change, params.max_change)
     return jnp.clip(last * (1.0 + change), params.low, params.high)

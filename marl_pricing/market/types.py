@@ -101,8 +101,8 @@ class MarketShape:
 
     @property
     def discrete_prices(self) -> bool:
-        """Whether a price action is an index (otherwise a relative change)."""
-        return self.prices.map != "adjust"
+        """Whether a price action is an index (otherwise a price or a relative change)."""
+        return not self.prices.continuous
 
 
 class Variants(struct.PyTreeNode):
@@ -159,7 +159,7 @@ class MarketState(struct.PyTreeNode):
 class Action(struct.PyTreeNode):
     """What the sellers decide for one epoch."""
 
-    price: Array  # [S, P] int32 index of a level or factor; float32 relative change for `adjust`
+    price: Array  # [S, P] int32 index of a level or factor; float32 money (`range`) or change (`adjust`)
     order: Array | None = None  # [S, P] int32 index of an order level or exponent, where sellers choose them
     log_prob: Array | None = None  # [S] of these prices under the seller's own policy; for the penalty on revelation
 

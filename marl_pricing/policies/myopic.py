@@ -99,7 +99,10 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
         params: MarketParams,
     ) -> tuple[Action, Any]:
         choice, demand = best_response(shape, params, state)
-        price = choice if shape.discrete_prices else price_choices(shape, params)[choice]
+        price = choice
+        if not shape.discrete_prices:
+            tried = price_choices(shape, params)
+            price = jnp.take_along_axis(tried, choice.reshape(-1, 1), 1).reshape(choice.shape)
         level = order_up_to(params, demand, parameters.safety)
         order = order_towards(shape, params, state, observation, level)
         return Action(price, order, no_surprise(shape)), memory
@@ -111,7 +114,7 @@ def myopic(shape: MarketShape, params: MarketParams, safety: float = SAFETY) -> 
     """Each seller takes the prices that maximise its own expected profit of the coming epoch.
 
     It knows the true demand model, its stock and the rivals' last prices. Several products are set by coordinate
-    ascent; under the map `adjust` the best of a grid of relative changes is taken.
+    ascent; where the price action is continuous the best of a fine grid is taken (`targets.price_choices`).
 
     Raises:
         RuleError: for scripted sessions.

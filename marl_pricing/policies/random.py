@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Policy
+from marl_pricing.market.prices import action_ends
 from marl_pricing.policies.constant import nothing
 from marl_pricing.policies.targets import no_surprise
 from marl_pricing.traffic.params import Array
@@ -31,9 +32,10 @@ def _act(shape: MarketShape) -> Callable[..., tuple[Action, Any]]:
         if shape.discrete_prices:
             price = jax.random.randint(key_price, size, 0, shape.prices.num_levels)
         else:
-            price = jax.random.uniform(key_price, size, minval=-1.0, maxval=1.0) * params.prices.max_change
+            low, high = action_ends(shape.prices, params.prices)
+            price = jax.random.uniform(key_price, size, minval=low.reshape(size), maxval=high.reshape(size))
         surprise = no_surprise(shape)
-        if surprise is not None and shape.discrete_prices:
+        if surprise is not None:  # then there is a grid
             surprise -= shape.num_products * jnp.log(float(shape.prices.num_levels))
         order = None
         if shape.chooses_orders:

@@ -6,34 +6,33 @@ import jax
 import jax.numpy as jnp
 
 from marl_pricing.market import MarketParams, MarketShape
-from marl_pricing.market.prices import post
+from marl_pricing.market.prices import action_ends, post
 from marl_pricing.traffic.params import Array
 
-# Relative changes that a rule tries where the price action is continuous; odd, so that "no change" is one of them.
-NUM_CHANGES = 41
+# What a rule tries where the price action is continuous: relative changes, odd, so that "no change" is one of them, and
+# prices of a range.
+NUM_CHANGES, NUM_PRICES = 41, 101
 
 
 def price_choices(shape: MarketShape, params: MarketParams) -> Array:
-    """Price actions [K] that a rule chooses among: all of them, or a grid of changes for the map `adjust`."""
+    """Price actions [N, K] that a rule chooses among: all of them, or an even grid where they are continuous."""
     if shape.discrete_prices:
-        return jnp.arange(shape.prices.num_levels)
-    return jnp.linspace(-1.0, 1.0, NUM_CHANGES) * params.prices.max_change
+        return jnp.broadcast_to(jnp.arange(shape.prices.num_levels), (shape.num_offers, shape.prices.num_levels))
+    low, high = action_ends(shape.prices, params.prices)
+    return jnp.linspace(low, high, NUM_CHANGES if shape.prices.map == "adjust" else NUM_PRICES, axis=1)
 
 
 def candidate_prices(shape: MarketShape, params: MarketParams, last: Array) -> Array:
     """Prices [N, K] that the actions of `price_choices` would post after the prices `last` [N]."""
 
-    def one(action: Array) -> Array:
-        return post(shape.prices, params.prices, last, jnp.broadcast_to(action, last.shape))
-
-    return jax.vmap(one, out_axes=1)(price_choices(shape, params))
+    return jax.vmap(lambda action: post(shape.prices, params.prices, last, action), 1, 1)(price_choices(shape, params))
 
 
 def price_towards(shape: MarketShape, params: MarketParams, last: Array, target: Array) -> Array:
     """Price actions [S, P] that bring each price nearest to `target`.
 
-    The nearest level (`levels`), the factor whose price is nearest (`scale`), or the relative change, clipped
-    (`adjust`). Of two equally near prices the lower one is taken.
+    The nearest level (`levels`), the factor whose price is nearest (`scale`), the price itself (`range`) or the
+    relative change (`adjust`), clipped. Of two equally near prices the lower one is taken.
 
     Args:
         last: [N] money, prices of the last epoch.  target: [N] money.
@@ -42,8 +41,8 @@ def price_towards(shape: MarketShape, params: MarketParams, last: Array, target:
         distance = jnp.abs(candidate_prices(shape, params, last) - target[:, None])
         action = distance.argmin(-1).astype(jnp.int32)
     else:
-        limit = params.prices.max_change
-        action = jnp.clip(target / last - 1.0, -limit, limit)
+        wanted = target / last - 1.0 if shape.prices.map == "adjust" else target
+        action = jnp.clip(wanted, *action_ends(shape.prices, params.prices))
     return action.reshape(shape.num_sellers, shape.num_products)
 
 

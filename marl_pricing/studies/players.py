@@ -14,7 +14,7 @@ from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.learning import actions
 from marl_pricing.learning.actions import Heads
 from marl_pricing.learning.networks import Acting
-from marl_pricing.market import MarketShape, layout
+from marl_pricing.market import MarketParams, MarketShape, layout
 from marl_pricing.studies.loading import LoadedRun
 
 Array = jax.Array
@@ -22,14 +22,16 @@ Array = jax.Array
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _act(
-    actor: Acting, shape: MarketShape, heads_of: Heads, greedy: bool, parameters: Any, key: Array, memory: Array,
-    seen: Array, order_mask: Array | None,
+    actor: Acting, shape: MarketShape, heads_of: Heads, greedy: bool, params: MarketParams, parameters: Any, key: Array,
+    memory: Array, seen: Array, order_mask: Array | None,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """(indices [S, heads], memory [S, M]) of one epoch; seen [S, O], order_mask [S, P, Q]."""
+    """(actions [S, heads], memory [S, M]) of one epoch; seen [S, O], order_mask [S, P, Q]."""
     logits, memories = actor.step(parameters, seen[None], memory[None])
     heads = heads_of(shape, logits[0], order_mask)
     indices = actions.greedy(heads) if greedy else actions.sample(key, heads)
-    return jnp.concatenate(indices, -1), memories[0]
+    action = actions.to_action(shape, params, heads, indices)
+    parts = [action.price] if action.order is None else [action.price, action.order]
+    return jnp.concatenate(parts, -1), memories[0]
 
 
 class Players:
@@ -50,6 +52,7 @@ class Players:
             who = ", ".join(f"seller {seller}: {holder}" for seller, holder in run.held.items())
             raise ConfigError(f"players: accepted are runs in which all seats learned, not one with {who}")
         self._learner, self._greedy = run.experiment.learner, greedy
+        self._params = run.experiment.market.params
         self._actor = jax.tree.map(lambda leaf: leaf[seed], run.networks.actor)
         self.reset()
 
@@ -85,10 +88,11 @@ class Players:
         self._key, key = jax.random.split(self._key)
         mask = self._order_mask(names, infos or {}) if shape.chooses_orders else None
         chosen, self._memory = _act(
-            actor, shape, self._learner.heads, self._greedy, self._actor, key, self._memory, jnp.asarray(seen), mask
-        )
+            actor, shape, self._learner.heads, self._greedy, self._params, self._actor, key, self._memory,
+            jnp.asarray(seen), mask,
+        )  # fmt: skip
         table = np.asarray(chosen)
-        single = table.shape[1] == 1
+        single = shape.discrete_prices and table.shape[1] == 1
         return {agent: int(table[names[agent], 0]) if single else table[names[agent]] for agent in observations}
 
     def _order_mask(self, names: Mapping[str, int], infos: Mapping[str, Mapping[str, Any]]) -> Array:

@@ -85,7 +85,7 @@ def _actor(
             logits, memory = actor.step(parameters, seen.local[None], memory)
             said = actions.split_heads(shape, logits[0], None)
             heads = [said[0] + lot[day]]
-            return actions.to_action(shape, heads, actions.greedy(heads)), memory
+            return actions.to_action(shape, params, heads, actions.greedy(heads)), memory
 
         return _episode(game, shape, params, decide, actor.start(1), start, world, key, doubt)
 

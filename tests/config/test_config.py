@@ -71,6 +71,25 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
          "inventory": {"rule": "chosen", "initial_stock": 1.0, "order_levels": [0.0, 1.0]}},
         "market.prices.map='adjust': accepted is levels or scale",
     ),
+    "range and chosen": (
+        {"prices": {"map": "range", "low": 1.0, "high": 2.0},
+         "inventory": {"rule": "chosen", "initial_stock": 1.0, "order_levels": [0.0, 1.0]}},
+        "market.prices.map='range': accepted is levels or scale",
+    ),
+    "range of one end": ({"prices": {"map": "range", "low": 1.0}}, "market.prices.high: has to be given"),
+    "range of no ends": ({"prices": {"map": "range"}}, "market.prices: give either low and high, or around_equilib"),
+    "range upside down": (
+        {"prices": {"map": "range", "low": 2.0, "high": 1.0}}, "market.prices.high=1.0: accepted is a price above"
+    ),
+    "levels of a range": (
+        {"prices": {"map": "range", "low": 1.0, "high": 2.0, "num_price_levels": 3}},
+        "market.prices.num_price_levels=3: there is no such setting",
+    ),
+    "surprise of any price": (
+        {"prices": {"map": "range", "low": 1.0, "high": 2.0},
+         "reward": {"unit_cost": 1.0, "information_value": "revelation"}},
+        "market.reward.information_value='revelation': accepted is constant with market.prices.map=range",
+    ),
     "waves without stock": ({"sub_slots": 2, "inventory": UNLIMITED}, "market.sub_slots=2"),
     "pay on order without orders": (
         {"reward": {"unit_cost": 1.0, "pay_on_order": True}, "inventory": UNLIMITED}, "market.reward.pay_on_order=True"

@@ -23,7 +23,7 @@ SMALL = (
 )  # fmt: skip
 # Every setting of the table, with a value that is not its own.
 OTHERWISE = {
-    "learner.learning_rate_end": "0.001", "learner.schedule_updates": "3",
+    "learner.price_law": "gaussian", "learner.learning_rate_end": "0.001", "learner.schedule_updates": "3",
     "market.season.period": "7", "market.season.start": "3",
     "market.shocks.duration": "4", "market.shocks.scale": "0.5", "market.types.nodes": "3",
     "market.patience.discount": "0.5", "market.patience.fall": "0.2", "market.patience.floor": "0.1",

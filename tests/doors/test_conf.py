@@ -41,10 +41,6 @@ def test_experiments_are_what_they_are_called() -> None:
 @pytest.mark.parametrize("group", ["demand", "prices", "inventory"])
 def test_every_kind_of_market_group_builds(group: str) -> None:
     for name in options(f"market/{group}"):
-        if name == "adjust":
-            with pytest.raises(config.ConfigError, match=r"market\.prices\.map='adjust'"):
-                composed("market/prices=adjust")
-            continue
         composed(f"market/{group}={name}")
 
 

@@ -17,6 +17,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "own orders": {"inventory": CHOSEN},
     "several products, own orders": {"num_products": 2, "inventory": CHOSEN},
     "continuous": {"prices": {"map": "adjust", "low": 1.1, "high": 2.5, "max_change": 0.3}},
+    "any price": {
+        "prices": {"map": "range", "low": [0.0, 0.0], "high": [2.5, 2.0]}
+    },  # from 0: PettingZoo's own test plays it
     "scale": {"prices": {"map": "scale", "low": 1.1, "high": 2.5}},
     "different sellers": {
         "num_sellers": 3,

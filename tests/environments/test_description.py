@@ -14,6 +14,7 @@ from marl_pricing.commands.describe import main
 from marl_pricing.environments import PricingEnv
 from marl_pricing.environments.description import Description, describe_env, describe_market
 from tests.environments.kinds import env_of
+from tests.markets import make
 from tests.processes import ROOT
 
 ROUNDING = 1e-5
@@ -75,6 +76,19 @@ def test_choices_are_the_prices_and_orders_that_follow() -> None:
         told = [choice.values[seller][level] for choice, level in zip(own.choices, levels, strict=True)]
         info = infos[f"seller_{seller}"]
         np.testing.assert_allclose([*info["prices"], *info["ordered"]], told, rtol=1e-6)
+
+
+def test_any_price_is_a_number_between_the_sellers_ends() -> None:
+    env = env_of("any price")
+    own = describe_market(env.shape, env.params)
+    assert own.choices == (
+        ("price", "a number between the seller's lowest and highest", "money", ((0.0, 2.5), (0.0, 2.0))),
+    )
+    alike = describe_market(*make(prices={"map": "range", "low": 1.1, "high": 2.5}))
+    assert (alike.choices[0].form, alike.space) == ("a number from 1.1 to 2.5", "Box(1.1, 2.5, (1,), float32)")
+    env.reset(seed=0)
+    _, _, _, _, infos = env.step({"seller_0": [2.4321], "seller_1": np.array([1.3], np.float32)})
+    np.testing.assert_allclose([infos[agent]["prices"][0] for agent in infos], [2.4321, 1.3], rtol=1e-6)
 
 
 def test_terms_of_the_reward_are_those_that_are_not_zero() -> None:

@@ -53,6 +53,8 @@ def test_action_spaces_are_what_the_market_decides() -> None:
     assert env_of("own orders").action_space("seller_1") == spaces.MultiDiscrete([8, 3])
     assert env_of("several products, own orders").action_space("seller_1") == spaces.MultiDiscrete([8, 8, 3, 3])
     assert env_of("continuous").action_space("seller_1") == spaces.Box(-0.3, 0.3, (1,), np.float32)
+    assert env_of("any price").action_space("seller_0") == spaces.Box(0.0, 2.5, (1,), np.float32)
+    assert env_of("any price").action_space("seller_1") == spaces.Box(0.0, 2.0, (1,), np.float32)
 
 
 def test_views_have_the_sizes_of_their_spaces() -> None:

@@ -30,6 +30,7 @@ BAD_ACTIONS: dict[str, tuple[str, Any, str]] = {
     "complex": ("continuous", [0.1 + 0.2j], r"^actions\['seller_1'\]=.*: accepted is finite numbers$"),
     "too far": ("continuous", [0.5], r"^actions\['seller_1'\]=\[0.5\]: accepted is numbers between -0.3 and 0.3$"),
     "too far down": ("continuous", [-0.31], r"accepted is numbers between -0.3 and 0.3$"),
+    "too dear": ("any price", [2.3], r"^actions\['seller_1'\]=\[2.3\]: accepted is numbers between 0 and 2$"),
     "text": ("continuous", "up", r"^actions\['seller_1'\]='up': accepted is an array of shape \(1,\)$"),
     "scalar": ("continuous", 0.1, r"^actions\['seller_1'\]=0.1: accepted is an array of shape \(1,\)$"),
 }

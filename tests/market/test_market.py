@@ -302,9 +302,19 @@ def test_price_maps() -> None:
     adjust = make(prices={"map": "adjust", "max_change": 0.2, "start": 1.5} | low_high, inventory=UNLIMITED)
     got, _ = play(adjust, np.array([[[0.1], [-0.5]], [[0.2], [-0.5]]], np.float32))
     np.testing.assert_allclose(got.prices, [[1.65, 1.2], [1.98, 1.0]], rtol=1e-5)
+    anywhere = make(prices={"map": "range", "low": [1.0, 1.2], "high": 2.0}, inventory=UNLIMITED)
+    got, _ = play(anywhere, np.array([[[1.234], [1.999]], [[0.5], [0.5]], [[3.0], [3.0]]], np.float32))
+    np.testing.assert_allclose(got.prices, [[1.234, 1.999], [1.0, 1.2], [2.0, 2.0]], rtol=1e-6)
     levels = make(prices={"map": "levels", "levels": [1.0, 1.3, 2.0]}, inventory=UNLIMITED)
     got, _ = play(levels, np.array([[[0], [2]], [[1], [1]]]))
     np.testing.assert_allclose(got.prices, [[1.0, 2.0], [1.3, 1.3]], rtol=1e-6)
+
+
+def test_a_range_may_be_laid_around_the_equilibrium() -> None:
+    around = {"num_sellers": 2, "inventory": UNLIMITED}
+    grid = make(prices={"map": "levels", "around_equilibrium": 0.1}, **around).params.prices.levels
+    own = make(prices={"map": "range", "around_equilibrium": 0.1}, **around).params.prices
+    np.testing.assert_allclose((own.low, own.high), (grid[:, 0], grid[:, -1]), rtol=1e-6)
 
 
 def test_random_first_prices_fill_the_range() -> None:

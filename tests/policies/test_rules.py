@@ -28,8 +28,10 @@ PLAYED = [name for name in RULES if name not in ("observed", "price_skimming")]
 MAPS = {
     "levels": {"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 25},
     "scale": {"map": "scale", "low": 1.0, "high": 2.2},
+    "range": {"map": "range", "low": 1.0, "high": 2.2},
     "adjust": {"map": "adjust", "low": 1.0, "high": 2.2, "max_change": 0.2},
 }
+CONTINUOUS = {"adjust": (-0.2, 0.2), "range": (1.0, 2.2)}  # what an action may be
 
 
 def play(made, policy, epochs, key=None):
@@ -79,6 +81,18 @@ def test_adjust_is_clipped_then_exact(make_market):
     np.testing.assert_allclose(prices[-1], [1.3, 2.0], rtol=1e-6)
 
 
+def test_any_price_of_a_range_is_posted_as_it_is(make_market):
+    made = make_market(prices=MAPS["range"] | {"start": 2.2})
+    prices, _, _ = play(made, constant(made.shape, made.params, [1.317, 3.0]), 2)
+    np.testing.assert_allclose(prices, [[1.317, 2.2]] * 2, rtol=1e-6)
+
+
+def test_myopic_answers_settle_at_the_equilibrium_of_any_price(make_market):
+    made = make_market(prices=MAPS["range"], inventory={"rule": "unlimited"})
+    prices, _, _ = play(made, myopic(made.shape, made.params), 12)
+    np.testing.assert_allclose(prices[-1], static.nash(made.shape, made.params).prices, atol=1.2 / 100)
+
+
 @pytest.mark.parametrize("price_map", MAPS)
 @pytest.mark.parametrize("num_products", at_once([1, 2]))
 def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
@@ -89,7 +103,7 @@ def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
         assert policy.name == name
         action, _ = policy.act(policy.parameters, jax.random.key(2), policy.start(), seen, state, made.params)
         assert action.price.shape == (2, num_products)
-        assert action.price.dtype == (jnp.float32 if price_map == "adjust" else jnp.int32)
+        assert action.price.dtype == (jnp.float32 if price_map in CONTINUOUS else jnp.int32)
         assert action.order is None
         _, _, outcome = market.step(jax.random.key(3), made.shape, state, action, made.params)
         assert np.all((np.asarray(outcome.prices) >= 1.0 - 1e-6) & (np.asarray(outcome.prices) <= 2.2 + 1e-6))
@@ -171,9 +185,10 @@ def test_random_actions_are_uniform(make_market, price_map):
     policy = random(made.shape, made.params)
     draw = jax.vmap(lambda key: policy.act((), key, (), seen, state, made.params)[0].price)
     actions = np.asarray(draw(jax.random.split(jax.random.key(3), 4000))).reshape(-1)
-    if price_map == "adjust":
-        assert actions.min() >= -0.2 and actions.max() <= 0.2
-        counts, _ = np.histogram(actions, 10, (-0.2, 0.2))
+    if price_map in CONTINUOUS:
+        ends = CONTINUOUS[price_map]
+        assert actions.min() >= ends[0] and actions.max() <= ends[1]
+        counts, _ = np.histogram(actions, 10, ends)
     else:
         counts = np.bincount(actions, minlength=made.shape.prices.num_levels)
     expected = actions.size / counts.size

@@ -119,8 +119,6 @@ def plan_responders(
     """
     if wanted != "auto":
         return Plan(responder_settings(own, wanted) if wanted else None)
-    if not shape.discrete_prices:
-        return Plan(None)
     size = len(places_of(params, own.num_seeds, sellers)) * shape.num_offers
     if size > LARGEST:
         return Plan(
@@ -191,10 +189,8 @@ def train_responders(
         sellers: in whose seats; None: in all.
 
     Raises:
-        ValueError: for prices that networks cannot set, or policies that do not share one program.
+        ValueError: for policies that do not share one program.
     """
-    if not shape.discrete_prices:
-        raise ValueError("market.prices.map='adjust': accepted are 'levels' and 'scale', which networks can set")
     host = learned[0]
     if any(own.act is not host.act or own.start is not host.start for own in learned):
         raise ValueError("learned: accepted are policies of one kind, which differ in their parameters only")

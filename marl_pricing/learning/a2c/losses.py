@@ -25,7 +25,7 @@ def actor_loss(learner: ActorCritic, parameters: Parameters, batch: Batch, entro
     """Sum over live steps of the policy gradient's loss less the entropy bonus, and sums of diagnostics."""
     observation = batch.segment.observation
     logits, _ = learner.actor.sequence(parameters, observation.local, batch.actor_memory, batch.segment.first)
-    heads = actions.split_heads(learner.shape, logits, observation.order_mask)
+    heads = learner.heads(learner.shape, logits, observation.order_mask)
     loss = policy_gradient_loss(actions.log_prob(heads, batch.segment.indices), batch.advantage, batch.live)
     entropy = (actions.entropy(heads) * batch.live).sum()
     return loss - entropy_coefficient * entropy, {"policy_loss": loss, "entropy": entropy}

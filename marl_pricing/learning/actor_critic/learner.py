@@ -9,6 +9,7 @@ import jax
 
 from marl_pricing import market
 from marl_pricing.learning import expected_values, normalisation
+from marl_pricing.learning.actions import HEADS, Heads
 from marl_pricing.learning.expected_values import WorldFit
 from marl_pricing.learning.gradient import network_wise, optimiser_of
 from marl_pricing.learning.learner import Learner, Own, sizes_of
@@ -98,7 +99,13 @@ class ActorCritic(Learner):
             "learner.critic": own.critic,
             "width of what a critic sees": self.critic.in_size,
             "learner.value_normalisation": "none" if own.value_normalisation == "none" else "running or popart",
+            "learner.price_law": "" if self.shape.discrete_prices else own.price_law,
         }
+
+    @property
+    def heads(self) -> Heads:
+        """The actor's outputs as probabilities, or as laws of continuous prices."""
+        return HEADS[self.settings.price_law]
 
     @property
     def central(self) -> bool:

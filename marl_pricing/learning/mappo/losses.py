@@ -45,7 +45,7 @@ def actor_loss(learner: ActorCritic, parameters: Parameters, batch: Batch, entro
     assert isinstance(own, LearnerSettings)
     observation = batch.segment.observation
     logits, _ = learner.actor.sequence(parameters, observation.local, batch.actor_memory, batch.segment.first)
-    heads = actions.split_heads(learner.shape, logits, observation.order_mask)
+    heads = learner.heads(learner.shape, logits, observation.order_mask)
     log_prob = actions.log_prob(heads, batch.segment.indices)
     loss, sums = policy_loss(log_prob, batch.segment.log_prob, batch.advantage, batch.live, own.clip_ratio)
     entropy = (actions.entropy(heads) * batch.live).sum()

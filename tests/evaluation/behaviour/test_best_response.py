@@ -298,6 +298,3 @@ def test_what_cannot_be_responded_to_is_refused(duopoly) -> None:
         best_responses(jax.random.key(0), *duopoly, pair, BUDGET, 1)
     with pytest.raises(ValueError, match="episodes=0"):
         best_responses(jax.random.key(0), *duopoly, pair[:1], BUDGET, 0)
-    free = one_shot(2, prices={"map": "adjust", "low": 1.0, "high": 2.0})
-    with pytest.raises(ValueError, match=r"market\.prices\.map='adjust': accepted are 'levels' and 'scale'"):
-        best_responses(jax.random.key(0), *free, [constant(*free, [1.5, 1.5])], BUDGET, 1)
