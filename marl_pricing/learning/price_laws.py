@@ -25,8 +25,8 @@ NUM_OUTPUTS = 2  # of a network, a product: where the law lies, and how wide it 
 # density, and its ratios explode; one that is too wide lies on both ends.
 LOG_SPREAD = (-5.0, 0.0, 1.0)  # of a Gaussian's standard deviation, in z
 LOG_CONCENTRATION = (-3.0, 1.0, 7.0)  # of α + β − 2
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
+WEIGHTS = _WEIGHTS / _WEIGHTS.sum()  # of a normal law's expectation
 
 
 def bounded(output: Array, ends: tuple[float, float, float]) -> Array:
@@ -68,9 +68,9 @@ class Gaussian(struct.PyTreeNode):
 
     def entropy(self) -> Array:
         """Entropy of x: that of z plus E[log dx/dz], by Gauss–Hermite quadrature; a closed form there is none."""
-        nodes = self.mean[..., None] + jnp.exp(self.log_spread)[..., None] * jnp.asarray(_NODES, jnp.float32)
+        nodes = self.mean[..., None] + jnp.exp(self.log_spread)[..., None] * jnp.asarray(NODES, jnp.float32)
         below, above = log_sides(nodes)
-        squashed = ((below + above) * jnp.asarray(_WEIGHTS, jnp.float32)).sum(-1)
+        squashed = ((below + above) * jnp.asarray(WEIGHTS, jnp.float32)).sum(-1)
         return self.log_spread + 0.5 * math.log(2 * math.pi * math.e) + squashed
 
 

@@ -15,7 +15,7 @@ class TorchBatch:
     local: Tensor  # [T, E, S, O] what actors see
     seen: Tensor  # [T, E, G] what a central critic sees, [T, E, S, O] what a local one does
     first: Tensor  # [T, E] bool
-    indices: list[Tensor]  # [T, E, S, P] chosen index of each head
+    indices: list[Tensor]  # [T, E, S, P] chosen index, or place of a continuous price, of each head
     masks: list[Tensor | None]  # [T, E, S, P, n] bool, choices that were allowed; None: all
     log_prob: Tensor  # [T, E, S]
     advantage: Tensor  # [T, E, S]

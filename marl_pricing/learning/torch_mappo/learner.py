@@ -52,7 +52,7 @@ class TorchLearner:
 
     Attributes:
         settings: of the learner.  actor, critic: the networks.
-        num_products, head_sizes: the actor's heads, see `losses.split_heads`.
+        num_products, head_sizes, law: the actor's heads, see `losses.split_heads`.
 
     Raises:
         ValueError: for `compile` without a compiler.
@@ -65,8 +65,10 @@ class TorchLearner:
         critic: NetworkSpec,
         num_products: int,
         head_sizes: Sequence[int],
+        law: str | None = None,
     ) -> None:
         limit_threads()
+        self.law = law
         self.settings, self.num_products, self.head_sizes = settings, num_products, tuple(head_sizes)
         self.actor, self.critic = (Networks(spec).to(convert.device()) for spec in (actor, critic))
         compiled = _compiler(convert.device()) if settings.compile else lambda function: function
@@ -128,7 +130,7 @@ class TorchLearner:
         """`losses` from the memories [T, B, M] of the actor's networks, then of the critic's."""
         own, count = self.settings, len(self.actor.networks)
         logits, value = self.actor.read(memories[:count]), self.critic.read(memories[count:])
-        heads = losses.split_heads(logits, self.num_products, self.head_sizes, batch.masks)
+        heads = losses.split_heads(logits, self.num_products, self.head_sizes, batch.masks, self.law)
         new = losses.log_prob(heads, batch.indices)
         policy, sums = losses.policy_loss(new, batch.log_prob, batch.advantage, batch.live, own.clip_ratio)
         entropy = (losses.entropy(heads) * batch.live).sum()

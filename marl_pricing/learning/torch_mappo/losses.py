@@ -8,35 +8,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from marl_pricing.learning.torch_mappo.price_laws import LAWS, Law
+
+Head = Tensor | Law
+
 
 def split_heads(
-    logits: Tensor, num_products: int, sizes: Sequence[int], masks: Sequence[Tensor | None]
-) -> list[Tensor]:
+    logits: Tensor, num_products: int, sizes: Sequence[int], masks: Sequence[Tensor | None], law: str | None = None
+) -> list[Head]:
     """Log probabilities of each head [..., S, P, n], for a market the price (n = K), then the order (n = Q).
 
     Args:
         logits: [..., S, P · Σ n].  sizes: n of each head.  masks: [..., S, P, n] bool, choices that are allowed.
+        law: of the first head, where that is a continuous price.
     """
     parts = logits.unflatten(-1, (num_products, -1)).split(list(sizes), -1)
-    heads = []
-    for part, mask in zip(parts, masks, strict=True):
+    heads: list[Head] = []
+    for number, (part, mask) in enumerate(zip(parts, masks, strict=True)):
+        if law is not None and number == 0:
+            heads.append(LAWS[law].of(part))
+            continue
         allowed = part if mask is None else part.masked_fill(~mask, torch.finfo(part.dtype).min)
         heads.append(allowed - allowed.logsumexp(-1, keepdim=True))  # on a CPU four times as fast as log_softmax
     return heads
 
 
-def log_prob(heads: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
-    """Log probability [..., S] of what was chosen, indices [..., S, P]: the sum over products and heads."""
+def log_prob(heads: Sequence[Head], indices: Sequence[Tensor]) -> Tensor:
+    """Log probability [..., S] of what was chosen, indices or places [..., S, P]: the sum over products and heads."""
     chosen = [
-        head.gather(-1, index[..., None].long())[..., 0].sum(-1) for head, index in zip(heads, indices, strict=True)
+        head.gather(-1, index[..., None].long())[..., 0].sum(-1)
+        if isinstance(head, Tensor)
+        else head.log_prob(index).sum(-1)
+        for head, index in zip(heads, indices, strict=True)
     ]
     return torch.stack(chosen).sum(0)
 
 
-def entropy(heads: Sequence[Tensor]) -> Tensor:
+def entropy(heads: Sequence[Head]) -> Tensor:
     """Entropy [..., S], nats: the sum over products and heads."""
     # A choice that is not allowed has probability 0 and the log probability −3e38, whose product is 0.
-    return torch.stack([-(head.exp() * head).sum((-1, -2)) for head in heads]).sum(0)
+    own = [-(head.exp() * head).sum((-1, -2)) if isinstance(head, Tensor) else head.entropy().sum(-1) for head in heads]
+    return torch.stack(own).sum(0)
 
 
 def policy_loss(

@@ -38,7 +38,8 @@ class TorchProgram(Program):
     def __init__(self, learner: Mappo, num_runs: int = 1) -> None:
         super().__init__(learner, num_runs)
         own, shape = self.learner.settings, self.learner.shape
-        self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape))
+        law = None if shape.discrete_prices else own.price_law
+        self._torch = TorchLearner(own, learner.actor, learner.critic, shape.num_products, head_sizes(shape), law)
         # Of one seed: which parts of a state and of a batch are split over the mesh.
         states = state_specs(learner, P("env"))
         steps = dict.fromkeys(("segment", "value", "target", "advantage", "live"), P(None, "env"))

@@ -22,6 +22,7 @@ from tests.learning.helpers import INDEX, QUICK, TINY
 from tests.learning.test_replay import loud, rich
 from tests.learning.test_robust import INTERVAL, a_market
 from tests.learning.torch_mappo.twins import apart, flax_terms, random_networks, torch_terms
+from tests.markets import make
 from tests.sizes import at_once
 
 
@@ -99,6 +100,30 @@ def test_loss_terms_and_gradients_are_the_flax_learners(
     assert apart(gradients, own_gradients) < 1e-5
     if world == "plain":
         assert float(batch.live.min()) == 0.0  # somebody was bankrupt
+
+
+@pytest.mark.parametrize(("law", "price_map"), [("beta", "range"), ("gaussian", "adjust")])
+def test_laws_of_continuous_prices_have_the_same_loss_and_gradient(law: str, price_map: str) -> None:
+    prices = {"map": price_map, "low": [1.0, 1.0, 1.5, 1.2], "high": 2.2}
+    own = make(num_products=2, prices=prices)
+    learner = mappo.make_learner(LearnerSettings(**TINY, price_law=law), *own)
+    networks = random_networks(learner)
+    state = loud(learner, own)
+    played = Played(own.shape, own.params)
+
+    def play(key: jax.Array, state: TrainState):
+        player = Player(learner.actor, state.learnable.actor, learner.heads)
+        return rollout.rollout(key, played, player, state.rollout, INDEX, 10)[1]
+
+    segment = jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
+    batch = batch_of(learner, own, segment, networks)
+    terms, gradients = jax.jit(lambda n, b: flax_terms(learner, n, b), compiler_options=QUICK)(networks, batch)
+    own_terms, own_gradients = torch_terms(learner, networks, batch)
+    weight = float(np.abs(batch.advantage * batch.live).sum())  # the surrogate's terms are of both signs
+    for name, value in terms.items():
+        assert own_terms[name] == pytest.approx(float(value), rel=1e-5, abs=1e-5 * weight), name
+    assert 0 < float(terms["clipped"]) < float(batch.live.sum())
+    assert apart(gradients, own_gradients) < 1e-5
 
 
 def test_a_batch_is_handed_over_in_the_same_memory_and_learnt_in_blocks(segments) -> None:

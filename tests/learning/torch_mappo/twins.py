@@ -21,7 +21,9 @@ BONUS = 0.03
 def twin_of(learner: Mappo, actor: Any = None, critic: Any = None, **settings: Any) -> TorchLearner:
     """The torch learner of a flax one, with its networks."""
     own = learner.settings.model_copy(update={"algorithm": "torch_mappo"} | settings)
-    twin = TorchLearner(own, learner.actor, learner.critic, learner.shape.num_products, head_sizes(learner.shape))
+    law = None if learner.shape.discrete_prices else own.price_law
+    sizes = head_sizes(learner.shape)
+    twin = TorchLearner(own, learner.actor, learner.critic, learner.shape.num_products, sizes, law)
     if actor is not None:
         convert.load(twin.actor, actor)
         convert.load(twin.critic, critic)
