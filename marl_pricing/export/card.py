@@ -53,11 +53,15 @@ def _section(title: str, lines: list[str]) -> str:
 def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     market, traffic, prices = settings.market, settings.traffic, about["prices"]
     low, high = (end(end(own) for own in prices[name]) for name, end in (("low", min), ("high", max)))
-    steps = prices.get("levels") or [[prices["factors"]]]
-    kind = "price levels" if prices["map"] == "levels" else "factors on the last price"
+    if prices["map"] in ("range", "adjust"):
+        kind = "any" if prices["map"] == "range" else "any relative change of the last price"
+    elif prices["map"] == "levels":
+        kind = f"{len(prices['levels'][0][0])} price levels"
+    else:
+        kind = f"{len(prices['factors'])} factors on the last price"
     return [
         f"- sellers: {markdown(', '.join(about['sellers']))}; products of each: {about['num_products']}",
-        f"- prices: {len(steps[0][0])} {kind}, from {low:g} to {high:g} money",
+        f"- prices: {kind}, from {low:g} to {high:g} money",
         f"- demand: {market.demand.model}; shoppers: {traffic.model}, {traffic.sessions_per_epoch} sessions an epoch, "
         f"share of agents {traffic.agent_share:g}",
         f"- stock: rule `{market.inventory.rule}`; an episode has {about['episode_length']} epochs",
@@ -186,7 +190,7 @@ def _limits(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
         f"- {world} Costs, lead times, rivals and shoppers that differ make its prices unfounded.",
         f"- {_rivals(about, settings)} Against sellers that act otherwise nothing is promised; an evaluation's "
         "`guests.csv` shows what rule policies do to it.",
-        f"- It posts only the prices listed, and has seen episodes of {about['episode_length']} epochs; set its memory "
+        f"- It posts only {'prices between the ends' if 'price_law' in about['network'] else 'the prices listed'}, and has seen episodes of {about['episode_length']} epochs; set its memory "
         "to zeros at the start of each.",
         "- "
         + (

@@ -10,9 +10,19 @@ import numpy as np
 
 from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
 from marl_pricing.learning.networks import NetworkSpec, head_sizes
+from marl_pricing.learning.price_laws import LOG_CONCENTRATION, LOG_SPREAD
 from marl_pricing.learning.runs import digest_of
+from marl_pricing.market.prices import action_ends
 from marl_pricing.market.units import entries
 from marl_pricing.studies.loading import LoadedRun
+
+_LOG_WIDTHS = {"beta": LOG_CONCENTRATION, "gaussian": LOG_SPREAD}
+_LAWS = {
+    "beta": "alpha and beta of the Beta law that x = (price_action - lowest) / (highest - lowest) was drawn from in "
+    "training, for who wants to draw; price_action is at its mode",
+    "gaussian": "mean and standard deviation of the normal law that log(x / (1 - x)) was drawn from in training, with "
+    "x = (price_action - lowest) / (highest - lowest), for who wants to draw; price_action is at its median",
+}
 
 
 def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
@@ -36,10 +46,16 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         "memory": {"type": "float32", "shape": [batch, spec.memory], "meaning": "zeros at the start of an episode"},
     }
     outputs: dict[str, Any] = {}
-    for head in sizes:
+    law = None if shape.discrete_prices else settings.learner.price_law
+    if law is not None:
+        products = [batch, shape.num_products]
+        meaning = {"range": "price of each product, money", "adjust": "relative change of each product's last price"}
+        outputs["price_action"] = {"type": "float32", "shape": products, "meaning": meaning[shape.prices.map]}
+        outputs["price_law"] = {"type": "float32", "shape": [*products, 2], "meaning": _LAWS[law]}
+    for head in sizes if law is None else ():
         shown = {"shape": [batch, shape.num_products], "meaning": f"most probable {head} level of each product"}
         outputs[f"{head}_index"] = {"type": "int64"} | shown
-    for head, size in sizes.items():
+    for head, size in sizes.items() if law is None else ():
         shown = {"shape": [batch, shape.num_products, size], "meaning": f"log probability of each {head} level"}
         outputs[f"{head}_log_prob"] = {"type": "float32"} | shown
     if "order" in sizes:
@@ -52,7 +68,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
     parameters = run.actor(seed)
     return {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if law is None else 2,  # the first that can read it
         "name": settings.name,
         "sellers": names,
         "num_products": shape.num_products,
@@ -74,7 +90,8 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
             "stacked": spec.stacked,
             "num_sellers": spec.num_sellers,
             "head_sizes": list(sizes.values()),
-        },
+        }
+        | ({} if law is None else {"price_law": {"name": law, "log_width": list(_LOG_WIDTHS[law])}}),
         "provenance": {
             "run": run.folder.name,
             "command": without_folders(run.provenance["command"]),
@@ -118,5 +135,11 @@ def _prices(shape: Any, params: Any, by_seller: tuple[int, int]) -> dict[str, An
     if shape.prices.map == "levels":
         grid = _numbers(np.reshape(params.prices.levels, (*by_seller, -1)))
         return own | {"levels": grid, "meaning": "price = levels[seller][product][index]"}
+    if not shape.discrete_prices:
+        lowest, highest = (_numbers(np.reshape(end, by_seller)) for end in action_ends(shape.prices, params.prices))
+        meaning = "price = price_action"
+        if shape.prices.map == "adjust":
+            meaning = "price = last price × (1 + price_action), kept within low and high"
+        return own | {"lowest": lowest, "highest": highest, "meaning": meaning}
     meaning = "price = last price × factors[index], kept within low and high"
     return own | {"factors": _numbers(params.prices.factors), "meaning": meaning}

@@ -73,7 +73,8 @@ shown = {shown}
 x = np.maximum(shown @ own["embed/kernel"] + own["embed/bias"], 0)
 {cell}
 logits = np.maximum(hidden @ own["head/kernel"] + own["head/bias"], 0) @ own["out/kernel"] + own["out/bias"]
-price_index = logits.reshape(about["num_products"], -1)[:, : about["network"]["head_sizes"][0]].argmax(-1)
+outputs = logits.reshape(about["num_products"], -1)[:, : about["network"]["head_sizes"][0]]
+{choice}
 {print}
 """
 
@@ -137,10 +138,21 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
     if not network["stacked"] and network["num_sellers"] > 1:
         scaled = f'np.append({scaled}, np.eye(about["network"]["num_sellers"])[0])  # and which seller it is'
     index = "[0]" if kind == "flax" else "[0, 0]"
+    choice = "price_index = outputs.argmax(-1)"
+    if about["prices"]["map"] in ("range", "adjust"):
+        choice = (
+            'lowest, highest = (np.array(about["prices"][end][0]) for end in ("lowest", "highest"))\n'
+            "price_action = lowest + (highest - lowest) / (1 + np.exp(-outputs[:, 0]))"
+        )
     show = f'print("price:", about["prices"]["levels"][0][0][price_index{index}])'
     if about["prices"]["map"] == "scale":
         show = f'print("last price times", about["prices"]["factors"][price_index{index}])'
+    if about["prices"]["map"] == "range":
+        show = f'print("price:", float(price_action{index}))'
+    if about["prices"]["map"] == "adjust":
+        show = f'print("last price times", 1 + float(price_action{index}))'
     return template.format(
+        choice=choice,
         check=inspect.getsource(without_code if kind == "torch" else metadata_of),
         entry=entry,
         file=file,

@@ -128,9 +128,16 @@ def _compare(path: Path, run: LoadedRun, parameters: Any, num_epochs: int = 8) -
             mask = random.random((shape.num_sellers, shape.num_products, shape.inventory.num_order_levels)) < 0.7
             mask[..., 0] = True
         logits, memory = step(parameters, jnp.asarray(seen)[None], memory)
-        heads = actions.split_heads(shape, logits[0], None if mask is None else jnp.asarray(mask))
         said = policy.step(seen, sellers, own_memory, mask)
         own_memory = said["memory_after"]
+        if not shape.discrete_prices:
+            (law,) = heads = learner.heads(shape, logits[0], None)
+            action = actions.to_action(shape, run.experiment.market.params, heads, actions.greedy(heads))
+            pairs = ((action.price, said["price_action"]), (law.numbers(), said["price_law"]))
+            if not all(np.allclose(own, told, rtol=1e-3, atol=1e-4) for own, told in pairs):
+                raise RuntimeError(f"{path}: says other prices than the network that it was made from")
+            continue
+        heads = actions.split_heads(shape, logits[0], None if mask is None else jnp.asarray(mask))
         for name, head in zip(("price", "order"), heads, strict=False):
             probability = np.exp(np.asarray(head))
             if np.abs(probability - np.exp(said[f"{name}_log_prob"])).max() > 1e-4:

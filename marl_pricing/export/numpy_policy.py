@@ -51,6 +51,16 @@ def _min_gru(gates_in: Array, hidden: Array) -> Array:
     return (1.0 - update) * hidden + update * new
 
 
+def _law(told: Mapping[str, Any], logits: Array, place: Array) -> Array:
+    """The two numbers of a continuous price's law [B, P, 2]; see `marl_pricing.learning.price_laws`."""
+    low, start, high = told["log_width"]
+    shift = np.float32(np.log((start - low) / (high - start)))
+    width = np.exp(low + (high - low) * _sigmoid(logits[..., 1] + shift))
+    if told["name"] == "gaussian":
+        return np.stack([logits[..., 0], width], -1)
+    return np.stack([1.0 + width * place, 1.0 + width * _sigmoid(-logits[..., 0])], -1)
+
+
 def step(
     weights: Mapping[str, Array],
     about: dict[str, Any],
@@ -89,6 +99,10 @@ def step(
     memory = np.concatenate(kept, -1)
     logits = times(np.maximum(times(hidden, "head/kernel") + of("head/bias"), 0.0), "out/kernel") + of("out/bias")
     logits = logits.reshape(len(logits), about["num_products"], -1)
+    if "price_law" in network:
+        low, high = (np.array(about["prices"][end], np.float32)[seller] for end in ("lowest", "highest"))
+        place = _sigmoid(logits[..., 0])
+        return [low + (high - low) * place, _law(network["price_law"], logits, place), memory]
     heads = np.split(logits, np.cumsum(network["head_sizes"])[:-1], -1)
     if order_mask is not None:
         heads[1] = np.where(order_mask, heads[1], np.finfo(np.float32).min)

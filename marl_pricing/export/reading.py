@@ -20,7 +20,7 @@ from marl_pricing.intake import IntakeError, plain
 Array = np.ndarray
 
 FORMAT = "marl_pricing policy"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: prices of a grid or by factors; 2: continuous ones
 # The name of the description inside a file: an extra file of torch, a metadata entry of ONNX, an array of NumPy.
 ENTRY = "policy.json"
 _MEMORY = "memory_after"
@@ -142,8 +142,13 @@ def _check_description(path: Path, about: dict[str, Any]) -> None:
         if about["network"]["num_sellers"] != len(about["sellers"]) or not about["sellers"]:
             broken.append("sellers")
         heads = ("price", "order") if "order_mask" in about["inputs"] else ("price",)
-        if list(about["outputs"]) != [f"{head}_{kind}" for kind in ("index", "log_prob") for head in heads] + [_MEMORY]:
+        kinds_of = ("action", "law") if "price_law" in about["network"] else ("index", "log_prob")
+        if list(about["outputs"]) != [f"{head}_{kind}" for kind in kinds_of for head in heads] + [_MEMORY]:
             broken.append("outputs")
+        if "price_law" in about["network"]:
+            by_seller = (len(about["sellers"]), about["num_products"])
+            if any(np.array(about["prices"][end], np.float64).shape != by_seller for end in ("lowest", "highest")):
+                broken.append("prices")
         wanted = {"memory": about["memory"]["shape"], "observation": [len(about["observation"])]}
         broken += [name for name, shape in wanted.items() if about["inputs"][name]["shape"][1:] != shape]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -35,6 +35,10 @@ class PolicyStep(nn.Module):
         self.num_products, self.head_sizes = about["num_products"], network["head_sizes"]
         self.told_number = not self.stacked and network["num_sellers"] > 1
         self.register_buffer("numbers", torch.eye(network["num_sellers"]))
+        self.law = network["price_law"]["name"] if "price_law" in network else None
+        if self.law is not None:
+            for end in ("lowest", "highest"):
+                self.register_buffer(end, torch.tensor(about["prices"][end], dtype=torch.float32))
         own = weights_of(parameters, self.stacked)
         for name in own[0]:
             weight = torch.stack([each[name] for each in own]) if self.stacked else own[0][name]
@@ -75,7 +79,12 @@ class PolicyStep(nn.Module):
         memory = kept[0] if len(kept) == 1 else torch.cat(kept, -1)
         logits = self._layer(torch.relu(self._layer(inputs, "head", seller)), "out", seller)
         masks = [None, order_mask][: len(self.head_sizes)]
-        heads = split_heads(logits, self.num_products, self.head_sizes, masks)
+        heads = split_heads(logits, self.num_products, self.head_sizes, masks, self.law)
+        if self.law is not None:
+            (law,) = heads
+            assert not isinstance(law, Tensor)
+            low, high = (self.get_buffer(end)[seller] for end in ("lowest", "highest"))
+            return low + (high - low) * torch.sigmoid(law.centre()), law.numbers(), memory
         return *(head.argmax(-1) for head in heads), *heads, memory
 
 

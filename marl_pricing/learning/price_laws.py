@@ -52,6 +52,10 @@ class Gaussian(struct.PyTreeNode):
         """From outputs [..., S, P, 2]."""
         return cls(outputs[..., 0], bounded(outputs[..., 1], LOG_SPREAD))
 
+    def numbers(self) -> Array:
+        """Mean and standard deviation of z [..., S, P, 2]."""
+        return jnp.stack([self.mean, jnp.exp(self.log_spread)], -1)
+
     def sample(self, key: Array) -> Array:
         """A draw z [..., S, P]."""
         return self.mean + jnp.exp(self.log_spread) * jax.random.normal(key, self.mean.shape)
@@ -92,6 +96,10 @@ class Beta(struct.PyTreeNode):
         """(α, β)."""
         concentration = jnp.exp(self.log_concentration)
         return 1.0 + concentration * jax.nn.sigmoid(self.mode), 1.0 + concentration * jax.nn.sigmoid(-self.mode)
+
+    def numbers(self) -> Array:
+        """α and β [..., S, P, 2]."""
+        return jnp.stack(self.counts(), -1)
 
     def sample(self, key: Array) -> Array:
         """A draw z [..., S, P]: the logarithm of a ratio of two gamma variables."""

@@ -114,12 +114,15 @@ class ShopPolicy:
         own = self.policy
         held = np.asarray([memory], np.float32) if memory else own.start(1)
         told = own.step(own.show([self.raw(figures)], [self.seller]), [self.seller], held)
-        prices, index = own.about["prices"], told["price_index"][0]
-        if prices["map"] == "levels":
-            wanted = [prices["levels"][self.seller][k][int(i)] for k, i in enumerate(index)]
+        prices, chosen = own.about["prices"], told.get("price_index", told.get("price_action"))[0]
+        if prices["map"] == "range":
+            wanted = chosen.tolist()
+        elif prices["map"] == "levels":
+            wanted = [prices["levels"][self.seller][k][int(i)] for k, i in enumerate(chosen)]
         else:
             low, high = prices["low"][self.seller], prices["high"][self.seller]
-            moved = [last * prices["factors"][int(i)] for last, i in zip(figures.prices, index, strict=True)]
+            factors = [1.0 + own for own in chosen] if prices["map"] == "adjust" else [prices["factors"][i] for i in chosen]
+            moved = [last * factor for last, factor in zip(figures.prices, factors, strict=True)]
             wanted = [min(max(own, low[k]), high[k]) for k, own in enumerate(moved)]
         return [float(own) for own in wanted], [float(own) for own in told["memory_after"][0]]
 

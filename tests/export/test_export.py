@@ -38,6 +38,7 @@ KINDS = {
     "mingru, two layers, per seller, factors": [
         "learner.cell=mingru", "learner.num_layers=2", "learner.sharing=per_seller", "market/prices=scale",
     ],
+    "gru, any price": ["market/prices=range", "market.num_products=2", "market.prices.low=[1,1,1.2,1.3]"],
 }  # fmt: skip
 
 
@@ -139,10 +140,40 @@ def test_actions_are_the_same_over_a_thousand_epochs_in_flax_torch_and_onnxrunti
             mask = None if masks is None else masks[time]
             said = policy.step(observations[time], [0, 1], memory, mask)
             memory = said["memory_after"]
+            if "price_action" in said:
+                np.testing.assert_allclose(said["price_action"], prices[time], atol=1e-4, err_msg=f"{name}, {time}")
+                continue
             np.testing.assert_array_equal(said["price_index"], prices[time], err_msg=f"{name}, epoch {time}")
             if orders is not None:
                 np.testing.assert_array_equal(said["order_index"], orders[time], err_msg=f"{name}, epoch {time}")
+        if "price_law" in said:
+            low, high = (np.array(policy.about["prices"][end]) for end in ("low", "high"))
+            a, b = np.moveaxis(said["price_law"], -1, 0)
+            mode = low + (high - low) * (a - 1) / (a + b - 2)
+            np.testing.assert_allclose(said["price_action"], mode, rtol=1e-4)
+            continue
         np.testing.assert_allclose(np.exp(said["price_log_prob"]).sum(-1), 1.0, rtol=1e-5)
+
+
+def test_changes_by_a_gaussian_are_those_of_the_network(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "of", "market/prices=adjust", "learner.price_law=gaussian", "learner.cell=lstm")
+    assert main([f"run={folder}", "format=flax"]) == 0
+    run, policy = load_run(folder, "latest"), load_policy(file_of(folder, "flax"))
+    observations, _, changes, _ = played(run)
+    assert np.abs(changes).max() <= 0.3 and np.unique(changes.round(3)).size > 20
+    memory = policy.start(2)
+    for time in range(200):
+        said = policy.step(observations[time], [0, 1], memory)
+        memory = said["memory_after"]
+        np.testing.assert_allclose(said["price_action"], changes[time], atol=1e-4, err_msg=f"epoch {time}")
+        mean, spread = np.moveaxis(said["price_law"], -1, 0)
+        np.testing.assert_allclose(0.6 / (1 + np.exp(-mean)) - 0.3, said["price_action"], atol=1e-5)
+        assert (spread > np.exp(-5.0)).all() and (spread < np.exp(1.0)).all()
+    about = policy.about
+    assert about["format_version"] == 2 and about["prices"]["highest"] == [[0.3]] * 2
+    assert policy.about["prices"]["meaning"].startswith("price = last price × (1 + price_action)")
+    text = (folder / "export" / "flax" / "policy_card.md").read_text()
+    assert "any relative change of the last price, from 1.1 to 2.5 money" in text
 
 
 def test_sellers_are_answered_one_by_one_or_together_in_any_order(folders) -> None:

@@ -30,6 +30,10 @@ class Gaussian:
         """From outputs [..., S, P, 2]."""
         return cls(outputs[..., 0], _bounded(outputs[..., 1], LOG_SPREAD))
 
+    def numbers(self) -> Tensor:
+        """Mean and standard deviation of z [..., S, P, 2]."""
+        return torch.cat([self.mean[..., None], self.log_spread.exp()[..., None]], -1)
+
     def centre(self) -> Tensor:
         """The median place."""
         return self.mean
@@ -66,6 +70,10 @@ class Beta:
         """(α, β)."""
         concentration = self.log_concentration.exp()
         return 1.0 + concentration * torch.sigmoid(self.mode), 1.0 + concentration * torch.sigmoid(-self.mode)
+
+    def numbers(self) -> Tensor:
+        """α and β [..., S, P, 2]."""
+        return torch.cat([own[..., None] for own in self.counts()], -1)
 
     def centre(self) -> Tensor:
         """The most probable place."""
