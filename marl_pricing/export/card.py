@@ -186,11 +186,12 @@ def _limits(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
         else "It was trained against the market above and the worlds of its robust set, and no others."
     )
     calibrated = settings.market.calibration is not None
+    posted = "prices between the ends" if "price_law" in about["network"] else "the prices listed"
     return [
         f"- {world} Costs, lead times, rivals and shoppers that differ make its prices unfounded.",
         f"- {_rivals(about, settings)} Against sellers that act otherwise nothing is promised; an evaluation's "
         "`guests.csv` shows what rule policies do to it.",
-        f"- It posts only {'prices between the ends' if 'price_law' in about['network'] else 'the prices listed'}, and has seen episodes of {about['episode_length']} epochs; set its memory "
+        f"- It posts only {posted}, and has seen episodes of {about['episode_length']} epochs; set its memory "
         "to zeros at the start of each.",
         "- "
         + (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from marl_pricing.export.reading import FORMAT, FORMAT_VERSION
+from marl_pricing.export.reading import FORMAT
 from marl_pricing.learning.networks import NetworkSpec, head_sizes
 from marl_pricing.learning.price_laws import LOG_CONCENTRATION, LOG_SPREAD
 from marl_pricing.learning.runs import digest_of

@@ -12,6 +12,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.price_laws import LAWS, Law, LawName
@@ -62,12 +63,12 @@ def greedy(heads: Sequence[Head]) -> list[Array]:
     return [head.centre() if isinstance(head, Law) else head.argmax(-1) for head in heads]
 
 
-def constant_prices(shape: MarketShape, points: int) -> Array:
+def constant_prices(shape: MarketShape, points: int) -> np.ndarray:
     """What one product's price may be chosen to be all along [C]: every index, or `points` places."""
     if shape.discrete_prices:
-        return jnp.arange(shape.prices.num_levels)
-    share = (jnp.arange(points) + 0.5) / points
-    return jnp.log(share / (1.0 - share))
+        return np.arange(shape.prices.num_levels, dtype=np.int32)
+    share = (np.arange(points, dtype=np.float32) + np.float32(0.5)) / np.float32(points)
+    return np.log(share / (1 - share))
 
 
 def to_action(shape: MarketShape, params: MarketParams, heads: Sequence[Head], indices: Sequence[Array]) -> Action:

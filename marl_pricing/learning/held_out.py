@@ -63,7 +63,7 @@ def deviation_epochs(shape: MarketShape) -> int:
 
 def _constants(shape: MarketShape) -> np.ndarray:
     """What a deviation may set a product's price to all along [C]."""
-    return np.asarray(actions.constant_prices(shape, CONSTANT_PLACES))
+    return actions.constant_prices(shape, CONSTANT_PLACES)
 
 
 def _keys(what: int) -> Array:
@@ -197,7 +197,7 @@ def play_deviations(
         {"ahead": [S, C, E] of every price, "chosen": [S] the price that was best, "measured": [S, M] of that price}.
     """
     shape = learner.shape
-    grid = jnp.asarray(list(product(_constants(shape), repeat=shape.num_products)))
+    grid = jnp.asarray(np.array(list(product(_constants(shape), repeat=shape.num_products))))
     step = _game_step(learner, params)
 
     def shaped(numbers: Array, choose: Callable[[Array, list[Array]], list[Array]]) -> Array:

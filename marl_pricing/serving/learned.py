@@ -121,7 +121,9 @@ class ShopPolicy:
             wanted = [prices["levels"][self.seller][k][int(i)] for k, i in enumerate(chosen)]
         else:
             low, high = prices["low"][self.seller], prices["high"][self.seller]
-            factors = [1.0 + own for own in chosen] if prices["map"] == "adjust" else [prices["factors"][i] for i in chosen]
+            factors = (
+                [1.0 + own for own in chosen] if prices["map"] == "adjust" else [prices["factors"][i] for i in chosen]
+            )
             moved = [last * factor for last, factor in zip(figures.prices, factors, strict=True)]
             wanted = [min(max(own, low[k]), high[k]) for k, own in enumerate(moved)]
         return [float(own) for own in wanted], [float(own) for own in told["memory_after"][0]]

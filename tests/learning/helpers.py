@@ -30,6 +30,11 @@ BANKRUPT = {
     "reward": {"unit_cost": [1.0, 1.9]}, "inventory": UNLIMITED,
     "bankruptcy": {"initial_cash": [50.0, 2.0], "cash_limit": 0.0},
 }  # fmt: skip
+ANY_PRICE = {
+    "episode_length": 7,
+    "num_products": 2,
+    "prices": {"map": "range", "low": [1.1, 1.2, 1.3, 1.4], "high": 2.5},
+}
 MARKETS: dict[str, dict[str, Any]] = {
     "stock": {"episode_length": 7},
     "own orders, two products": {"episode_length": 7, "num_products": 2, "inventory": CHOSEN},
@@ -54,7 +59,7 @@ def rolled(learner: mappo.Mappo, market: Any, state: TrainState, seed: int = 5, 
     played = Played(learner.shape, market.params)
 
     def play(key: Any, actor: Any, own: Any):
-        return rollout.rollout(key, played, Player(learner.actor, actor), own, INDEX, num_steps)
+        return rollout.rollout(key, played, Player(learner.actor, actor, learner.heads), own, INDEX, num_steps)
 
     run = jax.jit(play, compiler_options=QUICK)
     return run(jax.random.key(seed), state.learnable.actor, state.rollout)

@@ -21,7 +21,7 @@ CASES = [(name, cell, sharing) for name in MARKETS for cell, sharing in (("gru",
 
 def actor_log_prob(learner, parameters, segment, memory):
     logits, _ = learner.actor.sequence(parameters, segment.observation.local, memory, segment.first)
-    heads = actions.split_heads(learner.shape, logits, segment.observation.order_mask)
+    heads = learner.heads(learner.shape, logits, segment.observation.order_mask)
     return actions.log_prob(heads, segment.indices)
 
 
