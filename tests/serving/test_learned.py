@@ -103,6 +103,25 @@ def test_it_is_shown_what_it_was_shown_in_training(num_sellers, features) -> Non
     assert float(jnp.abs(state.events).sum()) > 0
 
 
+@pytest.mark.parametrize(("price_map", "action", "posted"), [
+    ("range", [1.234, 2.5], [1.234, 2.5]), ("adjust", [0.1, 0.3], [1.65, 2.5]),
+])  # fmt: skip
+def test_continuous_prices_are_posted_as_the_file_says(
+    price_map: str, action: list[float], posted: list[float]
+) -> None:
+    made = make({}, num_products=2, features=["own_price"])
+    told = {"map": price_map, "low": [[1.0, 1.0]] * 2, "high": [[2.5, 2.5]] * 2}
+    outputs = {
+        "price_action": {"type": "float32", "shape": ["batch", 2]},
+        "memory_after": {"type": "float32", "shape": ["batch", HIDDEN]},
+    }
+    answer = [np.array([action], np.float32), np.zeros((1, HIDDEN), np.float32)]
+    about = description(made, prices=told, outputs=outputs)
+    own = ShopPolicy(ExportedPolicy(about, lambda inputs: answer), 0, ["p0", "p1"])
+    nothing = Figures([1.5, 2.2], [[1.5, 1.5]], [0.0] * 2, [0.0] * 2, [0.0] * 2, [0.0] * 2, [0.0] * 2, 0)
+    np.testing.assert_allclose(own.step(nothing, [])[0], posted, rtol=1e-6)
+
+
 def write(path: Path, made: Market, **changes: Any) -> Path:
     """A policy file with weights that nobody trained, and that answer to what they see."""
     about, drawn = description(made, **changes), np.random.default_rng(3)

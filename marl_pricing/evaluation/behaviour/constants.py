@@ -13,7 +13,7 @@ from marl_pricing.market import MarketParams, MarketShape
 
 Array = np.ndarray
 
-FACTOR_GRID = 15  # constant prices that are tried where a price action is a factor
+FACTOR_GRID = 15  # constant prices that are tried where a price action is no level
 FINALISTS = 3  # that are played under all of the shoppers
 
 
@@ -45,7 +45,8 @@ def best_constants(
     """The best constant prices in each place.
 
     All products of a seller first stand on the same level of their grids; then one product after the other is moved
-    along its own. That is done under a batch of shoppers; the best few are then played under all.
+    along its own, and where prices are continuous once more, a grid step to either side. That is done under a batch of
+    shoppers; the best few are then played under all.
 
     Args:
         key: of the shoppers.  episodes: of them.
@@ -57,12 +58,16 @@ def best_constants(
     num_offers, count = grid.shape
     tried = np.broadcast_to(grid.T, (len(places), count, num_offers))
     means = _means(judge, key, places, tried, BATCH)
-    for product in range(shape.num_products if shape.num_products > 1 else 0):
+    products = range(shape.num_products)
+    stages = [(product, False) for product in products if shape.num_products > 1]
+    stages += [(product, True) for product in products if shape.prices.continuous]
+    for product, nearby in stages:
         best = tried[np.arange(len(places)), means.argmax(1)]
         tried = np.repeat(best[:, None], count, 1)
         for number, place in enumerate(places):
             offer = place.seller * shape.num_products + product
-            tried[number, :, offer] = grid[offer]
+            near = best[number, offer] + (grid[offer, 1] - grid[offer, 0]) * np.linspace(-1.0, 1.0, count)
+            tried[number, :, offer] = np.clip(near, grid[offer, 0], grid[offer, -1]) if nearby else grid[offer]
         means = _means(judge, key, places, tried, BATCH)
     order = np.argsort(-means, axis=1)[:, :FINALISTS]
     last = np.take_along_axis(tried, order[..., None], 1)

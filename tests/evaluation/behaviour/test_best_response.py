@@ -148,6 +148,24 @@ def test_only_those_who_learned_respond_and_nash_conv_is_theirs() -> None:
     )
 
 
+@pytest.mark.slow
+def test_of_any_price_the_best_reply_is_found_between_the_points_of_a_grid() -> None:
+    own = one_shot(2, quality=[2.0, 2.2], episode_length=8, prices={"map": "range", "low": 1.2, "high": 2.2})
+    prices, quality = np.array([2.0, 2.1]), np.array([2.0, 2.2])
+    found = respond(own, [constant(*own, prices)]).set_index("seller")
+
+    def profit(seller: int, price: np.ndarray) -> np.ndarray:
+        asked, rival = np.exp((quality[seller] - price) / 0.25), np.exp((quality - prices)[1 - seller] / 0.25)
+        return (price - 1.0) * asked / (1.0 + asked + rival)
+
+    for seller in (0, 1):
+        exact = profit(seller, np.linspace(1.2, 2.2, 20_001)).max() - profit(seller, prices[seller])
+        assert exact > 0.02
+        assert found.loc[str(seller), "constant"] == pytest.approx(exact, rel=1e-3)
+        assert found.loc[str(seller), "trained"] == pytest.approx(exact, rel=5e-3)
+        assert found.loc[str(seller), "gain"] == pytest.approx(exact, rel=5e-3)
+
+
 def nash_prices(own) -> np.ndarray:
     grid = np.asarray(own.params.prices.levels, np.float64)
     return grid[np.arange(2), static.grid_equilibria(*own)[0]]
