@@ -126,8 +126,8 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
     reach = reach_of_worlds(settings.worlds) if settings.worlds.any else reach_of(settings.robust)
     built = build_market(settings.market, settings.traffic, reach)
     if not built.shape.discrete_prices and not critical(settings.learner):
-        learner = f"learner.algorithm={settings.learner.algorithm}, which values each of a few prices"
-        raise refuse("market.prices.map", settings.market.prices.map, f"levels or scale with {learner}")
+        values = f"learner.algorithm={settings.learner.algorithm}, which values each of a few prices"
+        raise refuse("market.prices.map", settings.market.prices.map, f"levels or scale with {values}")
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
         raise refuse("run.distributed", True, "false with learner.algorithm=torch_mappo, which trains in one process")
     if settings.robust.set != "none" and not critical(settings.learner):

@@ -129,9 +129,11 @@ def _choices(shape: MarketShape, params: MarketParams) -> tuple[Choice, ...]:
             found.append(Choice(name, f"a number from -{limit:g} to {limit:g}", "relative change of the price", ends))
             continue
         if shape.prices.map == "range":
-            ends = _by_seller(np.stack([own.low, own.high], -1), shape, product)
-            alike = f"a number from {ends[0][0]:g} to {ends[0][1]:g}" if len(set(ends)) == 1 else ""
-            found.append(Choice(name, alike or "a number between the seller's lowest and highest", "money", ends))
+            between = _by_seller(np.stack([own.low, own.high], -1), shape, product)
+            form = "a number between the seller's lowest and highest"
+            if len(set(between)) == 1:
+                form = f"a number from {between[0][0]:g} to {between[0][1]:g}"
+            found.append(Choice(name, form, "money", between))
             continue
         form = f"0 to {shape.prices.num_levels - 1}"
         if shape.prices.map == "levels":

@@ -12,6 +12,7 @@ from marl_pricing.export.reading import FORMAT
 from marl_pricing.learning.networks import NetworkSpec, head_sizes
 from marl_pricing.learning.price_laws import LOG_CONCENTRATION, LOG_SPREAD
 from marl_pricing.learning.runs import digest_of
+from marl_pricing.learning.settings import ActorCriticSettings
 from marl_pricing.market.prices import action_ends
 from marl_pricing.market.units import entries
 from marl_pricing.studies.loading import LoadedRun
@@ -46,7 +47,10 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         "memory": {"type": "float32", "shape": [batch, spec.memory], "meaning": "zeros at the start of an episode"},
     }
     outputs: dict[str, Any] = {}
-    law = None if shape.discrete_prices else settings.learner.price_law
+    law = None
+    if not shape.discrete_prices:
+        assert isinstance(settings.learner, ActorCriticSettings)
+        law = settings.learner.price_law
     if law is not None:
         products = [batch, shape.num_products]
         meaning = {"range": "price of each product, money", "adjust": "relative change of each product's last price"}

@@ -20,6 +20,7 @@ from marl_pricing.export.reading import ENTRY, SUFFIXES, load_policy
 from marl_pricing.learning import actions
 from marl_pricing.learning.learners import LEARNERS
 from marl_pricing.learning.networks import NetworkSpec
+from marl_pricing.learning.price_laws import Law
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.loading import LoadedRun, load_run
 
@@ -132,6 +133,7 @@ def _compare(path: Path, run: LoadedRun, parameters: Any, num_epochs: int = 8) -
         own_memory = said["memory_after"]
         if not shape.discrete_prices:
             (law,) = heads = learner.heads(shape, logits[0], None)
+            assert isinstance(law, Law)
             action = actions.to_action(shape, run.experiment.market.params, heads, actions.greedy(heads))
             pairs = ((action.price, said["price_action"]), (law.numbers(), said["price_law"]))
             if not all(np.allclose(own, told, rtol=1e-3, atol=1e-4) for own, told in pairs):

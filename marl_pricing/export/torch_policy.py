@@ -80,12 +80,12 @@ class PolicyStep(nn.Module):
         logits = self._layer(torch.relu(self._layer(inputs, "head", seller)), "out", seller)
         masks = [None, order_mask][: len(self.head_sizes)]
         heads = split_heads(logits, self.num_products, self.head_sizes, masks, self.law)
-        if self.law is not None:
-            (law,) = heads
-            assert not isinstance(law, Tensor)
+        law = heads[0]
+        if not isinstance(law, Tensor):
             low, high = (self.get_buffer(end)[seller] for end in ("lowest", "highest"))
             return low + (high - low) * torch.sigmoid(law.centre()), law.numbers(), memory
-        return *(head.argmax(-1) for head in heads), *heads, memory
+        said = [head for head in heads if isinstance(head, Tensor)]
+        return *(head.argmax(-1) for head in said), *said, memory
 
 
 def _program(about: dict[str, Any], parameters: Parameters) -> tuple[PolicyStep, tuple[Tensor, ...], Any]:

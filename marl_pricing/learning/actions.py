@@ -22,7 +22,7 @@ from marl_pricing.market.prices import action_ends
 Array = jax.Array
 Head = Array | Law
 # (shape, a network's outputs [..., S, A], mask of orders) → the heads, as of `split_heads`.
-Heads = Callable[[MarketShape, Array, Array | None], list[Head]]
+Heads = Callable[[MarketShape, Array, Array | None], Sequence[Head]]
 
 
 def split_heads(shape: MarketShape, logits: Array, order_mask: Array | None, law: LawName = "beta") -> list[Head]:

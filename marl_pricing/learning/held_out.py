@@ -6,7 +6,7 @@ difference between two evaluations is one of the policies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise, product
@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from marl_pricing import market, traffic
 from marl_pricing.learning import actions, parallel
+from marl_pricing.learning.actions import Head
 from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.parallel import Program
@@ -30,6 +31,7 @@ from marl_pricing.market.types import epoch_share, vary
 Array = jax.Array
 Sums = dict[str, Array]
 Deviations = dict[str, Array]  # as of `play_deviations`
+Choose = Callable[[Array, Sequence[Head]], list[Array]]  # (key of an epoch, heads) → what is chosen of each [B, S, P]
 
 EPISODES = 8  # of each kind of play
 CHOOSING_EPISODES = 8  # of each constant price that a seller may deviate to
@@ -75,7 +77,7 @@ def _episodes(
     parameters: Parameters,
     params: MarketParams,
     numbers: Array,
-    choose: Callable[[Array, list[Array]], list[Array]],
+    choose: Choose,
     step: Callable[[Array, MarketState, Action], tuple],
 ) -> Sums:
     """Sums over whole episodes, {name: [B, S]}, of epochs in which a seller was in the market.
@@ -128,7 +130,7 @@ def play_as_is(learner: Learner, parameters: Parameters, params: MarketParams, n
     """Greedy and sampled play of one seed's policies; {"greedy", "sampled"}: sums [E, S] as `_episodes`."""
     greedy = jnp.repeat(jnp.array([True, False]), numbers.size)
 
-    def choose(key: Array, heads: list[Array]) -> list[Array]:
+    def choose(key: Array, heads: Sequence[Head]) -> list[Array]:
         keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.tile(numbers, 2))
         drawn = jax.vmap(actions.sample)(keys, heads)
         best = actions.greedy(heads)
@@ -200,7 +202,7 @@ def play_deviations(
     grid = jnp.asarray(np.array(list(product(_constants(shape), repeat=shape.num_products))))
     step = _game_step(learner, params)
 
-    def shaped(numbers: Array, choose: Callable[[Array, list[Array]], list[Array]]) -> Array:
+    def shaped(numbers: Array, choose: Choose) -> Array:
         return _episodes(learner, parameters, params, numbers, choose, step)["shaped"]
 
     both = jnp.concatenate([choosing, measuring])
@@ -213,7 +215,7 @@ def play_deviations(
             """[C, E] of constant prices [C, P] in episodes [E]."""
             wide = jnp.repeat(prices, numbers.size, axis=0)[:, None]
 
-            def choose(_: Array, heads: list[Array]) -> list[Array]:
+            def choose(_: Array, heads: Sequence[Head]) -> list[Array]:
                 price, *orders = actions.greedy(heads)
                 return [jnp.where(own, wide, price).astype(price.dtype), *orders]
 

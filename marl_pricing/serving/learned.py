@@ -114,7 +114,7 @@ class ShopPolicy:
         own = self.policy
         held = np.asarray([memory], np.float32) if memory else own.start(1)
         told = own.step(own.show([self.raw(figures)], [self.seller]), [self.seller], held)
-        prices, chosen = own.about["prices"], told.get("price_index", told.get("price_action"))[0]
+        prices, chosen = own.about["prices"], told["price_action" if "price_action" in told else "price_index"][0]
         if prices["map"] == "range":
             wanted = chosen.tolist()
         elif prices["map"] == "levels":

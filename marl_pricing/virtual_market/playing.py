@@ -84,6 +84,7 @@ def _actor(
         def decide(memory: Array, seen: Observation, day: Array) -> tuple[Action, Array]:
             logits, memory = actor.step(parameters, seen.local[None], memory)
             said = actions.split_heads(shape, logits[0], None)
+            assert isinstance(said[0], jax.Array)  # of a grid
             heads = [said[0] + lot[day]]
             return actions.to_action(shape, params, heads, actions.greedy(heads)), memory
 

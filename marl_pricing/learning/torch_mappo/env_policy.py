@@ -33,7 +33,7 @@ def choose(
     with torch.no_grad():
         logits, memory = actor.step(torch.as_tensor(local, device=where), memory)
         own = [torch.as_tensor(mask, device=where) for mask in masks]
-        heads = losses.split_heads(logits, 1, spaces.head_sizes, own)
+        heads = [head for head in losses.split_heads(logits, 1, spaces.head_sizes, own) if isinstance(head, Tensor)]
         if generator is None:
             indices = [head.argmax(-1) for head in heads]
         else:
