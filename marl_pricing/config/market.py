@@ -448,13 +448,13 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     """
     refuse_forked()
     check_market(settings, visitors)
+    if settings.prices.map in ("range", "adjust"):
+        _check_continuous(settings)
     reach = reach or Reach()
     spread = _Spread(settings.num_sellers, settings.num_products)
     demand_shape, demand_params = _build_demand(settings, visitors, spread)
     inventory_shape, inventory_params = _build_inventory(settings, spread, reach.delay)
     reward_shape, reward_params = _build_reward(settings, visitors, spread)
-    if settings.prices.map in ("range", "adjust"):
-        _check_continuous(settings)
     if visitors.order_law == "multinomial" and settings.demand.model != "logit":
         raise refuse("traffic.order_law", "multinomial", f"'poisson' with market.demand.model={settings.demand.model}")
     if settings.sub_slots > 1 and settings.inventory.rule == "unlimited":

@@ -66,6 +66,7 @@ def test_a_setting_that_changes_nothing_is_refused_by_name(field: str) -> None:
 
 
 ACTIVE = (
+    "market/prices=range",
     "learner.schedule=linear", "market.season.cosine=[0.1]", "market.season.sine=[0.0]", "market.types.spread=0.1",
     "market.patience.share=0.1",
     "market.bankruptcy.initial_cash=9.0", "market.reward.omega=0.5", "market.shocks.probability=0.1",
