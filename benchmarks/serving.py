@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,15 @@ async def _both(ports: tuple[int, int], lookups: float, events: float, seconds: 
     )  # fmt: skip
 
 
-def measure(lookups: float, events: float, seconds: float) -> dict[str, Any]:
-    """p50 and p99 of both kinds of answers [ms], errors, and the server's memory [MiB]."""
+def measure(lookups: float, events: float, seconds: float, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """p50 and p99 of both kinds of answers [ms], errors, and the server's memory [MiB].
+
+    Args:
+        settings: of the shop, as log=kafka.
+    """
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
-            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", *_PORTS, "window=5"],
+            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", *_PORTS, "window=5", *settings],
             cwd=_TOP, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(_TOP)},
         )  # fmt: skip
         try:
@@ -123,9 +128,10 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """`python -m benchmarks.serving [look-ups a second] [events a second] [seconds]`: one run, as JSON."""
-    given = [float(own) for own in sys.argv[1:4]]
-    print(json.dumps(measure(*(given + [LOOKUPS, EVENTS, SECONDS][len(given) :])), indent=1))
+    """`python -m benchmarks.serving [look-ups a second] [events a second] [seconds] [setting=value …]`: one run."""
+    settings = [own for own in sys.argv[1:] if "=" in own]
+    given = [float(own) for own in sys.argv[1:] if "=" not in own][:3]
+    print(json.dumps(measure(*(given + [LOOKUPS, EVENTS, SECONDS][len(given) :]), settings), indent=1))
     return 0
 
 

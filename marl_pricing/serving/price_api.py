@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +79,7 @@ async def _claim(service: Service, product: Product, session: str, participant: 
     book, shared = service.book, service.shared
     assert shared is not None
     made = book.proposed(product, session, now, participant)
-    if shared.fault is None:
-        made = await asyncio.to_thread(shared.claim, session, product.id, made, now)
+    made = await shared.claim(session, product.id, made, now)
     if book.asks(product, session, now):  # another request may have been first
         bounded = cents(product.floor) <= cents(made.price) <= cents(product.cap)
         book.tell(session, product.id, made if bounded else book.proposed(product, session, now, participant), now)

@@ -8,6 +8,7 @@ Values are JSON.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -53,11 +56,13 @@ class RedisPrices:
         self._prefix, self._book = prefix, book
         parts = urlsplit(url)
         self._where = f"redis://{parts.hostname}:{parts.port or 6379}"  # a password is not to be told
+        self._url = url
+        self._given: dict[str, Any] = {
+            "socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE, "decode_responses": True,
+        }  # fmt: skip
+        self._asked: tuple[Any, Any] | None = None  # an event loop, and the connections that are its own
         try:
-            self._redis: Any = Redis.from_url(
-                url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 0),
-                decode_responses=True,
-            )  # fmt: skip
+            self._redis: Any = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **self._given)
         except ValueError:
             raise refuse("redis", self._where, "an address as redis://localhost:6379/0") from None
         self.fault: str | None = f"{self._where}: not reached yet"
@@ -139,7 +144,14 @@ class RedisPrices:
     def _told(self, session: str, product: str, quote: Quote, now: int) -> str:
         return json.dumps(to_plain(session, product, now, quote, self._book.pricing.version))
 
-    def claim(self, session: str, product: str, made: Quote, now: int) -> Quote:
+    def _of_loop(self) -> Any:
+        """Connections of the event loop that asks: a thread would have to wait for its turn at every step."""
+        loop = asyncio.get_running_loop()
+        if self._asked is None or self._asked[0] is not loop:
+            self._asked = loop, AsyncRedis.from_url(self._url, retry=AsyncRetry(NoBackoff(), 0), **self._given)
+        return self._asked[1]
+
+    async def claim(self, session: str, product: str, made: Quote, now: int) -> Quote:
         """The quote that holds for a session: this one, or that which somebody has told it before.
 
         Args:
@@ -147,16 +159,16 @@ class RedisPrices:
         """
         if self.fault is not None or made.until <= now:
             return made
+        key = self._key(session, product)
         try:
-            told = self._redis.set(
-                self._key(session, product), self._told(session, product, made, now), px=made.until - now, nx=True,
-                get=True,
-            )  # fmt: skip
+            told = await self._of_loop().set(
+                key, self._told(session, product, made, now), px=made.until - now, nx=True, get=True
+            )
             return made if told is None else self._read(json.loads(told), made, now)
         except (RedisError, OSError) as error:
             self._fail(error)
         except (ValueError, TypeError, KeyError):
-            self.fault = f"{self._where}: {self._key(session, product)} is no quote"
+            self.fault = f"{self._where}: {key} is no quote"
         return made
 
     @staticmethod

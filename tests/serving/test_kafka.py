@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from marl_pricing.serving import kafka_log, kafka_wire
+from marl_pricing.serving import kafka_log
 from marl_pricing.serving.kafka_log import KafkaLog, read_topics
 from marl_pricing.serving.kafka_wire import BrokerError, Kafka, Outgoing, Wire
 from marl_pricing.serving.log import INTERACTIONS, PRICES, Entry, LogError
@@ -202,13 +202,13 @@ def test_a_folder_keeps_to_its_log(tmp_path: Path, kafka: Server) -> None:
 
 def test_a_shop_on_a_broker_that_pauses(tmp_path: Path, monkeypatch) -> None:
     """Prices go on, marked; events are refused and not lost; it recovers alone; the topics replay to the bit."""
-    monkeypatch.setattr(kafka_wire, "REQUEST", 1.0)
     given = {"surge_high": 4.0, "surge_low": 0.0, "log": "kafka", "kafka_idempotent": False}
     with broker(tmp_path) as server:
         with shop(tmp_path / "shop", kafka=server.address, **given) as own:
             own.event("add_item_to_cart", 1, product="hotel-twin")
             own.until(300)
             assert own.get(TWIN).json["price"] == 148.8 and not own.get(TWIN).json["stale"]
+            monkeypatch.setattr(kafka_log, "PATIENCE", 0.5)
             server.pause()
             for number in range(3):
                 refused = own.event("search", 301 + number, "waits")
@@ -219,7 +219,8 @@ def test_a_shop_on_a_broker_that_pauses(tmp_path: Path, monkeypatch) -> None:
             own.service.writer.submit(lambda log: log.end()).result(10)  # the quote is written down all the same
             assert own.service._reader.quotes_of("now")
             server.go_on()
-            until = time.monotonic() + 20
+            monkeypatch.undo()
+            until = time.monotonic() + 60
             while own.event("search", 301, "waits").status != 200 and time.monotonic() < until:
                 time.sleep(0.1)
             assert own.event("search", 301, "waits").json["duplicate"]
