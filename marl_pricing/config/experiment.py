@@ -18,7 +18,7 @@ from marl_pricing.config.retired import translate
 from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.learner import Learner
-from marl_pricing.learning.learners import AnySettings, critical, make_learner
+from marl_pricing.learning.learners import NO_CRITIC, AnySettings, critical, make_learner
 from marl_pricing.learning.worlds import WorldGame, WorldParams
 from marl_pricing.market import MarketParams
 
@@ -131,7 +131,7 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
     if settings.run.distributed and settings.learner.algorithm == "torch_mappo":
         raise refuse("run.distributed", True, "false with learner.algorithm=torch_mappo, which trains in one process")
     if settings.robust.set != "none" and not critical(settings.learner):
-        accepted = f"none with learner.algorithm={settings.learner.algorithm}, which has no critic to make robust"
+        accepted = NO_CRITIC.format(settings.learner.algorithm)
         raise refuse("robust.set", settings.robust.set, accepted)
     built, ambiguity = build_ambiguity(settings.robust, built, settings.market.calibration, settings.traffic)
     try:

@@ -104,7 +104,7 @@ _CELLS = {"gru": _GRU, "lstm": _LSTM, "mingru": _MIN_GRU}
 
 def _cells(network: dict[str, Any]) -> str:
     """Code of one epoch of the cells, from `x` and `memory` to `hidden` and `memory`."""
-    code, names = _CELLS[network["cell"]], cell_names(network["num_layers"])
+    code, names = _CELLS[network["cell"]], cell_names(network.get("num_layers", 1))
     if len(names) == 1:
         return code
     code = code.replace("  # keep it for the next epoch", "").replace('own["cell/', 'own[layer + "/')

@@ -72,10 +72,13 @@ class Learner(ABC):
         settings: Any,
         shape: MarketShape,
         params: MarketParams,
-        ambiguity: Ambiguity | None = None,
+        *,
         game: Game = market,
     ) -> Self:
-        """Size the networks for a market. Raises ValueError for what this learner cannot play, in one line."""
+        """Size the networks for a market. Raises ValueError for what this learner cannot play, in one line.
+
+        A learner with a critic takes an `ambiguity` too; `learners.make_learner` refuses it for the others.
+        """
 
     @abstractmethod
     def first_learnable(self, actor_key: Array, critic_key: Array) -> Learnable:

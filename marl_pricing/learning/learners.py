@@ -20,6 +20,7 @@ from marl_pricing.robust import Ambiguity
 LEARNERS: dict[str, type[Learner]] = {
     "mappo": Mappo,
     "torch_mappo": Mappo,  # its segments and targets; `torch_mappo.program` takes the gradient steps
+    "ippo": Mappo,  # with local critics
     "a2c": A2c,
     "dqn": Dqn,
     "pqn": Pqn,
@@ -27,6 +28,8 @@ LEARNERS: dict[str, type[Learner]] = {
 }
 # What a configuration's group `learner` may be, told apart by its algorithm.
 AnySettings = LearnerSettings | A2cSettings | DqnSettings | PqnSettings | QTableSettings
+
+NO_CRITIC = "none with learner.algorithm={}, which has no critic to make robust"
 
 
 def critical(settings: CommonSettings) -> bool:
@@ -58,4 +61,9 @@ def make_learner(
     Raises:
         ValueError: for what this learner cannot play, in one line.
     """
-    return LEARNERS[settings.algorithm].make(settings, shape, params, ambiguity, game)
+    kind = LEARNERS[settings.algorithm]
+    if ambiguity is None:
+        return kind.make(settings, shape, params, game=game)
+    if not issubclass(kind, ActorCritic):
+        raise ValueError(f"robust.set: accepted is {NO_CRITIC.format(settings.algorithm)}")
+    return kind.make(settings, shape, params, ambiguity, game)

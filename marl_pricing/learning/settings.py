@@ -104,9 +104,12 @@ class ActorCriticSettings(NetworkSettings, frozen=True):
 
 
 class LearnerSettings(ActorCriticSettings, frozen=True):
-    """Recurrent MAPPO (Yu et al. 2022). `torch_mappo` is the same learner with its gradient steps in PyTorch."""
+    """Recurrent MAPPO (Yu et al. 2022). `torch_mappo` is the same learner with its gradient steps in PyTorch.
 
-    algorithm: Literal["mappo", "torch_mappo"] = "mappo"
+    `ippo` is the same learner with local critics (independent PPO; de Witt et al. 2020): each sees what its actor sees.
+    """
+
+    algorithm: Literal["mappo", "torch_mappo", "ippo"] = "mappo"
     num_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
     num_minibatches: Count = 4
     clip_ratio: Positive = 0.2
@@ -117,8 +120,14 @@ class LearnerSettings(ActorCriticSettings, frozen=True):
 
     @model_validator(mode="after")
     def _compiles(self) -> Self:
-        if self.algorithm == "mappo" and self.compile:
-            raise ValueError("learner.compile=True: accepted is false with learner.algorithm=mappo")
+        if self.algorithm != "torch_mappo" and self.compile:
+            raise ValueError(f"learner.compile=True: accepted is false with learner.algorithm={self.algorithm}")
+        return self
+
+    @model_validator(mode="after")
+    def _is_independent(self) -> Self:
+        if self.algorithm == "ippo" and self.critic != "local":
+            raise ValueError(f"learner.critic={self.critic!r}: accepted is 'local' with learner.algorithm=ippo")
         return self
 
     @property

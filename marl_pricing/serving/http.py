@@ -99,7 +99,7 @@ def refused(error: Exception) -> Response:
     if isinstance(error, RefusedError):
         return refusal(error.status, error.field, str(error))
     if isinstance(error, LogError):
-        return refusal(503, "log", "cannot be used now; nothing was acknowledged")
+        return refusal(503, "log", "cannot be used now; nothing was taken")
     assert isinstance(error, HTTPException)  # of Starlette: no such path, another method
     told = refusal(error.status_code, "path" if error.status_code == 404 else "method", str(error.detail))
     told.headers.update(error.headers or {})  # Allow

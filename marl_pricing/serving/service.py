@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from marl_pricing.serving.redis_prices import RedisPrices
 
 T = TypeVar("T")
-_MOST_SECONDS = 700.0  # that a service waits for its own log when it starts; topics may have to be copied again
+_MOST_SECONDS = 30.0  # that a service waits for its own log when it starts
 
 
 class Keys(NamedTuple):

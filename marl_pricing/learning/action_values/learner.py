@@ -21,7 +21,6 @@ from marl_pricing.learning.normalisation import ValueStatistics
 from marl_pricing.learning.state import Learnable
 from marl_pricing.learning.trajectory import Game
 from marl_pricing.market import MarketParams, MarketShape
-from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 
@@ -47,12 +46,10 @@ class ValueNetwork(Learner):
         settings: Any,
         shape: MarketShape,
         params: MarketParams,
-        ambiguity: Ambiguity | None = None,
+        *,
         game: Game = market,
     ) -> Self:
-        """Size the network for a market. Raises ValueError for a robust set: there is no critic to make robust."""
-        if ambiguity is not None:
-            raise ValueError(f"robust: accepted is none with learner.algorithm={settings.algorithm}")
+        """Size the network for a market."""
         size = sizes_of(shape, params, game)
         actor = actor_spec(settings, shape.num_sellers, size.local, shape.num_products * sum(head_sizes(shape)))
         return cls(settings, shape, replace(actor, layer_norm=cls.layer_norm), game=game)

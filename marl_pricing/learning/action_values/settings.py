@@ -26,3 +26,5 @@ class ValueNetworkSettings(NetworkSettings, ExplorationSettings, frozen=True):
     """Of a learner whose action values are a network's."""
 
     value_normalisation: Literal["none", "running"] = "running"
+    # A choice of probability π counts min(1, β / π) in the loss (Kaisers and Tuyls 2010); null: every choice alike.
+    frequency_bound: Annotated[float, Field(gt=0, le=1)] | None = None

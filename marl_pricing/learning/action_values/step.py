@@ -27,7 +27,7 @@ def action_value_loss(learner: ValueNetwork, parameters: Parameters, batch: Batc
     own = batch.transitions
     outputs, _ = learner.actor.sequence(parameters, own.local, own.memory, own.first)
     value = value_of(split_values(learner.shape, outputs, own.order_mask), own.indices)
-    loss = value_loss(value, value, batch.target, batch.live, None)
+    loss = value_loss(value, value, batch.target, batch.weight, None)
     return loss, {"value_loss": loss}
 
 

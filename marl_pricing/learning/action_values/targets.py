@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from marl_pricing.learning import normalisation
@@ -35,6 +36,7 @@ class Transitions(struct.PyTreeNode):
     done: Array  # [T, E, S] bool
     live: Array  # [T, E, S] bool
     memory: Array  # [E, S, M] before the segment
+    log_prob: Array | None = None  # [T, E, S] of the choices; None where all count alike
 
 
 class Batch(struct.PyTreeNode):
@@ -43,10 +45,16 @@ class Batch(struct.PyTreeNode):
     transitions: Transitions
     target: Array  # [T, E, S] in the network's units
     live: Array  # [T, E, S] 1.0 where the step counts
+    weight: Array  # [T, E, S] of a step in the loss
 
     def select(self, index: Array) -> Batch:
         """The environments `index` [B], whole segments of them."""
-        return Batch(select(self.transitions, index), take(self.target, index, 1), take(self.live, index, 1))
+        return Batch(
+            select(self.transitions, index),
+            take(self.target, index, 1),
+            take(self.live, index, 1),
+            take(self.weight, index, 1),
+        )
 
 
 def select(own: Transitions, index: Array) -> Transitions:
@@ -54,7 +62,7 @@ def select(own: Transitions, index: Array) -> Transitions:
     return take(own.replace(memory=None), index, 1).replace(memory=take(own.memory, index, 0))
 
 
-def transitions_of(segment: Segment, memory: Array) -> Transitions:
+def transitions_of(learner: ValueNetwork, segment: Segment, memory: Array) -> Transitions:
     """What is kept of a segment.
 
     Args:
@@ -64,6 +72,7 @@ def transitions_of(segment: Segment, memory: Array) -> Transitions:
     return Transitions(
         now.local, now.order_mask, then.local, then.order_mask, segment.first, segment.indices, happened.learning,
         happened.terminated, segment.done, segment.live, memory,
+        None if learner.settings.frequency_bound is None else segment.log_prob,
     )  # fmt: skip
 
 
@@ -91,3 +100,13 @@ def targets(
     one_step = one_step_target(own.reward, best(then, own.next_order_mask), own.terminated, gamma)
     # A λ-return is a value and its generalised advantage, where the value is that of the best choice.
     return generalised_advantage(one_step, value, own.done, gamma, trace)[1], value
+
+
+def weights(learner: ValueNetwork, own: Transitions, total: Sum) -> Array:
+    """Weight of every step in the loss [T, E, S], one on average over live steps."""
+    live = own.live.astype(jnp.float32)
+    bound = learner.settings.frequency_bound
+    if bound is None or own.log_prob is None:
+        return live
+    weight = jnp.minimum(1.0, bound * jnp.exp(-own.log_prob)) * live
+    return weight * total(live.sum()) / jnp.maximum(total(weight.sum()), 1e-8)

@@ -15,7 +15,7 @@ from marl_pricing.learning.action_values.heads import EpsilonGreedy
 from marl_pricing.learning.action_values.learner import ValueNetwork, epsilon
 from marl_pricing.learning.action_values.settings import ValueNetworkSettings
 from marl_pricing.learning.action_values.step import gradient_step
-from marl_pricing.learning.action_values.targets import Batch, Transitions, targets, transitions_of
+from marl_pricing.learning.action_values.targets import Batch, Transitions, targets, transitions_of, weights
 from marl_pricing.learning.batch import minibatch_index
 from marl_pricing.learning.dqn import replay
 from marl_pricing.learning.learner import Own, next_segment, update_keys
@@ -79,7 +79,7 @@ class Dqn(ValueNetwork):
         own = self.settings
         chance, rate = epsilon(own, state.update), learning_rate(own, state.update)
         before, params, after, segment = next_segment(self, state, params, env_index, EpsilonGreedy(chance))
-        played = transitions_of(segment, before.rollout.actor_memory)
+        played = transitions_of(self, segment, before.rollout.actor_memory)
         ring = replay.put(state.replay, state.update % own.replay_segments, played)
         judge: Parameters = before.learnable.critic
         target, value = targets(self, judge, before.statistics, played, 0.0)
@@ -102,7 +102,7 @@ class Dqn(ValueNetwork):
             target = targets(self, judge, before.statistics, drawn, 0.0)[0]
             if own.value_normalisation != "none":
                 target = normalisation.normalise(statistics, target)
-            batch = Batch(drawn, target, drawn.live.astype(jnp.float32))
+            batch = Batch(drawn, target, drawn.live.astype(jnp.float32), weights(self, drawn, total))
             return gradient_step(self, total, rate, learnable, batch, jnp.arange(index.size))
 
         learnable, sums = jax.lax.scan(step, before.learnable, jnp.arange(own.gradient_steps_per_update))
@@ -118,4 +118,4 @@ class Dqn(ValueNetwork):
 
 def _first_ring(learner: Dqn, _: Learnable, rollout: RolloutState) -> Transitions:
     own = learner.settings
-    return replay.empty(learner.shape, own.replay_segments, own.num_steps, rollout)
+    return replay.empty(learner.shape, own.replay_segments, own.num_steps, rollout, own.frequency_bound is not None)

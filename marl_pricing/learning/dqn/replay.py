@@ -15,7 +15,9 @@ from marl_pricing.market import MarketShape
 Array = jax.Array
 
 
-def empty(shape: MarketShape, num_segments: int, num_steps: int, rollout: RolloutState) -> Transitions:
+def empty(
+    shape: MarketShape, num_segments: int, num_steps: int, rollout: RolloutState, weighed: bool = False
+) -> Transitions:
     """Room for R segments of T steps: arrays [E, R, T, ...], and memories [E, R, S, M].
 
     Environments come first: they are split over devices.
@@ -35,6 +37,7 @@ def empty(shape: MarketShape, num_segments: int, num_steps: int, rollout: Rollou
         local=local, order_mask=mask, next_local=local, next_order_mask=mask, first=room((), bool), indices=indices,
         reward=room(by_seller, jnp.float32), **flags,
         memory=jnp.zeros((num_envs, num_segments, *memory.shape[1:]), memory.dtype),
+        log_prob=room(by_seller, jnp.float32) if weighed else None,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from marl_pricing.learning.action_values.heads import EpsilonGreedy
 from marl_pricing.learning.action_values.learner import ValueNetwork, epsilon
 from marl_pricing.learning.action_values.settings import ValueNetworkSettings
 from marl_pricing.learning.action_values.step import gradient_step
-from marl_pricing.learning.action_values.targets import Batch, targets, transitions_of
+from marl_pricing.learning.action_values.targets import Batch, targets, transitions_of, weights
 from marl_pricing.learning.learner import epoch_index, next_segment
 from marl_pricing.learning.losses import explained_variance
 from marl_pricing.learning.measures import segment_measures
@@ -51,7 +51,7 @@ class Pqn(ValueNetwork):
         own = self.settings
         chance, rate = epsilon(own, state.update), learning_rate(own, state.update)
         before, params, after, segment = next_segment(self, state, params, env_index, EpsilonGreedy(chance))
-        played = transitions_of(segment, before.rollout.actor_memory)
+        played = transitions_of(self, segment, before.rollout.actor_memory)
         target, value = targets(self, before.learnable.actor, before.statistics, played, own.q_lambda)
         live, statistics = played.live.astype(jnp.float32), before.statistics
         measures = segment_measures(self.shape, params, segment, total)
@@ -63,7 +63,7 @@ class Pqn(ValueNetwork):
         if own.value_normalisation != "none":
             statistics = normalisation.update(statistics, target, live, total)
             target = normalisation.normalise(statistics, target)
-        batch = Batch(played, target, live)
+        batch = Batch(played, target, live, weights(self, played, total))
 
         def step(learnable: Learnable, index: Array) -> tuple[Learnable, dict[str, Array]]:
             return gradient_step(self, total, rate, learnable, batch, index)

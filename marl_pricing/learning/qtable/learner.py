@@ -32,7 +32,6 @@ from marl_pricing.learning.settings import Count
 from marl_pricing.learning.state import Learnable, TrainState
 from marl_pricing.learning.trajectory import Game
 from marl_pricing.market import MarketParams, MarketShape
-from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 Sum = Callable[[Any], Any]
@@ -64,12 +63,10 @@ class QTable(Learner):
         settings: Any,
         shape: MarketShape,
         params: MarketParams,
-        ambiguity: Ambiguity | None = None,
+        *,
         game: Game = market,
     ) -> Self:
-        """Size the table for a market. Raises ValueError for one that is too large, or a robust set."""
-        if ambiguity is not None:
-            raise ValueError(f"robust: accepted is none with learner.algorithm={settings.algorithm}")
+        """Size the table for a market. Raises ValueError for one that is too large."""
         local, choices = sizes_of(shape, params, game).local, shape.num_products * sum(head_sizes(shape))
         table = TableSpec(local, settings.bins, choices, shape.num_sellers, settings.sharing == "per_seller")
         entries = table.num_states * choices * (shape.num_sellers if table.stacked else 1)

@@ -53,7 +53,8 @@ class TableSpec:
 
     def read(self, parameters: Parameters, inputs: Array) -> Array:
         """Values [..., S, A] where sellers observe [..., S, O]."""
-        return parameters["values"][self.table_of(), self.state_of(inputs)]
+        # A run that was loaded brings arrays of NumPy, which no traced index can be put to.
+        return jnp.asarray(parameters["values"])[self.table_of(), self.state_of(inputs)]
 
     def step(self, parameters: Parameters, inputs: Array, memory: Array) -> tuple[Array, Array]:
         """As `NetworkSpec.step`: inputs [E, S, O] → (outputs [E, S, A], memory)."""

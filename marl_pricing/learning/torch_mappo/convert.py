@@ -21,6 +21,7 @@ from marl_pricing.learning.torch_mappo.networks import Networks
 Array = jax.Array
 
 _DENSE = {"weight": ("kernel", True), "bias": ("bias", False)}
+_NORM = {"weight": ("scale", False), "bias": ("bias", False)}
 _CELL = {
     "weight_ih": ("kernel_in", True),
     "weight_hh": ("kernel_hidden", True),
@@ -29,10 +30,17 @@ _CELL = {
 }
 
 
+def _leaves(layer: str) -> dict[str, tuple[str, bool]]:
+    """Of each weight's name in torch its leaf in a layer of flax, and whether it is transposed."""
+    if layer.startswith("cell"):
+        return _CELL
+    return _NORM if layer.endswith("_norm") else _DENSE
+
+
 def _place(name: str) -> tuple[str, str, bool]:
     """(layer and leaf of a flax network, whether it is transposed) of a weight's name in torch."""
     layer, own = name.split(".")
-    return layer, *(_CELL if layer.startswith("cell") else _DENSE)[own]
+    return layer, *_leaves(layer)[own]
 
 
 def _names(layers: Parameters) -> list[str]:
@@ -40,7 +48,7 @@ def _names(layers: Parameters) -> list[str]:
     return [
         f"{layer}.{name}"
         for layer, leaves in layers.items()
-        for name, (leaf, _) in (_CELL if layer.startswith("cell") else _DENSE).items()
+        for name, (leaf, _) in _leaves(layer).items()
         if leaf in leaves
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.learning import mappo
+from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.mappo import Mappo
 from marl_pricing.learning.networks import head_sizes
 from marl_pricing.learning.state import Learnable
@@ -32,13 +34,23 @@ def twin_of(learner: Mappo, actor: Any = None, critic: Any = None, **settings: A
 
 def random_networks(learner: Mappo, spread: float = 0.5, seed: int = 0) -> tuple[Any, Any]:
     """(actor, critic) parameters that are far from nothing, biases included."""
+    return _random(
+        lambda: (learner.actor.init(jax.random.key(0)), learner.critic.init(jax.random.key(0))), spread, seed
+    )
+
+
+def random_actor(learner: Learner, spread: float, seed: int) -> Any:
+    """Parameters of what acts, be it a network or a table."""
+    return _random(lambda: learner.actor.init(jax.random.key(0)), spread, seed)
+
+
+def _random(start: Callable[[], Any], spread: float, seed: int) -> Any:
     rng = np.random.default_rng(seed)
 
     def weights(leaf: Any) -> jax.Array:
         return jnp.asarray(rng.normal(0, spread, leaf.shape), jnp.float32)
 
-    abstract = jax.eval_shape(lambda: (learner.actor.init(jax.random.key(0)), learner.critic.init(jax.random.key(0))))
-    return jax.tree.map(weights, abstract)
+    return jax.tree.map(weights, jax.eval_shape(start))
 
 
 def flax_terms(learner: Mappo, networks: tuple[Any, Any], batch: mappo.Batch) -> tuple[dict[str, Any], Any]:

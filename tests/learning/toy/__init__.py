@@ -22,7 +22,6 @@ from marl_pricing.learning.settings import NetworkSettings
 from marl_pricing.learning.state import Learnable, TrainState
 from marl_pricing.learning.trajectory import Game
 from marl_pricing.market import MarketParams, MarketShape
-from marl_pricing.robust import Ambiguity
 
 Array = jax.Array
 
@@ -46,12 +45,10 @@ class Toy(Learner):
         settings: Any,
         shape: MarketShape,
         params: MarketParams,
-        ambiguity: Ambiguity | None = None,
+        *,
         game: Game = market,
     ) -> Self:
-        """Size the network; what other worlds would have brought is not asked."""
-        if ambiguity is not None:
-            raise ValueError("robust: accepted is none with learner.algorithm=toy")
+        """Size the network."""
         choices = shape.num_products * sum(head_sizes(shape))
         actor = actor_spec(settings, shape.num_sellers, sizes_of(shape, params, game).local, choices)
         return cls(settings, shape, actor, game=game)
