@@ -24,7 +24,7 @@ GROUPS = {
     "traffic": "market steps with human and agent sessions",
     "training": "whole updates of recurrent MAPPO",
     "env": "the PettingZoo environment in a Python loop",
-    "cell": "the GRU's gradient against lax.scan's",
+    "cell": "the GRU's gradient against lax.scan's, the minGRU's against both",
     "robust": "whole updates with 1 to 17 candidate worlds against plain ones (not in the default table)",
     "costs": "a step's cost against sessions, offers, candidates and markets, and a figure of it under docs/figures "
     "(not in the default table)",
@@ -56,7 +56,7 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
         "training": training.rows,
         "robust": robust.rows,
         "env": pettingzoo_env.rows,
-        "cell": lambda repeats: training.cell_rows(3 * repeats),
+        "cell": lambda repeats: training.cell_rows(3 * repeats) + training.min_gru_rows(6 * repeats),
         "blocks": training.block_rows,
         "tabular_q": tabular_q.rows,
         "starts": starts.rows,

@@ -27,7 +27,8 @@ def main() -> None:
     if text.count(call) != 1:
         raise SystemExit(f"{script}: is not the script this was written for")
     module = types.ModuleType("mappo_rnn_mpe")
-    exec(compile(text.replace(call, "pass"), str(script), "exec"), module.__dict__)
+    sys.modules[module.__name__] = module  # flax looks its classes' modules up
+    exec(compile(text.replace(call, "pass"), str(script), "exec", dont_inherit=True), module.__dict__)
     updates = 4
     config = {
         "LR": 2e-3, "NUM_ENVS": num_envs, "NUM_STEPS": 128, "TOTAL_TIMESTEPS": updates * num_envs * 128,
@@ -40,9 +41,10 @@ def main() -> None:
     jax.block_until_ready(train(jax.random.key(0)))
     print(json.dumps({"ready": True}), flush=True)
     for number, _ in enumerate(sys.stdin):
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         jax.block_until_ready(train(jax.random.key(number + 1)))
-        print(json.dumps({"seconds": (time.perf_counter() - begin) / updates}), flush=True)
+        told = {"seconds": time.perf_counter() - begin, "processor": time.process_time() - worked}
+        print(json.dumps({name: value / updates for name, value in told.items()}), flush=True)
 
 
 if __name__ == "__main__":

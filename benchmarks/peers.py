@@ -4,6 +4,9 @@ Both learn with 3 sellers or agents, segments of 128 steps, 4 epochs of 4 miniba
 float32, on the same cores. JaxMARL plays MPE's simple_spread, as its script does, without its callback to the host. It
 is somebody else's program and no dependency of this package: say where its checkout is, and which Python has what it
 imports. Each program is a process of its own that waits while the others are timed.
+
+On a busy machine programs that need all cores at once wait longest: best turns and processor seconds say then what each
+would take alone.
 """
 
 from __future__ import annotations
@@ -60,11 +63,12 @@ def serve_ours(cell: str, num_envs: str, hidden: str) -> None:
         if line.strip() == "peak":
             _say({"peak": matmul_peak(repeats=5)})
             continue
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             state, _ = step(state, params)
         jax.block_until_ready(state)
-        _say({"seconds": (time.perf_counter() - begin) / int(line)})
+        told = {"seconds": time.perf_counter() - begin, "processor": time.process_time() - worked}
+        _say({name: value / int(line) for name, value in told.items()})
 
 
 def _say(answer: dict[str, Any]) -> None:
@@ -114,16 +118,21 @@ def compare(jaxmarl: Path, python: str, num_envs: int, hidden: int, repeats: int
         theirs = stack.enter_context(Timed((python, str(_THEIRS), str(jaxmarl), *size), jaxmarl))
         programs = {**own, "JaxMARL": theirs}
         seconds: dict[str, list[float]] = {name: [] for name in programs}
+        processor: dict[str, list[float]] = {name: [] for name in programs}
         peaks = []
         for _ in range(repeats):
             peaks.append(own[CELLS[0]].ask("peak")["peak"])
             for name, program in programs.items():
-                seconds[name].append(program.ask("4")["seconds"])
+                told = program.ask("4")
+                seconds[name].append(told["seconds"])
+                processor[name].append(told["processor"])
     work, lines = num_envs * STEPS * AGENTS, []
     for name, taken in seconds.items():
         ratios = [other / one for one, other in zip(taken, seconds["JaxMARL"], strict=True)]
         line = f"{num_envs} environments, hidden {hidden}, {name}: {work / median(taken):,.0f} steps/s, "
         line += f"{median(ratios):.2f} times JaxMARL's ({min(ratios):.2f} to {max(ratios):.2f})"
+        line += f", best turns {min(seconds['JaxMARL']) / min(taken):.2f}"
+        line += f", {median(processor[name]):.2f} processor seconds an update"
         if name in own:
             shares = [own[name].told["flops"] / one / peak for one, peak in zip(taken, peaks, strict=True)]
             line += f", {100 * median(shares):.0f} % of the matmul peak"

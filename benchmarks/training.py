@@ -175,3 +175,59 @@ def cell_rows(repeats: int = 15) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def min_gru_rows(repeats: int = 15) -> list[dict[str, Any]]:
+    """A minGRU's gradient beside the GRU's; by steps with the gradient by hand, as it is, and by its alternatives."""
+    from marl_pricing.learning import min_gru
+    from marl_pricing.learning.recurrent import CellParams, gru_sequence
+
+    def through(recurrence: Any) -> Any:
+        def sequence(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Array) -> jax.Array:
+            gates = inputs @ params.kernel_in + params.bias
+            update = jax.nn.sigmoid(gates[..., : hidden.shape[-1]])
+            kept = jnp.where(first[..., None], 0.0, 1.0 - update)
+            return recurrence(kept, update * min_gru.candidate(gates[..., hidden.shape[-1] :]), hidden)
+
+        return sequence
+
+    ways = {
+        "GRU": gru_sequence,
+        "minGRU": through(min_gru.linear_recurrence),
+        "autodiff": through(min_gru.step_by_step),
+        "by pairs": through(min_gru.by_pairs),
+    }
+    table, rows = [], 16
+    for size in (64, 128):
+        key = jax.random.key(0)
+        wide = 0.1 * jax.random.normal(key, (size, 3 * size))
+        given = {
+            name: CellParams(wide, wide, jnp.zeros((3 * size,)), jnp.zeros((size,)))
+            if name == "GRU"
+            else CellParams(wide[:, : 2 * size], None, jnp.zeros((2 * size,)), None)
+            for name in ways
+        }
+        inputs = jax.random.normal(key, (128, rows, size))
+        first = jax.random.bernoulli(key, 0.02, (128, rows))
+        hidden = jnp.zeros((rows, size))
+        functions = {
+            name: jax.jit(jax.grad(partial(_squares, way, hidden, first), argnums=(0, 1))) for name, way in ways.items()
+        }
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(repeats + 1):
+            for name, function in functions.items():
+                begin = time.perf_counter()
+                jax.block_until_ready(function(given[name], inputs))
+                if number:
+                    times[name].append(time.perf_counter() - begin)
+        for name in ("GRU", "autodiff", "by pairs"):
+            ratios = [b / a for a, b in zip(times["minGRU"], times[name], strict=True)]
+            table.append(
+                {
+                    "name": f"minGRU gradient by hand, hidden {size}, {rows} rows",
+                    "value": median(ratios),
+                    "unit": f"times as fast as {'the GRU' if name == 'GRU' else f'its own, {name}'}",
+                    "note": f"{1e3 * median(times['minGRU']):.1f} ms against {1e3 * median(times[name]):.1f} ms",
+                }
+            )
+    return table
