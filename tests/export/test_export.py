@@ -220,7 +220,7 @@ def test_a_file_says_what_it_is(folders) -> None:
         assert told[0] == told[1] == told[2]
         about = told[0]
         assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
-        assert about["memory"]["shape"] == [16 if kind == "gru, shared" else 32]
+        assert about["memory"]["shape"] == [16 if kind in ("gru, shared", "gru, any price") else 32]
         assert about["provenance"]["update"] == 7
         assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
         assert len(about["provenance"]["parameters_sha256"]) == 64
