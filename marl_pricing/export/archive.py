@@ -32,10 +32,10 @@ def without_code(path: Path | str) -> io.BytesIO:
     )
     # Others could read beyond what is theirs, or fill the memory from a few bytes.
     operators = (
-        "add|addmm|alias|argmax|bitwise_not|bmm|cat|chunk|clone|contiguous|detach|div|exp|index|index_select|linear|"
-        "log|log_softmax|logical_not|logsumexp|masked_fill|matmul|max|mm|mul|neg|permute|relu|reshape|rsub|sym_size|"
-        "scalar_tensor|select|sigmoid|slice|softmax|split|split_with_sizes|squeeze|sub|sum|t|tanh|transpose|unflatten|"
-        "unsqueeze|view|where|_to_copy"
+        "add|addmm|alias|argmax|bitwise_not|bmm|cat|chunk|clamp|clone|contiguous|detach|div|eq|exp|gt|index|"
+        "index_select|layer_norm|linear|log|log_softmax|logical_not|logsumexp|masked_fill|matmul|max|mm|mul|neg|permute|"
+        "relu|reshape|round|rsub|sym_size|scalar_tensor|select|sigmoid|slice|softmax|split|split_with_sizes|squeeze|sub|"
+        "sum|t|tanh|transpose|unflatten|unsqueeze|view|where|_to_copy"
     )
     texts = [f"data/{kind}/model_{kind}_config.json" for kind in ("weights", "constants")] + ["models/model.json"]
     values = (

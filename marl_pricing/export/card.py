@@ -70,21 +70,24 @@ def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
 
 
 _VALUES = (
-    "- its outputs are values of actions: the most probable choice is the best one; what is called probabilities is a "
-    "softmax of the values, which it never played by"
+    "- its outputs are values of actions: the most probable choice is the best one; probabilities are those of "
+    "ε-greedy play with the run's last ε, which sampled play in evaluations took"
 )
+
+
+def _form(own: NetworkSettings) -> str:
+    cell = {"gru": "GRU", "lstm": "LSTM", "mingru": "minGRU", "none": "layer without memory"}[own.cell]
+    cell = cell if own.num_layers == 1 else f"{own.num_layers} layers of {cell}"
+    return f"{cell} of {own.hidden_size}, networks"
 
 
 def _training(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     own, robust = settings.learner, settings.robust
-    assert isinstance(own, NetworkSettings)
+    form = _form(own) if isinstance(own, NetworkSettings) else "tables"
     critic = f"critic {own.critic}, " if isinstance(own, ActorCriticSettings) else ""
     done = about["provenance"]["update"]
-    cell = {"gru": "GRU", "lstm": "LSTM", "mingru": "minGRU"}[own.cell]
-    cell = cell if own.num_layers == 1 else f"{own.num_layers} layers of {cell}"
     return [
-        f"- learner: `{own.algorithm}`, {cell} of {own.hidden_size}, networks "
-        f"{own.sharing.replace('_', ' ')}, {critic}gamma {own.gamma:g}",
+        f"- learner: `{own.algorithm}`, {form} {own.sharing.replace('_', ' ')}, {critic}gamma {own.gamma:g}",
         *([] if isinstance(own, ActorCriticSettings) else [_VALUES]),
         f"- {done} of {own.num_updates} updates of {own.steps_per_update:,} market epochs each; "
         f"checkpoint `{about['provenance']['checkpoint']}`",

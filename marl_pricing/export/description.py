@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from marl_pricing.export.reading import FORMAT
+from marl_pricing.learning.action_values.heads import EpsilonGreedy
+from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.networks import NetworkSpec, head_sizes
 from marl_pricing.learning.price_laws import LOG_CONCENTRATION, LOG_SPREAD
+from marl_pricing.learning.qtable.table import TableSpec
 from marl_pricing.learning.runs import digest_of
 from marl_pricing.learning.settings import ActorCriticSettings
 from marl_pricing.market.prices import action_ends
@@ -36,7 +39,7 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
     shape, params = experiment.market
     by_seller = (shape.num_sellers, shape.num_products)
     spec = experiment.learner.actor
-    assert isinstance(spec, NetworkSpec)
+    network = network_of(experiment.learner)
     sizes = dict(zip(("price", "order"), head_sizes(shape), strict=False))
     calibration = settings.market.calibration
     names = list(calibration.sellers) if calibration else [f"seller_{i}" for i in range(shape.num_sellers)]
@@ -70,9 +73,11 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         }
     outputs["memory_after"] = {"type": "float32", "shape": [batch, spec.memory], "meaning": "for the next epoch"}
     parameters = run.actor(seed)
+    if law is not None:
+        network |= {"price_law": {"name": law, "log_width": list(_LOG_WIDTHS[law])}}
     return {
         "format": FORMAT,
-        "format_version": 1 if law is None else 2,  # the first that can read it
+        "format_version": _version(network),
         "name": settings.name,
         "sellers": names,
         "num_products": shape.num_products,
@@ -87,15 +92,8 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         if params.contracts is not None
         else {"unit": "units", "levels": _numbers(params.inventory.order_levels)},
         "episode_length": shape.episode_length,
-        "network": {
-            "cell": spec.cell,
-            "num_layers": spec.num_layers,
-            "hidden_size": spec.hidden_size,
-            "stacked": spec.stacked,
-            "num_sellers": spec.num_sellers,
-            "head_sizes": list(sizes.values()),
-        }
-        | ({} if law is None else {"price_law": {"name": law, "log_width": list(_LOG_WIDTHS[law])}}),
+        "learner": settings.learner.algorithm,
+        "network": network | {"head_sizes": list(sizes.values())},
         "provenance": {
             "run": run.folder.name,
             "command": without_folders(run.provenance["command"]),
@@ -108,6 +106,31 @@ def describe(run: LoadedRun, seed: int, checkpoint: str) -> dict[str, Any]:
         },
         "settings": _without_folders(settings.model_dump(mode="json")),
     }
+
+
+def _version(network: dict[str, Any]) -> int:
+    """Of the format: 1 for what its readers play right, who know one GRU or LSTM without layer norms and softmaxes."""
+    old = network["cell"] in ("gru", "lstm") and network["num_layers"] == 1
+    return 1 if old and not {"layer_norm", "epsilon", "price_law"} & network.keys() else 2
+
+
+def network_of(learner: Learner) -> dict[str, Any]:
+    """What a reader has to know of what acts, plain: a recurrent network, or a table in its place.
+
+    `epsilon` is there where outputs are values of choices: their log probabilities are those of ε-greedy play.
+    """
+    spec = learner.actor
+    found: dict[str, Any]
+    if isinstance(spec, TableSpec):
+        found = {"cell": "table", "hidden_size": spec.memory, "bins": spec.bins}
+    else:
+        assert isinstance(spec, NetworkSpec)
+        found = {"cell": spec.cell, "num_layers": spec.num_layers, "hidden_size": spec.hidden_size}
+        if spec.layer_norm:
+            found["layer_norm"] = True
+    if isinstance(learner.heads, EpsilonGreedy):
+        found["epsilon"] = float(learner.heads.epsilon)
+    return found | {"stacked": spec.stacked, "num_sellers": spec.num_sellers}
 
 
 def without_folders(command: str) -> str:

@@ -70,13 +70,26 @@ memory = np.zeros(about["memory"]["shape"], np.float32)  # at the start of an ep
 raw = np.array({raw})  # what seller 0 sees, in the units of about["observation"]
 offset, scale = (np.array([entry[key][0] for entry in about["observation"]]) for key in ("offset", "scale"))
 shown = {shown}
-x = np.maximum(shown @ own["embed/kernel"] + own["embed/bias"], 0)
-{cell}
-logits = np.maximum(hidden @ own["head/kernel"] + own["head/bias"], 0) @ own["out/kernel"] + own["out/bias"]
+{network}
 outputs = logits.reshape(about["num_products"], -1)[:, : about["network"]["head_sizes"][0]]
 {choice}
 {print}
 """
+
+_NETWORK = """x = shown @ own["embed/kernel"] + own["embed/bias"]{embed_norm}
+x = np.maximum(x, 0)
+{cell}
+h = hidden @ own["head/kernel"] + own["head/bias"]{head_norm}
+logits = np.maximum(h, 0) @ own["out/kernel"] + own["out/bias"]"""
+
+_NORM = """
+{0} = ({0} - {0}.mean()) / np.sqrt({0}.var() + 1e-6) * own["{1}_norm/scale"] + own["{1}_norm/bias"]"""
+
+_TABLE = """bins = about["network"]["bins"]
+place = np.round((np.clip(shown, -1, 1) + 1) * (bins - 1) / 2).astype(int)
+logits = own["table/values"][(place * bins ** np.arange(place.size)).sum()]  # values of each choice"""
+
+_NONE = """memory = hidden = np.tanh(x @ own["cell/kernel_in"] + own["cell/bias"])"""
 
 _GRU = """def sigmoid(x): return 1 / (1 + np.exp(-x))
 a, b = x @ own["cell/kernel_in"] + own["cell/bias"], memory @ own["cell/kernel_hidden"]
@@ -99,7 +112,7 @@ update, new = np.split(x @ own["cell/kernel_in"] + own["cell/bias"], 2)
 update, new = sigmoid(update), np.where(new >= 0, new + 0.5, sigmoid(new))
 memory = hidden = (1 - update) * memory + update * new  # keep it for the next epoch"""
 
-_CELLS = {"gru": _GRU, "lstm": _LSTM, "mingru": _MIN_GRU}
+_CELLS = {"gru": _GRU, "lstm": _LSTM, "mingru": _MIN_GRU, "none": _NONE}
 
 
 def _cells(network: dict[str, Any]) -> str:
@@ -135,7 +148,8 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
         "flax": "",
     }[kind]
     scaled = "(raw - offset) / scale"
-    if not network["stacked"] and network["num_sellers"] > 1:
+    table = network["cell"] == "table"
+    if not network["stacked"] and network["num_sellers"] > 1 and not table:
         scaled = f'np.append({scaled}, np.eye(about["network"]["num_sellers"])[0])  # and which seller it is'
     index = "[0]" if kind == "flax" else "[0, 0]"
     choice = "price_index = outputs.argmax(-1)"
@@ -159,7 +173,16 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
         raw=[round(float(value), 6) for value in raw],
         call=call,
         print=show,
-        index="[0]" if network["stacked"] else "",
+        index="[0]" if network["stacked"] or table else "",
         shown=scaled,
-        cell=_cells(network),
+        network=_TABLE if table else _network(network),
     )
+
+
+def _network(network: dict[str, Any]) -> str:
+    """The lines that lead from what is shown to the outputs of a recurrent network."""
+    norms = {
+        f"{layer}_norm": _NORM.format(name, layer) if network.get("layer_norm") else ""
+        for layer, name in (("embed", "x"), ("head", "h"))
+    }
+    return _NETWORK.format(cell=_cells(network), **norms)

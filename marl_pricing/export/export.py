@@ -18,8 +18,6 @@ from marl_pricing.export.description import describe
 from marl_pricing.export.example import example
 from marl_pricing.export.reading import ENTRY, SUFFIXES, load_policy
 from marl_pricing.learning import actions
-from marl_pricing.learning.learners import LEARNERS
-from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.price_laws import Law
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.loading import LoadedRun, load_run
@@ -61,7 +59,6 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     count = run.settings.learner.num_seeds
     if not 0 <= settings.seed < count:
         raise refuse("seed", settings.seed, f"0 to {count - 1}, the run's seeds")
-    _refuse_forms(run)
     about = describe(run, settings.seed, settings.checkpoint)
     evaluation = read_evaluation(Path(settings.evaluation or folder / "evaluation"), about)
     if settings.evaluation and isinstance(evaluation, str):
@@ -80,16 +77,6 @@ def export(settings: ExportSettings) -> tuple[Path, Path, Path]:
     return out, beside, write_atomically(out.with_name(f"{out.stem}_card.md"), page)
 
 
-def _refuse_forms(run: LoadedRun) -> None:
-    """Refuse what acts in other ways than a policy file does: a recurrent network without layer norms."""
-    spec, algorithm = run.experiment.learner.actor, run.settings.learner.algorithm
-    if not isinstance(spec, NetworkSpec) or spec.layer_norm:
-        others = " or ".join(name for name in LEARNERS if name not in ("pqn", "qtable"))
-        raise refuse("learner.algorithm", algorithm, f"{others} in a run that is exported")
-    if spec.cell == "none":
-        raise refuse("learner.cell", "none", "gru, lstm or mingru in a run that is exported")
-
-
 def _need(kind: str) -> None:
     """Refuse a format whose packages are not installed."""
     for name in _PACKAGES[kind]:
@@ -100,6 +87,7 @@ def _need(kind: str) -> None:
 
 def _content(kind: str, about: dict[str, Any], parameters: Any) -> bytes:
     if kind == "flax":
+        parameters = {"table": parameters} if about["network"]["cell"] == "table" else parameters
         return numpy_policy.numpy_file(about, parameters, ENTRY)
     from marl_pricing.export import torch_policy
 
@@ -139,7 +127,7 @@ def _compare(path: Path, run: LoadedRun, parameters: Any, num_epochs: int = 8) -
             if not all(np.allclose(own, told, rtol=1e-3, atol=1e-4) for own, told in pairs):
                 raise RuntimeError(f"{path}: says other prices than the network that it was made from")
             continue
-        heads = actions.split_heads(shape, logits[0], None if mask is None else jnp.asarray(mask))
+        heads = learner.heads(shape, logits[0], None if mask is None else jnp.asarray(mask))
         for name, head in zip(("price", "order"), heads, strict=False):
             probability = np.exp(np.asarray(head))
             if np.abs(probability - np.exp(said[f"{name}_log_prob"])).max() > 1e-4:

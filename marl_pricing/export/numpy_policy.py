@@ -22,6 +22,21 @@ def numpy_file(about: dict[str, Any], parameters: Mapping[str, Mapping[str, Any]
     return buffer.getvalue()
 
 
+def _norm(x: Array, scale: Array, bias: Array) -> Array:
+    """A layer norm [..., H] (flax's: ε = 1e-6 beside the variance)."""
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale + bias
+
+
+def epsilon_greedy(values: Array, epsilon: float) -> Array:
+    """Log probabilities of choices [..., n]: any allowed one with ε, each alike, else the best of them."""
+    least = np.finfo(np.float32).min
+    allowed = values > least
+    best = np.arange(values.shape[-1]) == values.argmax(-1)[..., None]
+    chance = epsilon * allowed / allowed.sum(-1, keepdims=True) + (1.0 - epsilon) * best
+    return np.where(chance > 0, np.log(np.maximum(chance, 1e-38)), least).astype(np.float32)
+
+
 def _sigmoid(x: Array) -> Array:
     return 0.5 * (1.0 + np.tanh(0.5 * x))  # never overflows
 
@@ -71,6 +86,9 @@ def step(
 ) -> list[Array]:
     """One epoch: outputs in the order of the description; see `marl_pricing.learning.recurrent` for the cells."""
     network, size = about["network"], about["network"]["hidden_size"]
+    if network["cell"] == "table":
+        outputs = weights["table/values"][seller if network["stacked"] else 0, _row(observation, network["bins"])]
+        return [*_choices(about, outputs, order_mask), memory]
 
     def times(inputs: Array, name: str) -> Array:
         weight = weights[name]
@@ -81,13 +99,21 @@ def step(
 
     if not network["stacked"] and network["num_sellers"] > 1:
         observation = np.concatenate([observation, np.eye(network["num_sellers"], dtype=np.float32)[seller]], -1)
-    inputs = np.maximum(times(observation, "embed/kernel") + of("embed/bias"), 0.0)
-    hidden, kept = inputs, []
+
+    def layer(inputs: Array, name: str) -> Array:
+        inner = times(inputs, f"{name}/kernel") + of(f"{name}/bias")
+        if network.get("layer_norm"):
+            inner = _norm(inner, of(f"{name}_norm/scale"), of(f"{name}_norm/bias"))
+        return np.maximum(inner, 0.0)
+
+    hidden, kept = layer(observation, "embed"), []
     names = ["cell", *(f"cell_{number}" for number in range(2, network.get("num_layers", 1) + 1))]
     for name, held in zip(names, np.split(memory, len(names), -1), strict=True):
         gates_in = times(hidden, f"{name}/kernel_in") + of(f"{name}/bias")
         if network["cell"] == "mingru":
             after = _min_gru(gates_in, held)
+        elif network["cell"] == "none":
+            after = np.tanh(gates_in)
         else:
             gates_hidden = times(held[:, :size], f"{name}/kernel_hidden")
             if network["cell"] == "gru":
@@ -97,14 +123,27 @@ def step(
         kept.append(after)
         hidden = after[:, :size]
     memory = np.concatenate(kept, -1)
-    logits = times(np.maximum(times(hidden, "head/kernel") + of("head/bias"), 0.0), "out/kernel") + of("out/bias")
-    logits = logits.reshape(len(logits), about["num_products"], -1)
+    outputs = times(layer(hidden, "head"), "out/kernel") + of("out/bias")
     if "price_law" in network:
+        logits = outputs.reshape(len(outputs), about["num_products"], -1)
         low, high = (np.array(about["prices"][end], np.float32)[seller] for end in ("lowest", "highest"))
         place = _sigmoid(logits[..., 0])
         return [low + (high - low) * place, _law(network["price_law"], logits, place), memory]
+    return [*_choices(about, outputs, order_mask), memory]
+
+
+def _row(observation: Array, bins: int) -> Array:
+    """Row [B] of a table for what is observed [B, O]; as `marl_pricing.learning.qtable.table`."""
+    place = np.round((np.clip(observation, -1.0, 1.0) + 1.0) * np.float32(0.5 * (bins - 1))).astype(np.int64)
+    return (place * bins ** np.arange(place.shape[-1])).sum(-1)
+
+
+def _choices(about: dict[str, Any], outputs: Array, order_mask: Array | None) -> list[Array]:
+    """Best choices of each head, and log probabilities of all, from outputs [B, A]."""
+    network, epsilon = about["network"], about["network"].get("epsilon")
+    logits = outputs.reshape(len(outputs), about["num_products"], -1)
     heads = np.split(logits, np.cumsum(network["head_sizes"])[:-1], -1)
     if order_mask is not None:
         heads[1] = np.where(order_mask, heads[1], np.finfo(np.float32).min)
-    said = [_log_softmax(head) for head in heads]
-    return [*(head.argmax(-1) for head in said), *said, memory]
+    said = [_log_softmax(head) if epsilon is None else epsilon_greedy(head, epsilon) for head in heads]
+    return [*(head.argmax(-1) for head in said), *said]

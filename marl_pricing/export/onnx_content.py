@@ -32,8 +32,9 @@ def metadata_of(content: bytes) -> dict[str, str]:
     }  # fmt: skip
     operators = (
         "Add|And|ArgMax|Cast|Clip|Concat|Constant|Div|Equal|Exp|Flatten|Gather|GatherElements|GatherND|Gemm|"
-        "Greater|Identity|Less|Log|LogSoftmax|MatMul|Max|Min|Mul|Neg|Not|Or|ReduceLogSumExp|ReduceMax|ReduceSum|"
-        "Relu|Reshape|Shape|Sigmoid|Slice|Softmax|Split|Sqrt|Squeeze|Sub|Tanh|Transpose|Unsqueeze|Where"
+        "Greater|Identity|LayerNormalization|Less|Log|LogSoftmax|MatMul|Max|Min|Mul|Neg|Not|Or|ReduceLogSumExp|"
+        "ReduceMax|ReduceSum|Relu|Reshape|Round|Shape|Sigmoid|Slice|Softmax|Split|Sqrt|Squeeze|Sub|Tanh|Transpose|"
+        "Unsqueeze|Where"
     )
 
     def number(data: memoryview, at: int) -> tuple[int, int]:

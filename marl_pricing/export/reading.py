@@ -20,7 +20,7 @@ from marl_pricing.intake import IntakeError, plain
 Array = np.ndarray
 
 FORMAT = "marl_pricing policy"
-FORMAT_VERSION = 2  # 1: prices of a grid or by factors; 2: continuous ones
+FORMAT_VERSION = 2  # 1: one GRU or LSTM, softmaxes over levels; 2: continuous prices, layer norms, tables, other cells
 # The name of the description inside a file: an extra file of torch, a metadata entry of ONNX, an array of NumPy.
 ENTRY = "policy.json"
 _MEMORY = "memory_after"

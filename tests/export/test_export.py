@@ -25,7 +25,7 @@ from marl_pricing.learning.parallel import Program
 from marl_pricing.studies.loading import LoadedRun, load_run
 from tests.doors.compose import composed, settings
 from tests.learning.helpers import QUICK
-from tests.learning.torch_mappo.twins import random_networks
+from tests.learning.torch_mappo.twins import random_actor
 from tests.processes import python
 
 EPOCHS = 1000
@@ -39,15 +39,23 @@ KINDS = {
         "learner.cell=mingru", "learner.num_layers=2", "learner.sharing=per_seller", "market/prices=scale",
     ],
     "gru, any price": ["market/prices=range", "market.num_products=2", "market.prices.low=[1,1,1.2,1.3]"],
+    "pqn, per seller, own orders": ["learner=pqn", "learner.sharing=per_seller", "market/inventory=chosen"],
+    "dqn, no memory": ["learner=dqn", "learner.cell=none", "learner.epsilon_end=0.2"],
+    "qtable, per seller, own orders": [
+        "learner=qtable", "market.features=[own_price,stock]", "learner.bins=5", "market/inventory=chosen",
+    ],
 }  # fmt: skip
 
 
 def lively(actor: Any) -> Any:
     """Parameters whose choices hang on what is seen."""
+    if "values" in actor:
+        return actor
     embed, out = actor["embed"], actor["out"]
     cells = {name: own for name, own in actor.items() if name.startswith("cell") and "kernel_hidden" not in own}
     swift = {name: own | {"kernel_in": 8.0 * own["kernel_in"]} for name, own in cells.items()}
-    return actor | swift | {
+    norms = {name: own | {"scale": 1.0 + own["scale"]} for name, own in actor.items() if name.endswith("_norm")}
+    return actor | swift | norms | {
         "embed": embed | {"kernel": 4.0 * embed["kernel"]}, "out": out | {"bias": jnp.zeros_like(out["bias"])}
     }  # fmt: skip
 
@@ -55,8 +63,9 @@ def lively(actor: Any) -> Any:
 def make_run(folder: Path, *overrides: str) -> Path:
     """A run folder with a checkpoint of random networks, as if it had been trained."""
     experiment = composed(
-        "traffic=analytic", "market.agent=null", "market.num_sellers=2", "learner.hidden_size=16", "learner.num_envs=4",
-        f"market.episode_length={EPOCHS}", "name=test", *overrides,
+        "traffic=analytic", "market.agent=null", "market.num_sellers=2", "learner.num_envs=4",
+        *([] if "learner=qtable" in overrides else ["learner.hidden_size=16"]), f"market.episode_length={EPOCHS}",
+        "name=test", *overrides,
     )  # fmt: skip
     folder.mkdir(parents=True)
     provenance = {"command": "python train.py", "revision": "abc", "versions": {"jax": jax.__version__}}
@@ -65,7 +74,7 @@ def make_run(folder: Path, *overrides: str) -> Path:
     abstract = program.abstract_state(program.stack(experiment.market.params))
     state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), abstract)
     seeds = range(experiment.settings.learner.num_seeds)
-    actors = [lively(random_networks(experiment.learner, 0.3, seed)[0]) for seed in seeds]
+    actors = [lively(random_actor(experiment.learner, 0.3, seed)) for seed in seeds]
     actor = jax.tree.map(lambda at, *own: jax.device_put(np.stack(own), at.sharding), abstract.learnable.actor, *actors)
     with runs.Checkpoints(folder / "run") as checkpoints:
         checkpoints.save(7, state.replace(learnable=state.learnable.replace(actor=actor)))
@@ -220,7 +229,10 @@ def test_a_file_says_what_it_is(folders) -> None:
         assert told[0] == told[1] == told[2]
         about = told[0]
         assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
-        assert about["memory"]["shape"] == [16 if kind in ("gru, shared", "gru, any price") else 32]
+        width = 1 if "qtable" in kind else 32 if "lstm" in kind or "two layers" in kind else 16
+        assert about["memory"]["shape"] == [width]
+        assert about["learner"] == run.settings.learner.algorithm
+        assert about["format_version"] == (1 if kind in ("gru, shared", "lstm, per seller, own orders") else 2)
         assert about["provenance"]["update"] == 7
         assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
         assert len(about["provenance"]["parameters_sha256"]) == 64
@@ -233,6 +245,16 @@ def test_a_file_says_what_it_is(folders) -> None:
         card = (folder / "export" / "flax" / "policy_card.md").read_text()
         for words in ("## Market", "## Training", "None yet", "## Limits", "own price of the last epoch", "abc"):
             assert words in card
+
+
+def test_probabilities_of_values_are_those_of_the_play_that_evaluations_sample(folders) -> None:
+    policy = load_policy(file_of(folders["dqn, no memory"], "flax"))
+    seen = np.random.default_rng(0).normal(size=(4, len(policy.about["observation"])))
+    said = policy.step(seen, [0, 1, 0, 1], policy.start(4))
+    chance, best = np.exp(said["price_log_prob"]), said["price_index"]
+    count = chance.shape[-1]
+    np.testing.assert_allclose(np.take_along_axis(chance, best[..., None], -1), 0.8 + 0.2 / count, rtol=1e-5)
+    assert (np.isclose(chance, 0.2 / count, rtol=1e-5).sum(-1) == count - 1).all()
 
 
 def evaluation_of(folder: Path, **changed: Any) -> dict[str, Any]:
@@ -307,8 +329,6 @@ def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, c
     assert "accepted are settings as field=value" in said(capsys, run, "flax")
     (tmp_path / "wanted.yaml").write_text(f"{run.replace('=', ': ')}\nformat: flax\nseed: 5\n")
     assert "seed=5: accepted is 0 to 1" in said(capsys, f"settings={tmp_path / 'wanted.yaml'}")
-    forgetful = make_run(tmp_path / "forgetful", "learner.cell=none")
-    assert "learner.cell='none': accepted is gru, lstm or mingru" in said(capsys, f"run={forgetful}", "format=flax")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "onnxscript is not installed: pip install 'marl-pricing[export]'" in said(capsys, run, "format=onnx")
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -337,10 +357,10 @@ def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Pat
             runtime.run({"observation": wrong, "seller": np.array([0]), "memory": runtime.start(1)})
     with np.load(files["flax"]) as archive:
         arrays = dict(archive)
-    newer = json.loads(str(arrays.pop(ENTRY))) | {"format_version": 2}
+    newer = json.loads(str(arrays.pop(ENTRY))) | {"format_version": 3}
     np.savez(tmp_path / "newer.npz", **arrays, **{ENTRY: np.array(json.dumps(newer))})
     with pytest.raises(
-        PolicyError, match=r"newer.npz: format_version=2: accepted is at most 1; install a newer marl-pri"
+        PolicyError, match=r"newer.npz: format_version=3: accepted is at most 2; install a newer marl-pri"
     ):
         load_policy(tmp_path / "newer.npz")
     with np.load(files["flax"]) as archive:

@@ -14,6 +14,7 @@ import pytest
 from marl_pricing import market
 from marl_pricing.config import ConfigError, Market
 from marl_pricing.export.numpy_policy import numpy_file
+from marl_pricing.export.numpy_policy import step as numpy_step
 from marl_pricing.export.reading import ENTRY, FORMAT, FORMAT_VERSION, ExportedPolicy
 from marl_pricing.market.units import entries
 from marl_pricing.serving.learned import Figures, ShopPolicy, State, policies_in
@@ -101,6 +102,26 @@ def test_it_is_shown_what_it_was_shown_in_training(num_sellers, features) -> Non
         price = jnp.asarray(drawn.integers(0, LEVELS, (num_sellers, 2)), jnp.int32)
         state, seen, _ = step(jax.random.key(epoch + 1), state, market.Action(price))
     assert float(jnp.abs(state.events).sum()) > 0
+
+
+def test_a_q_table_prices_by_the_row_of_what_the_shop_sees() -> None:
+    made = make({}, num_sellers=1, num_products=2, features=["own_price"])
+    values = np.random.default_rng(0).normal(size=(1, 9, 2 * LEVELS)).astype(np.float32)
+    about = description(made)
+    about["network"] |= {"cell": "table", "bins": 3, "stacked": True, "epsilon": 0.1}
+    policy = ExportedPolicy(about, lambda inputs: numpy_step({"table/values": values}, about, **inputs))
+    shop_policy, grid = ShopPolicy(policy, 0, ["p0", "p1"]), np.asarray(about["prices"]["levels"][0])
+    posted = set()
+    for first, second in ((0, 0), (0, -1), (-1, 0), (3, -1)):
+        prices = [float(grid[0][first]), float(grid[1][second])]
+        nothing = [0.0, 0.0]
+        found, _ = shop_policy.step(Figures(prices, [], nothing, nothing, nothing, nothing, nothing, 0), [])
+        shown = policy.show([prices], [0])[0]
+        row = sum(int(np.round(np.clip(own, -1, 1) + 1)) * 3**place for place, own in enumerate(shown))
+        best = values[0, row].reshape(2, LEVELS).argmax(-1)
+        assert found == [grid[0][best[0]], grid[1][best[1]]]
+        posted.add(tuple(found))
+    assert len(posted) > 1
 
 
 @pytest.mark.parametrize(("price_map", "action", "posted"), [
