@@ -178,7 +178,7 @@ def test_four_devices_learn_what_one_does() -> None:
         (["learner=torch_mappo", "run.distributed=true"], "run.distributed=True: accepted is false with learner.algo"),
         (
             ["learner.algorithm=torch"],
-            "learner.algorithm='torch': accepted is 'mappo', 'torch_mappo', 'a2c', 'dqn', 'pqn', 'qtable'",
+            "learner.algorithm='torch': accepted is 'mappo', 'torch_mappo', 'ippo', 'a2c', 'dqn', 'pqn', 'qtable'",
         ),
         (["+learner.compile=true"], "learner.compile=True: accepted is false with learner.algorithm=mappo"),
     ],
