@@ -11,6 +11,7 @@ import numpy as np
 from marl_pricing.config.errors import ConfigError
 from marl_pricing.config.experiment import ExperimentSettings
 from marl_pricing.learning.settings import CommonSettings
+from marl_pricing.market.prices import CONTINUOUS
 
 
 class _Idle(NamedTuple):
@@ -62,7 +63,7 @@ _TABLE = (
     ),
     _Idle(
         ("learner.price_law",),
-        lambda own: own.market.prices.map in ("levels", "scale"),
+        lambda own: own.market.prices.map not in CONTINUOUS,
         "prices on a grid (market.prices.map=levels or scale)",
     ),
     _Idle(

@@ -33,6 +33,7 @@ from marl_pricing.config.traffic import build_traffic
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.equilibrium import static
 from marl_pricing.forks import refuse_forked
+from marl_pricing.market.prices import CONTINUOUS
 from marl_pricing.market.types import Feature
 from marl_pricing.widths import in_32_bits
 
@@ -448,7 +449,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     """
     refuse_forked()
     check_market(settings, visitors)
-    if settings.prices.map in ("range", "adjust"):
+    if settings.prices.map in CONTINUOUS:
         _check_continuous(settings)
     reach = reach or Reach()
     spread = _Spread(settings.num_sellers, settings.num_products)

@@ -12,6 +12,7 @@ from marl_pricing.evaluation.report import texts
 from marl_pricing.export.description import without_folders
 from marl_pricing.intake import IntakeError, plain
 from marl_pricing.learning.settings import ActorCriticSettings, NetworkSettings
+from marl_pricing.market.prices import CONTINUOUS
 from marl_pricing.presentation.markup import markdown, markdown_code
 
 _POLICY = "learned (greedy)"
@@ -53,7 +54,7 @@ def _section(title: str, lines: list[str]) -> str:
 def _market(about: dict[str, Any], settings: ExperimentSettings) -> list[str]:
     market, traffic, prices = settings.market, settings.traffic, about["prices"]
     low, high = (end(end(own) for own in prices[name]) for name, end in (("low", min), ("high", max)))
-    if prices["map"] in ("range", "adjust"):
+    if prices["map"] in CONTINUOUS:
         kind = "any" if prices["map"] == "range" else "any relative change of the last price"
     elif prices["map"] == "levels":
         kind = f"{len(prices['levels'][0][0])} price levels"

@@ -10,6 +10,7 @@ from typing import Any
 from marl_pricing.export.archive import without_code
 from marl_pricing.export.onnx_content import metadata_of
 from marl_pricing.learning.networks import cell_names
+from marl_pricing.market.prices import CONTINUOUS
 
 _TORCH = """from __future__ import annotations
 import io
@@ -153,7 +154,7 @@ def example(kind: str, about: dict[str, Any], file: str, entry: str, raw: Sequen
         scaled = f'np.append({scaled}, np.eye(about["network"]["num_sellers"])[0])  # and which seller it is'
     index = "[0]" if kind == "flax" else "[0, 0]"
     choice = "price_index = outputs.argmax(-1)"
-    if about["prices"]["map"] in ("range", "adjust"):
+    if about["prices"]["map"] in CONTINUOUS:
         choice = (
             'lowest, highest = (np.array(about["prices"][end][0]) for end in ("lowest", "highest"))\n'
             "price_action = lowest + (highest - lowest) / (1 + np.exp(-outputs[:, 0]))"

@@ -11,6 +11,7 @@ from flax import struct
 
 Array = jax.Array
 PriceMap = Literal["levels", "scale", "range", "adjust"]
+CONTINUOUS = ("range", "adjust")  # maps of which an action is a number, not an index
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class PriceShape:
     @property
     def continuous(self) -> bool:
         """Whether an action is a number (a price or a relative change), not an index."""
-        return self.map in ("range", "adjust")
+        return self.map in CONTINUOUS
 
 
 class PriceParams(struct.PyTreeNode):
