@@ -17,7 +17,7 @@ from marl_pricing.presentation.output import run_command
 from marl_pricing.traffic.logs.checking import guessed, write_mapping
 from marl_pricing.traffic.logs.reading import read_log
 from marl_pricing.traffic.logs.summary import actors_of, print_summary
-from marl_pricing.traffic.logs.verbs import VERBS
+from marl_pricing.traffic.logs.verbs import VERBS, add_log_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,14 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "With labels: `separability FILE` tests whether people and agents can be told apart, `contaminate FILE` mixes "
         "the log to a share of agents; each has its own --help.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the log")
-    parser.add_argument(
-        "--mapping",
-        type=Path,
-        metavar="M.yaml",
-        help="columns of another layout: session, time, event, and where there are such item, price, label with human "
-        "and agent, events; see docs/import.md",
-    )
+    add_log_arguments(parser)
     parser.add_argument(
         "--check",
         action="store_true",
@@ -48,13 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--quarantine", type=Path, metavar="Q.csv", help="write rejected rows there: line, reason and text"
-    )
-    parser.add_argument(
-        "--bad-share",
-        type=float,
-        default=0.05,
-        metavar="SHARE",
-        help="share of rows that may be rejected before the file is refused (default: %(default)s)",
     )
     parser.add_argument(
         "--exposure",

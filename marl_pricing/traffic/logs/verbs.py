@@ -10,15 +10,29 @@ from pathlib import Path
 from marl_pricing.traffic.logs.reading import Log, read_log
 
 
+def add_log_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which log, and how it is read."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the log")
+    parser.add_argument(
+        "--mapping",
+        type=Path,
+        metavar="M.yaml",
+        help="columns of another layout: session, time, event, and where there are such item, price, label with human "
+        "and agent, events; see docs/import.md",
+    )
+    parser.add_argument(
+        "--bad-share",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="share of rows that may be rejected before the file is refused (default: %(default)s)",
+    )
+
+
 def _parser(verb: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(f"python -m marl_pricing.traffic.logs {verb}", description=description)
-    parser.add_argument("file", type=Path, metavar="FILE", help="the log, with labels")
-    parser.add_argument("--mapping", type=Path, metavar="M.yaml", help="columns of another layout; see docs/import.md")
+    add_log_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
-    parser.add_argument(
-        "--bad-share", type=float, default=0.05, metavar="SHARE",
-        help="share of rows that may be rejected before the file is refused (default: %(default)s)",
-    )  # fmt: skip
     return parser
 
 
