@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def choose(
     with torch.no_grad():
         logits, memory = actor.step(torch.as_tensor(local, device=where), memory)
         own = [torch.as_tensor(mask, device=where) for mask in masks]
-        heads = [head for head in losses.split_heads(logits, 1, spaces.head_sizes, own) if isinstance(head, Tensor)]
+        heads = cast(list[Tensor], losses.split_heads(logits, 1, spaces.head_sizes, own))  # no law: all are choices
         if generator is None:
             indices = [head.argmax(-1) for head in heads]
         else:
