@@ -57,8 +57,19 @@ class Server:
         self.process.wait()
 
     def pause(self) -> None:
-        """It listens and does not answer, as a machine that hangs."""
+        """It listens and does not answer, as a machine that hangs. Returns once it stands still.
+
+        Raises:
+            ConfigError: where it has ended.
+        """
         self.process.send_signal(signal.SIGSTOP)
+        if self.process.returncode is None:
+            # Until the signal has reached all of its threads, some of them go on answering.
+            _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                return
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+        raise ConfigError(f"{self.command[0]}: has ended, see {self.log}")
 
     def go_on(self) -> None:
         """After a pause."""
