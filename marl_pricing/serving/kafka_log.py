@@ -117,6 +117,7 @@ class KafkaLog(SqliteLog):
         self._connecting: Future[None] | None = None
         self._again = 0.0
         self._trouble: str | None = None
+        self._answers = True  # the broker did, when it was last asked
         self._for_good = False
 
     def _check_copy(self) -> None:
@@ -213,7 +214,8 @@ class KafkaLog(SqliteLog):
 
     def _fail(self, error: LogError) -> None:
         self._life, self._trouble = None, str(error)
-        self._again = time.monotonic() + (0.0 if isinstance(error, _ElsewhereError) else _AGAIN)
+        self._answers = isinstance(error, _ElsewhereError)
+        self._again = time.monotonic() + (0.0 if self._answers else _AGAIN)
 
     def _begin(self) -> None:
         """Begin a life: reach the broker, mark all partitions, take in what is before the marks.
@@ -229,14 +231,14 @@ class KafkaLog(SqliteLog):
         except LogError as error:
             self._fail(error)
             raise
-        self._trouble = None
+        self._trouble, self._answers = None, True
 
     def _reach(self) -> None:
-        """A connection. It is waited for where the last one was good, else it is made in the background."""
+        """A connection. It is waited for where the broker answered last, else it is made in the background."""
         if self._connecting is None:
             self._connecting = self._wire.submit(self._wire.connect())
         try:
-            self._connecting.result(PATIENCE if self._trouble is None else 0.05)
+            self._connecting.result(PATIENCE if self._answers else 0.05)
         except FutureTimeout:
             raise BrokerError(f"kafka={self._kafka.servers!r}: no answer") from None
         except BaseException:
