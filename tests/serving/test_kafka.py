@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from marl_pricing.serving import kafka_log
+from marl_pricing.serving import kafka_log, kafka_wire
 from marl_pricing.serving.kafka_log import KafkaLog, read_topics
 from marl_pricing.serving.kafka_wire import BrokerError, Kafka, Outgoing, Wire
 from marl_pricing.serving.log import INTERACTIONS, PRICES, Entry, LogError
@@ -21,6 +21,13 @@ from marl_pricing.serving.trial.servers import Server, broker
 from tests.serving.asking import shop
 
 TWIN = "/api/hotel/price/hotel-twin"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """A broker on a busy machine may take longer than a shop should wait."""
+    monkeypatch.setattr(kafka_log, "PATIENCE", 60.0)
+    monkeypatch.setattr(kafka_wire, "REQUEST", 30.0)
 
 
 def entry(number: int) -> Entry:
@@ -219,7 +226,7 @@ def test_a_shop_on_a_broker_that_pauses(tmp_path: Path, monkeypatch) -> None:
             own.service.writer.submit(lambda log: log.end()).result(10)  # the quote is written down all the same
             assert own.service._reader.quotes_of("now")
             server.go_on()
-            monkeypatch.undo()
+            monkeypatch.setattr(kafka_log, "PATIENCE", 60.0)
             until = time.monotonic() + 60
             while own.event("search", 301, "waits").status != 200 and time.monotonic() < until:
                 time.sleep(0.1)
