@@ -59,7 +59,7 @@ def test_what_is_installed_fits_together() -> None:
 def test_the_containers_lock_has_what_it_needs_by_hash_and_names_no_host() -> None:
     text = LOCK.read_text(encoding="utf-8")
     locked = pins(text)
-    assert closure("calibration", "serve", "kafka", "redis") <= locked.keys()
+    assert closure("calibration", "serve", "kafka", "postgres", "redis") <= locked.keys()
     pinned = pins((ROOT / "constraints.txt").read_text(encoding="utf-8"))
     assert {name: version for name, version in locked.items() if pinned.get(name) != version} == {}
     entries = re.split(r"\n(?=[A-Za-z0-9])", text[text.index("absl-py==") :])

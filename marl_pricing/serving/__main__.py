@@ -25,6 +25,7 @@ _USAGE = """Take a shop's events and tell its prices, as the storefront asks, un
 usage: python -m marl_pricing.serving [field=value …]
        python -m marl_pricing.serving settings=FILE.yaml [field=value …]
        python -m marl_pricing.serving refit|promote|rollback|policies|archive [field=value …]     (each has --help)
+       python -m marl_pricing.serving goals|assign|labelled [field=value …]        participants of an experiment
        python -m marl_pricing.serving.shoppers [field=value …]                          visitors to try it with
 
 Settings:

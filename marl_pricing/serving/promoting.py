@@ -1,4 +1,4 @@
-"""The verbs that say which policy a shop plays: promote, rollback, policies."""
+"""The verbs beside the shop itself: what they are told, and where they are carried out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from typing import Annotated
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings
+from marl_pricing.serving.participants.working import (
+    AssignSettings,
+    GoalsSettings,
+    LabelledSettings,
+    RegisterSettings,
+    carry_out,
+)
 from marl_pricing.serving.refit.working import RefitSettings
 
 
@@ -51,6 +58,9 @@ VERBS: dict[str, tuple[type[Settings], str]] = {
     "rollback": (RollbackSettings, "go back to the policy that was promoted before"),
     "archive": (ArchiveSettings, "move old records of the log into files beside it, where a replay finds them"),
     "policies": (ShopSettings, "what was promoted and rolled back"),
+    "goals": (GoalsSettings, "what participants of an experiment can be asked to do in the shop: take in, list"),
+    "assign": (AssignSettings, "give goals at random to participants of a run, people or agents"),
+    "labelled": (LabelledSettings, "the log's sessions of a run's participants, with whose each was"),
 }
 _NEXT = "a shop that runs with pricer=policy policy=promoted takes it up by POST /models/reload; others when they start"
 
@@ -78,6 +88,9 @@ def run(verb: str, arguments: Sequence[str]) -> int:
         told = refit(own)
         into = own.into or f"{own.out}/refits/{told['last']}"
         print("\n".join(tell(told, into)))
+        return 0
+    if isinstance(own, RegisterSettings):
+        print("\n".join(carry_out(own)))
         return 0
     assert isinstance(own, ShopSettings)
     folder = Path(own.out)
