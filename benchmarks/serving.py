@@ -6,6 +6,7 @@ charged for all who waited (no coordinated omission).
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -13,12 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from marl_pricing.presentation.output import run_command
+from marl_pricing.serving.trial.servers import redis_server
 
 LOOKUPS, EVENTS, SECONDS = 1000, 500, 10.0
 _CONNECTIONS = 16  # of each kind
@@ -77,34 +83,83 @@ async def _load(port: int, make: Any, rate: float, seconds: float) -> tuple[list
     return sorted(times), wrong
 
 
-async def _both(ports: tuple[int, int], lookups: float, events: float, seconds: float) -> list[Any]:
-    await _load(ports[1], _price, lookups / 4, 1.0)  # imports and first quotes
-    return await asyncio.gather(
-        _load(ports[1], _price, lookups, seconds), _load(ports[0], _event, events, seconds)
+def _memory(pid: int) -> float:
+    """MiB that a process holds now."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
+
+
+async def _watch(pid: int, held: list[float]) -> None:
+    while True:
+        held.append(_memory(pid))
+        await asyncio.sleep(1.0)
+
+
+def _growth(held: Sequence[float]) -> float:
+    """MiB a minute: the slope of a line through the second half, by when what is kept for a while is there."""
+    late = np.asarray(held[len(held) // 2 :])
+    return float(np.polyfit(np.arange(len(late)) / 60.0, late, 1)[0]) if len(late) > 2 else float("nan")
+
+
+async def _both(own: Shop, lookups: float, events: float, seconds: float) -> tuple[list[Any], list[float]]:
+    held: list[float] = []
+    watching = asyncio.create_task(_watch(own.pid, held))
+    found = await asyncio.gather(
+        _load(own.prices, _price, lookups, seconds), _load(own.events, _event, events, seconds)
     )  # fmt: skip
+    watching.cancel()
+    return list(found), held
 
 
-def measure(lookups: float, events: float, seconds: float, settings: Sequence[str] = ()) -> dict[str, Any]:
-    """p50 and p99 of both kinds of answers [ms], errors, and the server's memory [MiB].
+class Shop(NamedTuple):
+    """A service's process and its ports."""
+
+    pid: int
+    events: int
+    prices: int
+
+    def status(self) -> str:
+        """ok or degraded, as it says."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.prices}/health") as told:
+            return json.load(told)["status"]
+
+
+@contextmanager
+def _shop(folder: str, settings: Sequence[str]) -> Iterator[Shop]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "marl_pricing.serving", f"out={folder}/shop", *_PORTS, "window=5", *settings],
+        cwd=_TOP, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(_TOP)},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        events, prices = (int(process.stdout.readline().rpartition(":")[2]) for _ in range(2))
+        yield Shop(process.pid, events, prices)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def measure(
+    lookups: float, events: float, seconds: float, settings: Sequence[str] = (), without: str | None = None
+) -> dict[str, Any]:
+    """p50 and p99 of both kinds of answers [ms], errors, the server's memory [MiB] and its growth [MiB a minute].
 
     Args:
         settings: of the shop, as log=kafka.
+        without: redis: it is killed before the load begins, and prices come from what the process kept.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "marl_pricing.serving", f"out={folder}", *_PORTS, "window=5", *settings],
-            cwd=_TOP, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(_TOP)},
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            first, second = (int(process.stdout.readline().rpartition(":")[2]) for _ in range(2))
-            found = asyncio.run(_both((first, second), lookups, events, seconds))
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            memory = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-        finally:
-            process.terminate()
-            process.wait()
-    told: dict[str, Any] = {"memory_mib": memory}
+    with ExitStack() as opened:
+        folder = opened.enter_context(tempfile.TemporaryDirectory())
+        if without == "redis":
+            server = opened.enter_context(redis_server(Path(folder)))
+            settings = [*settings, "prices=redis", f"redis=redis://{server.address}/0"]
+        own = opened.enter_context(_shop(folder, settings))
+        asyncio.run(_load(own.prices, _price, lookups / 4, 1.0))  # imports and first quotes
+        if without == "redis":
+            server.kill()
+        found, held = asyncio.run(_both(own, lookups, events, seconds))
+        if (status := own.status()) != ("ok" if without is None else "degraded"):
+            raise SystemExit(f"error: the shop says that it is {status}")
+    told: dict[str, Any] = {"memory_mib": max(held), "growth_mib_a_minute": _growth(held)}
     for name, (times, wrong) in zip(("lookups", "events"), found, strict=True):
         told[name] = {
             "count": len(times), "wrong": wrong, "p50_ms": 1000 * times[len(times) // 2],
@@ -128,10 +183,15 @@ def rows(repeats: int = 3) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """`python -m benchmarks.serving [look-ups a second] [events a second] [seconds] [setting=value …]`: one run."""
-    settings = [own for own in sys.argv[1:] if "=" in own]
-    given = [float(own) for own in sys.argv[1:] if "=" not in own][:3]
-    print(json.dumps(measure(*(given + [LOOKUPS, EVENTS, SECONDS][len(given) :]), settings), indent=1))
+    """One run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("lookups", type=float, nargs="?", default=LOOKUPS, help="a second")
+    parser.add_argument("events", type=float, nargs="?", default=EVENTS, help="a second")
+    parser.add_argument("seconds", type=float, nargs="?", default=SECONDS)
+    parser.add_argument("--without", choices=["redis"], help="prices are kept in it, and it is killed before the load")
+    parser.add_argument("--set", nargs="*", default=[], metavar="SETTING=VALUE", help="of the shop, as log=kafka")
+    own = parser.parse_args()
+    print(json.dumps(measure(own.lookups, own.events, own.seconds, own.set, own.without), indent=1))
     return 0
 
 

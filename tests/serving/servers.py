@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL as processes of a test."""
+"""PostgreSQL as a process of a test."""
 
 from __future__ import annotations
 
@@ -16,18 +16,6 @@ import pg8000.dbapi
 from marl_pricing.serving.trial.servers import Server, free_port
 
 PASSWORD = "swordfish"
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[Server]:
-    """Redis, in memory: a second start begins empty."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    own = Server(port, [*command, "--dir", str(folder)], folder / "redis.log")
-    try:
-        yield own
-    finally:
-        own.kill()
 
 
 def _programs() -> Path:

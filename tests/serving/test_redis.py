@@ -11,9 +11,8 @@ import pytest
 import redis
 
 from marl_pricing.serving import redis_prices
-from marl_pricing.serving.trial.servers import Server
+from marl_pricing.serving.trial.servers import Server, redis_server
 from tests.serving.asking import Shop, shop
-from tests.serving.servers import redis_server
 
 TWIN = "/api/hotel/price/hotel-twin"
 GIVEN = {"surge_high": 4.0, "surge_low": 0.0, "prices": "redis"}

@@ -1,4 +1,4 @@
-"""Servers that a shop is tried with, as processes that are ended with it: a broker that speaks Kafka's protocol."""
+"""Servers that a shop is tried with, as processes that are ended with it: a broker of Kafka's protocol, Redis."""
 
 from __future__ import annotations
 
@@ -91,6 +91,20 @@ def broker(folder: Path) -> Iterator[Server]:
     url = f"tcp://127.0.0.1:{port}"
     command = [str(program), "broker", "--storage-engine", "memory://tansu/", "--listener-url", url]
     own = Server(port, [*command, "--advertised-listener-url", url], folder / "broker.log")
+    try:
+        yield own
+    finally:
+        own.kill()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[Server]:
+    """Redis, in memory: a second start begins empty."""
+    if shutil.which("redis-server") is None:
+        raise ConfigError("redis-server: is not installed")
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    own = Server(port, [*command, "--dir", str(folder)], folder / "redis.log")
     try:
         yield own
     finally:
