@@ -14,25 +14,11 @@ from marl_pricing.config.errors import ConfigError, Settings, refuse
 from marl_pricing.serving.guardrails import ENDINGS
 from marl_pricing.serving.pricers import PRICERS
 
-_LATER = {
-    "pricer": {"qtable": "a Q-table behind the shop"},
-}
-_ABLE = {"pricer": "static, surge, elasticity, session or policy"}
 
-
-def _there(field: str) -> BeforeValidator:
-    """Names what is planned and is not there, so that nobody believes to have it."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, str) and value in _LATER[field]:
-            raise PydanticCustomError(
-                "later",
-                "{able}; {told} is not there yet (docs/serving.md)",
-                {"able": _ABLE[field], "told": _LATER[field][value]},
-            )
-        return value
-
-    return BeforeValidator(check)
+def _no_pricer_of_its_own(value: Any) -> Any:
+    if value == "qtable":
+        raise PydanticCustomError("qtable", "policy, with the table's file as policy=FILE")
+    return value
 
 
 def _ending(value: float | None) -> float | None:
@@ -102,7 +88,7 @@ class ServeSettings(Settings):
     ] = "wall"
     pricer: Annotated[
         Literal["static", "surge", "elasticity", "session", "policy"],
-        _there("pricer"),
+        BeforeValidator(_no_pricer_of_its_own),
         Field(description="static (base prices), surge, elasticity, session or policy"),
     ] = "surge"
     policy: Annotated[

@@ -27,10 +27,7 @@ from tests.processes import ROOT, python
         ("kafka_partitions=2", "kafka_partitions=2: accepted is 4 for log=sqlite"),
         ("prices=redis", "redis: has to be given for prices=redis"),
         ("redis=redis://localhost:6379", "redis='redis://localhost:6379': accepted is null for prices=process"),
-        (
-            "pricer=qtable",
-            "pricer='qtable': accepted is static, surge, elasticity, session or policy; a Q-table behind",
-        ),
+        ("pricer=qtable", "pricer='qtable': accepted is policy, with the table's file as policy=FILE"),
         ("pricer=fast", "pricer='fast': accepted is 'static', 'surge', 'elasticity', 'session' or 'policy'"),
         ("pricr=surge", "pricr='surge': there is no such setting; did you mean pricer?"),
         ("experiments=2", "experiments=2: there is no such setting"),
@@ -108,6 +105,6 @@ def test_the_containers_shop_has_settings_that_go_together() -> None:
     own = validate(ServeSettings, given)
     check_together(own, set())
     assert (own.log, own.prices, own.host) == ("kafka", "redis", "127.0.0.1")
-    assert set(services["shop"]["depends_on"]) == {"redis", "broker"} <= set(services)
-    for name in ("redis", "broker"):  # nobody else reaches them
+    assert set(services["shop"]["depends_on"]) == {"redis", "broker", "postgres"} <= set(services)
+    for name in ("redis", "broker", "postgres"):  # nobody else reaches them
         assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
