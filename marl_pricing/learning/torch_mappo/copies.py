@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium import spaces as kinds
 from pettingzoo import ParallelEnv
 
+from marl_pricing.learning.price_laws import NUM_OUTPUTS
+
 Array = np.ndarray
 
 
@@ -21,9 +23,11 @@ class Spaces:
         agents: names, in the order of the axis S.
         local_size, state_size: O; G, of the environment's own `state()` or of all observations side by side.
         own_state: the environment has a `state()`.
-        head_sizes: choices of each part of an action.
+        head_sizes: choices of each part of an action; of a Box the two numbers of each entry's law.
         starts: the number that each part begins to count at.
         single: an action is a number and no array.
+        low, high: ends of every entry of a Box, flat; empty where actions are choices.
+        action_shape: of a Box.  action_type: its NumPy type.
     """
 
     agents: tuple[str, ...]
@@ -33,9 +37,29 @@ class Spaces:
     head_sizes: tuple[int, ...]
     starts: tuple[int, ...]
     single: bool
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    action_shape: tuple[int, ...] = ()
+    action_type: str = "float32"
+
+    @property
+    def continuous(self) -> bool:
+        """Actions are numbers between two ends, not choices."""
+        return bool(self.low)
+
+    @property
+    def parts(self) -> int:
+        """How often the heads of `head_sizes` are there: once, or for every entry of a Box."""
+        return len(self.low) or 1
 
     def action(self, indices: Array) -> Any:
-        """One agent's choices [heads] as its action space has them."""
+        """One agent's choices [heads], or places z of every entry of a Box, as its action space has them."""
+        if self.continuous:
+            low, high = np.asarray(self.low), np.asarray(self.high)
+            share = 0.5 + 0.5 * np.tanh(0.5 * np.asarray(indices, np.float64))
+            # In the space's own numbers, whose roundings may lie beyond its ends.
+            own = (low + (high - low) * share).astype(self.action_type)
+            return np.clip(own, low.astype(self.action_type), high.astype(self.action_type)).reshape(self.action_shape)
         action = indices + np.asarray(self.starts)
         return int(action[0]) if self.single else action
 
@@ -52,6 +76,8 @@ class Spaces:
         masks = [np.ones((len(self.agents), 1, size), bool) for size in self.head_sizes]
         for number, agent in enumerate(self.agents):
             told = infos.get(agent, {}).get("action_mask")
+            if told is not None and self.continuous:
+                raise ValueError(f"infos[{agent!r}]['action_mask']: accepted is none beside actions of a Box")
             if told is not None and not self.single and isinstance(told, np.ndarray):  # of all heads, side by side
                 told = np.split(told, np.cumsum(self.head_sizes)[:-1])
             if told is not None:
@@ -70,12 +96,25 @@ def read_spaces(env: ParallelEnv) -> Spaces:
     seen, acts = env.observation_space(agents[0]), env.action_space(agents[0])
     if not isinstance(seen, kinds.Box):
         raise ValueError(f"observation_space({agents[0]!r})={seen}: accepted is a Box")
+    box: dict[str, Any] = {}
     if isinstance(acts, kinds.Discrete):
         sizes, starts = (int(acts.n),), (int(acts.start),)
     elif isinstance(acts, kinds.MultiDiscrete) and acts.nvec.ndim == 1:
         sizes, starts = tuple(acts.nvec.tolist()), tuple(acts.start.tolist())
+    elif isinstance(acts, kinds.Box) and acts.shape != (0,) and np.issubdtype(acts.dtype, np.floating):
+        ends = acts.low.astype(np.float64), acts.high.astype(np.float64)
+        if not (np.isfinite(ends).all() and (ends[0] < ends[1]).all()):
+            raise ValueError(f"action_space({agents[0]!r})={acts}: accepted is a Box with finite ends, low below high")
+        sizes, starts = (NUM_OUTPUTS,), (0,)
+        box = {
+            "low": tuple(ends[0].ravel().tolist()), "high": tuple(ends[1].ravel().tolist()),
+            "action_shape": tuple(acts.shape), "action_type": str(acts.dtype),
+        }  # fmt: skip
     else:
-        raise ValueError(f"action_space({agents[0]!r})={acts}: accepted is Discrete, or MultiDiscrete in one dimension")
+        raise ValueError(
+            f"action_space({agents[0]!r})={acts}: accepted is Discrete, MultiDiscrete in one dimension, or a Box of "
+            "real numbers"
+        )
     for agent in agents[1:]:
         for name, own, first in (
             ("observation_space", env.observation_space(agent), seen),
@@ -89,7 +128,8 @@ def read_spaces(env: ParallelEnv) -> Spaces:
         state_size, own_state = np.asarray(env.state()).size, True
     except NotImplementedError:
         state_size, own_state = len(agents) * local_size, False
-    return Spaces(agents, local_size, state_size, own_state, sizes, starts, isinstance(acts, kinds.Discrete))
+    single = isinstance(acts, kinds.Discrete)
+    return Spaces(agents, local_size, state_size, own_state, sizes, starts, single, **box)
 
 
 @dataclass(frozen=True)
@@ -133,7 +173,7 @@ class Copies:
         self.acting = np.array([[agent in env.agents for agent in self.spaces.agents] for env in self._envs])
 
     def step(self, indices: Array) -> Step:
-        """One step of every environment; choices [E, S, heads]."""
+        """One step of every environment; choices [E, S, heads], or places [E, S, entries] of a Box."""
         spaces, shape = self.spaces, self.acting.shape
         reward, terminated, done = np.zeros(shape, np.float32), np.zeros(shape, bool), np.zeros(shape, bool)
         after, now, over = [], [], np.zeros(len(self._envs), bool)

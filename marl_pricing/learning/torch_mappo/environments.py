@@ -31,7 +31,6 @@ from marl_pricing.learning.torch_mappo import convert
 from marl_pricing.learning.torch_mappo.copies import Copies
 from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, choose
 from marl_pricing.learning.torch_mappo.learner import TorchLearner
-from marl_pricing.learning.torch_mappo.networks import Networks
 from marl_pricing.learning.torch_mappo.scale import RunningScale
 from marl_pricing.learning.training import finish_first
 from marl_pricing.learning.trajectory import RolloutState, Segment
@@ -79,9 +78,10 @@ class _Seen:
 class _Segments:
     """Plays segments; keeps the memories and the returns of running episodes between them."""
 
-    def __init__(self, copies: Copies, seen: _Seen, actor: Networks, critic_memory: jax.Array, seed: int) -> None:
+    def __init__(self, copies: Copies, seen: _Seen, twin: TorchLearner, critic_memory: jax.Array, seed: int) -> None:
         self._seen = seen
-        self._copies, self._actor = copies, actor
+        self._copies, self._actor, self._law = copies, twin.actor, twin.law
+        actor = twin.actor
         self._memory = torch.zeros(*copies.acting.shape, actor.spec.memory, device=convert.device())
         self._generator = torch.Generator().manual_seed(seed)
         self._running = np.zeros(copies.acting.shape)
@@ -105,7 +105,7 @@ class _Segments:
             for name in ("masks", "first", "acting"):
                 table[name].append(getattr(copies, name))
             indices, log_prob, self._memory = choose(
-                self._actor, copies.spaces, local, copies.masks, self._memory, self._generator
+                self._actor, copies.spaces, local, copies.masks, self._memory, self._generator, self._law
             )
             chosen = [index.cpu().numpy() for index in indices]
             step = copies.step(np.concatenate(chosen, -1))
@@ -176,8 +176,8 @@ def train_on_env(
     are not made. An agent that is cut off without a last observation is taken to have seen zeros.
 
     Args:
-        make_env: makes one of `settings.num_envs` copies; all agents with the same Box and the same Discrete or
-            MultiDiscrete space.
+        make_env: makes one of `settings.num_envs` copies; all agents observe the same Box and act in the same Discrete,
+            MultiDiscrete or Box, whose entries follow `settings.price_law` between their ends.
         settings: of the learner, with `algorithm="torch_mappo"` and one seed.
         normalise: observations are shown in units of their running mean and spread, which the policy keeps as they are
             at the end; false: as they come.
@@ -198,12 +198,13 @@ def train_on_env(
     learner = Mappo(
         settings,
         cast(MarketShape, None),  # targets and losses ask nothing of a market
-        actor_spec(settings, number, spaces.local_size, sum(spaces.head_sizes)),
+        actor_spec(settings, number, spaces.local_size, spaces.parts * sum(spaces.head_sizes)),
         critic=critic_spec(settings, number, spaces.local_size, spaces.state_size),
     )
-    twin = TorchLearner(settings, learner.actor, learner.critic, 1, spaces.head_sizes)
+    law = settings.price_law if spaces.continuous else None
+    twin = TorchLearner(settings, learner.actor, learner.critic, spaces.parts, spaces.head_sizes, law)
     seen = _Seen(copies, normalise)
-    segments = _Segments(copies, seen, twin.actor, learner.critic.start(settings.num_envs), settings.seed)
+    segments = _Segments(copies, seen, twin, learner.critic.start(settings.num_envs), settings.seed)
     state = TrainState(
         learnable=learner.first_learnable(*jax.random.split(jax.random.key(settings.seed))),
         statistics=learner.first_statistics(),
@@ -251,5 +252,5 @@ def train_on_env(
             bar.update(task, completed=update, description=f"return {mean:,.1f} an agent, {rate:,.0f} steps/s")
             if interrupted:
                 break
-    policy = EnvPolicy(spaces, twin.actor, None if seen.local is None else seen.local.now())
+    policy = EnvPolicy(spaces, twin.actor, None if seen.local is None else seen.local.now(), law)
     return EnvTraining(policy, twin.dump(), history, len(history) == settings.num_updates)

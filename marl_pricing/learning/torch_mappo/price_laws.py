@@ -34,6 +34,11 @@ class Gaussian:
         """Mean and standard deviation of z [..., S, P, 2]."""
         return torch.cat([self.mean[..., None], self.log_spread.exp()[..., None]], -1)
 
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A draw z by the CPU's generator."""
+        mean, spread = self.mean.cpu(), self.log_spread.exp().cpu()
+        return mean + spread * torch.randn(mean.shape, generator=generator)
+
     def centre(self) -> Tensor:
         """The median place."""
         return self.mean
@@ -74,6 +79,11 @@ class Beta:
     def numbers(self) -> Tensor:
         """α and β [..., S, P, 2]."""
         return torch.cat([own[..., None] for own in self.counts()], -1)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A draw z by the CPU's generator: the logarithm of a ratio of two gamma variables of counts above 1."""
+        below, above = (torch._standard_gamma(own.cpu(), generator=generator).log() for own in self.counts())
+        return below - above
 
     def centre(self) -> Tensor:
         """The most probable place."""

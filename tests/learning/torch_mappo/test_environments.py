@@ -7,18 +7,24 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
+from scipy import stats
 
 from marl_pricing.environments import PricingEnv
 from marl_pricing.equilibrium import static
+from marl_pricing.learning import price_laws
 from marl_pricing.learning.settings import LearnerSettings
-from marl_pricing.learning.torch_mappo.copies import Copies
+from marl_pricing.learning.torch_mappo.copies import Copies, read_spaces
 from marl_pricing.learning.torch_mappo.env_policy import EnvPolicy, load_env_policy
 from marl_pricing.learning.torch_mappo.environments import train_on_env
+from marl_pricing.learning.torch_mappo.price_laws import LAWS
 from marl_pricing.learning.torch_mappo.scale import RunningScale
 from tests.markets import one_shot
 from tests.processes import ROOT
@@ -63,15 +69,14 @@ class Stalls(ParallelEnv):
         self._coins = {agent: int(self._random.choice([-1, 1])) for agent in self.agents}
         return self._look()
 
+    def _pay(self, agent: str, action: Any) -> float:
+        assert agent != "left" or action[1] != 3  # forbidden
+        return float(2 * (action[0] - 5) - 1 == self._coins[agent]) + 0.5 * float(action[1] - 1)
+
     def step(self, actions: dict[str, Any]):
         acted, self._time = self.agents, self._time + 1
-        for agent, action in actions.items():
-            assert action in self._acts
-            assert agent != "left" or action[1] != 3  # forbidden
-        rewards = {
-            agent: float(2 * (action[0] - 5) - 1 == self._coins[agent]) + 0.5 * float(action[1] - 1)
-            for agent, action in actions.items()
-        }
+        assert all(action in self._acts for action in actions.values())
+        rewards = {agent: self._pay(agent, action) for agent, action in actions.items()}
         ended = {agent: agent == "right" and self._time == 3 for agent in acted}
         cut = dict.fromkeys(acted, self._time == 4)
         self.agents = acted
@@ -117,6 +122,66 @@ def test_our_own_market_is_learnt_through_its_environment() -> None:
         played.add(tuple(actions[agent] for agent in env.possible_agents))
         seen, _, _, _, infos = env.step(actions)
     assert played <= {tuple(row) for row in static.grid_equilibria(*own).tolist()}
+
+
+class Scales(Stalls):
+    """Both turn two knobs between 0 and 5, and −3 and −1; the nearer to 4 and to −2 ± the coin / 2, the better."""
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Box(np.array([[0.0], [-3.0]]), np.array([[5.0], [-1.0]]), dtype=np.float64))
+
+    def _look(self) -> tuple[dict, dict]:
+        return super()._look()[0], {}
+
+    def best(self, agent: str) -> np.ndarray:
+        return np.array([[4.0], [-2.0 + 0.5 * self._coins[agent]]])
+
+    def _pay(self, agent: str, action: Any) -> float:
+        return -float(((action - self.best(agent)) ** 2).sum())
+
+
+@pytest.mark.slow
+def test_actions_in_a_box_are_learnt_and_kept(tmp_path: Path) -> None:
+    """The second knob hangs on a coin that is seen in the first epoch only."""
+    settings = LearnerSettings(
+        **(SMALL | {"num_updates": 120, "gamma": 0.0, "price_law": "gaussian", "num_minibatches": 1})
+    )
+    got = train_on_env(Scales, settings, quiet=True)
+    again = load_env_policy(got.policy.save(tmp_path / "scales.pt"))
+    assert again.law == "gaussian"
+    for seed in range(5):
+        env = Scales()
+        seen, _ = env.reset(seed=seed)
+        memory, old = again.start(), got.policy.start()
+        while env.agents:
+            shown = {agent: seen[agent] for agent in env.agents}
+            actions, memory = again.act(shown, memory)
+            before, old = got.policy.act(shown, old)
+            for agent, action in actions.items():
+                np.testing.assert_array_equal(action, before[agent])
+                assert np.abs(action - env.best(agent)).max() < 0.25, (seed, agent, action)
+            seen, *_ = env.step(actions)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_torchs_draws_follow_the_twins_law(law: str) -> None:
+    outputs = torch.tensor([[-3.0, -0.5], [0.0, 0.0], [1.0, 4.0]])
+    own, twin = LAWS[law].of(outputs.repeat(4000, 1, 1)), price_laws.LAWS[law].of(jnp.asarray(outputs.numpy()))
+    draws = torch.sigmoid(own.sample(torch.Generator().manual_seed(0))).double().numpy()
+    theirs = jax.vmap(twin.sample)(jax.random.split(jax.random.key(1), 4000))
+    for number in range(3):
+        found = stats.ks_2samp(draws[:, number], jax.nn.sigmoid(theirs[:, number]))
+        assert found.pvalue > 1e-5, outputs[number]
+
+
+def test_an_action_in_a_box_stays_in_it_and_has_its_form() -> None:
+    box = spaces.Box(*np.array([[[0.1], [-7.0]], [[0.3], [1e6]]], np.float32))
+    own = read_spaces(Stalls(box))
+    assert own.continuous and own.parts == 2 and own.head_sizes == (2,)
+    for place, share in ((-1e4, 0.0), (0.0, 0.5), (2.0, 1 / (1 + np.exp(-2.0))), (1e4, 1.0)):
+        action = own.action(np.full(2, place, np.float32))
+        assert action in box
+        np.testing.assert_allclose(action, box.low + (box.high.astype(float) - box.low) * share, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -222,7 +287,10 @@ def test_copies_keep_apart_what_the_players_see() -> None:
 @pytest.mark.parametrize(
     ("env", "settings", "message"),
     [
-        (lambda: Stalls(spaces.Box(0, 1, (2,))), {}, r"action_space\('left'\)=Box.*: accepted is Discrete, or Multi"),
+        (lambda: Stalls(spaces.Text(3)), {}, r"action_space\('left'\)=Text.*: accepted is Discrete, MultiDiscrete"),
+        (lambda: Stalls(spaces.Box(0, 9, (2,), np.int32)), {}, r"action_space.*=Box.*: accepted is Discrete, Multi"),
+        (lambda: Stalls(spaces.Box(0, np.inf, (2,))), {}, r"action_space.*=Box.*: accepted is a Box with finite"),
+        (lambda: Stalls(spaces.Box(0, 1, (2,))), {}, r"infos\['left'\]\['action_mask'\]: accepted is none beside"),
         (Stalls, {"num_seeds": 2}, "learner.num_seeds=2: accepted is 1 in train_on_env"),
         (Stalls, {"algorithm": "mappo"}, "learner.algorithm='mappo': accepted is 'torch_mappo' in train_on_env"),
     ],
