@@ -47,6 +47,18 @@ class Benchmarks:
     stock_note: str = ""
     simulated: tuple[Tried, Tried] | None = None
 
+    def with_simulated(self, shape: MarketShape, params: MarketParams, found: tuple[Tried, Tried] | None) -> Benchmarks:
+        """These, with the best constant prices that were found by playing.
+
+        Where any price may be posted and a one-shot benchmark ignores nothing, it is the equilibrium itself, which a
+        search comes near to; a grid has equilibria of its own.
+        """
+        low, high = np.asarray(params.prices.low), np.asarray(params.prices.high)
+        exact = not shape.discrete_prices and not self.ignores and self.nash is not None and self.joint is not None
+        for own in (self.nash, self.joint) if exact else ():
+            exact &= own is not None and bool(((own.prices >= low) & (own.prices <= high)).all())
+        return self if exact else replace(self, simulated=found)
+
     @property
     def label(self) -> str:
         """What to call them: "static benchmark", and what it ignores."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -47,7 +46,7 @@ def _benchmarks(runs: Sequence[RunToEvaluate], played: Played) -> dict[str, Benc
         key = market_key(run.shape, run.params)
         if key not in known:
             known[key] = with_stock(run.shape, run.params, static_benchmarks(run.shape, run.params))
-        found[run.name] = replace(known[key], simulated=played.simulated.get(run.name))
+        found[run.name] = known[key].with_simulated(run.shape, run.params, played.simulated.get(run.name))
     return found
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, static_benchmarks
 from marl_pricing.evaluation.evaluate import evaluate
 from marl_pricing.evaluation.report import paths
+from marl_pricing.evaluation.report.first_screen import _scarcity, reference
 from marl_pricing.evaluation.runs import RunToEvaluate
-from marl_pricing.policies import constant, simulated_joint, simulated_nash, tried
-from tests.markets import make
+from marl_pricing.policies import Tried, constant, simulated_joint, simulated_nash, tried
+from tests.markets import THRESHOLD, UNLIMITED, make
 
 # Twelve units at first, ten more two epochs after they ran low; three to five are wanted an epoch.
 SCARCE = {"prices": {"map": "levels", "low": 1.2, "high": 2.2, "num_price_levels": 6}, "episode_length": 10}
@@ -77,6 +79,27 @@ def test_lines_are_theirs_beside_the_static_ones() -> None:
     assert prices[names[2]] == pytest.approx(both[0].prices)
     assert profits["joint profit given the stock"] == pytest.approx(both[1].profits.sum())
     assert profits["joint profit given the stock"] < profits["joint profit"]
+
+
+def test_of_any_price_the_one_shot_equilibrium_itself_is_the_measure() -> None:
+    """A grid has equilibria of its own, stock is not known to a one-shot game, and an end may cut the price off."""
+    prices = {"map": "range", "low": 1.1, "high": 2.5}
+    for kept, changes in (
+        (False, {"prices": prices}),
+        (True, {}),
+        (True, {"prices": prices | {"high": 1.8}}),
+        (True, {"prices": prices, "inventory": THRESHOLD}),
+    ):
+        made = make(**{"inventory": UNLIMITED} | changes)
+        bare = static_benchmarks(*made)
+        zeros = np.zeros(2)
+        found = (Tried(bare.nash.prices, bare.nash.profits, zeros, 0.0, zeros, zeros),) * 2
+        own = bare.with_simulated(*made, found)
+        assert own.simulated == (found if kept else None), changes
+        told = _scarcity(reference(own), own, 1.5)
+        assert ("ignore ." not in told) and ("were any price allowed: Nash 1.4" in told) == (kept and not own.ignores)
+        names = list(paths.benchmark_prices(own, 2))
+        assert any(name.endswith("given the stock") for name in names) == kept
 
 
 def test_a_gap_that_chance_could_make_is_no_scale() -> None:

@@ -206,7 +206,7 @@ def policy_map(offers: pd.DataFrame) -> Figure:
 def _line(axes: Axes, line: pd.DataFrame, kind: str, look: dict) -> None:
     axes.fill_between(line["at"], line["low"], line["high"], color=look["color"], alpha=0.15, linewidth=0)
     axes.plot(line["at"], line["mean"], marker="o", markersize=4, linewidth=1.8, **look)
-    if kind == "rival" and len(line):
+    if kind == "rival" and len(line) > 1:  # of one point there is no line
         ends = [line["at"].min(), line["at"].max()]
         axes.plot(ends, ends, color=style.RULE, linestyle="dashed", label="as the rivals")
         axes.legend()

@@ -231,6 +231,8 @@ def _scarcity(found: Reference, benchmarks: Benchmarks, highest: float) -> str:
     static = f"Nash {number('price_mean', found.static_nash)}, joint {number('price_mean', found.static_joint)}"
     if found.name == benchmarks.label:
         return f" These are static benchmarks; they ignore {ignores}." if ignores else ""
+    if not ignores:
+        return f" Held against: {found.name}; were any price allowed: {static}."
     told = f" Held against: {found.name}; the static benchmarks ({static}) ignore {ignores}."
     if highest > found.static_joint and highest <= found.joint + _NEAR * abs(found.joint - found.nash):
         return f"{told} Prices above the static cartel price are scarcity: stock does not serve every order."
