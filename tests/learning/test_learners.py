@@ -233,6 +233,7 @@ def test_a_run_is_trained_kept_resumed_and_played(
     assert [policy.name for policy in run.policies(greedy=True)] == ["learned (greedy)"]
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_a2c_comes_to_the_equilibria_of_the_one_shot_game_in_5_of_5_seeds() -> None:
     experiment = composed(
@@ -248,6 +249,7 @@ TABLE = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 def test_tables_come_within_a_grid_step_of_the_one_shot_games_prices_in_5_of_5_seeds() -> None:
     experiment = composed("experiment=logit_duopoly", *TABLE, "learner.num_seeds=10")
@@ -260,6 +262,7 @@ def test_tables_come_within_a_grid_step_of_the_one_shot_games_prices_in_5_of_5_s
         assert np.abs(grid[prices] - exact).max() < grid[1] - grid[0], (omega, prices[:, -1])
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["pqn", "dqn"])
 def test_networks_of_values_come_to_the_one_shot_games_prices(algorithm: str) -> None:
@@ -274,6 +277,7 @@ def test_networks_of_values_come_to_the_one_shot_games_prices(algorithm: str) ->
         assert (off < steps).all(), (omega, off, prices[:, -1])
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
