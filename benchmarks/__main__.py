@@ -7,6 +7,7 @@ compilation apart.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import resource
 import subprocess
@@ -35,6 +36,11 @@ GROUPS = {
     "serving": "look-ups and events of a live shop over HTTP (not in the default table)",
     "torch": "whole updates of the torch learner beside the flax one's (not in the default table)",
     "torch_compiled": "the same with torch.compile (not in the default table)",
+}
+# Programs with options of their own: `python -m benchmarks peers --help`.
+PROGRAMS = {
+    "accelerator": "markets and training on a GPU or TPU, in under six minutes",
+    "peers": "training beside JaxMARL's MAPPO, in turns",
 }
 DEFAULT = ("market", "traffic", "training", "env", "cell")
 
@@ -73,14 +79,16 @@ def measure(group: str, repeats: int) -> list[dict[str, Any]]:
 def main() -> int:
     """Run the groups and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    told = "; ".join(f"{name}: {text}" for name, text in GROUPS.items())
+    if sys.argv[1:2] and sys.argv[1] in PROGRAMS:
+        return importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
+    told = "; ".join(f"{name}: {text}" for name, text in (GROUPS | PROGRAMS).items())
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=told)
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is printed (default 5)")
     parser.add_argument("--json", action="store_true", help="measure one group here and print it as JSON")
     given = parser.parse_args()
     unknown = sorted(set(given.groups) - set(GROUPS))
     if unknown:
-        parser.error(f"GROUP={unknown[0]!r}: accepted is {', '.join(GROUPS)}")
+        parser.error(f"GROUP={unknown[0]!r}: accepted is {', '.join(GROUPS)}, or alone {' or '.join(PROGRAMS)}")
     if given.repeats < 1:
         parser.error(f"--repeats={given.repeats}: accepted is a number of at least 1")
     if given.json:

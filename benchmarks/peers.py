@@ -142,7 +142,7 @@ def compare(jaxmarl: Path, python: str, num_envs: int, hidden: int, repeats: int
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time, print a line each."""
-    parser = argparse.ArgumentParser("python -m benchmarks.peers", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks peers", description=__doc__)
     parser.add_argument("--jaxmarl", type=Path, required=True, help="folder of a checkout of JaxMARL")
     parser.add_argument("--python", required=True, help="a Python that has what JaxMARL's MAPPO imports")
     parser.add_argument("--repeats", type=int, default=7, help="turns of which medians are printed (default 7)")

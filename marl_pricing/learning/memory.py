@@ -35,8 +35,8 @@ def program_memory(compiled: Any) -> float:
     return float(size * devices)
 
 
-def refuse_large(compiled: Any, what: str) -> None:
-    """Refuse a compiled program whose arrays do not fit into the devices' memory, before it runs.
+def refuse_large(compiled: Any, what: str) -> float:
+    """Refuse a compiled program whose arrays do not fit into the devices' memory, before it runs; else its bytes.
 
     Args:
         compiled: as `jax.stages.Compiled`.  what: it is, in words.
@@ -50,3 +50,4 @@ def refuse_large(compiled: Any, what: str) -> None:
             f"{what} takes {say_bytes(size)} of memory, and there are {say_bytes(there)} here: accepted are smaller "
             "sizes, such as learner.num_envs, learner.num_steps, learner.hidden_size or market.num_products"
         )
+    return size

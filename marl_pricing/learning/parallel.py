@@ -128,12 +128,13 @@ class Program:
 
     Attributes:
         learner: what is trained.  mesh: where.  num_runs: R.  width: W = R × seeds.
+        memory: bytes of the training program that was compiled last, on all devices of this process; 0 before.
     """
 
     def __init__(self, learner: Learner, num_runs: int = 1) -> None:
         self.learner = learner
         self.mesh = make_mesh(num_devices(learner))
-        self.num_runs = num_runs
+        self.num_runs, self.memory = num_runs, 0.0
         self._per_device = learner.settings.num_envs // self.mesh.size
         self._num_seeds = learner.settings.num_seeds
         self.width = num_runs * self._num_seeds
@@ -237,7 +238,7 @@ class Program:
             RunError: for a program that does not fit into the devices' memory.
         """
         program = self._train.lower(state, params, jnp.int32(block), block).compile()
-        refuse_large(program, f"training {self.width} seed(s) at once")
+        self.memory = refuse_large(program, f"training {self.width} seed(s) at once")
         return lambda state, params, count=block: program(state, params, jnp.int32(count))
 
     def abstract_state(self, params: MarketParams) -> TrainState:
