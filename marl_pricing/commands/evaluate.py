@@ -51,7 +51,12 @@ def _evaluate_study(folder: Path) -> Path:
     given = [own for own in HydraConfig.get().overrides.task if not own.startswith("run=")]
     if given:
         raise ConfigError(f"run={str(folder)!r}: accepted is nothing beside a study, not {given[0]!r}")
-    return evaluate_study(open_study(folder), folder)
+    plan = open_study(folder)
+    if plan.study.factorial is not None:
+        from marl_pricing.studies.factorial.carry_out import evaluate_factorial
+
+        return evaluate_factorial(plan, folder)
+    return evaluate_study(plan, folder)
 
 
 def _evaluate(config: DictConfig) -> None:

@@ -108,17 +108,44 @@ def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any])
     keep_programs()
     _start_devices(*(own.learner.devices for own in plan.settings))
 
-    from marl_pricing.studies import study
-
+    if plan.study.factorial is None:
+        from marl_pricing.studies.study import continue_study, start_study
+    else:
+        _refuse_decided()
+        from marl_pricing.studies.factorial.carry_out import continue_factorial as continue_study
+        from marl_pricing.studies.factorial.carry_out import start_factorial as start_study
     if resume is None:
         folder = Path(data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
-        complete = study.start_study(plan, folder, provenance | {"revision": revision()})
+        complete = start_study(plan, folder, provenance | {"revision": revision()})
     else:
         folder = Path(resume)
-        complete = study.continue_study(plan, folder)
+        complete = continue_study(plan, folder)
     if not complete:
         print(f"stopped and saved; go on with: {how_to('train', resume=folder)}", flush=True)
         raise SystemExit(0)
+
+
+# What a factorial study says elsewhere, or not at all.
+_DECIDED = {
+    "learner": "study.factorial.learners",
+    "robust": "study.factorial.factors.epsilon_alpha",
+    "traffic.agent_share": "study.factorial.factors.alpha",
+    "market.reward.coi_leakage": "study.factorial.factors.lambda_coi",
+    "market.prices.factors": "study.factorial.factors.action_levels",
+    "run.until": "study.factorial.steps",
+    "run.evaluate_every": "study.factorial.play",
+}
+
+
+def _refuse_decided() -> None:
+    """Refuse settings that were typed and that a factorial study decides."""
+    from marl_pricing.config import ConfigError
+
+    for given in HydraConfig.get().overrides.task:
+        name = given.partition("=")[0].lstrip("+~")
+        for decided, instead in _DECIDED.items():
+            if name == decided or name.startswith(f"{decided}."):
+                raise ConfigError(f"{given}: accepted is {instead} with study.evaluation=factorial, which decides it")
 
 
 @hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -12,11 +12,13 @@ from pydantic import Field, model_validator
 
 from marl_pricing.config.errors import ConfigError, Settings, at_most, parse_yaml, refuse, validate
 from marl_pricing.config.experiment import ExperimentSettings, read_settings
+from marl_pricing.config.factorial import Factorial
 from marl_pricing.config.retired import translate
 from marl_pricing.config.trials import Trials
-from marl_pricing.learning.run_files import read_settings_file
+from marl_pricing.learning.run_files import PROVENANCE, read_provenance, read_settings_file
 
 STUDY = "study.yaml"
+SETTINGS = "settings"  # of provenance.json: those that a study began with
 _SWEPT = ("market", "traffic", "robust", "learner")
 
 
@@ -98,11 +100,13 @@ class Point(NamedTuple):
 
 
 class Study(Settings):
-    """What a study trains, and how it is evaluated: runs one by one, in other worlds; or a sweep, along its axis."""
+    """What a study trains, and how it is evaluated: runs one by one, in other worlds; a sweep, along its axis; or all
+    combinations of a few factors, by analysis of variance."""
 
-    evaluation: Literal["robustness", "sweep"] = "robustness"
+    evaluation: Literal["robustness", "sweep", "factorial"] = "robustness"
     runs: list[StudyRun] = []  # noqa: RUF012
     sweep: Sweep | None = None
+    factorial: Factorial | None = None
     checkpoint: Literal["latest", "best"] = "latest"
     episodes: Annotated[int, Field(ge=1), at_most(100_000, "episodes are played one batch after another")] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1_000_003
@@ -111,6 +115,15 @@ class Study(Settings):
     @model_validator(mode="after")
     def _complete(self) -> Study:
         kind = f"with study.evaluation={self.evaluation}"
+        if self.evaluation == "factorial":
+            if self.factorial is None:
+                raise refuse("study.factorial", None, f"factors and their values {kind}")
+            for name in ("runs", "sweep", "trials", "checkpoint", "episodes", "seed"):
+                if name in self.model_fields_set:
+                    raise refuse(f"study.{name}", getattr(self, name), f"nothing {kind}")
+            return self
+        if self.factorial is not None:
+            raise refuse("study.factorial", "...", f"nothing {kind}")
         if self.evaluation == "sweep":
             if self.sweep is None:
                 raise refuse("study.sweep", None, f"a field and its values {kind}")
@@ -173,6 +186,9 @@ def plan_study(data: Mapping[str, Any]) -> Plan:
     base = {name: value for name, value in data.items() if name != "study"}
     if base.get("run", {}).get("distributed"):
         raise ConfigError("run.distributed=True: accepted is false in a study")
+    if study.factorial is not None:
+        _check_alone(base)
+        return Plan(study, [], [], dict(data))
     runs = list(study.runs) if study.sweep is None else [study.sweep.run(point) for point in study.sweep.points]
     found = []
     for run in runs:
@@ -183,6 +199,20 @@ def plan_study(data: Mapping[str, Any]) -> Plan:
             raise named(run, error) from None
         found.append(own)
     return Plan(study, runs, found, dict(data))
+
+
+def _check_alone(base: Mapping[str, Any]) -> None:
+    """Refuse what a factorial study's base says of robustness, opponents and starts: its factors say it, or nothing."""
+    own = read_settings(base)
+    why = "with study.evaluation=factorial"
+    if own.robust.set != "none":
+        raise refuse("robust.set", own.robust.set, f"none {why}: factors.epsilon_alpha is the radius")
+    if own.init_from is not None:
+        raise refuse("init_from", own.init_from, f"null {why}")
+    if own.opponents.seats:
+        raise refuse("opponents.seats", own.opponents.seats, f"null {why}: there is one platform")
+    if own.worlds.any:
+        raise refuse("worlds", "...", f"no law of worlds {why}")
 
 
 def plan_to_yaml(plan: Plan) -> str:
@@ -202,7 +232,38 @@ def open_study(folder: Path) -> Plan:
         ConfigError, RunError: for a file that is no study's, or was changed since it was written.
     """
     path = folder / STUDY
+    _refuse_edited(folder)
     data = parse_yaml(read_settings_file(folder, STUDY), str(path))
     if not isinstance(data, dict) or not isinstance(data.get("study"), dict):
         raise ConfigError(f"{path}: is no study; accepted is the file that train.py left there")
     return plan_study(translate(data, str(path)))
+
+
+def _refuse_edited(folder: Path) -> None:
+    """Refuse a study whose file is not what it began with, saying what differs, where provenance.json tells that."""
+    began = read_provenance(folder).get(SETTINGS) if (folder / PROVENANCE).is_file() else None
+    if began is None:
+        return
+    try:
+        now = parse_yaml((folder / STUDY).read_bytes(), str(folder / STUDY))
+    except OSError as error:
+        raise ConfigError(f"{folder / STUDY}: {error.strerror}") from None
+    differ = list(differences(began, now))
+    if differ:
+        raise ConfigError(
+            "\n".join(
+                f"{folder / STUDY}: {field} is {after!r:.80} and was {before!r:.80} when the study began; accepted is "
+                "what it was, or a new study"
+                for field, before, after in differ[:10]
+            )
+        )
+
+
+def differences(before: Any, after: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted name, value before, value after) of what differs between two trees of settings."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in [*before, *(name for name in after if name not in before)]:
+            place = f"{field}.{name}" if field else str(name)
+            yield from differences(before.get(name, "nothing"), after.get(name, "nothing"), place)
+    elif before != after:
+        yield field, before, after

@@ -1,0 +1,1 @@
+"""The factorial study of the PHANTOM methodology: what decides how a platform does against agents."""

@@ -1,0 +1,221 @@
+"""A group of runs as one program: trained from the first update to the last, then played greedily."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from marl_pricing.config.factorial import Factorial
+from marl_pricing.learning import actions
+from marl_pricing.learning.learner import Learner, init
+from marl_pricing.learning.measures import all_finite
+from marl_pricing.learning.memory import program_memory
+from marl_pricing.learning.networks import Parameters
+from marl_pricing.learning.parallel import compiler_options
+from marl_pricing.learning.runs import RunError
+from marl_pricing.machine import say_bytes
+from marl_pricing.market.reward import relative_movement
+from marl_pricing.studies.factorial.cells import Group, Program
+from marl_pricing.studies.factorial.game import DefenceGame, DefenceParams
+
+Array = jax.Array
+GIB = 2.0**30
+# Of the keys of shoppers that no training has met: `learning.held_out` keeps to the same rule with another root.
+_ROOT = np.uint32(3_236_067_977)
+WORLDS = ("nominal", "fewer", "more")  # shares of agents that policies are played at
+# Sums over an episode's epochs t but the last: x is the leak a session of t, y the change of the COI level to t + 1.
+LINK = ("link_n", "link_x", "link_y", "link_xx", "link_xy", "link_yy")
+
+
+def train(learner: Learner, params: DefenceParams, seed: Array) -> tuple[Parameters, dict[str, Array]]:
+    """One run, from new networks to the last update.
+
+    Returns:
+        (the network or table that acts, {"first", "last": mean reward of an epoch over a tenth of the updates,
+        "finite": [] 1.0 where all numbers were}).
+    """
+    own = learner.settings
+    environments = jnp.arange(own.num_envs)
+
+    def update(state: Any, _: Array) -> tuple[Any, tuple[Array, Array]]:
+        state, measures = learner.update(state, params, environments, lambda x: x)
+        return state, (measures["return_raw"][0] / learner.shape.episode_length, all_finite(state.learnable))
+
+    state, (reward, finite) = jax.lax.scan(
+        update, init(learner, seed, params, environments), jnp.arange(own.num_updates)
+    )
+    part = max(own.num_updates // 10, 1)
+    told = {"first": reward[:part].mean(), "last": reward[-part:].mean(), "finite": finite.min()}
+    return state.learnable.actor, told
+
+
+def play(learner: Learner, parameters: Parameters, params: DefenceParams, study: Factorial) -> dict[str, Array]:
+    """Greedy play at the nominal share of agents, and at fewer and at more of them.
+
+    Returns:
+        {measure: [3], means over the epochs of all episodes in each of `WORLDS`}, and `LINK` of the nominal world [].
+    """
+    alpha = params.traffic.agent_share
+    shares = jnp.clip(alpha + study.play.shift * jnp.array([0.0, -1.0, 1.0]), 0.0, 1.0)
+    found = jax.lax.map(lambda share: _world(learner, parameters, params, share, study), shares)
+    return {name: value[0] if name in LINK else value for name, value in found.items()}
+
+
+def _world(
+    learner: Learner, parameters: Parameters, params: DefenceParams, share: Array, study: Factorial
+) -> dict[str, Array]:
+    assert isinstance(learner.game, DefenceGame)
+    game = DefenceGame(learner.game.market, brief=learner.game.brief)  # the world as it is
+    own = params.replace(traffic=params.traffic.replace(agent_share=share))
+    root = jax.random.fold_in(jax.random.key(_ROOT), study.play.seed)
+    keys = jax.vmap(partial(jax.random.fold_in, root))(jnp.arange(study.play.episodes))
+    state, seen = jax.vmap(lambda key: game.reset(jax.random.fold_in(key, 0), learner.shape, own))(keys)
+
+    def epoch(carry: tuple, time: Array) -> tuple[tuple, dict[str, Array]]:
+        state, seen, memory, over = carry
+        logits, memory = learner.actor.step(parameters, seen.local, memory)
+        choice = actions.greedy(learner.heads(learner.shape, logits, None))[0][:, 0, 0]
+        now = jax.vmap(lambda key: jax.random.fold_in(key, time + 1))(keys)
+        after, outcome = jax.vmap(lambda k, s, a: game.advance(k, s, a, own))(now, state, choice)
+        row = jax.vmap(lambda o, s: _epoch_measures(o, s.prices, own, study))(outcome, state)
+        live = (~over).astype(jnp.float32)
+        seen = jax.vmap(lambda s: game.observe(own, s))(after)
+        return (after, seen, memory, over | outcome.terminated[:, 0]), row | {"live": live}
+
+    first = (state, seen, learner.actor.start(study.play.episodes), jnp.zeros((study.play.episodes,), bool))
+    _, rows = jax.lax.scan(epoch, first, jnp.arange(learner.shape.episode_length))  # {name: [T, E]}
+    live, units = rows.pop("live"), rows.pop("units")
+    count = jnp.maximum(live.sum(), 1.0)
+    sold = live * units
+    paid = rows.pop("paid_above")
+    means = {name: (value * live).sum() / count for name, value in rows.items() if name != "leak_session"}
+    means["coi_level"] = (paid * live).sum() / jnp.maximum(sold.sum(), 1e-9)
+    means["epochs"] = live.sum() / study.play.episodes
+    return means | _link(rows["leak_session"], paid / jnp.maximum(units, 1e-9), (units > 0) & (live > 0))
+
+
+def _epoch_measures(outcome: Any, before: Array, params: DefenceParams, study: Factorial) -> dict[str, Array]:
+    """What one epoch of one market was like; every value []."""
+    movement = relative_movement(outcome.prices, before, params.reward.movement_floor)
+    v, rise = jnp.abs(movement).mean(), jnp.maximum(movement, 0.0).mean()
+    leak_session = params.reward.information_cost * outcome.suspicion
+    spent = jnp.minimum(leak_session / study.ux.information_budget, 1.0)
+    ux = 1.0 - study.ux.eta * (v + 0.5 * rise) - study.ux.information_weight * spent
+    return {
+        "revenue": (outcome.price_paid * outcome.sales).sum(),
+        "reward": outcome.reward[0],
+        "coi_leak": leak_session * outcome.visits,
+        "leak_session": leak_session,
+        "volatility": v,
+        "upward_volatility": rise,
+        "ux": jnp.clip(ux, 0.0, 1.0),
+        "price": outcome.prices.mean(),
+        "suspicion": outcome.suspicion,
+        "visits": outcome.visits,
+        "units": outcome.sales.sum(),
+        "paid_above": ((outcome.price_paid - params.reward.unit_cost) * outcome.sales).sum(),
+    }
+
+
+def _link(leak: Array, level: Array, counts: Array) -> dict[str, Array]:
+    """`LINK` of series [T, E]; pairs of epochs in both of which something was sold."""
+    both = (counts[1:] & counts[:-1]).astype(jnp.float32)
+    x, y = leak[:-1], level[1:] - level[:-1]
+    return dict(zip(LINK, ((both * part).sum() for part in (jnp.ones_like(x), x, y, x * x, x * y, y * y)), strict=True))
+
+
+class Trainer:
+    """A program's compiled training of groups, each split over the devices that there are.
+
+    What a run comes to does not depend on the runs beside it, nor on the number of devices: batches are as wide as the
+    study says.
+    """
+
+    def __init__(self, program: Program, study: Factorial) -> None:
+        self.program, self.study = program, study
+        markets = list(program.markets.values())
+        leaves, self._tree = jax.tree.flatten(markets[0])
+        each = [jax.tree.leaves(own) for own in markets]
+        # Most numbers are those of all cells; a bank of sessions is never copied.
+        self._differ = [any(not np.array_equal(own[k], leaf) for own in each) for k, leaf in enumerate(leaves)]
+        self._shared = [leaf for leaf, differs in zip(leaves, self._differ, strict=True) if not differs]
+        self._own = {
+            cell: [leaf for leaf, differs in zip(own, self._differ, strict=True) if differs]
+            for cell, own in zip(program.markets, each, strict=True)
+        }
+        self._compiled: Callable | None = None
+        self._size = 0
+
+    def _run(self, shared: Sequence[Array], own: Sequence[Array], seed: Array) -> dict[str, Array]:
+        rest, mine = iter(shared), iter(own)
+        params = jax.tree.unflatten(self._tree, [next(mine) if differs else next(rest) for differs in self._differ])
+        actor, told = train(self.program.learner, params, seed)
+        return {f"train_{name}": value for name, value in told.items()} | play(
+            self.program.learner, actor, params, self.study
+        )
+
+    def compile(self, num_runs: int) -> None:
+        """Compile for groups of so many runs, or a few more: whole batches.
+
+        Raises:
+            RunError: for groups that do not fit into the memory that the study may take.
+        """
+        width = self.study.side_by_side
+        size = -(-num_runs // width) * width
+        count = max(n for n in range(1, jax.local_device_count() + 1) if (size // width) % n == 0)
+        mesh = jax.make_mesh((count,), ("run",), devices=jax.local_devices()[:count], axis_types=(AxisType.Auto,))
+
+        def batch(shared: Sequence[Array], own: Sequence[Array], seeds: Array) -> dict[str, Array]:
+            cut = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (own, seeds))
+            one = jax.vmap(partial(self._run, shared))
+            found = jax.lax.map(lambda part: one(*part), cut)
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+
+        split = jax.shard_map(batch, mesh=mesh, in_specs=(P(), P("run"), P("run")), out_specs=P("run"), check_vma=False)
+        arguments = (self._shared, *self._stack([next(iter(self._own))] * size, [0] * size))
+        compiled = jax.jit(split, compiler_options=compiler_options()).lower(*arguments).compile()
+        taken, most = program_memory(compiled), self.study.memory * GIB
+        if taken > most:
+            raise RunError(
+                f"{self.program.name}: a group takes {say_bytes(taken)}, and study.factorial.memory is "
+                f"{self.study.memory:g} GiB: accepted is a smaller study.factorial.side_by_side than {width}"
+            )
+        self._compiled, self._size = compiled, size
+
+    def _stack(self, cells: Sequence, seeds: Sequence[int]) -> tuple[list[Array], Array]:
+        own = [
+            jnp.stack([jnp.asarray(leaf) for leaf in leaves]) for leaves in zip(*map(self._own.get, cells), strict=True)
+        ]
+        return own, jnp.asarray(seeds, jnp.int32)
+
+    def compute(self, group: Group) -> list[dict[str, float]]:
+        """Train and play the runs of a group; {measure: value} of each."""
+        asked = len(group.runs)
+        if self._size < asked:
+            self.compile(asked)
+        size = self._size
+        # A short group is filled up with its first run: no other program.
+        filled = [*group.runs, *[group.runs[0]] * (size - asked)]
+        own, seeds = self._stack([run.cell for run in filled], [run.seed for run in filled])
+        assert self._compiled is not None
+        found = jax.device_get(self._compiled(self._shared, own, seeds))
+        return [_row(found, place) for place in range(asked)]
+
+
+def _row(found: Mapping[str, np.ndarray], place: int) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for name, value in found.items():
+        if np.ndim(value) == 1:
+            row[name] = float(value[place])
+            continue
+        row |= {
+            name if world == "nominal" else f"{name}_{world}": float(value[place, k]) for k, world in enumerate(WORLDS)
+        }
+    return row
