@@ -337,8 +337,12 @@ def deviation_table(rows: pd.DataFrame) -> str:
     )
 
 
-def best_response_table(rows: pd.DataFrame) -> str:
-    """What the best response that was found gains, and NashConv."""
+def best_response_table(rows: pd.DataFrame, *, from_host: bool) -> str:
+    """What the best response that was found gains, and NashConv.
+
+    Args:
+        from_host: responders began as the host's networks; otherwise (a host that values actions) as new ones.
+    """
     if rows.empty:
         return ""
     lines: list[list[tuple[str, float | None]]] = []
@@ -358,10 +362,15 @@ def best_response_table(rows: pd.DataFrame) -> str:
              ("95 % interval", "bootstrap"), ("gain", "of what it earns"), ("95 % interval", "bootstrap"),
              ("best response", "seeds"), ("trained", "gain per epoch"), ("constant", "gain per epoch"),
              ("rule", "gain per epoch")]  # fmt: skip
+    trained = (
+        "a seller that goes on learning from the host's own network"
+        if from_host
+        else "a seller that learns from a new network, since the host's values actions,"
+    )
     return (
         f"{page.table(heads, lines)}<p class=note>In each seat, against the others as they are, "
-        f"are tried: a seller that goes on learning from the host's own network for {int(rows['updates'].iloc[0])} "
-        "updates, the best constant prices, a stock-and-price rule fitted to the seat. The best is chosen under some "
+        f"are tried: {trained} for {int(rows['updates'].iloc[0])} updates, the best constant prices, "
+        "a stock-and-price rule fitted to the seat. The best is chosen under some "
         "shoppers, where it has to beat the seller itself by two standard errors, and its gain is told under others. "
         "What it gains is a lower bound of what a best response gains. NashConv is the sum of the gains (Lanctot et "
         f"al. 2017): 0 at an equilibrium. Intervals resample {resampled}.</p>"

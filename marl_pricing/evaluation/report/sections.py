@@ -182,7 +182,7 @@ def _behaviour(gallery: Gallery, own: Rows) -> list[Part]:
     found, seats, answers = own.findings, own.guests, own.best_responses
     if len(answers):
         said = findings.responses(answers, held=bool(own.run.held))
-        table = html_tables.best_response_table(answers)
+        table = html_tables.best_response_table(answers, from_host=own.run.networks is not None)
         parts.append(Part("Is it an equilibrium?", said.text, said.happened, html=table))
     if found is not None:
         resampled = "over seeds" if found.seeds > 1 else "over episodes"
