@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from marl_pricing.learning.held_out import MEASURING_EPISODES
 
@@ -146,7 +146,7 @@ def judge(curves: Curves) -> Verdict:
         return f"{seller} (seed {place[0]})" if greedy.shape[1] > 1 else seller
 
     slope, t, spread = trend(updates, greedy)
-    critical = stats.t.ppf(1 - SIGNIFICANCE / (2 * slope.size), size - 2)
+    critical = stdtrit(size - 2, 1 - SIGNIFICANCE / (2 * slope.size))
     carried = slope * (updates[-1] - updates[0]) / level
     moving = worst(np.where(np.abs(t) > critical, np.abs(carried), 0.0), TREND)
     if moving:
@@ -168,7 +168,7 @@ def judge(curves: Curves) -> Verdict:
             f"entropy {curves.entropy[-1, seed].mean():.2f} nats"
         )
     if np.isfinite(curves.gain[-1]).any():
-        certain = stats.t.ppf(1 - SIGNIFICANCE / slope.size, MEASURING_EPISODES - 1) * np.nan_to_num(curves.error[-1])
+        certain = stdtrit(MEASURING_EPISODES - 1, 1 - SIGNIFICANCE / slope.size) * np.nan_to_num(curves.error[-1])
         gain = np.where(curves.gain[-1] - GAIN * level > certain, curves.gain[-1], 0.0) / level
         place = worst(gain, GAIN)
         if place:

@@ -105,17 +105,18 @@ def train_block(
     """
     total = partial(jax.lax.psum, axis_name="env")
 
-    def step(state: TrainState):
+    @partial(jax.jit, inline=True)  # which keeps what is traced for the table's shapes: the loop does not trace again
+    def step(state: TrainState, params: MarketParams, index: Array):
         state, measures = learner.update(state, params, index, total)
         return state, measures | {PARAMETERS_FINITE: all_finite((state.learnable, state.statistics))}
 
     def go_on(number: Array, carry: tuple[TrainState, dict[str, Array]]):
         state, table = carry
-        state, row = step(state)
+        state, row = step(state, params, index)
         put = partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
         return state, jax.tree.map(put, table, row)
 
-    row = jax.eval_shape(step, state)[1]
+    row = jax.eval_shape(step, state, params, index)[1]
     table = jax.tree.map(lambda x: jnp.zeros((block, *x.shape), x.dtype), row)
     return jax.lax.fori_loop(0, count, go_on, (state, table))
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 from scipy.special import expit, logit, logsumexp
 
 from marl_pricing.traffic.draws import log_gamma
@@ -156,7 +155,9 @@ def session_ratios(sessions: Sequence[np.ndarray], logs: np.ndarray, log_shares:
 
 def area(people: np.ndarray, agents: np.ndarray) -> float:
     """Area under the ROC curve: the chance that an agent's score is above a person's, ties counting half."""
-    ranks = stats.rankdata(np.concatenate([people, agents]))
+    from scipy.stats import rankdata  # starts of trainings need no area, and would wait half a second for it
+
+    ranks = rankdata(np.concatenate([people, agents]))
     above = ranks[len(people) :].sum() - len(agents) * (len(agents) + 1) / 2.0
     return float(above / (len(people) * len(agents)))
 

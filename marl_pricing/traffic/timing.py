@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import psi
 
 from marl_pricing.traffic.events import ACTIONS, END, START
@@ -30,6 +29,8 @@ def fit_gamma(values: np.ndarray) -> Gamma:
     Raises:
         TimingError: for fewer than two different values above 0.
     """
+    from scipy.optimize import brentq  # few fit times, and every start would wait for it
+
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known) & (known > 0)]
     if len(np.unique(known)) < 2:
