@@ -286,10 +286,12 @@ def test_networks_of_values_come_to_the_one_shot_games_prices(algorithm: str) ->
         ["learner=dqn", "learner.num_updates=150"],
         ["learner=qtable", "learner.learning_rate=0.3", "learner.learning_rate_end=0.02", "learner.epsilon_end=0.05",
          "learner.num_epochs=8", "learner.num_updates=300"],
+        ["learner=a2c", "learner.num_steps=16", "learner.num_updates=400", "learner.learning_rate=0.005",
+         "learner.entropy_start=0.05"],
     ],
     ids=lambda own: own[0],
 )  # fmt: skip
-def test_learners_of_values_earn_95_per_cent_of_the_best_price_and_order(overrides: list[str]) -> None:
+def test_learners_earn_95_per_cent_of_the_best_price_and_order(overrides: list[str]) -> None:
     experiment = composed("experiment=price_and_order", "learner.num_seeds=2", *overrides)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), experiment.market.params)
     run = StockRun("both", *experiment.market, policies_of(experiment, stacked), 0.95)
