@@ -68,8 +68,8 @@ def test_keys_have_one_partition_and_groups_are_told_how_far(tmp_path: Path, kaf
     log.append([entry(number) for number in range(1, 101)])
     log.commit("pipeline", 60)
     wire = Wire(own, [f"keys-{INTERACTIONS}", f"keys-{PRICES}"])
-    wire.wait(wire.connect(), 5)
-    found = wire.wait(wire.read(dict.fromkeys(wire.places, 0), None), 10)
+    wire.wait(wire.connect(), 60)
+    found = wire.wait(wire.read(dict.fromkeys(wire.places, 0), None), 60)
     keys = [(place, record.key) for place, records in found.items() for record in records if record.key]
     assert len(keys) == 100 and len(set(keys)) == len({(place[0], key) for place, key in keys})
 
@@ -85,8 +85,8 @@ def test_keys_have_one_partition_and_groups_are_told_how_far(tmp_path: Path, kaf
             await consumer.stop()
         return sum(own.position < at[place] and "at" in own.headers for place, all in found.items() for own in all)
 
-    until = time.monotonic() + 10
-    while (done := wire.wait(committed(), 10)) != 60 and time.monotonic() < until:
+    until = time.monotonic() + 60
+    while (done := wire.wait(committed(), 60)) != 60 and time.monotonic() < until:
         time.sleep(0.05)
     assert done == 60 == log.committed("pipeline")
     wire.close()
@@ -100,13 +100,13 @@ def test_what_arrives_after_its_life_counts_for_nobody(tmp_path: Path, kafka: Se
     life, number = first._life, first._number
     assert life is not None
     under_way = kafka_log._outgoing(own, entry(2), life, number + 1)  # sent, and never answered
-    first._wire.wait(first._wire.send([under_way]), 5)
+    first._wire.wait(first._wire.send([under_way]), 60)
     first.close()
     second = KafkaLog(tmp_path / "one", "kill", own)
     assert second.append([entry(2), entry(3)]) == [None, 3]  # it was there before the mark
     late = kafka_log._outgoing(own, entry(4), life, number + 2)
     stranger = Outgoing(f"late-{INTERACTIONS}", None, b"s", b"{}", [], 1)
-    second._wire.wait(second._wire.send([late, stranger]), 5)
+    second._wire.wait(second._wire.send([late, stranger]), 60)
     with pytest.raises(BrokerError, match="others write there too"):
         second.append([entry(number) for number in range(5, 25)])
     assert second.append([entry(4)]) == [24]  # 5 to 24 had come before it was noticed
