@@ -71,7 +71,7 @@ def test_what_is_said_by_others_counts(monkeypatch: pytest.MonkeyPatch, capsys: 
         time.sleep(0.3)
         pulse.said()
     assert capsys.readouterr().err == ""
-    now[0] += pulse.FIRST
+    now[0] += 2 * pulse.FIRST
     until, told = time.monotonic() + 60, ""
     while not told and time.monotonic() < until:
         time.sleep(0.05)
