@@ -21,6 +21,7 @@ from marl_pricing.presentation import pulse
 from marl_pricing.presentation.files import replace_with
 from marl_pricing.studies.factorial import store
 from marl_pricing.studies.factorial.cells import Group, groups_of, programs_of, runs_of
+from marl_pricing.studies.factorial.report import write_report
 from marl_pricing.studies.factorial.training import Trainer
 
 
@@ -97,21 +98,27 @@ def _carry_out(groups: Sequence[Group], folder: Path, plan: Plan) -> bool:
             began = time.monotonic()
             store.write(folder, group, trainer.compute(group))
             print(progress.said_of(group, time.monotonic() - began), flush=True)
-    print(f"table: {write_table(groups, folder)}", flush=True)
+    print(f"report: {_report(groups, folder, plan)}", flush=True)
     return True
 
 
 def evaluate_factorial(plan: Plan, folder: Path) -> Path:
-    """What a study that has ended comes to, told again; the path of its table.
+    """What a study that has ended comes to, told again; the path of its page.
 
     Raises:
         ConfigError, RunError: as `plan_groups` and `write_table`.
     """
-    return write_table(plan_groups(plan), folder)
+    return _report(plan_groups(plan), folder, plan)
 
 
-def write_table(groups: Sequence[Group], folder: Path) -> Path:
-    """All rows of a study that has ended, as one table in its folder, by run; its path.
+def _report(groups: Sequence[Group], folder: Path, plan: Plan) -> Path:
+    table = write_table(groups, folder)
+    command = str(runs.read_provenance(folder).get("command", ""))
+    return write_report(plan, table, folder / "evaluation", command)
+
+
+def write_table(groups: Sequence[Group], folder: Path) -> pd.DataFrame:
+    """All rows of a study that has ended, as one table in its folder, by run.
 
     Raises:
         RunError: where groups are missing.
@@ -124,7 +131,8 @@ def write_table(groups: Sequence[Group], folder: Path) -> Path:
             f"resume={folder}"
         )
     table = pd.concat(parts).sort_values("run", ignore_index=True)
-    return replace_with(folder / store.TABLE, lambda path: table.to_parquet(path, index=False))
+    replace_with(folder / store.TABLE, lambda path: table.to_parquet(path, index=False))
+    return table
 
 
 class _Progress:

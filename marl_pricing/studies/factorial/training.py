@@ -20,6 +20,7 @@ from marl_pricing.learning.memory import program_memory
 from marl_pricing.learning.networks import Parameters
 from marl_pricing.learning.parallel import compiler_options
 from marl_pricing.learning.runs import RunError
+from marl_pricing.learning.state import TrainState
 from marl_pricing.machine import say_bytes
 from marl_pricing.market.reward import relative_movement
 from marl_pricing.studies.factorial.cells import Group, Program
@@ -30,12 +31,13 @@ GIB = 2.0**30
 # Of the keys of shoppers that no training has met: `learning.held_out` keeps to the same rule with another root.
 _ROOT = np.uint32(3_236_067_977)
 WORLDS = ("nominal", "fewer", "more")  # shares of agents that policies are played at
-# Sums over an episode's epochs t but the last: x is the leak a session of t, y the change of the COI level to t + 1.
+# Of an episode's epochs t but the last, x the leak a session of t, y the change of the COI level to t + 1: number,
+# means, and sums of squares and products about those.
 LINK = ("link_n", "link_x", "link_y", "link_xx", "link_xy", "link_yy")
 
 
-def train(learner: Learner, params: DefenceParams, seed: Array) -> tuple[Parameters, dict[str, Array]]:
-    """One run, from new networks to the last update.
+def train(learner: Learner, params: DefenceParams, state: TrainState) -> tuple[Parameters, dict[str, Array]]:
+    """One run, from its first state to the last update.
 
     Returns:
         (the network or table that acts, {"first", "last": mean reward of an epoch over a tenth of the updates,
@@ -48,9 +50,7 @@ def train(learner: Learner, params: DefenceParams, seed: Array) -> tuple[Paramet
         state, measures = learner.update(state, params, environments, lambda x: x)
         return state, (measures["return_raw"][0] / learner.shape.episode_length, all_finite(state.learnable))
 
-    state, (reward, finite) = jax.lax.scan(
-        update, init(learner, seed, params, environments), jnp.arange(own.num_updates)
-    )
+    state, (reward, finite) = jax.lax.scan(update, state, jnp.arange(own.num_updates))
     part = max(own.num_updates // 10, 1)
     told = {"first": reward[:part].mean(), "last": reward[-part:].mean(), "finite": finite.min()}
     return state.learnable.actor, told
@@ -128,7 +128,10 @@ def _link(leak: Array, level: Array, counts: Array) -> dict[str, Array]:
     """`LINK` of series [T, E]; pairs of epochs in both of which something was sold."""
     both = (counts[1:] & counts[:-1]).astype(jnp.float32)
     x, y = leak[:-1], level[1:] - level[:-1]
-    return dict(zip(LINK, ((both * part).sum() for part in (jnp.ones_like(x), x, y, x * x, x * y, y * y)), strict=True))
+    count = jnp.maximum(both.sum(), 1.0)
+    mean_x, mean_y = (both * x).sum() / count, (both * y).sum() / count
+    x, y = both * (x - mean_x), both * (y - mean_y)
+    return dict(zip(LINK, (both.sum(), mean_x, mean_y, (x * x).sum(), (x * y).sum(), (y * y).sum()), strict=True))
 
 
 class Trainer:
@@ -153,10 +156,17 @@ class Trainer:
         self._compiled: Callable | None = None
         self._size = 0
 
-    def _run(self, shared: Sequence[Array], own: Sequence[Array], seed: Array) -> dict[str, Array]:
+    def _params(self, shared: Sequence[Array], own: Sequence[Array]) -> DefenceParams:
         rest, mine = iter(shared), iter(own)
-        params = jax.tree.unflatten(self._tree, [next(mine) if differs else next(rest) for differs in self._differ])
-        actor, told = train(self.program.learner, params, seed)
+        return jax.tree.unflatten(self._tree, [next(mine) if differs else next(rest) for differs in self._differ])
+
+    def _first(self, shared: Sequence[Array], own: Sequence[Array], seed: Array) -> TrainState:
+        learner = self.program.learner
+        return init(learner, seed, self._params(shared, own), jnp.arange(learner.settings.num_envs))
+
+    def _run(self, shared: Sequence[Array], own: Sequence[Array], state: TrainState) -> dict[str, Array]:
+        params = self._params(shared, own)
+        actor, told = train(self.program.learner, params, state)
         return {f"train_{name}": value for name, value in told.items()} | play(
             self.program.learner, actor, params, self.study
         )
@@ -173,9 +183,13 @@ class Trainer:
         mesh = jax.make_mesh((count,), ("run",), devices=jax.local_devices()[:count], axis_types=(AxisType.Auto,))
 
         def batch(shared: Sequence[Array], own: Sequence[Array], seeds: Array) -> dict[str, Array]:
+            def one(part: tuple) -> dict[str, Array]:
+                # Networks begin one after the other: many orthogonal matrices at once may wait for each other for ever.
+                states = jax.lax.map(lambda each: self._first(shared, *each), part)
+                return jax.vmap(partial(self._run, shared))(part[0], states)
+
             cut = jax.tree.map(lambda x: x.reshape(-1, width, *x.shape[1:]), (own, seeds))
-            one = jax.vmap(partial(self._run, shared))
-            found = jax.lax.map(lambda part: one(*part), cut)
+            found = jax.lax.map(one, cut)
             return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
 
         split = jax.shard_map(batch, mesh=mesh, in_specs=(P(), P("run"), P("run")), out_specs=P("run"), check_vma=False)

@@ -49,7 +49,7 @@ class FakeTrainer:
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeTrainer]:
     monkeypatch.setattr(carry_out, "Trainer", FakeTrainer)
     monkeypatch.setattr(FakeTrainer, "asked", [])
-    monkeypatch.setattr(carry_out, "report", lambda *_: None, raising=False)
+    monkeypatch.setattr(carry_out, "write_report", lambda *_: Path("page"))
     return FakeTrainer
 
 

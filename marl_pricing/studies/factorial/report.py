@@ -1,0 +1,185 @@
+"""The tables, figures and page of a factorial study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from marl_pricing.config.study import Plan, plan_to_yaml
+from marl_pricing.presentation import page, pulse, style
+from marl_pricing.presentation.files import write_atomically
+from marl_pricing.studies.factorial import analysis, figures
+from marl_pricing.studies.factorial.analysis import MEASURES
+from marl_pricing.studies.factorial.figures import CAPTIONS, NAMES
+from marl_pricing.studies.factorial.sessions import Apart, sessions_apart
+
+_TRANSITIONS = 12  # rows of the table of transitions
+_ALPHA = 0.05
+
+
+def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Path:
+    """Write runs.csv, means.csv, variance.csv, defended.csv, link.csv, sessions.csv, transitions.csv, figures and
+    factorial.html into `out`.
+
+    Args:
+        table: a row a run, as `store.table_of`.
+
+    Returns:
+        The path of the page.
+    """
+    pulse.doing("writing tables and figures")
+    study = plan.study.factorial
+    assert study is not None
+    base = {name: value for name, value in plan.data.items() if name != "study"}
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    means, kept = analysis.by_factors(table), analysis.defended(table)
+    found = {name: analysis.variance(table, name) for name in MEASURES}
+    told, apart = analysis.link(table), sessions_apart(base, study.play.seed)
+    whole = pd.concat([own.assign(measure=name) for name, own in found.items()], ignore_index=True)
+    frames = {
+        "runs": table, "means": means, "variance": whole, "defended": kept, "link": told, "sessions": apart.gaps,
+        "transitions": apart.transitions,
+    }  # fmt: skip
+    files = [write_atomically(out / f"{name}.csv", own.to_csv(index=False)).name for name, own in frames.items()]
+    drawings: list[tuple[str, str, Callable[[], Figure]]] = [
+        ("by_alpha", "What platforms come to, by share of agents and algorithm", partial(figures.by_alpha, means))
+    ]
+    if any(len(own) for own in found.values()):
+        drawings.append(("effects", "What decides", partial(figures.effects, found)))
+    if len(kept):
+        drawings.append(("defended", "Defended less undefended", partial(figures.defended, kept)))
+    if len(told):
+        drawings.append(("link", "The leak and the level", partial(figures.link, told)))
+    drawings.append(("sessions", "Sessions told apart", partial(figures.sessions, apart.gaps)))
+    pictures = [
+        page.picture(title, CAPTIONS[name], *style.write_for_page(out / "figures", name, draw))
+        for name, title, draw in drawings
+    ]
+    cells = len(table) // study.seeds
+    note = (
+        f"{cells} cells, {study.seeds} training seeds of each, {study.steps:,} market epochs a run; then greedy play "
+        f"of {study.play.episodes} episodes on held-out shoppers, the same for every run. Intervals are Student's, "
+        "95 %, over seeds; every cell has the same seeds."
+    )
+    listed = "".join(f"<li><a href='{escape(name)}'>{escape(name)}</a></li>" for name in files)
+    lead = "".join(f"<li>{escape(text)}</li>" for text in sentences(table, found, kept, told, apart))
+    betraying = _plain_table(apart.transitions.head(_TRANSITIONS), "")
+    parts = {
+        "By share of agents and algorithm": _means_table(means),
+        "Figures": "".join(pictures),
+        "Analysis of variance": "".join(_variance_table(name, own) for name, own in found.items()),
+        "Defended and undefended": _plain_table(kept, "no radius of 0 to compare with"),
+        "E[ΔCOI level] ≈ −κ · COI leak": _plain_table(told, "too few runs, or a leak that never moves"),
+        "Which transitions betray an agent": betraying,
+        "Training": _plain_table(analysis.learned(table), ""),
+        "Study": page.fold("Configuration", f"<pre>{escape(plan_to_yaml(plan))}</pre>")
+        + f"<h3>Repeat it</h3><pre>{escape(command)}</pre><h3>Files</h3><ul>{listed}</ul>",
+    }
+    body = [
+        f"<h1>{escape(str(plan.data['name']))}</h1>",
+        f"<ul class=lead>{lead}</ul><p class=note>{escape(note)}</p>",
+        *(f"<section><h2>{escape(name)}</h2>{part}</section>" for name, part in parts.items()),
+    ]
+    return write_atomically(out / "factorial.html", page.render(f"Factorial study: {plan.data['name']}", body))
+
+
+def sentences(
+    table: pd.DataFrame, found: dict[str, pd.DataFrame], kept: pd.DataFrame, told: pd.DataFrame, apart: Apart
+) -> list[str]:
+    """What was found, computed from the tables."""
+    lines = []
+    for name in ("revenue", "ux"):
+        own = found[name]
+        if not len(own):
+            lines.append(f"{NAMES[name]}: nothing can be told apart by analysis of variance.")
+            continue
+        clear = own[own["p_holm"] < _ALPHA].sort_values("partial_eta2", ascending=False)
+        listed = ", ".join(
+            f"{row['term'].replace('_', ' ')} ({row['partial_eta2']:.2f})" for _, row in clear.head(4).iterrows()
+        )
+        lines.append(
+            f"{NAMES[name]} is decided by {listed} (partial η²; p below {_ALPHA:g} by Holm's adjustment)."
+            if len(clear)
+            else f"{NAMES[name]}: no factor and no interaction of two is told apart from chance."
+        )
+    if len(kept):
+        lines.append(_defence(kept))
+    if len(told):
+        first = told.iloc[0]
+        sign = (
+            "above 0, as assumed"
+            if first["low"] > 0
+            else "below 0, against what is assumed"
+            if first["high"] < 0
+            else "not told apart from 0"
+        )
+        lines.append(
+            f"κ is {first['kappa']:.3g}, standard error {first['error']:.2g}: {sign}; R² within runs {first['r2']:.3f}."
+        )
+    test = apart.test
+    lines.append(
+        f"13 people's and 16 agents' sessions: Mann–Whitney U = {test.u:g}, p = {test.p_value:.2g}, AUC {test.auc:.2f} "
+        f"({test.auc_interval[0]:.2f} to {test.auc_interval[1]:.2f})."
+    )
+    rose = float((table["train_last"] > table["train_first"]).mean())
+    lines.append(
+        f"Training reward of the last tenth of the updates is above that of the first in {rose:.0%} of the runs."
+    )
+    return lines
+
+
+def _defence(kept: pd.DataFrame) -> str:
+    own = kept[kept["measure"] == "revenue_worst"]
+    known = own.dropna(subset=["low", "high"])
+    better, worse = (known["low"] > 0).sum(), (known["high"] < 0).sum()
+    mean = float((own["difference"] / own["base"]).mean())
+    return (
+        f"In the worst of three worlds the defended earn {mean:+.1%} of the undefended's revenue on average; of "
+        f"{len(known)} comparisons by algorithm, α and ε {better} are above 0 and {worse} below, each by its own 95 % "
+        f"interval ({0.05 * len(known):.1f} expected by chance)."
+    )
+
+
+def _number(value: object) -> tuple[str, float | None]:
+    if isinstance(value, str):
+        return value, None
+    number = float(value)  # type: ignore[arg-type]
+    if not np.isfinite(number):
+        return "", float("nan")
+    return (f"{number:.0f}" if number == round(number) and abs(number) >= 1 else f"{number:.3g}"), number
+
+
+def _plain_table(frame: pd.DataFrame, why_not: str) -> str:
+    if not len(frame):
+        return f"<p class=note>{escape(why_not)}</p>"
+    heads = [(str(name).replace("_", " "), "") for name in frame.columns]
+    rows = [[_number(value) for value in row] for row in frame.itertuples(index=False)]
+    return page.table(heads, rows)
+
+
+def _variance_table(name: str, own: pd.DataFrame) -> str:
+    return f"<h3>{escape(NAMES[name])}</h3>" + _plain_table(
+        own, "nothing can be told: it never moves, or nothing is left over"
+    )
+
+
+def _means_table(means: pd.DataFrame) -> str:
+    """A row an algorithm and share, a column a measure."""
+    heads = [("algorithm", ""), ("α", ""), *((NAMES[name], unit) for name, unit in MEASURES.items())]
+    rows: list[list[tuple[str, float | None]]] = []
+    for _, own in means.groupby(["algorithm", "alpha"], sort=False):
+        first, by_name = own.iloc[0], own.set_index("measure")[["mean", "low", "high"]]
+        cells: list[tuple[str, float | None]] = [(str(first["algorithm"]), None)]
+        cells.append((f"{first['alpha']:g}", float(first["alpha"])))
+        for name in MEASURES:
+            mean, low, high = by_name.loc[name].to_numpy(float)
+            ends = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+            cells.append((f"{mean:.3g}{ends}", float(mean)))
+        rows.append(cells)
+    return page.table(heads, rows)

@@ -1,0 +1,94 @@
+"""Tables whose truth is known: a factor that does nothing has no effect, and one that does has the one it has."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from marl_pricing.studies.factorial import analysis
+from marl_pricing.studies.factorial.cells import Cell
+
+
+def drawn(seed: int, effect: float = 0.0, seeds: int = 3) -> pd.DataFrame:
+    """Runs of 2 × 3 × 2 cells; α adds `effect` a level to the revenue, seeds what is theirs, the rest is chance."""
+    random = np.random.default_rng(seed)
+    own = random.normal(size=seeds)
+    rows = []
+    for (number, alpha), epsilon, algorithm, k in product(
+        enumerate((0.1, 0.3, 0.6)), (0.0, 0.2), ("a2c", "ppo"), range(seeds)
+    ):
+        cell = Cell(algorithm, alpha, epsilon, 0.1, 5)
+        value = 10.0 + effect * number + own[k] + random.normal()
+        rows.append({**cell._asdict(), "seed": k, "revenue": value, "revenue_fewer": value, "revenue_more": value})
+    return pd.DataFrame(rows).assign(coi_level=1.0, ux=0.5)
+
+
+def test_a_factor_that_does_nothing_has_no_effect() -> None:
+    found = [analysis.variance(drawn(number), "revenue").set_index("term") for number in range(60)]
+    terms = ["algorithm", "alpha", "epsilon_alpha", "algorithm × alpha", "alpha × epsilon_alpha"]
+    for term in terms:
+        p = np.array([own.loc[term, "p"] for own in found])
+        assert stats.kstest(p, "uniform").pvalue > 1e-3, term  # p-values of nothing are uniform
+        assert abs(np.mean([own.loc[term, "omega2"] for own in found])) < 0.01  # and ω² is 0 on average
+    told = [(own["p_holm"] < 0.05).any() for own in found]
+    assert np.mean(told) < 0.15  # any effect at all: 5 % of studies, 60 of which have 3 ± 1.7
+
+
+def test_an_effect_is_found_and_is_as_large_as_it_is() -> None:
+    table = drawn(1, effect=2.0, seeds=40)
+    found = analysis.variance(table, "revenue").set_index("term")
+    # By hand: a balanced design's sum of squares of a factor is that of its means.
+    means = table.groupby("alpha")["revenue"].mean()
+    squares = (len(table) / 3) * ((means - table["revenue"].mean()) ** 2).sum()
+    assert found.loc["alpha", "sum_of_squares"] == pytest.approx(squares)
+    assert found["sum_of_squares"].sum() == pytest.approx(((table["revenue"] - table["revenue"].mean()) ** 2).sum())
+    assert found["eta2"].sum() == pytest.approx(1.0)
+    assert found.loc["alpha", "p_holm"] < 1e-10 and found.loc["alpha", "partial_eta2"] > 0.6
+    assert found.loc["epsilon_alpha", "p_holm"] > 0.05
+
+
+def test_nothing_is_told_where_nothing_can_be() -> None:
+    flat = drawn(0).assign(revenue=3.0)
+    assert not len(analysis.variance(flat, "revenue"))
+    one = drawn(0)
+    one = one[(one["alpha"] == 0.1) & (one["epsilon_alpha"] == 0) & (one["algorithm"] == "ppo")]
+    assert not len(analysis.variance(one, "revenue")) and not len(analysis.defended(one))
+
+
+def test_the_defended_are_paired_with_what_is_alike() -> None:
+    table = drawn(2)
+    table.loc[table["epsilon_alpha"] > 0, "revenue"] = (
+        table.loc[table["epsilon_alpha"] == 0, "revenue"].to_numpy() + 0.5
+    )
+    found = analysis.defended(table)
+    own = found[found["measure"] == "revenue"]
+    assert len(own) == 6 and (own["seeds"] == 3).all()
+    np.testing.assert_allclose(own[["difference", "low", "high"]], 0.5, atol=1e-9)
+    np.testing.assert_allclose(found[found["measure"] == "ux"]["difference"], 0.0)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    random = np.random.default_rng(0)
+    ends = np.array([analysis.interval(random.normal(size=5))[1:] for _ in range(1000)])
+    assert 0.93 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.97
+    assert np.isnan(analysis.interval(np.array([1.0]))[1])
+
+
+def test_the_link_is_the_slope_within_runs() -> None:
+    random = np.random.default_rng(3)
+    rows, errors = [], []
+    for trial in range(200):
+        rows.clear()
+        for run in range(12):
+            x = random.normal(run, 1.0, 50)  # runs differ in their means, which must not matter
+            y = 5.0 * run - 0.7 * x + random.normal(size=50)
+            a, b = x - x.mean(), y - y.mean()
+            rows.append({"algorithm": "ppo", "link_n": 50, "link_xx": a @ a, "link_xy": a @ b, "link_yy": b @ b})
+        own = analysis.link(pd.DataFrame(rows)).iloc[0]
+        errors.append((own["kappa"] - 0.7) / own["error"])
+        assert trial or own["pairs"] == 600
+    assert abs(np.mean(errors)) < 0.3 and 0.8 < np.std(errors) < 1.3
