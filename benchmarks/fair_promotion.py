@@ -1,18 +1,22 @@
 """The study behind docs/virtual_market.md: fair policies of several logs and seeds, robust and plain, in the truth.
 
-    python -m benchmarks.fair_promotion [logs=5] [seeds=2] [customers=1000] [FIELD=VALUE of train …]
+    python -m benchmarks.fair_promotion [first=10] [logs=5] [seeds=2] [customers=1000] [reference=true]
+                                       [FIELD=VALUE of train …]
 
-For each log (another seed of customers): simulate, learn the customers, train a robust policy (worlds=ensemble) and a
-plain one (worlds=first), and judge both among the true customers beside the best fixed cycle that exhaustive search in
-the truth finds. `speed` instead times episodes of 10,000 customers in the learned market; `margins` prints what rules
-that know the truth bring under several thresholds.
+For each log (another seed of customers, from `first` on; settings were chosen on logs 0 to 2): simulate, learn the
+customers, train a robust policy (worlds=ensemble) and a plain one (worlds=first), and judge both among the true
+customers beside the best fixed cycle that exhaustive search in the truth finds. `reference=true` trains one more of
+each log in the truth itself. `speed` instead times episodes of 10,000 customers in the learned market; `margins` prints
+what rules that know the truth bring under several thresholds.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from functools import partial
+from functools import cache, partial
+from itertools import product
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +25,12 @@ import numpy as np
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import validate
 from marl_pricing.presentation.output import run_command
-from marl_pricing.virtual_market.compare import interval
+from marl_pricing.virtual_market.compare import cycle_of_model, interval
 from marl_pricing.virtual_market.fair_game import PromotionGame, promotion_params
 from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.levels import OFFERS
+from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
 from marl_pricing.virtual_market.offers import best_calendar, best_cycle, personal_bound, true_tables
@@ -34,55 +39,85 @@ from marl_pricing.virtual_market.simulate import SimulationSettings, simulate
 from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 
 EPISODES = 64
+_SIZES = {"first": 10, "logs": 5, "seeds": 2, "customers": 1000}
 
 
-def judged(policy: FairPolicy, world: TrueWorld) -> tuple[float, float, float, float]:
-    """(score over the best cycle's, ROI of all episodes together, share of episodes that reach the goal, score)."""
+class Judged(NamedTuple):
+    """A policy among the true customers."""
+
+    ratio: float  # score over that of the best cycle in the truth
+    roi: float  # of all episodes together
+    reached: float  # share of episodes that reach the goal
+    score: float
+
+    def said(self, goal: float) -> str:
+        """It in a line."""
+        score = f"{self.ratio:.1%} of the best cycle (score {self.score:.3f})"
+        return f"{score}, ROI {self.roi:.2f}, at least {goal:g} in {self.reached:.0%} of {EPISODES} episodes"
+
+
+def judged(policy: FairPolicy, world: TrueWorld, plan: np.ndarray | None = None) -> Judged:
+    """A policy, or fixed offers [D] in its place, beside the best cycle that the truth has, over the same draws."""
     own = policy.settings
     shape, params = policy.in_world(world)
     where, zero = np.zeros(EPISODES, int), np.asarray(params.zero_gmv, float)[0]
     gmv, cost = (table.sum(2) for table in true_tables(world))
-    plan = best_cycle(gmv, cost, policy.weekday, own.days, own.goal).offers
-    best = play_calendars(policy.game, shape, params, plan, where, 1000)
-    found = policy.play(shape, params, where, 1000)
+    cycle = best_cycle(gmv, cost, policy.weekday, own.days, own.goal).offers
+    best = play_calendars(policy.game, shape, params, cycle, where, 1000)
+    found = (
+        policy.play(shape, params, where, 1000)
+        if plan is None
+        else play_calendars(policy.game, shape, params, plan, where, 1000)
+    )
     roi = found.gmv.sum() / max(found.cost.sum(), 1e-9)
     score = found.score(zero).mean()
-    return score / best.score(zero).mean(), roi, float((found.total_roi() >= own.goal).mean()), score
+    return Judged(
+        score / best.score(zero).mean(), float(roi), float((found.total_roi() >= own.goal).mean()), float(score)
+    )
 
 
-def study(logs: int, seeds: int, customers: int, given: dict[str, object]) -> None:
+def study(first: int, logs: int, seeds: int, customers: int, reference: bool, given: dict[str, object]) -> None:
     """Print a line a policy, and what they come to."""
-    found: dict[str, list[tuple[float, float, float, float]]] = {"ensemble": [], "first": []}
-    goal = PolicySettings().goal
-    for log_seed in range(logs):
-        simulated = simulate(SimulationSettings(out="unused", customers=customers, seed=log_seed))
-        how = FitSettings()
-        began = time.perf_counter()
-        model = VirtualMarket(how, fit(simulated.log, how))
-        print(f"log {log_seed}: customers learned in {time.perf_counter() - began:.0f} s", flush=True)
-        world = TrueWorld(simulated.truth, simulated.customers)
-        for seed in range(seeds):
-            for kind in found:
-                own = validate(PolicySettings, {**given, "worlds": kind, "seed": seed})
-                goal = own.goal
-                began = time.perf_counter()
-                policy = train_policy(model, simulated.log, own)
-                took = time.perf_counter() - began
-                found[kind].append(judged(policy, world))
-                ratio, roi, share, score = found[kind][-1]
-                said = (
-                    f"  log {log_seed}, seed {seed}, worlds={kind}: {ratio:.1%} of the best cycle (score {score:.3f})"
-                )
-                said += f", ROI {roi:.2f}, at least {goal:g} in {share:.0%} of {EPISODES} episodes"
-                print(f"{said}; trained in {took:.0f} s", flush=True)
-    for kind, own in found.items():
-        ratio, roi = (np.array([one[part] for one in own]) for part in (0, 1))
+    goal = validate(PolicySettings, given).goal
+    found: dict[str, list[Judged]] = {"ensemble": [], "first": []}
+    for seed, number in product(range(seeds), range(first, first + logs)):
+        log, world, model = _case(number, customers)
+        trained = {"ensemble": model, "first": model} | ({"truth": world} if reference and seed == 0 else {})
+        for kind, where in trained.items():
+            # What is true needs no margin.
+            kept = {"worlds": "first", "threshold": goal} if kind == "truth" else {"worlds": kind}
+            own = validate(PolicySettings, {**given, **kept, "seed": seed})
+            began = time.perf_counter()
+            policy = train_policy(where, log, own)
+            took = time.perf_counter() - began
+            told = judged(policy, world)
+            found.setdefault(kind, []).append(told)
+            named = "trained in the truth" if kind == "truth" else f"worlds={kind}"
+            print(f"log {number}, seed {seed}, {named}: {told.said(goal)}; trained in {took:.0f} s", flush=True)
+            if kind == "ensemble" and seed == 0:
+                rule = judged(policy, world, cycle_of_model(policy, learned_worlds(model)))
+                print(f"log {number}, best cycle in the model: {rule.said(goal)}", flush=True)
+    for kind, every in found.items():
+        ratio, roi = (np.array([one[part] for one in every]) for part in (0, 1))
         mean, low, high = interval(ratio)
-        reached = f"ROI {goal:g} reached by {(roi >= goal).sum()} of {len(own)}"
-        print(f"worlds={kind}: {reached}; of the best cycle {mean:.1%} ({low:.1%} to {high:.1%})")
-    robust, plain = (np.array([one[0] for one in found[kind]]) for kind in ("ensemble", "first"))
-    mean, low, high = interval(robust - plain)
-    print(f"robust less plain: {100 * mean:+.1f} points of the best cycle ({100 * low:+.1f} to {100 * high:+.1f})")
+        spread = f"{mean:.1%} ({low:.1%} to {high:.1%}), least {ratio.min():.1%}, largest {ratio.max():.1%}"
+        print(f"{kind}: ROI {goal:g} reached by {(roi >= goal).sum()} of {len(every)}; of the best cycle {spread}")
+    if logs * seeds < 2:
+        return
+    robust, plain = (np.array([[one.ratio, one.roi < goal] for one in found[kind]]) for kind in ("ensemble", "first"))
+    for part, name in enumerate(("of the best cycle", "of policies below the goal")):
+        mean, low, high = interval(robust[:, part] - plain[:, part])
+        print(f"robust less plain: {100 * mean:+.1f} % {name} ({100 * low:+.1f} to {100 * high:+.1f})")
+
+
+@cache
+def _case(seed: int, customers: int) -> tuple[PromotionLog, TrueWorld, VirtualMarket]:
+    """A log, who its customers are, and what was learned of them."""
+    simulated = simulate(SimulationSettings(out="unused", customers=customers, seed=seed))
+    began = time.perf_counter()
+    model = VirtualMarket(FitSettings(), fit(simulated.log, FitSettings()))
+    print(f"log {seed}: customers learned in {time.perf_counter() - began:.0f} s", flush=True)
+    return simulated.log, TrueWorld(simulated.truth, simulated.customers), model
 
 
 def speed(customers: int = 10_000, days: int = 14, episodes: int = 16) -> None:
@@ -124,13 +159,14 @@ def margins() -> None:
 
 
 def main() -> int:
-    """Read `logs`, `seeds`, `customers` and training's fields from the command line."""
+    """Read the sizes of the study and training's fields from the command line."""
     if sys.argv[1:2] in (["speed"], ["margins"]):
         (speed if sys.argv[1] == "speed" else margins)()
         return 0
     given = dict(read_command_line(sys.argv[1:]))
-    sizes = {name: int(given.pop(name, usual)) for name, usual in (("logs", 5), ("seeds", 2), ("customers", 1000))}
-    study(**sizes, given=given)
+    reference = given.pop("reference", False) is True
+    sizes = {name: int(given.pop(name, usual)) for name, usual in _SIZES.items()}
+    study(**sizes, reference=reference, given=given)
     return 0
 
 
