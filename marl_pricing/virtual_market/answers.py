@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import linen
 
 from marl_pricing.virtual_market.counts import MOST_MORE
-from marl_pricing.virtual_market.levels import NUM_LEVELS
+from marl_pricing.virtual_market.levels import NUM_COUNTS, NUM_LEVELS, cell_of
 
 Array = jax.Array
-NUM_COUNTS = 5  # coupons 1 … 5
+_MOST_SHIFT = 1.5  # what a network may add to the log fee that is known, up or down
+_SPREADS = (-4.0, 0.7)  # log of the least and largest factor of the usual spread
 
 
 class Answer(NamedTuple):
@@ -24,22 +25,52 @@ class Answer(NamedTuple):
     spread: Array  # its standard deviation
 
 
+def silu(x: Array) -> Array:
+    """x · sigmoid(x), by a hyperbolic tangent: one polynomial, where a sigmoid is an exponential and a division."""
+    half = 0.5 * x
+    return half + half * jnp.tanh(half)
+
+
+def answer_from(out: tuple[Array, ...], fee: Array, usual_fee: Array) -> Answer:
+    """The law that four outputs of a network stand for.
+
+    Fees stay within reach of what the log holds: of customers who never ordered nothing is learned, and the exponential
+    of an output that nothing held back would be any number.
+
+    Args:
+        out: log odds of any order; more, log fee and spread, each on the scale of the network.
+        fee: [...] the customer's mean fee, 0 where nothing is known.
+        usual_fee: [3] log fee of all, its spread, and the largest log fee of the log.
+    """
+    odds, more, shift, width = out
+    known = fee > 0
+    around = jnp.where(known, jnp.log(jnp.maximum(fee, 1e-3)), usual_fee[0])
+    around = jnp.minimum(around + _MOST_SHIFT * jnp.tanh(shift / _MOST_SHIFT), usual_fee[2])
+    spread = jnp.where(known, 0.3, 1.0) * usual_fee[1] * jnp.exp(jnp.clip(width, *_SPREADS))
+    return Answer(odds, jnp.minimum(jax.nn.softplus(more - 1.0), MOST_MORE / 3), around, spread)
+
+
 class AnswerNetwork(linen.Module):
-    """Features [..., F] and what is known of the fee → `Answer`."""
+    """Features [..., F], the promotion and what is known of the fee → `Answer`.
+
+    How many coupons there are is no input of the layers. It adds, by depth, to the log odds of an order and to the
+    orders beyond the first; what it adds is held near nought by a prior (`FitSettings.number_odds`), since of forty
+    offers each is seldom met, and by others than the rest.
+    """
 
     width: int
 
     @linen.compact
-    def __call__(self, inputs: Array, fee: Array, usual_fee: Array) -> Answer:
-        """fee: [...] the customer's mean fee, 0 where nothing is known.  usual_fee: [2] log fee of all, its spread."""
-        hidden = linen.silu(linen.Dense(self.width)(inputs))
-        hidden = linen.silu(linen.Dense(self.width)(hidden))
+    def __call__(self, inputs: Array, promotion: Array, fee: Array, usual_fee: Array) -> Answer:
+        """promotion: [..., 2] coupons and discount.  fee, usual_fee: as `answer_from`."""
+        hidden = silu(linen.Dense(self.width)(inputs))
+        hidden = silu(linen.Dense(self.width)(hidden))
         out = linen.Dense(4, kernel_init=linen.initializers.normal(0.01))(hidden)
-        known = fee > 0
-        around = jnp.where(known, jnp.log(jnp.maximum(fee, 1e-3)), usual_fee[0])
-        spread = jnp.where(known, 0.3, 1.0) * usual_fee[1] * jnp.exp(jnp.clip(out[..., 3], -5, 3))
-        more = jax.nn.softplus(out[..., 1] - 1.0)
-        return Answer(out[..., 0], jnp.minimum(more, MOST_MORE / 3), around + out[..., 2], spread)
+        by_number = self.param("by_number", linen.initializers.zeros, (2, NUM_LEVELS - 1, NUM_COUNTS))
+        cell = cell_of(promotion[..., 0], promotion[..., 1], jnp).reshape(*promotion.shape[:-1], -1)
+        added = cell @ by_number.reshape(2, -1).T
+        return answer_from((out[..., 0] + added[..., 0], out[..., 1] + added[..., 1], out[..., 2], out[..., 3]), fee,
+                           usual_fee)  # fmt: skip
 
 
 class CouponNetwork(linen.Module):
@@ -49,14 +80,14 @@ class CouponNetwork(linen.Module):
 
     @linen.compact
     def __call__(self, inputs: Array) -> tuple[Array, Array]:
-        hidden = linen.silu(linen.Dense(self.width)(inputs))
+        hidden = silu(linen.Dense(self.width)(inputs))
         out = linen.Dense(NUM_LEVELS + NUM_COUNTS, kernel_init=linen.initializers.normal(0.01))(hidden)
         return out[..., :NUM_LEVELS], out[..., NUM_LEVELS:]
 
 
-def answer_of(width: int, parameters: Any, inputs: Array, fee: Array, usual_fee: Array) -> Answer:
+def answer_of(width: int, parameters: Any, inputs: Array, promotion: Array, fee: Array, usual_fee: Array) -> Answer:
     """The network's answer; arguments as its own."""
-    told: Any = AnswerNetwork(width).apply(parameters, inputs, fee, usual_fee)
+    told: Any = AnswerNetwork(width).apply(parameters, inputs, promotion, fee, usual_fee)
     return told
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from marl_pricing.virtual_market.answers import Answer
+from marl_pricing.virtual_market.answers import Answer, answer_from, silu
 from marl_pricing.virtual_market.counts import MOST_MORE
-from marl_pricing.virtual_market.levels import NUM_LEVELS, level_of
+from marl_pricing.virtual_market.levels import NUM_LEVELS, cell_of, level_of
 from marl_pricing.virtual_market.memory import NUM_STATE_FEATURES
 from marl_pricing.virtual_market.states import StateForm, next_state
 
@@ -38,12 +38,12 @@ def wide_features(memory: Array, level: Array, usual: Array) -> Array:
     shallower = jnp.where(coupon & (at <= level), taken, 0.0).sum(0)
     deeper = jnp.where(coupon & (at >= level), days - taken, 0.0).sum(0)
     rows = [
-        shallowest / NUM_LEVELS, deepest / NUM_LEVELS, memory[1] / 2.0, jnp.log1p(memory[0]) / 3.0,
-        ordered / (days.sum(0) + 1.0), jnp.log1p(ordered) / 3.0,
+        shallowest / NUM_LEVELS, deepest / NUM_LEVELS, memory[1] / 2.0, jnp.log(1.0 + memory[0]) / 3.0,
+        ordered / (days.sum(0) + 1.0), jnp.log(1.0 + ordered) / 3.0,
         jnp.where(fee > 0, jnp.log(jnp.maximum(fee, 1e-3)) - 3.0, 0.0),
-        rate[level], jnp.log1p(shallower), (shallower > 0) * 1.0, jnp.log1p(deeper), (deeper > 0) * 1.0,
+        rate[level], jnp.log(1.0 + shallower), (shallower > 0) * 1.0, jnp.log(1.0 + deeper), (deeper > 0) * 1.0,
     ]  # fmt: skip
-    return jnp.concatenate([rate, jnp.log1p(days) / 2.0, jnp.stack(rows)])
+    return jnp.concatenate([rate, jnp.log(1.0 + days) / 2.0, jnp.stack(rows)])
 
 
 def wide_answer(
@@ -58,17 +58,12 @@ def wide_answer(
     first, second, last = (network["params"][f"Dense_{number}"] for number in range(3))
     kernel = first["kernel"]
     after = _OWN + NUM_LEVELS
-    count = jnp.where(coupons > 0, kernel[after + jnp.clip(coupons.astype(jnp.int32), 1, 5) - 1], 0.0)
-    bias = first["bias"] + kernel[_OWN + level] + count + kernel[after + 5 + weekday]
-    hidden = jax.nn.silu(kernel[:_OWN].T @ wide_features(memory, level, usual) + bias[:, None])
-    hidden = jax.nn.silu(second["kernel"].T @ hidden + second["bias"][:, None])
+    bias = first["bias"] + kernel[_OWN + level] + kernel[after + weekday]
+    hidden = silu(kernel[:_OWN].T @ wide_features(memory, level, usual) + bias[:, None])
+    hidden = silu(second["kernel"].T @ hidden + second["bias"][:, None])
     out = last["kernel"].T @ hidden + last["bias"][:, None]
-    fee = memory[2]
-    known = fee > 0
-    around = jnp.where(known, jnp.log(jnp.maximum(fee, 1e-3)), usual_fee[0])
-    spread = jnp.where(known, 0.3, 1.0) * usual_fee[1] * jnp.exp(jnp.clip(out[3], -5, 3))
-    more = jnp.minimum(jax.nn.softplus(out[1] - 1.0), MOST_MORE / 3)
-    return Answer(out[0], more, around + out[2], spread)
+    added = (network["params"]["by_number"] * cell_of(coupons, discount, jnp)).sum((1, 2))
+    return answer_from((out[0] + added[0], out[1] + added[1], out[2], out[3]), memory[2], usual_fee)
 
 
 def wide_draw(key: Array, law: Answer) -> Array:

@@ -20,7 +20,7 @@ from flax import struct
 from marl_pricing.config import market_from
 from marl_pricing.market import Action, MarketParams, MarketShape, Observation, Outcome
 from marl_pricing.virtual_market.fair_day import wide_next
-from marl_pricing.virtual_market.levels import OFFERS
+from marl_pricing.virtual_market.levels import NUM_LEVELS, OFFERS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES
 from marl_pricing.virtual_market.money import day_cost, day_gmv
 from marl_pricing.virtual_market.states import StateForm
@@ -33,6 +33,7 @@ STATISTICS = ("mean", "sd", "max", "min")
 OBSERVED = (
     *(f"{name} of {dimension}" for name in STATISTICS for dimension in MEMORY_NAMES),
     "orders a customer of the day before", "ROI of the day before", "ROI so far", "day (share of the episode)",
+    "GMV so far above what the threshold asks for (share of an episode's without coupons)",
     *(f"weekday {number}" for number in range(7)),
 )  # fmt: skip
 
@@ -48,7 +49,8 @@ class PromotionParams(MarketParams):
     threshold: Array | None = None  # [] return on investment that is asked for
     centre: Array | None = None  # [84] of the statistics that are observed
     spread: Array | None = None  # [84]
-    doubt: Array | None = None  # [] standard deviation of what an episode adds to the log odds of each offer
+    doubt: Array | None = None  # [] standard deviation of what an episode adds to the log odds at each depth
+    unit: Array | None = None  # [] money a customer and day that is left or missing is shown in
 
 
 class PromotionState(struct.PyTreeNode):
@@ -63,6 +65,7 @@ class PromotionState(struct.PyTreeNode):
     gmv: Array  # [] money a customer so far
     cost: Array  # [] money a customer so far
     doubt: Array  # [41] added to everybody's log odds of an order where the offer is made
+    known: Array  # [21, C] memories that answers are learned from: those of the episode's first day, or `memory`
 
 
 def group_statistics(memory: Any, xp: Any = jnp) -> Any:
@@ -82,6 +85,22 @@ def scales(starts: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
     return centre, np.maximum(np.maximum(seen.std(0), 0.1 * np.abs(centre)), 0.1 * days / 14)
 
 
+def doubts_of(depths: Any) -> Any:
+    """[..., 41] what is added to each offer, of what is at each depth [..., 8]: nothing without a coupon.
+
+    What a log can misjudge is how customers take a depth, the same for any number of coupons; that they are many must
+    not make it look like so many chances.
+    """
+    level = np.round((0.95 - OFFERS[1:, 1]) / 0.05).astype(int)
+    nought = depths[..., :1] * 0.0
+    return jnp.concatenate([nought, depths[..., level]], -1)
+
+
+def shown_left(gmv: Any, cost: Any, threshold: Any, unit: Any, days: int, xp: Any = jnp) -> Any:
+    """What GMV is above the threshold's share of the cost so far, money a customer, as a policy is shown it."""
+    return xp.clip(4.0 * (gmv - threshold * cost) / (unit * days), -4.0, 4.0)
+
+
 def shown_roi(gmv: Any, cost: Any, xp: Any = jnp) -> Any:
     """GMV over cost, at most `MOST_ROI`."""
     return xp.minimum(gmv / xp.maximum(cost, 1e-6), MOST_ROI)
@@ -91,10 +110,11 @@ def observe(params: PromotionParams, state: PromotionState, days: int) -> Observ
     """What the platform sees before a day, and beside it what a central critic may: which world it is."""
     statistics = jnp.clip((group_statistics(state.memory) - params.centre) / params.spread, -5.0, 5.0)
     so_far = jnp.where(state.day > 0, shown_roi(state.gmv, state.cost), 0.0)
-    now = jnp.stack([state.orders, state.roi / 10.0, so_far / 10.0, state.day / days])
+    assert params.zero_gmv is not None and params.threshold is not None
+    left = shown_left(state.gmv, state.cost, params.threshold, params.unit, days)
+    now = jnp.stack([state.orders, state.roi / 10.0, so_far / 10.0, state.day / days, left])
     weekday = (jnp.arange(7) == state.weekday).astype(jnp.float32)
     seen = jnp.concatenate([statistics, now, weekday])
-    assert params.zero_gmv is not None and params.threshold is not None
     world = (jnp.arange(params.zero_gmv.shape[0]) == state.world).astype(jnp.float32)
     totals = jnp.stack([state.gmv, state.cost * params.threshold]) / (params.zero_gmv[state.world] * days)
     return Observation(local=seen[None], state=jnp.concatenate([seen, totals, world]), order_mask=None)
@@ -128,18 +148,22 @@ class PromotionGame:
         customers: of an episode; None: all of them. As many as that are taken at equal distances among those that are
             there, from a first one that is drawn: where they lie by what they spend, samples are alike.
         expected: money is what is expected of a day's law, not what is drawn; states are drawn all the same.
+        moving: customers answer by what they did in the episode, too; else by what was known of them when it began.
+            States move either way. Who makes up what he then learns from learns nothing of a customer, so that the
+            mean of answers should not move; where it does, the networks are asked for what no log has shown them.
     """
 
     days: int = 14
     form: StateForm = "order_days"
     customers: int | None = None
     expected: bool = False
+    moving: bool = False
 
     def begin(self, memory: Array, weekday: Array, world: Array, doubt: Array) -> PromotionState:
         """The first day, from memories [21, C] in a world, with its doubts [41]."""
         nought = jnp.zeros(())
         return PromotionState(
-            memory, jnp.int32(world), jnp.int32(weekday), jnp.int32(0), nought, nought, nought, nought, doubt
+            memory, jnp.int32(world), jnp.int32(weekday), jnp.int32(0), nought, nought, nought, nought, doubt, memory
         )
 
     def reset(self, key: Array, shape: MarketShape, params: MarketParams) -> tuple[PromotionState, Observation]:
@@ -155,7 +179,7 @@ class PromotionGame:
         if self.customers is not None and self.customers < there:
             first = jax.random.uniform(keys[2])
             memory = memory[:, ((first + jnp.arange(self.customers)) * (there / self.customers)).astype(jnp.int32)]
-        doubt = params.doubt * jax.random.normal(keys[3], (len(OFFERS),))
+        doubt = doubts_of(params.doubt * jax.random.normal(keys[3], (NUM_LEVELS - 1,)))
         state = self.begin(memory, params.weekdays[start], world, doubt)
         return state, observe(params, state, self.days)
 
@@ -166,15 +190,16 @@ class PromotionGame:
         assert isinstance(params, PromotionParams) and params.zero_gmv is not None and params.threshold is not None
         offer = jnp.asarray(OFFERS, jnp.float32)[action.price[0, 0]]
         shift = state.doubt[action.price[0, 0]]
-        answer, law = params.world.draw(key, state.world, state.memory, offer, state.weekday, shift)
+        answer, law = params.world.draw(key, state.world, state.known, offer, state.weekday, shift)
         orders, fee = answer
         if self.expected:
             gmv, cost = (own.mean() for own in expected_money(law, offer[0], offer[1]))
         else:
             cost = day_cost(offer[0], offer[1], orders, fee, jnp).mean()
             gmv = day_gmv(offer[0], offer[1], orders, fee, jnp).mean()
+        memory = wide_next(state.memory, offer[0], offer[1], answer, self.form)
         after = PromotionState(
-            memory=wide_next(state.memory, offer[0], offer[1], answer, self.form),
+            memory=memory,
             world=state.world,
             weekday=(state.weekday + 1) % 7,
             day=state.day + 1,
@@ -183,6 +208,7 @@ class PromotionGame:
             gmv=state.gmv + gmv,
             cost=state.cost + cost,
             doubt=state.doubt,
+            known=memory if self.moving else state.known,
         )
         over = after.day >= self.days
         zero = params.zero_gmv[state.world] * self.days
@@ -234,13 +260,14 @@ def promotion_params(
     odds: np.ndarray | None = None,
     doubt: float = 0.0,
     scale: tuple[np.ndarray, np.ndarray] | None = None,
+    unit: float = 1.0,
 ) -> tuple[MarketShape, PromotionParams]:
     """The two halves of a promotion game, as the learner takes them.
 
     Args:
         starts: [N, 21, C].  weekdays: [N].
         zero_gmv: [K]; None: to be measured, ones until then.  odds: [K]; None: equal.  doubt: as `PromotionParams`.
-        scale: `scales` of what is observed; None: of these starts.
+        scale: `scales` of what is observed; None: of these starts.  unit: as `PromotionParams`.
     """
     shape, base = _market(days).shape, _market(days).params
     centre, spread = scales(starts, days) if scale is None else scale
@@ -260,5 +287,6 @@ def promotion_params(
         centre=floats(centre),
         spread=floats(spread),
         doubt=floats(doubt),
+        unit=floats(unit),
     )
     return shape, params

@@ -58,6 +58,13 @@ class FitSettings(Settings):
     most_weight: Annotated[float, Field(ge=1)] = Field(
         4.0, description="largest inverse-propensity weight; 1: none at all"
     )
+    number_odds: Annotated[float, Field(gt=0)] = Field(
+        0.1, description="standard deviation that is believed beforehand of what the number of coupons adds to the log "
+        "odds of an order, at each depth",
+    )  # fmt: skip
+    number_more: Annotated[float, Field(gt=0)] = Field(
+        0.5, description="the same of what it adds to the orders beyond the first, on the network's scale"
+    )
     skip: Annotated[int, Field(ge=0)] = Field(7, description="first days, of which only memories are made")
     holdout: Annotated[int, Field(ge=0)] = Field(0, description="last days that are kept from learning")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of networks, batches and bootstrap")
@@ -79,7 +86,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         customers: parameters [K, ...] of `AnswerNetwork`.  platform: of `CouponNetwork`.
-        usual: [9].  usual_fee: [2].
+        usual: [9].  usual_fee: [3].
         losses: last epoch's − log likelihood a customer-day, of each member [K].
     """
 
@@ -147,6 +154,12 @@ def _train(loss: Any, start: Any, rows: int, own: FitSettings, epochs: int, seed
     return carry[0], told
 
 
+def _prior(member: Any, own: FitSettings) -> Array:
+    """− log of what is believed beforehand of what numbers of coupons add, constants aside."""
+    odds, more = member["params"]["by_number"]
+    return 0.5 * ((odds / own.number_odds) ** 2).sum() + 0.5 * ((more / own.number_more) ** 2).sum()
+
+
 def fit(log: PromotionLog, own: FitSettings) -> Fitted:
     """Learn the customers of a log, and the platform that handed out its coupons. Raises LogError."""
     rows = rows_of(log, own)
@@ -156,7 +169,7 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
     taken = np.bincount(np.asarray(level), weights=np.asarray(rows.orders > 0), minlength=NUM_LEVELS)
     usual = jnp.asarray((taken + 0.5) / (met + 1.0), jnp.float32)
     fees = np.asarray(rows.log_fee)[np.asarray(rows.orders) > 0]
-    usual_fee = jnp.asarray([fees.mean(), max(float(fees.std()), 0.05)], jnp.float32)
+    usual_fee = jnp.asarray([fees.mean(), max(float(fees.std()), 0.05), fees.max()], jnp.float32)
     count = len(level)
 
     keys = jax.random.split(jax.random.key(own.seed))
@@ -188,15 +201,18 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
         inputs = features(at.memory, at.promotion, at.weekday, usual)
 
         def one(member: Any, drawn: Array) -> Array:
-            told = answer_of(own.width, member, inputs, at.memory[:, 2], usual_fee)
-            return (answer_loss(told, at.orders, at.log_fee) * weight[index] * drawn[at.customer]).mean()
+            told = answer_of(own.width, member, inputs, at.promotion, at.memory[:, 2], usual_fee)
+            loss = (answer_loss(told, at.orders, at.log_fee) * weight[index] * drawn[at.customer]).mean()
+            return loss + _prior(member, own) / count
 
         return jax.vmap(one)(parameters, draws_)
 
     @jax.jit
     @jax.vmap
     def begin(key: Array) -> Any:
-        return AnswerNetwork(own.width).init(key, jnp.zeros((1, NUM_FEATURES)), jnp.zeros(1), usual_fee)
+        return AnswerNetwork(own.width).init(
+            key, jnp.zeros((1, NUM_FEATURES)), jnp.zeros((1, 2)), jnp.zeros(1), usual_fee
+        )
 
     stacked = begin(jax.random.split(keys[1], own.members))
     learned, losses = _train(answers, stacked, count, own, own.epochs, own.seed + 1, "how customers answer")

@@ -21,7 +21,7 @@ Array = jax.Array
 _LEVELS = ["none", *(f"{share:.2f}" for share in DISCOUNTS)]
 MEMORY_NAMES = (*STATE_NAMES, *(f"days_{own}" for own in _LEVELS), *(f"taken_{own}" for own in _LEVELS))
 NUM_STATE_FEATURES = 2 * NUM_LEVELS + 7
-NUM_FEATURES = NUM_STATE_FEATURES + 5 + NUM_LEVELS + 5 + 7
+NUM_FEATURES = NUM_STATE_FEATURES + 5 + NUM_LEVELS + 7
 
 
 def next_memory(memory: Any, promotion: Any, answer: Any, form: StateForm, xp: Any = np) -> Any:
@@ -72,18 +72,18 @@ def state_features(memory: Array, usual: Array) -> Array:
             shallowest / NUM_LEVELS,
             deepest / NUM_LEVELS,
             memory[..., 1] / 2.0,
-            jnp.log1p(memory[..., 0]) / 3.0,
+            jnp.log(1.0 + memory[..., 0]) / 3.0,
             ordered / (days.sum(-1) + 1.0),
-            jnp.log1p(ordered) / 3.0,
+            jnp.log(1.0 + ordered) / 3.0,
             jnp.where(fee > 0, jnp.log(jnp.maximum(fee, 1e-3)) - 3.0, 0.0),
         ],
         axis=-1,
     )
-    return jnp.concatenate([rate, jnp.log1p(days) / 2.0, others], axis=-1)
+    return jnp.concatenate([rate, jnp.log(1.0 + days) / 2.0, others], axis=-1)
 
 
 def features(memory: Array, promotion: Array, weekday: Array, usual: Array) -> Array:
-    """[..., 51] what the answer to a promotion is learned from.
+    """[..., 46] what the answer to a promotion's depth is learned from; the number of coupons is not in it.
 
     Args:
         promotion: [..., 2].  weekday: [...] 0 Monday.  usual: as `state_features`.
@@ -97,9 +97,8 @@ def features(memory: Array, promotion: Array, weekday: Array, usual: Array) -> A
     shallower = (taken * coupon * (at <= level[..., None])).sum(-1)
     deeper = ((days - taken) * coupon * (at >= level[..., None])).sum(-1)
     rate = ((taken + usual) / (days + 1.0) * here).sum(-1)
-    number = promotion[..., 0] * (level > 0)
-    own = jnp.stack([rate, jnp.log1p(shallower), (shallower > 0) * 1.0, jnp.log1p(deeper), (deeper > 0) * 1.0], axis=-1)
-    counts = jnp.stack([(number == count) * 1.0 for count in range(1, 5)], axis=-1)
-    counts = jnp.concatenate([counts, (number > 4)[..., None] * 1.0], axis=-1)
+    own = jnp.stack(
+        [rate, jnp.log(1.0 + shallower), (shallower > 0) * 1.0, jnp.log(1.0 + deeper), (deeper > 0) * 1.0], axis=-1
+    )
     day = (jnp.arange(7) == weekday[..., None]).astype(jnp.float32)
-    return jnp.concatenate([state_features(memory, usual), own, here, counts, day], axis=-1)
+    return jnp.concatenate([state_features(memory, usual), own, here, day], axis=-1)

@@ -24,13 +24,15 @@ from marl_pricing.virtual_market.states import StateForm
 
 Array = jax.Array
 NODES = ("state", "day", "action_1", "action_2", "next_state")
-MODEL = Kept("model", told="model.json", arrays="arrays.npz", format=1)
+MODEL = Kept("model", told="model.json", arrays="arrays.npz", format=2)
 
 
 def _law(width: int, fitted: Any, memory: Array, promotion: Array, weekday: Array) -> Answer:
     """Laws [K, B] of all members' answers."""
     inputs = features(memory, promotion, weekday, fitted.usual)
-    return jax.vmap(lambda own: answer_of(width, own, inputs, memory[:, 2], fitted.usual_fee))(fitted.customers)
+    return jax.vmap(lambda own: answer_of(width, own, inputs, promotion, memory[:, 2], fitted.usual_fee))(
+        fitted.customers
+    )
 
 
 def mean_answer(law: Answer) -> Array:
@@ -238,8 +240,8 @@ def load_model(folder: Path | str) -> VirtualMarket:
         fitted = Fitted(tree("customers"), tree("platform"), arrays["usual"], arrays["usual_fee"], arrays["losses"])
         inputs = jax.ShapeDtypeStruct((1, NUM_FEATURES), jnp.float32)
         wanted = jax.eval_shape(
-            partial(AnswerNetwork(settings.width).init, usual_fee=jnp.zeros(2)), jax.random.key(0), inputs,
-            jax.ShapeDtypeStruct((1,), jnp.float32),
+            partial(AnswerNetwork(settings.width).init, usual_fee=jnp.zeros(3)), jax.random.key(0), inputs,
+            jax.ShapeDtypeStruct((1, 2), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.float32),
         )  # fmt: skip
         shapes = jax.tree.map(lambda leaf: leaf.shape[1:], fitted.customers)
         if shapes != jax.tree.map(lambda leaf: leaf.shape, wanted):

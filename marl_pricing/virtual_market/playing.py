@@ -17,7 +17,7 @@ from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams
 from marl_pricing.virtual_market.levels import OFFERS
 
 Array = jax.Array
-_AT_ONCE = 8  # episodes in one matrix
+_AT_ONCE = 20_000  # customers in one matrix: what a core's own memory holds of their features
 
 
 class Played(NamedTuple):
@@ -36,6 +36,11 @@ class Played(NamedTuple):
     def score(self, zero_gmv: float | np.ndarray) -> np.ndarray:
         """[R] GMV over that of as many days without coupons, `zero_gmv` a customer and day."""
         return self.gmv.sum(1, dtype=float) / (np.asarray(zero_gmv) * self.gmv.shape[1])
+
+
+def _at_once(start: tuple[Array, Array]) -> int:
+    """Episodes that are played at once."""
+    return max(1, _AT_ONCE // start[0].shape[-1])
 
 
 def _episode(
@@ -69,7 +74,7 @@ def _calendars(
 
         return _episode(game, shape, params, decide, (), start, world, key, jnp.zeros(len(OFFERS)))
 
-    return jax.lax.map(one, (worlds, keys, plans), batch_size=_AT_ONCE)
+    return jax.lax.map(one, (worlds, keys, plans), batch_size=_at_once(start))
 
 
 @partial(jax.jit, static_argnames=("game", "shape", "actor"))
@@ -90,7 +95,7 @@ def _actor(
 
         return _episode(game, shape, params, decide, actor.start(1), start, world, key, doubt)
 
-    return jax.lax.map(one, (worlds, keys, lots, doubts), batch_size=_AT_ONCE)
+    return jax.lax.map(one, (worlds, keys, lots, doubts), batch_size=_at_once(start))
 
 
 def _played(found: tuple[Array, ...]) -> Played:

@@ -98,7 +98,8 @@ class PolicyValidation:
         statistics = np.concatenate([memory.mean(1), memory.std(1), memory.max(1), memory.min(1)])
         statistics = np.clip((statistics - own["centre"]) / own["spread"], -5.0, 5.0)
         so_far = self._shown(states.gmv, states.cost) if states.day else 0.0
-        now = [states.orders, states.roi / 10.0, so_far / 10.0, states.day / about["days"]]
+        left = 4.0 * (states.gmv - about["threshold"] * states.cost) / (about["unit"] * about["days"])
+        now = [states.orders, states.roi / 10.0, so_far / 10.0, states.day / about["days"], np.clip(left, -4.0, 4.0)]
         weekday = np.arange(7) == (about["weekday"] + states.day) % 7
         return np.concatenate([statistics, now, weekday]).astype(np.float32)[None]
 

@@ -32,7 +32,7 @@ def export_policy(policy: FairPolicy, folder: Path | str) -> list[Path]:
         raise ModelError(f"{folder}: holds something else; accepted is a new folder, or a submission's")
     about = {
         "days": policy.settings.days, "form": policy.form, "weekday": policy.weekday, "hidden": policy.settings.hidden,
-        "most_roi": MOST_ROI,
+        "most_roi": MOST_ROI, "threshold": policy.settings.threshold, "unit": policy.unit,
     }  # fmt: skip
     arrays = {name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(policy.parameters, sep="/").items()}
     arrays |= {

@@ -43,7 +43,7 @@ class LearnedWorlds(struct.PyTreeNode):
 
     customers: Any  # parameters [K, ...] of `AnswerNetwork`
     usual: Array  # [9]
-    usual_fee: Array  # [2]
+    usual_fee: Array  # [3]
 
     @property
     def count(self) -> int:

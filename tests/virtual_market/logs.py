@@ -26,14 +26,16 @@ def untrained(members: int = 2, width: int = 8) -> VirtualMarket:
     """Customers of networks that have learned nothing, with last layers that say something all the same."""
 
     def one(key: jax.Array):
-        own = AnswerNetwork(width).init(key, jnp.zeros((1, NUM_FEATURES)), jnp.zeros(1), jnp.ones(2))
+        own = AnswerNetwork(width).init(key, jnp.zeros((1, NUM_FEATURES)), jnp.zeros((1, 2)), jnp.zeros(1), jnp.ones(3))
         last = own["params"]["Dense_2"]
         last["kernel"] = 0.5 * jax.random.normal(key, last["kernel"].shape)
+        numbers = own["params"]["by_number"]
+        own["params"]["by_number"] = 0.3 * jax.random.normal(jax.random.fold_in(key, 1), numbers.shape)
         return own
 
     networks = [one(key) for key in jax.random.split(jax.random.key(0), members)]
     customers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks)
-    usual, usual_fee = np.linspace(0.2, 0.8, 9, dtype=np.float32), np.array([2.8, 0.5], np.float32)
+    usual, usual_fee = np.linspace(0.2, 0.8, 9, dtype=np.float32), np.array([2.8, 0.5, 4.5], np.float32)
     return VirtualMarket(
         FitSettings(members=members, width=width), Fitted(customers, {}, usual, usual_fee, np.zeros(2))
     )

@@ -22,6 +22,7 @@ from marl_pricing.virtual_market.fair_game import (
     final_reward,
     group_statistics,
     promotion_params,
+    shown_left,
 )
 from marl_pricing.virtual_market.fair_policy import PolicySettings, starts_of
 from marl_pricing.virtual_market.levels import OFFERS
@@ -60,9 +61,10 @@ def test_an_offer_to_all_is_answered_as_each_customer_answers_it(offer: tuple[in
     wide = wide_answer(member, jnp.asarray(memory.T, jnp.float32), coupons, share, jnp.int32(3), fitted.usual,
                        fitted.usual_fee)  # fmt: skip
     one = jnp.asarray(memory, jnp.float32)
-    inputs = features(one, jnp.tile(jnp.stack([coupons, share]), (len(one), 1)), jnp.full(len(one), 3), fitted.usual)
+    everybody = jnp.tile(jnp.stack([coupons, share]), (len(one), 1))
+    inputs = features(one, everybody, jnp.full(len(one), 3), fitted.usual)
     for own, theirs in zip(
-        wide, answer_of(untrained().settings.width, member, inputs, one[:, 2], fitted.usual_fee), strict=True
+        wide, answer_of(untrained().settings.width, member, inputs, everybody, one[:, 2], fitted.usual_fee), strict=True
     ):
         np.testing.assert_allclose(own, theirs, atol=2e-5)
     answer = np.stack([np.arange(len(memory)) % 3, np.where(np.arange(len(memory)) % 3, 20.0, 0.0)], axis=-1)
@@ -191,13 +193,35 @@ def test_an_episodes_customers_are_every_third() -> None:
 def test_doubts_move_everybodys_odds_where_their_offer_is_made() -> None:
     game, shape, params = _game(learned_worlds(untrained()), expected=True)
     state, _ = game.reset(jax.random.key(0), shape, params.replace(doubt=jnp.float32(0.7)))
-    assert abs(float(state.doubt.std()) - 0.7) < 0.3
+    by_number = np.asarray(state.doubt[1:]).reshape(5, 8)  # offers are 1 … 5 coupons of each depth
+    assert state.doubt[0] == 0 and (by_number == by_number[0]).all() and 0.2 < by_number[0].std() < 1.4
     doubt = jnp.zeros(len(OFFERS)).at[9].set(1.0)
     more, same = (
         [game.step(jax.random.key(1), shape, state.replace(doubt=own), Action(price=jnp.full((1, 1), offer)), params)[0]
          for own in (doubt, jnp.zeros(len(OFFERS)))] for offer in (9, 8)
     )  # fmt: skip
     assert more[0].gmv > more[1].gmv and same[0].gmv == same[1].gmv
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moving", [False, True])
+def test_customers_answer_by_what_was_known_when_the_episode_began(moving: bool) -> None:
+    """The same memories are seen either way; only who moves answers by them."""
+    game, shape, params = _game(learned_worlds(untrained()), expected=True, moving=moving)
+    state, seen = game.reset(jax.random.key(0), shape, params)
+    action = Action(price=jnp.full((1, 1), 9))
+    after, later, _ = game.step(jax.random.key(1), shape, state, action, params)
+    assert (np.asarray(after.memory) != np.asarray(state.memory)).any() and (later.local != seen.local).any()
+    again = after.replace(weekday=state.weekday)
+    told = game.step(jax.random.key(1), shape, again, action, params)[0].gmv - after.gmv
+    first = after.gmv - state.gmv
+    assert (abs(float(told - first)) > 1e-4) == moving
+
+
+def test_what_is_left_above_the_threshold() -> None:
+    # Threshold 6, three days of 30 without coupons; four times the share, at most four.
+    told = [float(shown_left(gmv, cost, 6.0, 30.0, DAYS)) for gmv, cost in ((60, 10), (57, 5), (50, 10), (0, 1000))]
+    assert told == pytest.approx([0.0, 1.2, -4 / 9, -4.0])
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_a_policy_is_kept_whole_or_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cut short or changed"):
         load_policy(folder)
     (folder / "policy.json").write_text(json.dumps({"format": 7}))
-    with pytest.raises(ModelError, match="accepted is a policy of format 1"):
+    with pytest.raises(ModelError, match="accepted is a policy of format 2"):
         load_policy(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
@@ -138,7 +138,7 @@ def test_the_submission_offers_in_numpy_what_the_policy_offers(tmp_path: Path) -
         state = PromotionState(
             jnp.asarray(after, jnp.float32), state.world, (state.weekday + 1) % 7, state.day + 1,
             jnp.float32(count.mean()), shown_roi(jnp.float32(gmv), jnp.float32(cost)), state.gmv + gmv,
-            state.cost + cost, state.doubt,
+            state.cost + cost, state.doubt, state.known,
         )  # fmt: skip
     assert found["told"][:DAYS] == offers
 

@@ -6,21 +6,22 @@ import json
 from functools import cache
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.answers import Answer, answer_loss
+from marl_pricing.virtual_market.answers import Answer, answer_from, answer_loss, answer_of
 from marl_pricing.virtual_market.curves import TrueCurve, population_error, segment_error
 from marl_pricing.virtual_market.errors import LogError, ModelError
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.log import PromotionLog
-from marl_pricing.virtual_market.memory import MEMORY_NAMES, memories_of, next_memory
+from marl_pricing.virtual_market.memory import MEMORY_NAMES, NUM_FEATURES, memories_of, next_memory
 from marl_pricing.virtual_market.model import VirtualMarket, load_model
 from marl_pricing.virtual_market.states import next_state
-from tests.virtual_market.logs import a_log
+from tests.virtual_market.logs import a_log, untrained
 
 SMALL = FitSettings(members=2, width=8, epochs=1, batch=256, skip=2)
 
@@ -68,7 +69,40 @@ def test_the_loss_is_the_likelihood_of_a_hurdle_and_a_log_normal_fee() -> None:
     np.testing.assert_allclose(answer_loss(law, jnp.asarray(orders), jnp.asarray(log_fee)), expected, rtol=1e-5)
 
 
+def test_fees_stay_within_reach_of_the_log_whatever_a_network_says() -> None:
+    far = tuple(jnp.full(2, 1e4) for _ in range(4))
+    usual = jnp.asarray([2.8, 0.6, 4.5])
+    law = answer_from(far, jnp.asarray([0.0, 30.0]), usual)
+    np.testing.assert_allclose(law.fee, [2.8 + 1.5, 4.5], rtol=1e-5)  # 1.5 more than usual; the log's largest
+    np.testing.assert_allclose(law.spread, 0.6 * np.exp(0.7) * np.array([1.0, 0.3]), rtol=1e-5)
+    inside = answer_from(tuple(jnp.full(2, own) for own in (0.3, 0.1, 0.01, 0.0)), jnp.asarray([0.0, 30.0]), usual)
+    np.testing.assert_allclose(inside.fee, [2.81, np.log(30.0) + 0.01], rtol=1e-5)  # there it is what is told
+
+
+def test_the_number_of_coupons_adds_at_its_depth_alone() -> None:
+    network = jax.tree.map(lambda leaf: leaf[0], untrained().fitted.customers)
+    by_number = np.zeros((2, 8, 5), np.float32)
+    by_number[:, 3, 1] = 0.7, -0.4  # two coupons at 0.80
+    network["params"]["by_number"] = jnp.asarray(by_number)
+    offers = np.array([[2, 0.8], [1, 0.8], [2, 0.85], [0, 1.0]])
+    inputs, fee = jnp.zeros((4, NUM_FEATURES)), jnp.zeros(4)
+    law = answer_of(8, network, inputs, jnp.asarray(offers), fee, untrained().fitted.usual_fee)
+    np.testing.assert_allclose(law.odds - law.odds[1], [0.7, 0, 0, 0], atol=1e-6)
+    raw = np.log(np.expm1(np.asarray(law.more)))
+    np.testing.assert_allclose(raw - raw[1], [-0.4, 0, 0, 0], atol=1e-5)
+
+
 @pytest.mark.slow
+def test_a_stronger_prior_leaves_less_to_the_number_of_coupons() -> None:
+    log = a_log(customers=60, days=14).log
+    wide, narrow = (
+        np.abs(fit(log, SMALL.model_copy(update={"epochs": 8, "number_odds": own})).customers["params"]["by_number"])
+        for own in (5.0, 0.02)
+    )
+    assert narrow[:, 0].mean() < 0.5 * wide[:, 0].mean()
+    np.testing.assert_allclose(narrow[:, 1].mean(), wide[:, 1].mean(), rtol=0.5)  # of more orders nothing was said
+
+
 @pytest.mark.slow
 def test_missing_nodes_are_filled_in_and_given_ones_kept() -> None:
     model, given = _model(), _given()
@@ -120,7 +154,7 @@ def test_a_model_is_kept_whole_or_refused(tmp_path: Path) -> None:
     (folder / "model.json").write_text(told[:100])
     refused(r"model.json.*is no JSON")
     (folder / "model.json").write_text(json.dumps(json.loads(told) | {"format": 9}))
-    refused("accepted is a model of format 1")
+    refused("accepted is a model of format 2")
     (folder / "model.json").write_text(told.replace('"width": 8', '"width": 9'))
     refused("its arrays are not those of networks of width 9")
     (folder / "arrays.npz").unlink()
