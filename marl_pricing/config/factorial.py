@@ -81,7 +81,7 @@ class Factorial(Settings):
     ux: Ux = Ux()
     runs_per_group: Annotated[int, Field(ge=1, le=100_000)] = 40  # written together
     side_by_side: Annotated[int, Field(ge=1, le=100_000)] = 10  # of a group's runs, computed in one batch
-    memory: Annotated[float, Field(gt=0)] = 10.0  # GiB that a group may take
+    memory: Annotated[float, Field(gt=0)] = 10.0  # GiB that a group may take; batches get narrower until they do
 
     @model_validator(mode="after")
     def _sound(self) -> Factorial:

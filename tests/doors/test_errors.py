@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,19 @@ def test_what_is_typed_is_taken_as_it_is_or_refused_in_a_line(typed: str, messag
 def test_values_that_hydra_cannot_read_are_texts() -> None:
     given = ["run.folder=a=b", "learner.gamma=0.5", "-m", "x=1,2", "out=[1]", "~robust", "--config-dir", "my=folder"]
     assert as_typed(given) == ['run.folder="a=b"', *given[1:]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "instead"),
+    [
+        ("learner.gamma=0.5", "study.factorial.learners"),
+        ("traffic.agent_share=0.5", "study.factorial.factors.alpha"),
+        ("market.reward.coi_leakage=0.5", "study.factorial.factors.lambda_coi"),
+    ],
+)
+def test_what_a_factorial_study_decides_cannot_be_typed(
+    refusal: Callable[..., str], typed: str, instead: str, tmp_path: Path
+) -> None:
+    told = refusal("train.py", "experiment=factorial", f"run.folder={tmp_path / 'study'}", typed)
+    assert f"{typed}: accepted is {instead} with study.evaluation=factorial" in told
+    assert not (tmp_path / "study").exists()

@@ -137,8 +137,8 @@ def _link(leak: Array, level: Array, counts: Array) -> dict[str, Array]:
 class Trainer:
     """A program's compiled training of groups, each split over the devices that there are.
 
-    What a run comes to does not depend on the runs beside it, nor on the number of devices: batches are as wide as the
-    study says.
+    Attributes:
+        width: runs of a batch.  memory: bytes that a group takes, as the compiler says.
     """
 
     def __init__(self, program: Program, study: Factorial) -> None:
@@ -155,6 +155,7 @@ class Trainer:
         }
         self._compiled: Callable | None = None
         self._size = 0
+        self.width, self.memory = 0, 0.0
 
     def _params(self, shared: Sequence[Array], own: Sequence[Array]) -> DefenceParams:
         rest, mine = iter(shared), iter(own)
@@ -172,13 +173,25 @@ class Trainer:
         )
 
     def compile(self, num_runs: int) -> None:
-        """Compile for groups of so many runs, or a few more: whole batches.
+        """Compile for groups of so many runs, or a few more: whole batches, as wide as the study says or memory allows.
 
         Raises:
-            RunError: for groups that do not fit into the memory that the study may take.
+            RunError: where even batches of one run do not fit into the memory that the study may take.
         """
-        width = self.study.side_by_side
-        size = -(-num_runs // width) * width
+        first, most = self.study.side_by_side, self.study.memory * GIB
+        size = -(-num_runs // first) * first
+        for width in (own for own in range(first, 0, -1) if size % own == 0):
+            compiled = self._compiled_for(size, width)
+            taken = program_memory(compiled)
+            if taken <= most:
+                self._compiled, self._size, self.width, self.memory = compiled, size, width, taken
+                return
+        raise RunError(
+            f"{self.program.name}: a group takes {say_bytes(taken)} even run by run, and study.factorial.memory is "
+            f"{self.study.memory:g} GiB: accepted is more of it, or smaller sizes of learners and market"
+        )
+
+    def _compiled_for(self, size: int, width: int) -> Any:
         count = max(n for n in range(1, jax.local_device_count() + 1) if (size // width) % n == 0)
         mesh = jax.make_mesh((count,), ("run",), devices=jax.local_devices()[:count], axis_types=(AxisType.Auto,))
 
@@ -194,14 +207,7 @@ class Trainer:
 
         split = jax.shard_map(batch, mesh=mesh, in_specs=(P(), P("run"), P("run")), out_specs=P("run"), check_vma=False)
         arguments = (self._shared, *self._stack([next(iter(self._own))] * size, [0] * size))
-        compiled = jax.jit(split, compiler_options=compiler_options()).lower(*arguments).compile()
-        taken, most = program_memory(compiled), self.study.memory * GIB
-        if taken > most:
-            raise RunError(
-                f"{self.program.name}: a group takes {say_bytes(taken)}, and study.factorial.memory is "
-                f"{self.study.memory:g} GiB: accepted is a smaller study.factorial.side_by_side than {width}"
-            )
-        self._compiled, self._size = compiled, size
+        return jax.jit(split, compiler_options=compiler_options()).lower(*arguments).compile()
 
     def _stack(self, cells: Sequence, seeds: Sequence[int]) -> tuple[list[Array], Array]:
         own = [
