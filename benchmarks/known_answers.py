@@ -68,21 +68,22 @@ def greedy_prices(experiment: Experiment, omegas: Sequence[float], seeds: int) -
 def on_a_grid(name: str, experiment: Experiment, omegas: Sequence[float], seeds: int, *, fearful: bool = False) -> None:
     """Seeds whose every epoch is an equilibrium of the grid game, one next to the exact one where nobody fears."""
     shape, params = experiment.market
-    grid = np.asarray(params.prices.levels[0], np.float64)
+    grid = np.asarray(params.prices.levels, np.float64)  # [N, K], an offer's own
+    steps = grid[:, 1] - grid[:, 0]
     for omega, prices in zip(omegas, greedy_prices(experiment, omegas, seeds), strict=True):
         own = at_omega(params, omega)
         levels = np.abs(prices[..., None] - grid).argmin(-1)
         if fearful:
             assert experiment.learner.ambiguity is not None
             found = robust.grid_equilibria(shape, worlds_of(own, experiment.learner.ambiguity))
-            near = np.ones(seeds, bool)
+            beside = ""
         else:
             found = static.grid_equilibria(shape, own)
             exact = static.omega_equilibrium(shape, own).prices
-            near = np.abs(prices - exact).max((1, 2)) < grid[1] - grid[0]
+            beside = f", {(np.abs(prices - exact) < steps).all((1, 2)).sum()} next to the exact one"
         known = {tuple(row) for row in found.tolist()}
         there = [{tuple(row) for row in episode.tolist()} <= known for episode in levels]
-        print(f"{name}, omega {omega}: {sum(there)} of {seeds} at an equilibrium of the grid, {sum(near)} next to it")
+        print(f"{name}, omega {omega}: {sum(there)} of {seeds} at an equilibrium of the grid{beside}")
 
 
 def off_a_grid(quality: str, omegas: Sequence[float], most: float, seeds: int, overrides: Overrides) -> None:
