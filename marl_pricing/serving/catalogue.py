@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from marl_pricing.intake import IntakeError, plain, shown
+from marl_pricing.intake import IntakeError, shown
+from marl_pricing.serving.table import read_rows
 
 MODES = ("hotel", "airline")
 MOST_PRODUCTS = 100_000
@@ -64,26 +63,14 @@ def read_catalogue(path: str | Path) -> Catalogue:
     Raises:
         IntakeError: naming the line, the column, the value and what is accepted.
     """
-    try:
-        text = plain.read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise IntakeError(f"{path}: accepted is a CSV in UTF-8") from None
-    rows = csv.DictReader(io.StringIO(text))
-    names = [name or "" for name in rows.fieldnames or []]
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise IntakeError(f"{path}: there is no column {missing[0]}: accepted are {', '.join(_NEEDED)}, and any others")
     found: Catalogue = {}
-    try:
-        for row in rows:
-            product = _product(row, f"{path}, line {rows.line_num}")
-            if product.id in found:
-                raise IntakeError(f"{path}, line {rows.line_num}: id={product.id!r} is there twice")
-            if len(found) == MOST_PRODUCTS:
-                raise IntakeError(f"{path}: accepted are at most {MOST_PRODUCTS:,} products")
-            found[product.id] = product
-    except csv.Error as error:
-        raise IntakeError(f"{path}, line {rows.line_num}: {error}") from None
+    for place, row in read_rows(path, _NEEDED, ", and any others"):
+        product = _product(row, place)
+        if product.id in found:
+            raise IntakeError(f"{place}: id={product.id!r} is there twice")
+        if len(found) == MOST_PRODUCTS:
+            raise IntakeError(f"{path}: accepted are at most {MOST_PRODUCTS:,} products")
+        found[product.id] = product
     if not found:
         raise IntakeError(f"{path}: there is no product")
     return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
-from marl_pricing.intake import IntakeError, plain, shown
+from marl_pricing.intake import IntakeError, shown
 from marl_pricing.serving.catalogue import MODES
 from marl_pricing.serving.participants.register import Goal
+from marl_pricing.serving.table import read_rows
 
 _MOST = 10_000
 
@@ -19,26 +18,14 @@ def read_goals(path: str | Path) -> list[Goal]:
     Raises:
         IntakeError: naming the line, the column, the value and what is accepted.
     """
-    try:
-        text = plain.read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise IntakeError(f"{path}: accepted is a CSV in UTF-8") from None
-    rows = csv.DictReader(io.StringIO(text))
-    names = rows.fieldnames or []
-    if missing := [name for name in Goal._fields if name not in names]:
-        raise IntakeError(f"{path}: there is no column {missing[0]}: accepted are {', '.join(Goal._fields)}")
     found: dict[tuple[str, str], Goal] = {}
-    try:
-        for row in rows:
-            place = f"{path}, line {rows.line_num}"
-            goal = _goal(row, place)
-            if (goal.mode, goal.task_name) in found:
-                raise IntakeError(f"{place}: task_name={shown(goal.task_name)} is there twice for {goal.mode}")
-            if len(found) == _MOST:
-                raise IntakeError(f"{path}: accepted are at most {_MOST:,} goals")
-            found[goal.mode, goal.task_name] = goal
-    except csv.Error as error:
-        raise IntakeError(f"{path}, line {rows.line_num}: {error}") from None
+    for place, row in read_rows(path, Goal._fields):
+        goal = _goal(row, place)
+        if (goal.mode, goal.task_name) in found:
+            raise IntakeError(f"{place}: task_name={shown(goal.task_name)} is there twice for {goal.mode}")
+        if len(found) == _MOST:
+            raise IntakeError(f"{path}: accepted are at most {_MOST:,} goals")
+        found[goal.mode, goal.task_name] = goal
     if not found:
         raise IntakeError(f"{path}: there is no goal")
     return list(found.values())
