@@ -59,6 +59,7 @@ def test_the_ratio_is_one_and_the_market_played_by_hand_gives_the_same_epochs(la
                 np.testing.assert_allclose(getattr(segment.outcome, name)[time, env], want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_sellers_may_change_places() -> None:
     """Networks of their own, exchanged with the sellers: the same losses, each in the other place."""
     own = make(**ANY_PRICE)
@@ -96,6 +97,7 @@ def test_an_update_moves_the_law_and_stays_finite(algorithm: str) -> None:
     assert -4.0 < float(seen["entropy"]) < 0.0  # of two products, and no law has more than the uniform one
 
 
+@pytest.mark.slow
 def test_a_robust_critic_looks_into_worlds_with_continuous_prices() -> None:
     own = a_market(prices={"map": "range", "low": 1.0, "high": 2.5})
     learner = mappo.make_learner(LearnerSettings(**TINY), *own, INTERVAL)
@@ -106,6 +108,7 @@ def test_a_robust_critic_looks_into_worlds_with_continuous_prices() -> None:
     assert sum(weights) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_rules_hold_seats_beside_sellers_that_learn() -> None:
     own = make(**ANY_PRICE)
     rule = myopic(*own)

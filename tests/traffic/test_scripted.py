@@ -94,6 +94,7 @@ def measured() -> dict[tuple[float, str], tuple[float, float]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", PUBLISHED, ids=lambda which: f"{which[1]} at {which[0]:g}")
 def test_parity_with_the_prototype(which: tuple[float, str], measured: dict) -> None:
     mean, deviation = PUBLISHED[which]
