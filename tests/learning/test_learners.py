@@ -283,7 +283,7 @@ def test_networks_of_values_come_to_the_one_shot_games_prices(algorithm: str) ->
     "overrides",
     [
         ["learner=pqn", "learner.num_updates=100"],
-        ["learner=dqn", "learner.num_updates=150"],
+        ["learner=dqn", "learner.num_updates=300"],
         ["learner=qtable", "learner.learning_rate=0.3", "learner.learning_rate_end=0.02", "learner.epsilon_end=0.05",
          "learner.num_epochs=8", "learner.num_updates=300"],
         ["learner=a2c", "learner.num_steps=16", "learner.num_updates=400", "learner.learning_rate=0.005",
