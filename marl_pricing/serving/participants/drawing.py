@@ -19,9 +19,8 @@ def draw(pools: Mapping[str, Sequence[int]], seed: int, number: int) -> tuple[st
         number: of the participant among those of the class, from 0.
     """
     modes = sorted(pools)
-    order = [_place(modes, seed, "modes", at) for at in range(number + 1)]
-    mode = modes[order[-1]]
-    before = sum(modes[place] == mode for place in order[:-1])
+    mode = modes[_place(modes, seed, "modes", number)]
+    before = number // len(modes)  # participants of this mode: one of every block that is over
     goals = sorted(pools[mode])
     return mode, goals[_place(goals, seed, mode, before)]
 
