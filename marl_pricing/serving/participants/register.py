@@ -39,7 +39,6 @@ _RUNS = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("last_goal", sa.Integer, nullable=False),  # that it draws from: later ones are for later runs
-    sa.Column("assigned", sa.Integer, nullable=False),
 )  # fmt: skip
 _ASSIGNMENTS = sa.Table(
     "assignments", _TABLES,
@@ -170,7 +169,7 @@ class Register:
     def _assign(self, run: str, actor: Actor, count: int, seed: int | None) -> list[Assignment]:
         with self._engine.begin() as own:
             # A row that is written is held until the end: whoever assigns in the same run waits here.
-            if not own.execute(_RUNS.update().where(_RUNS.c.name == run).values(assigned=_RUNS.c.assigned)).rowcount:
+            if not own.execute(_RUNS.update().where(_RUNS.c.name == run).values(seed=_RUNS.c.seed)).rowcount:
                 self._begin(own, run, seed or 0)
             row = own.execute(sa.select(_RUNS).where(_RUNS.c.name == run)).one()
             if seed is not None and seed != row.seed:
@@ -192,14 +191,13 @@ class Register:
                     )
                 )
                 found.append(Assignment(name, run, actor, number, goals[chosen]))
-            own.execute(_RUNS.update().where(_RUNS.c.name == run).values(assigned=_RUNS.c.assigned + count))
         return found
 
     def _begin(self, own: sa.Connection, run: str, seed: int) -> None:
         last = own.execute(sa.select(sa.func.max(_GOALS.c.id))).scalar()
         if last is None:
             raise ConfigError("goals: there are none to draw from: accepted is `goals add=FILE.csv` first")
-        own.execute(_RUNS.insert().values(name=run, created_at=_now(), seed=seed, last_goal=last, assigned=0))
+        own.execute(_RUNS.insert().values(name=run, created_at=_now(), seed=seed, last_goal=last))
 
     def runs(self) -> list[str]:
         """Their names, in the order in which they began."""
