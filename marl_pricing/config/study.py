@@ -161,6 +161,16 @@ class Plan(NamedTuple):
     settings: list[ExperimentSettings]
     data: dict[str, Any]
 
+    @property
+    def base(self) -> dict[str, Any]:
+        """The settings that it was made from, without the study."""
+        return without_study(self.data)
+
+
+def without_study(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's settings without the group `study`."""
+    return {name: value for name, value in data.items() if name != "study"}
+
 
 def _merged(base: Any, change: Any) -> Any:
     if not isinstance(base, Mapping) or not isinstance(change, Mapping):
@@ -183,7 +193,7 @@ def plan_study(data: Mapping[str, Any]) -> Plan:
         ConfigError: as `read_settings`, naming the run.
     """
     study = validate(Study, data["study"], "study")
-    base = {name: value for name, value in data.items() if name != "study"}
+    base = without_study(data)
     if base.get("run", {}).get("distributed"):
         raise ConfigError("run.distributed=True: accepted is false in a study")
     if study.factorial is not None:

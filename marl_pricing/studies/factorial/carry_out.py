@@ -72,8 +72,7 @@ def plan_groups(plan: Plan) -> list[Group]:
             "study.evaluation='factorial': its analysis of variance needs statsmodels, which is not installed: "
             "pip install 'marl-pricing[calibration]'"
         )
-    base = {name: value for name, value in plan.data.items() if name != "study"}
-    return groups_of(study, programs_of(base, study))
+    return groups_of(study, programs_of(plan.base, study))
 
 
 def _carry_out(groups: Sequence[Group], folder: Path, plan: Plan) -> bool:

@@ -36,11 +36,10 @@ def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Pa
     pulse.doing("writing tables and figures")
     study = plan.study.factorial
     assert study is not None
-    base = {name: value for name, value in plan.data.items() if name != "study"}
     (out / "figures").mkdir(parents=True, exist_ok=True)
     means, kept = analysis.by_factors(table), analysis.defended(table)
     found = {name: analysis.variance(table, name) for name in MEASURES}
-    told, apart = analysis.link(table), sessions_apart(base, study.play.seed)
+    told, apart = analysis.link(table), sessions_apart(plan.base, study.play.seed)
     whole = pd.concat([own.assign(measure=name) for name, own in found.items()], ignore_index=True)
     frames = {
         "runs": table, "means": means, "variance": whole, "defended": kept, "link": told, "sessions": apart.gaps,
