@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from marl_pricing.config.errors import ConfigError, refuse
+from marl_pricing.config.errors import ConfigError
 from marl_pricing.serving.log import LogError, Record
 from marl_pricing.serving.runner import CONSUMER
-from marl_pricing.serving.sqlite_log import SqliteLog
+from marl_pricing.serving.sqlite_log import SqliteLog, log_file
 
 MOST = 100_000  # records of a file, and of one transaction
 FOLDER = "archive"
@@ -68,10 +68,7 @@ def archive(folder: Path, before: int) -> list[Archived]:
     Raises:
         ConfigError: for a folder without a log, or with a copy of topics.
     """
-    path = folder / "events.sqlite"
-    if not path.exists():
-        raise refuse("out", str(folder), "a shop's folder, with events.sqlite")
-    log, made = SqliteLog(path), []
+    log, made = SqliteLog(log_file(folder)), []
     try:
         if log.is_copy():
             raise ConfigError(f"out={str(folder)!r}: accepted is a shop of log=sqlite; topics keep theirs")

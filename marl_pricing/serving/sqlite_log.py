@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from marl_pricing.config.errors import refuse
 from marl_pricing.serving.log import CONTROL, Entry, LogError, Record, Refusal
 
 T = TypeVar("T")
 Survives = Literal["power_cut", "kill"]
 
+_TOGETHER = 50_000  # records that a walk reads at once
 _COLUMNS = "topic, key, stamp, received, identity, body"
 _READ = "select offset, topic, key, stamp, received, body from records"
 _TABLES = """
@@ -54,6 +56,18 @@ def _guard(table: str, verb: str) -> str:
 _APPEND_ONLY = "\n".join(
     _guard(table, verb) for table in ("records", "vectors", "quotes") for verb in ("update", "delete")
 )
+
+
+def log_file(folder: Path) -> Path:
+    """Where a shop keeps its log.
+
+    Raises:
+        ConfigError: for a folder that has none.
+    """
+    path = folder / "events.sqlite"
+    if not path.exists():
+        raise refuse("out", str(folder), "a shop's folder, with events.sqlite")
+    return path
 
 
 class SqliteLog:
@@ -155,6 +169,13 @@ class SqliteLog:
                 self._archive = (digest, archive.read(Path(self.path).parent / name, digest))
             old += [record for record in self._archive[1] if record.offset >= start]
         return sorted([*old, *found], key=lambda record: record.offset)[:most]
+
+    def walk(self, last: int) -> Iterator[Record]:
+        """All records up to an offset, a part of them read at a time."""
+        start = 1
+        while start <= last and (records := self.read(start, min(_TOGETHER, last - start + 1))):
+            yield from records
+            start = records[-1].offset + 1
 
     def old(self, before: int, last: int, most: int) -> list[Record]:
         """The first records, but for control's, up to an offset and to one received at a moment or later."""

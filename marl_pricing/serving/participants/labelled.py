@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,6 @@ from marl_pricing.presentation.files import replace_with
 from marl_pricing.serving.log import INTERACTIONS, Record
 from marl_pricing.serving.participants.register import ACTORS, Assignment
 from marl_pricing.serving.sqlite_log import SqliteLog
-
-_TOGETHER = 50_000
 
 
 class Labelled(NamedTuple):
@@ -29,22 +27,18 @@ class Labelled(NamedTuple):
     shared: int
 
 
-def _interactions(log: SqliteLog) -> Iterator[Record]:
-    start = 1
-    while records := log.read(start, _TOGETHER):
-        yield from (own for own in records if own.topic == INTERACTIONS)
-        start = records[-1].offset + 1
-
-
 def write_labelled(log: SqliteLog, assignments: Sequence[Assignment], to: Path) -> Labelled:
     """Write P4P events as JSON lines, labelled as `traffic.log` reads them, in the log's order.
 
     A session is a participant's where one of its events has the participant's name as `experimentId`; the storefront's
     first events may come before it knows the name.
     """
+    end = log.end()  # a shop may be at work meanwhile
     known = {own.experiment_id: own for own in assignments}
     owners: dict[str, set[str]] = {}
-    for record in _interactions(log):
+    for record in log.walk(end):
+        if record.topic != INTERACTIONS:
+            continue
         participant = json.loads(record.body).get("experimentId")
         if participant in known:
             owners.setdefault(record.key, set()).add(participant)
@@ -54,8 +48,8 @@ def write_labelled(log: SqliteLog, assignments: Sequence[Assignment], to: Path) 
     def write(path: Path) -> None:
         nonlocal events
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for record in _interactions(log):
-                if (own := whose.get(record.key)) is not None:
+            for record in log.walk(end):
+                if record.topic == INTERACTIONS and (own := whose.get(record.key)) is not None:
                     file.write(_line(record, own))
                     events += 1
 

@@ -120,11 +120,9 @@ def _assign(own: AssignSettings) -> list[str]:
 
 def _labelled(own: LabelledSettings) -> list[str]:
     from marl_pricing.serving.participants.labelled import write_labelled
-    from marl_pricing.serving.sqlite_log import SqliteLog
+    from marl_pricing.serving.sqlite_log import SqliteLog, log_file
 
-    path = Path(own.out) / "events.sqlite"
-    if not path.is_file():
-        raise refuse("out", own.out, "a shop's folder, with events.sqlite")
+    path = log_file(Path(own.out))
     with _open(own) as register:
         assignments = register.assignments(own.run)
     log = SqliteLog(path)

@@ -15,11 +15,10 @@ from marl_pricing.serving.guardrails import cents
 from marl_pricing.serving.log import CONTROL, INTERACTIONS, PRICES, Record
 from marl_pricing.serving.pipeline import SETTINGS
 from marl_pricing.serving.pricers import Pricing, pricing_from
-from marl_pricing.serving.sqlite_log import SqliteLog
+from marl_pricing.serving.sqlite_log import SqliteLog, log_file
 from marl_pricing.serving.windows import LEAST_HOVER
 from marl_pricing.traffic.events import canonical
 
-_TOGETHER = 50_000
 MAPPING = "product: product\nseller: seller\nperiod: period\nunits: units\nprice: price\ncost: cost\n"
 
 
@@ -120,10 +119,7 @@ def read_history(folder: Path, first: int, last: int | None, seconds: float | No
     Raises:
         ConfigError: for a folder without a log, and a range that says too little.
     """
-    path = folder / "events.sqlite"
-    if not path.exists():
-        raise refuse("out", str(folder), "a shop's folder, with events.sqlite")
-    log = SqliteLog(path)
+    log = SqliteLog(log_file(folder))
     try:
         end = log.end()
         if first > end:
@@ -137,17 +133,12 @@ def read_history(folder: Path, first: int, last: int | None, seconds: float | No
         window = json.loads(held.body)["pricing"]["window"]
         period = round(seconds * 1000) if seconds is not None else window
         own = _Fold(period, {vector["ends"]: vector["prices"] for vector in vectors})
-        at, stop = 1, end if last is None else last
-        while at <= stop:
-            records = [record for record in log.read(at, _TOGETHER) if record.offset <= stop]
-            if not records:
-                break
-            for record in records:
-                if record.topic == CONTROL and record.key == SETTINGS:
-                    own.settings(record)  # also of those before the range: they hold in it
-                elif record.topic in (INTERACTIONS, PRICES) and record.offset >= first:
-                    own.take(record)
-            at = records[-1].offset + 1
+        stop = end if last is None else last
+        for record in log.walk(stop):
+            if record.topic == CONTROL and record.key == SETTINGS:
+                own.settings(record)  # also of those before the range: they hold in it
+            elif record.topic in (INTERACTIONS, PRICES) and record.offset >= first:
+                own.take(record)
     finally:
         log.close()
     return _history(own, stop)
