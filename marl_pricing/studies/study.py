@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from marl_pricing.config import ConfigError, Experiment, ExperimentSettings
 from marl_pricing.config.sizes import check_evaluation, check_training
-from marl_pricing.config.study import STUDY, Plan, named, plan_to_yaml
+from marl_pricing.config.study import Plan, named, plan_to_yaml
 from marl_pricing.config.trials import Trials, trial_worlds
 from marl_pricing.evaluation import robustness, sweep
 from marl_pricing.learning import runs
-from marl_pricing.learning.run_files import CONFIG_DIGEST, text_digest
 from marl_pricing.presentation import words
 from marl_pricing.studies.loading import LoadedRun, build_run, load_runs
 from marl_pricing.studies.single import has_ended, standing
+from marl_pricing.studies.study_folder import new_folder
 from marl_pricing.studies.together import train_together
 
 
@@ -29,19 +27,8 @@ def start_study(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool
         RunError: for a folder that is in use.
     """
     experiments = _build(plan, folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = plan_to_yaml(plan)
-    told = {**provenance, CONFIG_DIGEST: text_digest(text)}
-    runs.replace_file(folder / runs.PROVENANCE, json.dumps(told, indent=2) + "\n")
-    runs.replace_file(folder / STUDY, text)
-    try:
+    with new_folder(plan, folder, provenance, f"*/{runs.METRICS}"):
         return _carry_out(plan, experiments, folder)
-    except BaseException:  # as of a run: Ctrl-C while it compiles is one
-        if not any(folder.glob(f"*/{runs.METRICS}")):
-            shutil.rmtree(folder)
-        raise
 
 
 def continue_study(plan: Plan, folder: Path) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -13,9 +11,8 @@ from typing import Any
 import pandas as pd
 
 from marl_pricing.config import ConfigError
-from marl_pricing.config.study import SETTINGS, STUDY, Plan, plan_to_yaml
+from marl_pricing.config.study import SETTINGS, Plan
 from marl_pricing.learning import runs
-from marl_pricing.learning.run_files import CONFIG_DIGEST, text_digest
 from marl_pricing.learning.training import finish_first
 from marl_pricing.presentation import pulse
 from marl_pricing.presentation.files import replace_with
@@ -23,6 +20,7 @@ from marl_pricing.studies.factorial import store
 from marl_pricing.studies.factorial.cells import Group, groups_of, programs_of, runs_of
 from marl_pricing.studies.factorial.report import write_report
 from marl_pricing.studies.factorial.training import Trainer
+from marl_pricing.studies.study_folder import new_folder
 
 
 def start_factorial(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
@@ -32,20 +30,10 @@ def start_factorial(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> 
         ConfigError: before anything is written. RunError: for a folder that is in use. OSError: for one that cannot be.
     """
     groups = plan_groups(plan)
-    if folder.exists() and any(folder.iterdir()):
-        raise runs.RunError(f"{folder}: is not empty; continue a study with resume={folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    store.check_writable(folder)
-    text = plan_to_yaml(plan)
-    told = {**provenance, CONFIG_DIGEST: text_digest(text), SETTINGS: plan.data}
-    runs.replace_file(folder / runs.PROVENANCE, json.dumps(told, indent=2) + "\n")
-    runs.replace_file(folder / STUDY, text)
-    try:
+    told = {**provenance, SETTINGS: plan.data}
+    with new_folder(plan, folder, told, f"{store.ROWS}/*.parquet"):
+        store.check_writable(folder)
         return _carry_out(groups, folder, plan)
-    except BaseException:  # as of a run: Ctrl-C while it compiles is one
-        if not any((folder / store.ROWS).glob("*.parquet")):
-            shutil.rmtree(folder)
-        raise
 
 
 def continue_factorial(plan: Plan, folder: Path) -> bool:
