@@ -62,7 +62,7 @@ clients-all: clients .venv-clients-all/.installed
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 # The figures of docs/speed.md.
 bench: $(INSTALLED)

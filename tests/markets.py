@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 
+from marl_pricing import market
 from marl_pricing.config import Market, market_from
 
 LOGIT = {"model": "logit", "quality": 2.0, "scale": 0.25}
 LEVELS = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 8}
 UNLIMITED = {"rule": "unlimited"}
 THRESHOLD = {"rule": "threshold", "initial_stock": 12.0, "reorder_point": 8.0, "order_quantity": 10.0, "lead_time": 2}
+
+# The market as one program each: called operation by operation, an epoch compiles two hundred of them.
+programs = SimpleNamespace(
+    **{
+        name: jax.jit(getattr(market, name), static_argnames="shape")
+        for name in ("reset", "step", "step_candidates", "step_variants", "observe", "global_state")
+    }
+)
 
 
 def make(traffic: dict[str, Any] | None = None, **settings: Any) -> Market:

@@ -16,6 +16,7 @@ from marl_pricing import market, negotiation
 from marl_pricing.config import ConfigError, Market, market_from
 from marl_pricing.market import layout
 from marl_pricing.market.units import entries
+from tests.markets import programs
 
 ISSUES = {"quantities": [1, 2, 3], "pack_size": 2, "cost_low": 0.8, "cost_high": 1.4, "cost_levels": 4,
           "lead_times": [1, 3]}  # fmt: skip
@@ -337,9 +338,9 @@ def test_worlds_of_suppliers_are_markets_with_such_suppliers(factor: str, suppli
     state = jax.tree.map(lambda leaf: leaf[6], states)
     action = market.Action(jnp.ones((2, 1), jnp.int32), jnp.ones((2, 1), jnp.int32))
     shares = ambiguity.candidates(params.traffic.agent_share, 0)
-    found = market.step_variants(key, shape, state, action, params, ambiguity.variants(params, 0), shares)
+    found = programs.step_variants(key, shape, state, action, params, ambiguity.variants(params, 0), shares)
     for world, own in enumerate((params, there.params)):
-        one = market.step(key, shape, state, action, own.replace(variants=None))
+        one = programs.step(key, shape, state, action, own.replace(variants=None))
         for got, expected in zip(jax.tree.leaves(found), jax.tree.leaves(one), strict=True):
             np.testing.assert_allclose(got[world], expected, rtol=1e-5, atol=1e-5)
     costs = np.asarray(found[2].supplied.unit_cost)

@@ -17,7 +17,7 @@ from marl_pricing.market.reward import relative_movement
 from marl_pricing.policies.constant import constant
 from tests.doors.compose import settings
 from tests.learning.helpers import QUICK
-from tests.markets import UNLIMITED, make
+from tests.markets import UNLIMITED, make, programs
 
 LEVELS = [0.25, 0.5, 1.0, 1.5, 2.0, 3.0]
 
@@ -33,7 +33,7 @@ def fines(indices: list[int], num_sellers: int = 1, **reward) -> tuple[np.ndarra
         step = jax.jit(lambda k, s, a, shape=shape, params=params: market.step(k, shape, s, a, params), **{
             "compiler_options": QUICK
         })  # fmt: skip
-        state, _ = market.reset(jax.random.key(0), shape, params)
+        state, _ = programs.reset(jax.random.key(0), shape, params)
         for index in indices:
             action = market.Action(jnp.full((num_sellers, 1), index, jnp.int32))
             state, _, outcome = step(jax.random.key(1), state, action)

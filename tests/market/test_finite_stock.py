@@ -17,7 +17,7 @@ from marl_pricing.equilibrium import dynamic
 from marl_pricing.equilibrium.dynamic import FiniteStock
 from marl_pricing.market import Action
 from marl_pricing.policies.episodes import run_episodes
-from tests.markets import UNLIMITED, make
+from tests.markets import UNLIMITED, make, programs
 
 EPISODES = 10_000
 GAME = FiniteStock((2.0, 2.0), (1.0, 1.0), 0.25, 10, (3, 3))  # of the table of known answers
@@ -81,7 +81,7 @@ def test_finite_stock_duopoly_joint_value_is_the_market_s() -> None:
 def test_what_is_sold_out_draws_none_drawn_or_expected() -> None:
     stock = {"rule": "none", "initial_stock": [0.0, 500.0]}
     own = make({"random_orders": False}, inventory=stock, sold_out="passed_over")
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     action = Action(jnp.full((2, 1), 3))
     _, _, outcome = jax.jit(market.step, static_argnums=1)(jax.random.key(1), own.shape, state, action, own.params)
     expected = jax.jit(market.expect_variants, static_argnums=0)(

@@ -13,7 +13,7 @@ import pytest
 from marl_pricing import market
 from marl_pricing.market.market import open_epoch
 from tests.market.test_session_markets import with_sessions
-from tests.markets import make
+from tests.markets import make, programs
 
 # What makes of a key another name of it, or picks one out of several.
 _NAMES = {"random_wrap", "slice", "squeeze", "broadcast_in_dim", "reshape", "convert_element_type"}
@@ -91,7 +91,7 @@ def test_keys_are_data_or_parents(kind: str) -> None:
     prices = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 8, "start": "random"}
     own = make(prices=prices, **MOVING) if kind == "analytic" else with_sessions("bank", prices=prices, **MOVING)
     refuse_reuse(lambda key: market.reset(key, *own))
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     action = market.Action(jnp.zeros((own.shape.num_sellers, own.shape.num_products), jnp.int32), None)
     refuse_reuse(lambda key: market.step(key, own.shape, state, action, own.params))
 
@@ -99,7 +99,7 @@ def test_keys_are_data_or_parents(kind: str) -> None:
 def test_noise_is_not_the_level_s() -> None:
     """What does not last is independent of what does, and of the same law as before it is drawn."""
     own = make(**MOVING)
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     action = market.Action(jnp.zeros((2, 1), jnp.int32), None)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:

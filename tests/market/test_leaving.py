@@ -13,7 +13,7 @@ from marl_pricing import market
 from marl_pricing.demand import propensities
 from marl_pricing.market import Action, layout
 from marl_pricing.policies.expectations import expected_demand, in_market
-from tests.markets import LEVELS, UNLIMITED, make
+from tests.markets import LEVELS, UNLIMITED, make, programs
 
 EVERY_PRICE = ["own_price", "rival_price", "all_rival_prices"]
 LINEAR = {"model": "linear", "intercept": 1.0, "slope": 0.4, "cross_slope": 0.3}
@@ -40,7 +40,7 @@ def a_market(demand: str, prices: str = "levels", num_sellers: int = 3) -> Any:
 
 def played(own: Any, actions: np.ndarray) -> tuple[Any, Any, Any]:
     """(states, observations, outcomes) [T, ...] of price actions [T, S]."""
-    start, _ = market.reset(jax.random.key(0), *own)
+    start, _ = programs.reset(jax.random.key(0), *own)
 
     def epoch(state: Any, at: Any) -> Any:
         key, price = at
@@ -71,11 +71,11 @@ def test_what_a_seller_that_left_would_do_moves_nothing(demand: str, prices: str
 @pytest.mark.parametrize("demand", DEMAND)
 def test_the_price_at_which_a_seller_left_is_not_remembered_by_demand(demand: str) -> None:
     shape, params = a_market(demand)
-    state, _ = market.reset(jax.random.key(0), shape, params)
+    state, _ = programs.reset(jax.random.key(0), shape, params)
     action, after = Action(jnp.full((3, 1), 3)), []
     for price in (1.1, 2.5):
         here = state.replace(active=jnp.array([True, True, False]), prices=state.prices.at[2].set(price))
-        after.append(market.step(jax.random.key(1), shape, here, action, params)[2].demand)
+        after.append(programs.step(jax.random.key(1), shape, here, action, params)[2].demand)
         prices = jnp.array([1.7, 1.7, price])
         after.append(expected_demand(shape, params, prices, in_market(shape, here)))
     np.testing.assert_array_equal(after[0], after[2])
@@ -134,12 +134,12 @@ def test_sessions_do_not_look_at_offers_that_left(model: str) -> None:
         model, sessions=60, num_sellers=3, num_products=2, inventory=UNLIMITED,
         reward={"unit_cost": 1.0}, bankruptcy={"initial_cash": 5.0, "cash_limit": 0.0},
     )  # fmt: skip
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     state = state.replace(active=jnp.array([True, True, False]))
     action = Action(jnp.full((3, 2), 2))
-    outcome = market.step(jax.random.key(1), own.shape, state, action, own.params)[2]
+    outcome = programs.step(jax.random.key(1), own.shape, state, action, own.params)[2]
     events = np.asarray(outcome.events)
     assert (events[4:] == 0).all() and (events[:4] > 0).all()
     nobody = state.replace(active=jnp.zeros(3, bool))
-    outcome = market.step(jax.random.key(1), own.shape, nobody, action, own.params)[2]
+    outcome = programs.step(jax.random.key(1), own.shape, nobody, action, own.params)[2]
     assert float(outcome.events.sum()) == 0.0 == float(outcome.demand.sum())

@@ -19,7 +19,7 @@ from marl_pricing.equilibrium.static import nash
 from marl_pricing.market import Action
 from marl_pricing.policies import RuleError, price_skimming
 from marl_pricing.policies.episodes import run_episodes
-from tests.markets import LOGIT, UNLIMITED, make
+from tests.markets import LOGIT, UNLIMITED, make, programs
 
 LINEAR = {"model": "linear", "intercept": 1.0, "slope": 1.0}
 
@@ -190,12 +190,12 @@ def test_forward_looking_people_who_expect_nothing_are_as_others_while_prices_ri
 def test_without_forward_looking_people_nothing_is_carried() -> None:
     own = make()
     assert own.shape.demand.waits == 0 and own.params.demand.patience is None
-    assert market.reset(jax.random.key(0), *own)[0].waiting is None
+    assert programs.reset(jax.random.key(0), *own)[0].waiting is None
 
 
 def test_forward_looking_people_are_expected_as_they_are_played() -> None:
     own = make({"random_orders": False}, inventory=UNLIMITED, patience={"share": 0.5, "fall": 0.1})
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     step = jax.jit(market.step, static_argnums=1)
     for level in (5, 3):
         action = Action(jnp.full((2, 1), level))
@@ -248,9 +248,9 @@ def test_who_comes_once_an_episode_has_no_benchmark_of_an_epoch() -> None:
 def test_a_season_ends_and_an_episode_is_cut(arrive: str, ends: bool) -> None:
     """Nobody comes after a season, so that a critic must not look beyond it; where people go on coming it must."""
     own = monopoly([0.4, 0.5], 2, share=0.5, discount=0.6, arrive=arrive)
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     for last in (False, True):
-        state, _, outcome = market.step(
+        state, _, outcome = programs.step(
             jax.random.key(1), own.shape, state, Action(jnp.zeros((1, 1), jnp.int32)), own.params
         )
         assert outcome.truncated == last

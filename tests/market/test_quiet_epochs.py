@@ -12,6 +12,7 @@ from marl_pricing.demand import propensities
 from marl_pricing.learning.measures import segment_measures
 from marl_pricing.market import Action
 from tests.learning.helpers import learner_of, rolled, started
+from tests.markets import programs
 from tests.traffic.visitors import with_sessions
 
 SHARE, SESSIONS = 0.4, 40
@@ -30,7 +31,7 @@ def epochs(scales: list[float], seed: int = 0):
         state, seen, outcome = market.step(key, shape, state, still, own_params)
         return state, (state, outcome, seen)
 
-    first, _ = market.reset(jax.random.key(seed), *own)
+    first, _ = programs.reset(jax.random.key(seed), *own)
     keys = jax.random.split(jax.random.key(seed + 1), len(scales))
     run = jax.jit(lambda s: jax.lax.scan(epoch, first, (keys, s))[1])
     return jax.tree.map(np.asarray, run(jnp.asarray(scales, jnp.float32)))

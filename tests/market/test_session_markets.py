@@ -14,13 +14,13 @@ from marl_pricing.learning.state import TrainState
 from marl_pricing.market import Action, layout
 from marl_pricing.policies import constant_nash, random
 from tests.learning.helpers import INDEX, learner_of, rolled, started, update_of
-from tests.markets import UNLIMITED
+from tests.markets import UNLIMITED, programs
 from tests.traffic.visitors import with_sessions
 
 
 def played(own, steps: int = 12, seed: int = 0):
     """Observations and outcomes [T, ...] at the middle price."""
-    state, first = market.reset(jax.random.key(seed), *own)
+    state, first = programs.reset(jax.random.key(seed), *own)
     still = Action(jnp.full((2, own.shape.num_products), 4))
 
     def epoch(state, key):
@@ -121,14 +121,14 @@ def test_revelation_needs_a_policy_that_says_how_probable_it_was() -> None:
     own = with_sessions("bank", reward=REVEAL)
     with pytest.raises(ValueError, match=r"information_value='constant'|accepted is 'constant'"):
         marl_pricing.parallel_env(own)
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
     with pytest.raises(ValueError, match="needs the log-probability"):
         jax.eval_shape(
             lambda: market.step(jax.random.key(1), own.shape, state, Action(jnp.full((2, 1), 3)), own.params)
         )
     # Rules without chance reveal nothing; uniform ones log K each.
     for policy, surprise in ((constant_nash(*own), 0.0), (random(*own), -np.log(8))):
-        seen = market.observe(own.shape, own.params, state)
+        seen = programs.observe(own.shape, own.params, state)
         action, _ = policy.act(policy.parameters, jax.random.key(2), policy.start(), seen, state, own.params)
         np.testing.assert_allclose(action.log_prob, surprise, rtol=1e-6)
 
@@ -156,7 +156,7 @@ def test_new_numbers_of_the_traffic_do_not_recompile() -> None:
 
     for share, temperature in ((0.1, 0.2), (0.5, 0.9)):
         shape, params = with_sessions("bank", agent_share=share, traffic={"temperature": temperature})
-        state, _ = market.reset(jax.random.key(0), shape, params)
+        state, _ = programs.reset(jax.random.key(0), shape, params)
         step(jax.random.key(1), state, Action(jnp.full((2, 1), 3)), params)
     assert len(compiled) == 1
 
@@ -164,13 +164,13 @@ def test_new_numbers_of_the_traffic_do_not_recompile() -> None:
 def test_a_grid_of_shares_is_one_vmap() -> None:
     own = with_sessions("bank", sessions=100)
     shares = jnp.array([0.0, 0.5, 1.0])
-    state, _ = market.reset(jax.random.key(0), *own)
+    state, _ = programs.reset(jax.random.key(0), *own)
 
     def agents_orders(share, params):
         params = params.replace(traffic=params.traffic.replace(agent_share=share))
         keys = jax.random.split(jax.random.key(1), 50)
         still = Action(jnp.full((2, 1), 3))
-        return jax.vmap(lambda k: market.step(k, own.shape, state, still, params)[2].orders)(keys).sum((0, 2))
+        return jax.vmap(lambda k: programs.step(k, own.shape, state, still, params)[2].orders)(keys).sum((0, 2))
 
     got = np.asarray(jax.jit(jax.vmap(agents_orders, in_axes=(0, None)))(shares, own.params))
     assert got[0, 1] == 0 < got[1, 1] < got[2, 1] and got[2, 0] == 0

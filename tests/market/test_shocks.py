@@ -9,7 +9,7 @@ import pytest
 
 from marl_pricing import market
 from marl_pricing.market import Action, layout
-from tests.markets import UNLIMITED, make, within
+from tests.markets import UNLIMITED, make, programs, within
 
 
 def played(probability: float, duration: int, episodes: int = 40, steps: int = 30) -> tuple[np.ndarray, ...]:
@@ -21,11 +21,13 @@ def played(probability: float, duration: int, episodes: int = 40, steps: int = 3
     shape, params = own
     quiet = make({"random_orders": False}, inventory=UNLIMITED, episode_length=steps)
     still = Action(jnp.full((2, 1), 4))
-    usual = market.step(jax.random.key(0), quiet.shape, market.reset(jax.random.key(0), *quiet)[0], still, quiet.params)
+    usual = programs.step(
+        jax.random.key(0), quiet.shape, programs.reset(jax.random.key(0), *quiet)[0], still, quiet.params
+    )
     entry = layout(shape).index(next(name for name in layout(shape) if name.startswith("shock")))
 
     def episode(key):
-        state, seen = market.reset(key, shape, params)
+        state, seen = programs.reset(key, shape, params)
 
         def epoch(carry, own_key):
             state, seen = carry

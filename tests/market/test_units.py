@@ -13,7 +13,7 @@ from marl_pricing import market
 from marl_pricing.market import Action
 from marl_pricing.market.units import entries
 from tests.learning.helpers import CHOSEN, QUICK
-from tests.markets import make
+from tests.markets import make, programs
 from tests.traffic.visitors import with_sessions
 
 
@@ -61,7 +61,7 @@ def test_raw_figures_are_shown_as_the_market_shows_them(name: str) -> None:
     told = entries(shape, params)
     assert [entry.name for entry in told] == market.layout(shape)
     offset, scale = (np.array([getattr(entry, part) for entry in told]).T for part in ("offset", "scale"))
-    state, seen = market.reset(jax.random.key(0), *own)
+    state, seen = programs.reset(jax.random.key(0), *own)
     step = jax.jit(lambda key, state, action: market.step(key, shape, state, action, params), compiler_options=QUICK)
     for time in range(5):
         raw = raw_figures(shape, state, shape.features)
