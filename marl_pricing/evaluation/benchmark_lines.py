@@ -11,7 +11,10 @@ from matplotlib.axes import Axes
 
 from marl_pricing.presentation import style
 
-STOCK_AWARE = " given the stock"  # what names of lines end with that know of stock
+# What names of lines end with that stand beside the one-shot ones: they know of stock; or, where it is endless, they are
+# of a grid or of chance, as played.
+STOCK_AWARE, PLAYED = " given the stock", " by simulation"
+_BESIDE = (STOCK_AWARE, PLAYED)
 
 
 def one_line(prices: np.ndarray) -> bool:
@@ -20,11 +23,11 @@ def one_line(prices: np.ndarray) -> bool:
 
 
 def look_of(name: str) -> dict[str, Any]:
-    """Dashes of a Nash line, dots of a joint one; a line that knows of stock is thick and pale, so that a static one
-    that lies on it is still seen.
+    """Dashes of a Nash line, dots of a joint one; a line that stands beside a one-shot one is thick and pale, so that
+    the latter is still seen where it lies on it.
     """
     look = style.NASH if name.startswith("Nash") else style.JOINT
-    return look | {"alpha": 0.45, "linewidth": 3.2} if name.endswith(STOCK_AWARE) else look
+    return look | {"alpha": 0.45, "linewidth": 3.2} if name.endswith(_BESIDE) else look
 
 
 def draw(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
@@ -43,7 +46,7 @@ def traces(lines: Mapping[str, np.ndarray], ends: Sequence[int]) -> list[go.Scat
     """The same lines as of `draw`, from one end of the x axis to the other, for an interactive figure."""
     found = []
     for name, prices in lines.items():
-        same, width = one_line(prices), 3.5 if name.endswith(STOCK_AWARE) else 1.5
+        same, width = one_line(prices), 3.5 if name.endswith(_BESIDE) else 1.5
         for seller, price in enumerate([prices.mean()] if same else prices):
             colour = style.GREY if same else style.seller_colour(seller)
             line = {"color": colour, "dash": "dash" if name.startswith("Nash") else "dot", "width": width}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks, cycle_line, surplus_at
+from marl_pricing.evaluation.benchmarks import Benchmarks, cycle_line, surplus_at
 from marl_pricing.evaluation.runs import RunToEvaluate
 
 COLUMNS = {
@@ -58,7 +58,7 @@ def benchmark_table(runs: Sequence[RunToEvaluate], benchmarks: Mapping[str, Benc
                 value = surplus_at(run.shape, run.params, bound.at.prices)
                 rows += _rows(run, name, bound.at.prices, bound.at.profits, value, own.stock_label)
         for name, tried in zip(("Nash", "joint profit"), own.simulated or (), strict=False):
-            note = f"{SIMULATED_LABEL}; ± {1.96 * tried.total_error:.2g} of chance (95 %)"
+            note = f"{own.simulated_label}; ± {1.96 * tried.total_error:.2g} of chance (95 %)"
             rows += _rows(run, f"{name}, by simulation", tried.prices, tried.profits, np.nan, note)
         if own.stock_note and rows:
             rows[-1]["note"] += f"; no stock-aware benchmark: {own.stock_note}"

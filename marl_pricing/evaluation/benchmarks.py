@@ -16,7 +16,6 @@ from marl_pricing.evaluation.metrics import economics
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.policies import Tried
 
-SIMULATED_LABEL = "best constant prices found by playing this market, with its stock and its chance"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,17 @@ class Benchmarks:
     @property
     def index_label(self) -> str:
         """What indices are measured against."""
-        return self.label if self.simulated is None else SIMULATED_LABEL
+        return self.label if self.simulated is None else self.simulated_label
+
+    @property
+    def knows_stock(self) -> bool:
+        """Whether those that were found by playing differ from the one-shot ones by the stock: it runs out."""
+        return "stock" in self.ignores
+
+    @property
+    def simulated_label(self) -> str:
+        """What to call those that were found by playing."""
+        return f"best constant prices found by playing this market, with its {'stock and its ' * self.knows_stock}chance"
 
     @property
     def missing(self) -> str:

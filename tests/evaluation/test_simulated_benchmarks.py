@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, static_benchmarks
+from marl_pricing.evaluation.benchmarks import static_benchmarks
 from marl_pricing.evaluation.evaluate import evaluate
 from marl_pricing.evaluation.report import paths
 from marl_pricing.evaluation.report.first_screen import _scarcity, reference
@@ -17,6 +17,7 @@ from marl_pricing.evaluation.runs import RunToEvaluate
 from marl_pricing.policies import Tried, constant, simulated_joint, simulated_nash, tried
 from tests.markets import THRESHOLD, UNLIMITED, make
 
+PLAYED_HERE = "best constant prices found by playing this market, with its stock and its chance"
 # Twelve units at first, ten more two epochs after they ran low; three to five are wanted an epoch.
 SCARCE = {"prices": {"map": "levels", "low": 1.2, "high": 2.2, "num_price_levels": 6}, "episode_length": 10}
 
@@ -48,7 +49,7 @@ def test_indices_go_by_them_and_say_so(evaluated: Path) -> None:
             found = tried(*made, rule(*made))
             assert row["profit"] == pytest.approx(found.profits.sum(), rel=1e-5)
             assert row["price"] == pytest.approx(found.prices.mean(), rel=1e-5)
-            assert row["note"] == f"{SIMULATED_LABEL}; ± {1.96 * found.total_error:.2g} of chance (95 %)"
+            assert row["note"] == f"{PLAYED_HERE}; ± {1.96 * found.total_error:.2g} of chance (95 %)"
         for measure, index, column in (
             ("profit", "profit_gain", "profit"),
             ("price_mean", "relative_price_deviation", "price"),
@@ -56,15 +57,15 @@ def test_indices_go_by_them_and_say_so(evaluated: Path) -> None:
             value = summary.loc[(run, "learned (greedy)", measure, "all"), "value"]
             own = summary.loc[(run, "learned (greedy)", index, "all")]
             assert own["value"] == pytest.approx((value - nash[column]) / (joint[column] - nash[column]), rel=1e-4)
-            assert own["note"] == SIMULATED_LABEL
+            assert own["note"] == PLAYED_HERE
     page = (evaluated / "report.html").read_text()
     assert page.count("simulated_nash: prices seller 0 ") == 2
-    assert f"Thick lines: {SIMULATED_LABEL}." in page
+    assert f"Thick lines: {PLAYED_HERE}." in page
     gains = [summary.loc[(run, "learned (greedy)", "profit_gain", "all")] for run in ("competitive", "cooperative")]
     first, second = (f"{own['value']:.3f} (95\u00a0% interval {own['low']:.3f} to {own['high']:.3f})" for own in gains)
     assert (
         f"From Nash (0) to joint profit (1) learned (greedy) of competitive lies at {first}, learned (greedy) of "
-        f"cooperative lies at {second} ({SIMULATED_LABEL})."
+        f"cooperative lies at {second} ({PLAYED_HERE})."
     ) in page
 
 
@@ -99,7 +100,10 @@ def test_of_any_price_the_one_shot_equilibrium_itself_is_the_measure() -> None:
         told = _scarcity(reference(own), own, 1.5)
         assert ("ignore ." not in told) and ("were any price allowed: Nash 1.4" in told) == (kept and not own.ignores)
         names = list(paths.benchmark_prices(own, 2))
-        assert any(name.endswith("given the stock") for name in names) == kept
+        beside = " given the stock" if "inventory" in changes else " by simulation"
+        assert names[2:] == [name + beside for name in names[:2]] * kept
+        assert ("stock" in own.simulated_label) == ("inventory" in changes)
+        assert "carc" not in told or own.knows_stock
 
 
 def test_a_gap_that_chance_could_make_is_no_scale() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from marl_pricing.evaluation import statistics
-from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks
+from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.report import texts
 from marl_pricing.evaluation.runs import LEARNED, RunToEvaluate
 from marl_pricing.evaluation.summary import pick, records
@@ -171,7 +171,7 @@ def reference(benchmarks: Benchmarks) -> Reference | None:
     nash, joint = (None if own is None else float(own.prices.mean()) for own in (benchmarks.nash, benchmarks.joint))
     if benchmarks.simulated is not None:
         found = [float(own.prices.mean()) for own in benchmarks.simulated]
-        return Reference(found[0], found[1], nash, joint, SIMULATED_LABEL)
+        return Reference(found[0], found[1], nash, joint, benchmarks.simulated_label)
     if nash is None or joint is None:
         return None
     fluid = [
@@ -234,6 +234,8 @@ def _scarcity(found: Reference, benchmarks: Benchmarks, highest: float) -> str:
     if not ignores:
         return f" Held against: {found.name}; were any price allowed: {static}."
     told = f" Held against: {found.name}; the static benchmarks ({static}) ignore {ignores}."
+    if not benchmarks.knows_stock:
+        return told
     if highest > found.static_joint and highest <= found.joint + _NEAR * abs(found.joint - found.nash):
         return f"{told} Prices above the static cartel price are scarcity: stock does not serve every order."
     if found.nash > (1 + _SCARCE) * found.static_nash:

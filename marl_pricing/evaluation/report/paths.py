@@ -49,7 +49,8 @@ def benchmark_prices(benchmarks: Benchmarks, num_sellers: int) -> dict[str, np.n
     """Nash and joint-profit price [S] of each seller, mean over its products; what does not exist is left out.
 
     Where stock counts, the same given the stock stand beside them, by names of their own: the best constant prices by
-    simulation where they are known, else those that the stock can serve where it binds.
+    simulation where they are known, else those that the stock can serve where it binds. Where stock is endless, what
+    was found by simulation (on a grid, say) is called so.
     """
     found = _named(benchmarks, "Nash price", "joint-profit price")
     return {name: own.prices.reshape(num_sellers, -1).mean(-1) for name, own in found.items()}
@@ -71,8 +72,9 @@ def seller_marks(benchmarks: Benchmarks, measure: str) -> dict[str, np.ndarray]:
 def _named(own: Benchmarks, nash: str, joint: str) -> dict[str, Equilibrium | Tried]:
     found: dict[str, Equilibrium | Tried | None] = {nash: own.nash, joint: own.joint}
     fluid = [None if bound is None else bound.at for bound in (own.fluid_nash, own.fluid_joint)]
+    beside = benchmark_lines.STOCK_AWARE if own.knows_stock else benchmark_lines.PLAYED
     for name, point in zip((nash, joint), own.simulated or fluid, strict=True):
-        found[f"{name}{benchmark_lines.STOCK_AWARE}"] = point
+        found[f"{name}{beside}"] = point
     return {name: point for name, point in found.items() if point is not None}
 
 

@@ -18,7 +18,7 @@ from marl_pricing.evaluation import supply
 from marl_pricing.evaluation.behaviour import Findings
 from marl_pricing.evaluation.behaviour import figures as behaviour_figures
 from marl_pricing.evaluation.behaviour import interactive as behaviour_interactive
-from marl_pricing.evaluation.benchmarks import SIMULATED_LABEL, Benchmarks
+from marl_pricing.evaluation.benchmarks import Benchmarks
 from marl_pricing.evaluation.markets import comparable
 from marl_pricing.evaluation.report import (
     figures,
@@ -93,7 +93,7 @@ def lines(benchmarks: Benchmarks) -> str:
         return "No lines: this market has no one-shot equilibrium."
     told = f"Lines: {benchmarks.label}."
     if benchmarks.simulated is not None:
-        told += f" Thick lines: {SIMULATED_LABEL}."
+        told += f" Thick lines: {benchmarks.simulated_label}."
     elif benchmarks.fluid_nash is not None or benchmarks.fluid_joint is not None:
         told += f" Thick lines: {benchmarks.stock_label}."
     return told
@@ -271,7 +271,7 @@ def all_pictures(
     shared = benchmarks[runs[0].name] if alike else None
     shown = [glance.Shown(run, policy) for run, policy in shown_policies(summary).items()]
     known = benchmarks[runs[0].name]
-    thick = SIMULATED_LABEL if known.simulated is not None else known.stock_label
+    thick = known.simulated_label if known.simulated is not None else known.stock_label
     aware = known.simulated is not None or known.fluid_nash is not None or known.fluid_joint is not None
     with style.width(glance.WIDTH):
         first = gallery.add("glance", "All sellers at a glance", partial(glance.glance, summary, shown, benchmarks),
