@@ -140,11 +140,27 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+# Learners that people ask for by name and that are not there, with what is nearest (docs/learning.md, "Not there").
+_NEAREST = {
+    "happo": "HAPPO's steps of one seller after the other are not there; nearest is learner=mappo "
+    "learner.sharing=per_seller, whose sellers step together",
+    "qmix": "QMIX's mixing of a team's values is not there; nearest is learner=dqn market.reward.omega=0, independent "
+    "sellers with one reward",
+}
+
+
+def _not_there(name: str, names: Iterable[str]) -> str:
+    """What stands in for a learner that is not there, else what was meant: `; did you mean mappo?`."""
+    nearest = _NEAREST.get(name.lower())
+    return did_you_mean(name, names) if nearest is None else f"; {nearest}"
+
+
 def no_such_file(path: str, there: Iterable[str]) -> str:
     """A line for `experiment=grocry`, whose file (`experiment/grocry`) is not among those that are there."""
     group, _, name = path.rpartition("/")
     names = list(there)
-    return f"{group}={name}: accepted is {', '.join(names) or 'nothing'}{did_you_mean(name, names)}"
+    meant = _not_there(name, names) if group == "learner" else did_you_mean(name, names)
+    return f"{group}={name}: accepted is {', '.join(names) or 'nothing'}{meant}"
 
 
 def _sentence(field: str, errors: list[Mapping[str, Any]], names: Callable[[], set[str]]) -> str:
@@ -161,7 +177,9 @@ def _sentence(field: str, errors: list[Mapping[str, Any]], names: Callable[[], s
     if kind == "union_tag_not_found":
         return f"{field}: has to be given"
     if kind == "union_tag_invalid":
-        return f"{field}={context['tag']!r}: accepted is {context['expected_tags']}"
+        there = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        meant = _not_there(context["tag"], there) if field == "learner.algorithm" else ""
+        return f"{field}={context['tag']!r}: accepted is {context['expected_tags']}{meant}"
     if kind == "value_error":
         # A check over several fields names them itself; its input is the whole group.
         return str(context["error"])

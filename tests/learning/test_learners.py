@@ -180,6 +180,16 @@ def test_a_tables_rows_are_the_grid_of_what_is_observed() -> None:
         (["learner=qtable"], "learner.bins=21: a table over 10 observed entries"),
         (["learner=dqn", "learner.epsilon_end=1.0"], "learner.epsilon_end=1.0: accepted is a number below 1"),
         (["learner.algorithm=ppo"], "learner.algorithm='ppo': accepted is 'mappo', 'torch_mappo', 'ippo', 'a2c'"),
+        (
+            ["learner.algorithm=qmix"],
+            "learner.algorithm='qmix': accepted is 'mappo', 'torch_mappo', 'ippo', 'a2c', 'dqn', 'pqn', 'qtable'; "
+            "QMIX's mixing of a team's values is not there; nearest is learner=dqn market.reward.omega=0",
+        ),
+        (
+            ["learner=happo"],
+            "learner=happo: accepted is a2c, dqn, ippo, mappo, pqn, qtable, torch_mappo; HAPPO's steps of one "
+            "seller after the other are not there; nearest is learner=mappo learner.sharing=per_seller",
+        ),
         (["learner=ippo", "learner.critic=central"], "learner.critic='central': accepted is 'local' with"),
         (["learner=ippo", "+learner.compile=true"], "learner.compile=True: accepted is false with"),
         (["learner=pqn", "learner.frequency_bound=0"], "learner.frequency_bound=0: accepted is"),
