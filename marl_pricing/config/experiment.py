@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import Field, model_validator
 
-from marl_pricing import market
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import ConfigError, Settings, parse_yaml, refuse, validate
 from marl_pricing.config.market import Market, MarketSettings, Traffic, build_market
@@ -19,7 +18,7 @@ from marl_pricing.config.robust import Robust, reach_of
 from marl_pricing.config.worlds import build_ambiguity
 from marl_pricing.learning.learner import Learner
 from marl_pricing.learning.learners import NO_CRITIC, AnySettings, critical, make_learner
-from marl_pricing.learning.worlds import WorldGame, WorldParams
+from marl_pricing.learning.worlds import game_in
 from marl_pricing.market import MarketParams
 
 
@@ -137,8 +136,7 @@ def build(settings: ExperimentSettings, *, opponents: bool = False) -> Experimen
     try:
         if settings.worlds.any:
             randomised = build_worlds(settings.worlds, built, settings.market.calibration, settings.traffic)
-            game: Any = WorldGame() if isinstance(randomised, WorldParams) else market
-            learner = make_learner(settings.learner, built.shape, randomised, game=game)
+            learner = make_learner(settings.learner, built.shape, randomised, game=game_in(randomised))
             return Experiment(settings, built, learner, randomised=randomised)
         return Experiment(settings, built, make_learner(settings.learner, *built, ambiguity))
     except ValueError as error:
@@ -164,9 +162,9 @@ def _check_worlds(settings: ExperimentSettings) -> None:
     if not own.any:
         return
     if settings.robust.set != "none":
-        raise refuse("robust.set", settings.robust.set, "none with worlds that are drawn (worlds)")
+        raise refuse("robust.set", settings.robust.set, "none with worlds that are drawn or move (worlds)")
     if settings.opponents.seats:
-        raise refuse("opponents.seats", settings.opponents.seats, "null with worlds that are drawn (worlds)")
+        raise refuse("opponents.seats", settings.opponents.seats, "null with worlds that are drawn or move (worlds)")
 
 
 def to_yaml(settings: ExperimentSettings) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 
 from marl_pricing.config.errors import ConfigError
 from marl_pricing.config.experiment import ExperimentSettings
-from marl_pricing.learning.settings import CommonSettings
 from marl_pricing.market.prices import CONTINUOUS
 
 
@@ -48,17 +47,18 @@ def _set(sets: tuple[str, ...], own: ExperimentSettings) -> bool:
     return own.robust.set not in sets
 
 
-def _moves(learner: CommonSettings) -> bool:
-    """Whether a learner's entropy bonus or ε moves with the updates."""
+def _moves(own: ExperimentSettings) -> bool:
+    """Whether the learner's entropy bonus or ε, or a number of the market, moves with the updates."""
     ends = [(f"{name}_start", f"{name}_end") for name in ("entropy", "epsilon")]
-    return any(getattr(learner, first, 0.0) != getattr(learner, last, 0.0) for first, last in ends)
+    moves = any(getattr(own.learner, first, 0.0) != getattr(own.learner, last, 0.0) for first, last in ends)
+    return moves or own.worlds.moves
 
 
 _TABLE = (
     _Idle(("learner.learning_rate_end",), lambda own: own.learner.schedule == "constant", "learner.schedule=constant"),
     _Idle(
         ("learner.schedule_updates",),
-        lambda own: own.learner.schedule == "constant" and not _moves(own.learner),
+        lambda own: own.learner.schedule == "constant" and not _moves(own),
         "learner.schedule=constant and nothing else that moves: one entropy bonus, or one ε, at the start and the end",
     ),
     _Idle(

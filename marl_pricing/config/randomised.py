@@ -15,24 +15,34 @@ from marl_pricing.config.market_settings import Calibration
 from marl_pricing.config.robust import Reach, Robust, WorldFactor, named_factors, reach_of_factors
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.config.worlds import check_factors, combined
-from marl_pricing.learning.worlds import Laws, Range, Values, world_params
+from marl_pricing.learning.worlds import Laws, Moves, Range, Start, Values, world_params
 from marl_pricing.market import MarketParams, vary
 
 _MOST = 64
+_OVER = 0.5  # share of the scheduled updates over which something moves, as ε does
 
 
 class Law(Settings):
-    """Any of `values`, each with the same chance; or any number from `low` to `high`, evenly. Shares, in [0, 1]."""
+    """Any of `values`, each with the same chance; or any number from `low` to `high`, evenly. Shares, in [0, 1].
+
+    Or no draw but a way: from `start` to what the market has, over the share `over` of the scheduled updates.
+    """
 
     values: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)] | None = None
     low: Annotated[float, Field(ge=0, le=1)] | None = None
     high: Annotated[float, Field(ge=0, le=1)] | None = None
+    start: Annotated[float, Field(ge=0, le=1)] | None = None
+    over: Annotated[float, Field(gt=0, le=1)] | None = None  # null: a half
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         ends = (self.low, self.high)
-        if (self.values is None) == (ends == (None, None)) or (self.values is None and None in ends):
-            raise refuse("worlds", self.model_dump(exclude_none=True), "laws with values, or with both low and high")
+        ways = (self.values is not None, ends != (None, None), self.start is not None)
+        if sum(ways) != 1 or (ways[1] and None in ends):
+            accepted = "laws with values, or with both low and high, or with start"
+            raise refuse("worlds", self.model_dump(exclude_none=True), accepted)
+        if self.over is not None and self.start is None:
+            raise refuse("worlds.over", self.over, "null without start: only what moves takes its time")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise refuse("worlds.low", self.low, f"at most high={self.high!r}")
         return self
@@ -42,13 +52,18 @@ class Law(Settings):
         """The only number that it has; None for several."""
         if self.values is not None:
             return self.values[0] if len(set(self.values)) == 1 else None
-        return self.low if self.low == self.high else None
+        return self.low if self.low == self.high else None  # None too of what moves
 
     def meaning(self) -> Range | Values:
         """The law as numbers."""
         if self.values is not None:
             return Values(jnp.asarray(self.values, jnp.float32))
         return Range(jnp.float32(self.low), jnp.float32(self.high))
+
+    def way(self) -> Start:
+        """The way as numbers."""
+        assert self.start is not None
+        return Start(jnp.float32(self.start), jnp.float32(_OVER if self.over is None else self.over))
 
 
 class Varied(WorldFactor):
@@ -64,9 +79,10 @@ class Varied(WorldFactor):
 
 
 class Worlds(Settings):
-    """What every episode of every environment draws for itself in training.
+    """What every episode of every environment draws for itself in training, and what moves with the updates.
 
-    `agent_share` and `omega` are laws of α, and of the ω of all sellers; null: as the market has them. `factors` are
+    `agent_share` and `omega` are laws of α, and of the ω of all sellers, or where they start; null: as the market has
+    them. `factors` are
     those of `robust.worlds`, every combination of their values a world, all with the same chance. `draws` are as many
     worlds as `calibration` draws from the estimates' errors.
     """
@@ -93,8 +109,13 @@ class Worlds(Settings):
 
     @property
     def any(self) -> bool:
-        """Whether anything differs."""
+        """Whether anything differs or moves."""
         return bool(self.factors) or self.agent_share is not None or self.omega is not None
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything moves with the updates."""
+        return any(own is not None and own.start is not None for own in (self.agent_share, self.omega))
 
 
 def reach_of_worlds(own: Worlds) -> Reach:
@@ -103,25 +124,32 @@ def reach_of_worlds(own: Worlds) -> Reach:
 
 
 def build_worlds(own: Worlds, built: Market, told: Calibration | None, visitors: Traffic) -> MarketParams:
-    """The market's numbers as a learner meets them: `WorldParams` where anything is drawn.
+    """The market's numbers as a learner meets them: `WorldParams` where anything is drawn or moves.
 
     What has one value only is no draw: it is put in the market's own place, so that the program is the market's.
 
     Raises:
         ConfigError: for worlds that mean nothing in this market.
     """
-    shape, params, laws = built.shape, built.params, Laws()
+    shape, params, laws, moves = built.shape, built.params, Laws(), Moves()
     if own.agent_share is not None:
         if shape.demand.num_classes < 2:
             raise refuse("worlds.agent_share", own.agent_share.model_dump(exclude_none=True), "null without agents")
         if shape.traffic.process != "static":
             raise refuse("traffic.process.kind", shape.traffic.process, "'static' with worlds.agent_share")
-        if (share := own.agent_share.point) is None:
+        if own.agent_share.start is not None:
+            moves = moves.replace(agent_share=own.agent_share.way())
+        elif (share := own.agent_share.point) is None:
             laws = laws.replace(agent_share=own.agent_share.meaning())
         else:
             params = params.replace(traffic=params.traffic.replace(agent_share=jnp.float32(share)))
     if own.omega is not None:
-        if (omega := own.omega.point) is None:
+        if own.omega.start is not None:
+            if shape.num_sellers == 1:
+                accepted = "null with one seller, whose reward is its own at any omega"
+                raise refuse("worlds.omega", own.omega.model_dump(exclude_none=True), accepted)
+            moves = moves.replace(omega=own.omega.way())
+        elif (omega := own.omega.point) is None:
             laws = laws.replace(omega=own.omega.meaning())
         else:
             reward = params.reward.replace(omega=jnp.full_like(params.reward.omega, omega))
@@ -138,7 +166,7 @@ def build_worlds(own: Worlds, built: Market, told: Calibration | None, visitors:
                 variants=jax.tree.map(lambda *leaves: jnp.stack(leaves), *worlds.variants),
                 coordinates=_scaled(np.asarray(worlds.others, np.float32)),
             )
-    return world_params(params, laws) if jax.tree.leaves(laws) else params
+    return world_params(params, laws, moves) if jax.tree.leaves((laws, moves)) else params
 
 
 def _scaled(places: np.ndarray) -> jax.Array:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from marl_pricing.presentation import style
 
-# What names of lines end with that stand beside the one-shot ones: they know of stock; or, where it is endless, they are
-# of a grid or of chance, as played.
+# What names of lines end with that stand beside the one-shot ones: they know of stock; or, where it is endless, they
+# are of a grid or of chance, as played.
 STOCK_AWARE, PLAYED = " given the stock", " by simulation"
 _BESIDE = (STOCK_AWARE, PLAYED)
 

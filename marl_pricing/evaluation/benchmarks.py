@@ -17,7 +17,6 @@ from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.policies import Tried
 
 
-
 @dataclass(frozen=True)
 class Benchmarks:
     """One-shot benchmarks of one market.
@@ -84,7 +83,9 @@ class Benchmarks:
     @property
     def simulated_label(self) -> str:
         """What to call those that were found by playing."""
-        return f"best constant prices found by playing this market, with its {'stock and its ' * self.knows_stock}chance"
+        return (
+            f"best constant prices found by playing this market, with its {'stock and its ' * self.knows_stock}chance"
+        )
 
     @property
     def missing(self) -> str:

@@ -25,6 +25,7 @@ from marl_pricing.learning.seats import SeatGame, SelfPlay, parts_of
 from marl_pricing.learning.settings import CommonSettings
 from marl_pricing.learning.state import Learnable, Networks, SelfPlayState, TrainState
 from marl_pricing.learning.trajectory import Game, RolloutState, Segment
+from marl_pricing.learning.worlds import moved
 from marl_pricing.market import MarketParams, MarketShape, layout
 from marl_pricing.robust import Ambiguity
 
@@ -168,6 +169,7 @@ def init(
     else:
         learnable, statistics = learner.with_optimisers(networks.actor, networks.critic), networks.statistics
     past = learner.self_play
+    params = moved(params, jnp.zeros((), jnp.int32), learner.settings.scheduled_updates)
     if past is not None:
         params = past.meet(params, past.first(learnable.actor), jnp.zeros((), jnp.int32))
     state = TrainState(
@@ -210,6 +212,7 @@ def next_segment(
     """
     own = learner.settings
     roll_key, _, bank_key = update_keys(state)
+    params = moved(params, state.update, own.scheduled_updates)
     if learner.shape.traffic.refresh:
         params = params.replace(traffic=traffic.refresh(bank_key, learner.shape.traffic, params.traffic))
     past = learner.self_play

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.learning.trajectory import Segment
+from marl_pricing.learning.worlds import moving
 from marl_pricing.market import MarketParams, MarketShape
 
 Array = jax.Array
@@ -86,7 +87,8 @@ def segment_measures(
     `stockout_rate` [S] share of offers and epochs with unmet demand; `stock_mean` [S] units on hand (absent where stock
     is unlimited); `suspicion` [] mean score of the sessions, over epochs that had any, and `look_to_book` [] views per
     unit ordered (absent without sessions); `active` [] share of sellers in the market; `price_counts` [S, 32] offers
-    and epochs by price, in the bins of `price_bins` between the lowest and the highest that any offer may post.
+    and epochs by price, in the bins of `price_bins` between the lowest and the highest that any offer may post;
+    `agent_share` [] and `omega` [S] where they move with the updates.
     """
     outcome = segment.outcome
     by_seller = (shape.num_sellers, shape.num_products)
@@ -124,4 +126,4 @@ def segment_measures(
         measures["look_to_book"] = total(outcome.views.sum()) / jnp.maximum(total(outcome.demand.sum()), 1.0)
     if not shape.inventory.unlimited:
         measures["stock_mean"] = offers(outcome.stock) / live
-    return measures
+    return measures | moving(params)

@@ -40,6 +40,8 @@ _GROUPS = {
     "look_to_book": "traffic/look_to_book",
     "pessimism": "robust/pessimism",
     "radius": "robust/radius",
+    "agent_share": "worlds/agent_share",
+    "omega": "worlds/omega",
 }
 
 

@@ -1,7 +1,8 @@
-"""The market in a world that every episode of every environment draws for itself (domain randomisation).
+"""The market in a world that every episode of every environment draws for itself (domain randomisation), or that moves.
 
 Tobin et al. (2017) randomise what a simulator's numbers are; here what a market's are, by a law of each. A central
-critic is told the world in full, as training may be; what sellers see of it is the market's features.
+critic is told the world in full, as training may be; what sellers see of it is the market's features. What moves with
+the updates is the same in all environments, and nobody is told more of it than of the market as it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from marl_pricing import market
+from marl_pricing.learning.schedule import linear
 from marl_pricing.learning.seats import parts_of
 from marl_pricing.market import Action, MarketParams, MarketShape, MarketState, Observation, Outcome, Variants, vary
 
@@ -52,6 +54,32 @@ class Laws(struct.PyTreeNode):
     coordinates: Array | None = None  # [G, C] where they lie, as a critic is told
 
 
+class Start(struct.PyTreeNode):
+    """Where a number begins; over a share of the scheduled updates it goes to what the market has, and stays there."""
+
+    value: Array  # []
+    over: Array  # [] share of the scheduled updates, above 0
+
+    def at(self, end: Array, update: Array, scheduled: int) -> Array:
+        """The number at an update; `end`, to the bit, from the end of its way on.
+
+        Args:
+            end: what the market has; any shape.
+            update: [] updates done before this one.
+            scheduled: updates over which what is scheduled moves.
+        """
+        length = self.over * scheduled
+        # A condition is not fused with what follows: the rest is compiled as if the number had been handed in.
+        return jax.lax.cond(update >= length, lambda: end, lambda: linear(self.value, end, update, length))
+
+
+class Moves(struct.PyTreeNode):
+    """What moves with the updates; None: as the market has it all along."""
+
+    agent_share: Start | None = None  # α
+    omega: Start | None = None  # ω: all sellers begin at one number, and each goes to its own
+
+
 class World(struct.PyTreeNode):
     """What an episode drew."""
 
@@ -61,9 +89,10 @@ class World(struct.PyTreeNode):
 
 
 class WorldParams(MarketParams):
-    """A market's numbers, and the laws of those that differ between worlds."""
+    """A market's numbers, the laws of those that differ between worlds, and how others move with the updates."""
 
     laws: Laws = Laws()
+    moves: Moves = Moves()
 
 
 class WorldState(MarketState):
@@ -126,9 +155,41 @@ def _told(seen: Observation, laws: Laws, world: World) -> Observation:
     return seen.replace(state=jnp.concatenate(parts))
 
 
-def world_params(params: MarketParams, laws: Laws) -> WorldParams:
-    """A market's numbers with laws of what differs between worlds."""
-    return WorldParams(**parts_of(params), laws=laws)
+def moved(params: MarketParams, update: Array, scheduled: int) -> MarketParams:
+    """The market's numbers at an update.
+
+    Args:
+        update: [] updates done before this one.
+        scheduled: updates over which what is scheduled moves.
+    """
+    if not isinstance(params, WorldParams):
+        return params
+    own, moves = params, params.moves
+    if moves.agent_share is not None:
+        share = moves.agent_share.at(own.traffic.agent_share, update, scheduled)
+        own = own.replace(traffic=own.traffic.replace(agent_share=share))
+    if moves.omega is not None:
+        omega = moves.omega.at(own.reward.omega, update, scheduled)
+        own = own.replace(reward=own.reward.replace(omega=omega))
+    return own
+
+
+def moving(params: MarketParams) -> dict[str, Array]:
+    """What moves with the updates, as these numbers have it: `agent_share` [], `omega` [S]; only what does move."""
+    if not isinstance(params, WorldParams):
+        return {}
+    told = {"agent_share": params.traffic.agent_share, "omega": params.reward.omega}
+    return {name: value for name, value in told.items() if getattr(params.moves, name) is not None}
+
+
+def world_params(params: MarketParams, laws: Laws, moves: Moves | None = None) -> WorldParams:
+    """A market's numbers with laws of what differs between worlds, and with what moves."""
+    return WorldParams(**parts_of(params), laws=laws, moves=Moves() if moves is None else moves)
+
+
+def game_in(params: MarketParams) -> Any:
+    """The game in which these numbers are played: the market itself where no episode draws anything."""
+    return WorldGame() if isinstance(params, WorldParams) and jax.tree.leaves(params.laws) else market
 
 
 def nominal(game: Any) -> Any:

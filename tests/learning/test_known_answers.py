@@ -28,7 +28,7 @@ def trained(kind: type[Program], experiment: Experiment, omegas: Sequence[float]
     """Greedy price levels [omegas, seeds, T, S] after a training of every omega and seed in one program."""
     shape, params = experiment.market
     program = kind(experiment.learner)
-    stacked = program.stack(params)
+    stacked = program.stack(experiment.params)
     omega = jnp.repeat(jnp.asarray(omegas), seeds)[:, None] * jnp.ones(shape.num_sellers)
     stacked = stacked.replace(reward=stacked.reward.replace(omega=omega))
     state, _ = program.train(program.init(stacked), stacked, experiment.learner.settings.num_updates)

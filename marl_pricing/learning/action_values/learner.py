@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from marl_pricing import market
@@ -18,6 +17,7 @@ from marl_pricing.learning.gradient import network_wise, optimiser_of
 from marl_pricing.learning.learner import Learner, sizes_of
 from marl_pricing.learning.networks import NetworkSpec, Parameters, actor_spec, head_sizes
 from marl_pricing.learning.normalisation import ValueStatistics
+from marl_pricing.learning.schedule import linear
 from marl_pricing.learning.state import Learnable
 from marl_pricing.learning.trajectory import Game
 from marl_pricing.market import MarketParams, MarketShape
@@ -27,9 +27,7 @@ Array = jax.Array
 
 def epsilon(own: ExplorationSettings, update: Array) -> Array:
     """Chance of an arbitrary choice at an update: linear from its start to its end, then there."""
-    # Not optax's: it divides by what may be less than an update.
-    done = update / jnp.maximum(own.exploration * own.scheduled_updates, 1.0)
-    return own.epsilon_start + (own.epsilon_end - own.epsilon_start) * jnp.clip(done, 0.0, 1.0)
+    return linear(own.epsilon_start, own.epsilon_end, update, own.exploration * own.scheduled_updates)
 
 
 @dataclass(frozen=True)
