@@ -13,13 +13,10 @@ from matplotlib.figure import Figure
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 from marl_pricing.studies.factorial.analysis import MEASURES
+from marl_pricing.studies.factorial.wording import NAMES, term
 
 _NOTHING: dict[str, Any] = style.NASH  # the line where there is no difference
 _SEEDS = "Marks are means over all else, bars 95 % intervals over training seeds."
-NAMES = {
-    "revenue": "Revenue", "coi_level": "COI level", "coi_leak": "COI leak", "volatility": "Volatility of prices",
-    "ux": "UX index",
-}  # fmt: skip
 CAPTIONS = {
     "by_alpha": f"Greedy play at the share of agents that was trained for, by that share and the algorithm. {_SEEDS}",
     "effects": (
@@ -31,11 +28,12 @@ CAPTIONS = {
         f"that trained at α alone, in the world they trained for and in the worst of three (α, fewer, more). {_SEEDS}"
     ),
     "link": (
-        "κ of E[ΔCOI level] ≈ −κ · COI leak, within runs; bars are 95 % intervals, robust to anything within a run. "
+        "κ of E[ΔCOI level] ≈ −κ · COI leak, within runs: how far the level (money a unit) falls to the next epoch for "
+        "one money of leak a session. Bars are 95 % intervals, robust to anything within a run. "
         "The methodology assumes κ > 0."
     ),
     "sessions": (
-        "Gaps Δ_H − Δ_A of 13 people's and 16 agents' sessions of the market, one draw of the methodology's cohorts."
+        "Gaps Δ(H) − Δ(A) of 13 people's and 16 agents' sessions of the market, one draw of the methodology's cohorts."
     ),
 }
 
@@ -98,24 +96,23 @@ def by_alpha(means: pd.DataFrame) -> Figure:
 def effects(found: dict[str, pd.DataFrame]) -> Figure:
     """A row a term, a column a measure: partial η²."""
     known = {name: own.set_index("term") for name, own in found.items() if len(own)}
-    terms = [term for term in next(iter(known.values())).index if term not in ("seed", "residual")]
-    values = np.array([[own["partial_eta2"].get(term, np.nan) for own in known.values()] for term in terms])
+    terms = [name for name in next(iter(known.values())).index if name not in ("seed", "residual")]
+    values = np.array([[own["partial_eta2"].get(name, np.nan) for own in known.values()] for name in terms])
     figure = style.new_figure(1.6 + 0.32 * len(terms))
     axes = figure.subplots()
     axes.imshow(values, cmap=style.MAP_COLOURS, vmin=0.0, vmax=1.0, aspect="auto")
     axes.grid(False)
-    for row, term in enumerate(terms):
+    for row, name in enumerate(terms):
         for column, own in enumerate(known.values()):
-            star = "*" if own["p_holm"].get(term, 1.0) < 0.05 else ""
+            star = "*" if own["p_holm"].get(name, 1.0) < 0.05 else ""
             dark = values[row, column] < 0.6
             axes.text(column, row, f"{values[row, column]:.2f}{star}", ha="center", va="center", fontsize=9,
                       color="white" if dark else "black")  # fmt: skip
-    axes.set_xticks(
-        range(len(known)),
-        [NAMES[name].replace(" of prices", "") for name in known],
-        rotation=20 if style.is_narrow() else 0,
-    )
-    axes.set_yticks(range(len(terms)), [term.replace("_", " ") for term in terms], fontsize=9)
+    axes.set_xticks(range(len(known)), [NAMES[name].replace(" of prices", "") for name in known])
+    if style.is_narrow():
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, horizontalalignment="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(terms)), [term(name) for name in terms], fontsize=9)
     axes.set_title("Partial η²")
     return figure
 
@@ -160,7 +157,7 @@ def link(found: pd.DataFrame) -> Figure:
     axes.axvline(0.0, **_NOTHING)
     axes.set_yticks(places, found["algorithm"].tolist())
     axes.set_ylim(-0.6, len(found) - 0.4)
-    axes.set_xlabel("κ, units of the COI level an epoch a money of leak a session")
+    axes.set_xlabel("κ")
     return figure
 
 
@@ -175,5 +172,5 @@ def sessions(gaps: pd.DataFrame) -> Figure:
     axes.set_yticks([0, 1], ["people", "agents"])
     axes.set_ylim(-0.5, 1.5)
     axes.axvline(0.0, **_NOTHING)
-    axes.set_xlabel("Δ_H − Δ_A, nats a step")
+    axes.set_xlabel("Δ(H) − Δ(A), nats a step")
     return figure

@@ -16,8 +16,9 @@ from marl_pricing.presentation import page, pulse, style
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.factorial import analysis, figures
 from marl_pricing.studies.factorial.analysis import MEASURES
-from marl_pricing.studies.factorial.figures import CAPTIONS, NAMES
+from marl_pricing.studies.factorial.figures import CAPTIONS
 from marl_pricing.studies.factorial.sessions import Apart, sessions_apart
+from marl_pricing.studies.factorial.wording import NAMES, SHARES, head, number, probability, term
 
 _TRANSITIONS = 12  # rows of the table of transitions
 _ALPHA = 0.05
@@ -73,7 +74,11 @@ def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Pa
         "By share of agents and algorithm": _means_table(means),
         "Figures": "".join(pictures),
         "Analysis of variance": "".join(_variance_table(name, own) for name, own in found.items()),
-        "Defended and undefended": _plain_table(kept, "no radius of 0 to compare with"),
+        "Defended and undefended": page.fold(
+            "Revenue, COI level and UX index",
+            _plain_table(kept, "no radius of 0 to compare with"),
+            told="by algorithm, α and ε" if len(kept) else "none",
+        ),
         "E[ΔCOI level] ≈ −κ · COI leak": _plain_table(told, "too few runs, or a leak that never moves"),
         "Which transitions betray an agent": betraying,
         "Training": _plain_table(analysis.learned(table), ""),
@@ -99,9 +104,7 @@ def sentences(
             lines.append(f"{NAMES[name]}: nothing can be told apart by analysis of variance.")
             continue
         clear = own[own["p_holm"] < _ALPHA].sort_values("partial_eta2", ascending=False)
-        listed = ", ".join(
-            f"{row['term'].replace('_', ' ')} ({row['partial_eta2']:.2f})" for _, row in clear.head(4).iterrows()
-        )
+        listed = ", ".join(f"{term(row['term'])} ({row['partial_eta2']:.2f})" for _, row in clear.head(4).iterrows())
         lines.append(
             f"{NAMES[name]} is decided by {listed} (partial η²; p below {_ALPHA:g} by Holm's adjustment)."
             if len(clear)
@@ -119,7 +122,8 @@ def sentences(
             else "not told apart from 0"
         )
         lines.append(
-            f"κ is {first['kappa']:.3g}, standard error {first['error']:.2g}: {sign}; R² within runs {first['r2']:.3f}."
+            f"κ is {number(first['kappa'])}, standard error {first['error']:.2g}: {sign}; R² within runs "
+            f"{first['r2']:.3f}."
         )
     test = apart.test
     lines.append(
@@ -139,33 +143,38 @@ def _defence(kept: pd.DataFrame) -> str:
     better, worse = (known["low"] > 0).sum(), (known["high"] < 0).sum()
     mean = float((own["difference"] / own["base"]).mean())
     return (
-        f"In the worst of three worlds the defended earn {mean:+.1%} of the undefended's revenue on average; of "
-        f"{len(known)} comparisons by algorithm, α and ε {better} are above 0 and {worse} below, each by its own 95 % "
-        f"interval ({0.05 * len(known):.1f} expected by chance)."
+        f"In the worst of three worlds the defended earn {abs(mean):.1%} {'more' if mean >= 0 else 'less'} than the "
+        f"undefended on average; by algorithm, α and ε they clearly earn more in {better} of {len(known)} comparisons "
+        f"and less in {worse}, each by its own 95 % interval ({0.05 * len(known):.1f} expected by chance)."
     )
 
 
-def _number(value: object) -> tuple[str, float | None]:
+def _cell(column: str, value: object) -> tuple[str, float | None]:
     if isinstance(value, str):
-        return value, None
-    number = float(value)  # type: ignore[arg-type]
-    if not np.isfinite(number):
+        return (term(value) if column == "term" else NAMES.get(value, value)), None
+    own = float(value)  # type: ignore[arg-type]
+    if not np.isfinite(own):
         return "", float("nan")
-    return (f"{number:.0f}" if number == round(number) and abs(number) >= 1 else f"{number:.3g}"), number
+    if column in ("p", "p_holm"):
+        return probability(own), own
+    if column in SHARES:
+        return f"{own:.3f}".replace("-", "−"), own
+    return (f"{own:.0f}" if own == round(own) and abs(own) >= 1 else number(own)), own
 
 
 def _plain_table(frame: pd.DataFrame, why_not: str) -> str:
     if not len(frame):
         return f"<p class=note>{escape(why_not)}</p>"
-    heads = [(str(name).replace("_", " "), "") for name in frame.columns]
-    rows = [[_number(value) for value in row] for row in frame.itertuples(index=False)]
-    return page.table(heads, rows)
+    heads = [(head(str(name)), "") for name in frame.columns]
+    return page.table(heads, [[_cell(*own) for own in zip(frame.columns, row, strict=True)] for row in frame.values])
 
 
 def _variance_table(name: str, own: pd.DataFrame) -> str:
-    return f"<h3>{escape(NAMES[name])}</h3>" + _plain_table(
-        own, "nothing can be told: it never moves, or nothing is left over"
-    )
+    """A measure's table behind a line: the figure shows the gist of all."""
+    clear = int((own["p_holm"] < _ALPHA).sum()) if len(own) else 0
+    told = f"{clear} of {int(own['p_holm'].notna().sum())} terms told apart from chance" if len(own) else ""
+    table = _plain_table(own, "nothing can be told: it never moves, or nothing is left over")
+    return page.fold(NAMES[name], table, told=told)
 
 
 def _means_table(means: pd.DataFrame) -> str:
