@@ -19,6 +19,8 @@ ACCEPTED = {
 }  # fmt: skip
 # Not accepted for what everybody installs; this extra is for those who take its licence.
 APART = {"procurement": "AGPL-3.0"}
+# Tried, and their licences looked at, in an environment of their own: tests/clients.
+ELSEWHERE = {"ray": "Apache-2.0"}
 _CLASSIFIERS = {
     "Apache Software License": "Apache-2.0", "BSD License": "BSD", "ISC License (ISCL)": "ISC", "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0", "Python Software Foundation License": "PSF-2.0",
@@ -90,7 +92,9 @@ def parts(expression: str) -> set[str]:
 def extras() -> list[str]:
     """Extras that are not for working on this package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [name for name in project["optional-dependencies"] if name not in ("dev", "clients", "clients-all")]
+    return [
+        name for name in project["optional-dependencies"] if name not in ("dev", "clients", "clients-all", *ELSEWHERE)
+    ]
 
 
 def page() -> str:
@@ -112,6 +116,12 @@ def page() -> str:
     for name in sorted(base.union(*whole.values())):
         by = "all" if name in base else ", ".join(extra for extra in usual if name in whole[extra])
         lines.append(f"| {name} | {licence(name)} | {by} |")
+    for extra, own in ELSEWHERE.items():
+        names = ", ".join(str(need.name) for need in needs(extra))
+        lines += [
+            "",
+            f"The extra `{extra}` brings {names}, under {own}; what that needs is accepted too (`make clients`).",
+        ]
     for extra, own in APART.items():
         names = ", ".join(str(need.name) for need in needs(extra))
         lines += [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +16,10 @@ from marl_pricing.doors import command_line, how_to, revision, run_hydra, say_er
 from marl_pricing.learning.program_cache import keep_programs
 from marl_pricing.presentation import pulse
 from marl_pricing.shipped import shipped
+
+if TYPE_CHECKING:
+    from marl_pricing.config import ConfigError
+    from marl_pricing.config.launcher import Launcher
 
 
 def _start_devices(*wanted: int | str) -> None:
@@ -43,6 +49,7 @@ def _run(config: DictConfig) -> float | None:
 
     from marl_pricing import config as settings_of
     from marl_pricing.config.idle import refuse_idle
+    from marl_pricing.config.launcher import read_launcher
     from marl_pricing.config.learners import for_its_learner
     from marl_pricing.config.study import is_study
     from marl_pricing.learning import runs
@@ -51,17 +58,20 @@ def _run(config: DictConfig) -> float | None:
     assert isinstance(data, dict)
     data = for_its_learner(data, HydraConfig.get().overrides.task)  # type: ignore[arg-type]
     resume = data.pop("resume")
+    launcher = read_launcher(data.pop("launcher"))
     longer = False
     if resume is not None:
         if is_study(Path(resume)):
-            _refuse_beside(resume, "nothing", ())
+            _refuse_beside(resume, "nothing, or settings of launcher,", ("launcher=", "launcher."))
         else:
             longer = _refuse_beside(resume, "nothing, or learner.num_updates,", (_LENGTH,))
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
     provenance = {"command": command_line(), "started": stamp, "versions": runs.versions()}
     if data["study"] is not None or (resume is not None and is_study(Path(resume))):
-        _study(data, resume, provenance)
+        _study(data, resume, provenance, launcher)
         return None
+    if launcher.kind != "local" or launcher.store is not None:
+        raise _one_process(launcher, "a single run")
     data.pop("study")
     if resume is None:
         settings = settings_of.read_settings(data)
@@ -100,7 +110,16 @@ def _run(config: DictConfig) -> float | None:
     return score_of(folder)
 
 
-def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any]) -> None:
+def _one_process(launcher: Launcher, what: str) -> ConfigError:
+    """What to say of a launcher that takes groups, where there are none."""
+    from marl_pricing.config.errors import refuse
+
+    name, value = ("launcher", launcher.kind) if launcher.kind != "local" else ("launcher.store", launcher.store)
+    accepted = "local" if name == "launcher" else "null"
+    return refuse(name, value, f"{accepted} with {what}; studies with study.evaluation=factorial are of groups")
+
+
+def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any], launcher: Launcher) -> None:
     """Train and evaluate a study, or go on with one. Its runs have no score in common."""
     from marl_pricing.config.study import open_study, plan_study
 
@@ -108,18 +127,21 @@ def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any])
     keep_programs()
     _start_devices(*(own.learner.devices for own in plan.settings))
 
-    if plan.study.factorial is None:
-        from marl_pricing.studies.study import continue_study, start_study
-    else:
+    folder = Path(resume or data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
+    provenance = provenance | {"revision": revision()}
+    if plan.study.factorial is not None:
+        from marl_pricing.studies.factorial.carry_out import continue_factorial, start_factorial
+
         _refuse_decided()
-        from marl_pricing.studies.factorial.carry_out import continue_factorial as continue_study
-        from marl_pricing.studies.factorial.carry_out import start_factorial as start_study
-    if resume is None:
-        folder = Path(data["run"]["folder"] or Path("runs") / data["name"] / provenance["started"])
-        complete = start_study(plan, folder, provenance | {"revision": revision()})
+        start: Callable = partial(start_factorial, launcher=launcher)
+        go_on: Callable = partial(continue_factorial, launcher=launcher)
     else:
-        folder = Path(resume)
-        complete = continue_study(plan, folder)
+        from marl_pricing.studies.study import continue_study, start_study
+
+        if launcher.kind != "local" or launcher.store is not None:
+            raise _one_process(launcher, f"study.evaluation={plan.study.evaluation}")
+        start, go_on = start_study, continue_study
+    complete = go_on(plan, folder) if resume is not None else start(plan, folder, provenance)
     if not complete:
         print(f"stopped and saved; go on with: {how_to('train', resume=folder)}", flush=True)
         raise SystemExit(0)
@@ -164,5 +186,8 @@ def start() -> None:
 def _names() -> set[str]:
     from marl_pricing.config import ExperimentSettings
     from marl_pricing.config.errors import setting_names
+    from marl_pricing.config.launcher import Launcher
 
-    return setting_names(ExperimentSettings) | {"resume", "experiment"}
+    return (
+        setting_names(ExperimentSettings) | setting_names(Launcher, "launcher") | {"resume", "experiment", "launcher"}
+    )

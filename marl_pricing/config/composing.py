@@ -61,6 +61,9 @@ def compose_settings(
     assert isinstance(data, dict)
     typed = [*overrides, *(f"{name}={value}" for name, value in (changes or {}).items())]
     whole = {str(name): value for name, value in data.items()}
+    launcher = whole.pop("launcher", {})
+    if launcher.get("kind") != "local":  # who composes settings like this computes here
+        raise ConfigError(f"launcher={launcher.get('kind')}: accepted is local here; train.py carries out studies")
     learner = whole.get("learner")
     if not isinstance(learner, Mapping) or learner.get("algorithm") == "mappo":  # as experiments are written
         return whole

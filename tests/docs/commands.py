@@ -34,6 +34,7 @@ class Command(NamedTuple):
 
 def _command(page: str, line: str) -> Command:
     words = shlex.split(line, comments=True)
+    words = words[: min(words.index(own) if own in words else len(words) for own in (">", "|"))]
     if words[:2] == ["python", "-m"]:
         return Command(page, words[2], tuple(words[3:]))
     if words[0] == "python":

@@ -16,6 +16,7 @@ import yaml
 from marl_pricing import commands
 from marl_pricing.config import read_settings
 from marl_pricing.config.composing import compose_settings
+from marl_pricing.config.launcher import read_launcher
 from tests.docs.blocks import BLOCKS, PAGES
 from tests.docs.commands import COMMANDS, MODELS, OF_MARKETS, OTHERS, Command, unknown_settings
 from tests.processes import ROOT
@@ -74,6 +75,15 @@ def test_quick_commands_run_as_they_stand(checkout: Path) -> None:
     assert ran >= 10
 
 
+def _without_launcher(own: Command) -> list[str]:
+    """Arguments but those of the launcher, which are read here."""
+    given = dict(word.split("=", 1) for word in own.arguments if word.startswith("launcher"))
+    kind = given.pop("launcher", "local")
+    told = yaml.safe_load((ROOT / "conf" / "launcher" / f"{kind}.yaml").read_text("utf-8"))
+    read_launcher(told | {name.removeprefix("launcher."): yaml.safe_load(value) for name, value in given.items()})
+    return [word for word in own.arguments if not word.startswith("launcher")]
+
+
 def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     assert {block.language for block in BLOCKS} <= LANGUAGES
     assert len(PAGES) >= 25 and len(PYTHON) >= 24
@@ -94,7 +104,7 @@ def test_settings_of_every_training_that_is_shown_are_accepted() -> None:
             continue
         # Files of the reader's own are not here.
         typed = [
-            word for word in own.arguments
+            word for word in _without_launcher(own)
             if "…" not in word and not word.startswith(("market.path=", "traffic.log", "opponents.", "json="))
         ]  # fmt: skip
         if "market=calibrated" in typed:

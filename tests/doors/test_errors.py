@@ -58,6 +58,22 @@ def test_values_that_hydra_cannot_read_are_texts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (
+            ["launcher=ray"],
+            "launcher='ray': accepted is local with a single run; studies with study.evaluation=factorial",
+        ),
+        (["launcher.store=x"], "launcher.store='x': accepted is null with a single run"),
+        (["experiment=omega_sweep", "launcher=commands"], "launcher='commands': accepted is local with study.eval"),
+    ],
+)
+def test_a_launcher_without_groups_is_refused(typed: list[str], told: str, refusal: Callable, tmp_path: Path) -> None:
+    assert told in refusal("train.py", f"run.folder={tmp_path / 'run'}", *typed)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("typed", "instead"),
     [
         ("learner.gamma=0.5", "study.factorial.learners"),

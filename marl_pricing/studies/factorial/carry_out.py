@@ -1,8 +1,11 @@
-"""Carrying a factorial study out: group after group, what is missing only, then its tables."""
+"""Carrying a factorial study out: group after group, what is missing only, then its tables.
+
+The launcher says who computes groups: this process (`here`), a Ray cluster's tasks (`on_ray`), or a batch system's
+commands.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,40 +14,53 @@ from typing import Any
 import pandas as pd
 
 from marl_pricing.config import ConfigError
-from marl_pricing.config.study import SETTINGS, Plan
+from marl_pricing.config.errors import refuse
+from marl_pricing.config.launcher import Commands, Local, Ray
+from marl_pricing.config.study import SETTINGS, Plan, plan_to_yaml
+from marl_pricing.doors import how_to
 from marl_pricing.learning import runs
 from marl_pricing.learning.training import finish_first
-from marl_pricing.presentation import pulse
 from marl_pricing.presentation.files import replace_with
 from marl_pricing.studies.factorial import store
 from marl_pricing.studies.factorial.cells import Group, groups_of, programs_of, runs_of
+from marl_pricing.studies.factorial.claims import holder_of
+from marl_pricing.studies.factorial.here import compute_one, in_turn
+from marl_pricing.studies.factorial.progress import Progress
 from marl_pricing.studies.factorial.report import write_report
-from marl_pricing.studies.factorial.training import Trainer
+from marl_pricing.studies.factorial.store import Store
 from marl_pricing.studies.study_folder import new_folder
 
+Launcher = Local | Ray | Commands
+_HERE = Local()
 
-def start_factorial(plan: Plan, folder: Path, provenance: Mapping[str, Any]) -> bool:
+
+def start_factorial(plan: Plan, folder: Path, provenance: Mapping[str, Any], launcher: Launcher = _HERE) -> bool:
     """Make a study's folder and carry it out; see `continue_factorial`.
 
     Raises:
         ConfigError: before anything is written. RunError: for a folder that is in use. OSError: for one that cannot be.
     """
+    if isinstance(launcher, Commands) and launcher.group is not None:
+        raise ConfigError(f"launcher.group={launcher.group}: accepted is null for a new study; beside resume, a number")
     groups = plan_groups(plan)
-    told = {**provenance, SETTINGS: plan.data}
+    told = {**provenance, SETTINGS: plan.data, store.PLACE: launcher.store}
     with new_folder(plan, folder, told, f"{store.ROWS}/*.parquet"):
-        store.check_writable(folder)
-        return _carry_out(groups, folder, plan)
+        return _carry_out(groups, folder, plan, launcher)
 
 
-def continue_factorial(plan: Plan, folder: Path) -> bool:
-    """Compute the groups that have not ended, then the tables.
+def continue_factorial(plan: Plan, folder: Path, launcher: Launcher = _HERE) -> bool:
+    """Compute the groups that have not ended, then the tables; or as the launcher says.
 
     Returns:
         Whether it came to its end; False where it was interrupted.
+
+    Raises:
+        ConfigError, RunError: for what cannot be, or what others are computing at this moment.
     """
-    groups = plan_groups(plan)
-    store.check_writable(folder)
-    return _carry_out(groups, folder, plan)
+    began = runs.read_provenance(folder).get(store.PLACE)
+    if launcher.store not in (None, began):
+        raise refuse("launcher.store", launcher.store, f"{began or 'null'}, as when the study began")
+    return _carry_out(plan_groups(plan), folder, plan, launcher)
 
 
 def plan_groups(plan: Plan) -> list[Group]:
@@ -63,30 +79,46 @@ def plan_groups(plan: Plan) -> list[Group]:
     return groups_of(study, programs_of(plan.base, study))
 
 
-def _carry_out(groups: Sequence[Group], folder: Path, plan: Plan) -> bool:
+def _carry_out(groups: Sequence[Group], folder: Path, plan: Plan, launcher: Launcher) -> bool:
+    kept = store_of(folder)
+    kept.begin(plan_to_yaml(plan))
+    if isinstance(launcher, Commands):
+        if launcher.group is None:
+            print_commands(groups, folder)
+            return True
+        if launcher.group >= len(groups):
+            accepted = f"at most {len(groups) - 1}, the study's last group"
+            raise ConfigError(f"launcher.group={launcher.group}: accepted is {accepted}")
+        compute_one(plan, groups[launcher.group], kept)
+        return True
     study = plan.study.factorial
     assert study is not None
     with runs.only_writer(folder), finish_first() as interrupted:
-        missing = [group for group in groups if store.read(folder, group) is None]
-        count = len(runs_of(study))
-        progress = _Progress(count, missing, study.steps)
+        missing = [group for group in groups if kept.read(group) is None]
+        progress = Progress(len(runs_of(study)), missing, study.steps)
         print(progress.said_first(), flush=True)
-        trainer: Trainer | None = None
-        for group in missing:
-            if interrupted:
-                return False
-            if trainer is None or trainer.program is not group.program:
-                pulse.doing(f"compiling {group.program.name}")
-                trainer = Trainer(group.program, study)
-                began = time.monotonic()
-                trainer.compile(len(group.runs))
-                progress.compiled(time.monotonic() - began)
-            pulse.doing(f"{group.program.name}: group {group.number + 1} of {len(groups)}")
-            began = time.monotonic()
-            store.write(folder, group, trainer.compute(group))
-            print(progress.said_of(group, time.monotonic() - began), flush=True)
-    print(f"report: {_report(groups, folder, plan)}", flush=True)
-    return True
+        if isinstance(launcher, Ray):
+            from marl_pricing.studies.factorial.on_ray import on_cluster
+
+            ended = on_cluster(plan, missing, kept, launcher, progress, interrupted)
+        else:
+            ended = in_turn(plan, missing, kept, progress, interrupted)
+    if ended:
+        print(f"report: {_report(groups, folder, plan)}", flush=True)
+    return ended
+
+
+def print_commands(groups: Sequence[Group], folder: Path) -> None:
+    """Print a line a group, which computes it alone, and a last one, which makes the tables and the page of all."""
+    place = folder.absolute()
+    for group in groups:
+        print(how_to("train", resume=place, launcher="commands", **{"launcher.group": group.number}))
+    print(how_to("evaluate", run=place), flush=True)
+
+
+def store_of(folder: Path) -> Store:
+    """Where the rows of the study in a folder are kept."""
+    return Store(folder, runs.read_provenance(folder).get(store.PLACE))
 
 
 def evaluate_factorial(plan: Plan, folder: Path) -> Path:
@@ -110,53 +142,15 @@ def write_table(groups: Sequence[Group], folder: Path) -> pd.DataFrame:
     Raises:
         RunError: where groups are missing.
     """
-    found = [store.read(folder, group) for group in groups]
-    parts = [part for part in found if part is not None]
-    if len(parts) < len(groups):
-        raise runs.RunError(
-            f"{folder}: {len(groups) - len(parts)} of {len(groups)} groups are missing; go on with: python train.py "
-            f"resume={folder}"
+    kept = store_of(folder)
+    found = {group.number: kept.read(group) for group in groups}
+    missing = [number for number, part in found.items() if part is None]
+    if missing:
+        held = [f"group {number}: {own.told}" for number in missing[:10] if (own := holder_of(folder, number))]
+        first = (
+            f"{folder}: {len(missing)} of {len(groups)} groups are missing; go on with: python train.py resume={folder}"
         )
-    table = pd.concat(parts).sort_values("run", ignore_index=True)
+        raise runs.RunError("\n".join([first, *held]))
+    table = pd.concat([part for part in found.values() if part is not None]).sort_values("run", ignore_index=True)
     replace_with(folder / store.TABLE, lambda path: table.to_parquet(path, index=False))
     return table
-
-
-class _Progress:
-    """What is said: what is done, how fast, how long the rest will take, compilations included."""
-
-    def __init__(self, count: int, missing: Sequence[Group], steps: int) -> None:
-        self._count, self._groups, self._steps = count, len(missing), steps
-        self._left = sum(len(group.runs) for group in missing)
-        self._programs = len({id(group.program) for group in missing})
-        self._seconds, self._done = 0.0, 0
-        self._compiling: list[float] = []
-
-    def said_first(self) -> str:
-        """Before anything is computed."""
-        return (
-            f"{self._count} runs, of which {self._count - self._left} are done; the others in {self._groups} "
-            f"group(s) of {self._programs} program(s)"
-        )
-
-    def compiled(self, seconds: float) -> None:
-        """A program was compiled."""
-        self._compiling.append(seconds)
-        self._programs -= 1
-
-    def said_of(self, group: Group, seconds: float) -> str:
-        """After a group has been written."""
-        self._seconds += seconds
-        self._done += len(group.runs)
-        self._left -= len(group.runs)
-        eta = self._seconds / self._done * self._left + self._programs * sum(self._compiling) / len(self._compiling)
-        rate = len(group.runs) * self._steps / max(seconds, 1e-9)
-        return (
-            f"{group.program.name}: {len(group.runs)} runs in {seconds:.0f} s, {rate:,.0f} market steps/s; "
-            f"{self._count - self._left} of {self._count} runs, ETA {_said(eta)}"
-        )
-
-
-def _said(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from marl_pricing.studies.factorial.cells import Group
 from tests.doors.compose import settings
 
 PROVENANCE = {"command": "python train.py", "versions": {}, "revision": "test"}
@@ -21,3 +22,23 @@ TINY = (
 
 def tiny(*overrides: str) -> dict[str, Any]:
     return settings(*TINY, *overrides)
+
+
+class FakeTrainer:
+    """Rows without a training; it writes down what it was asked for."""
+
+    asked: list[int] = []  # noqa: RUF012
+    until = 1000
+
+    def __init__(self, program: Any, study: Any) -> None:
+        self.program = program
+
+    def compile(self, num_runs: int) -> None:
+        """Nothing to do."""
+
+    def compute(self, group: Group) -> list[dict[str, float]]:
+        """The same rows for the same runs; Ctrl-C after so many groups."""
+        if len(self.asked) >= self.until:
+            raise KeyboardInterrupt
+        self.asked.append(group.number)
+        return [{"revenue": float(run.number), "train_finite": 1.0} for run in group.runs]

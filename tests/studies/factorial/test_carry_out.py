@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,40 +16,13 @@ import pytest
 
 from marl_pricing.config import ConfigError
 from marl_pricing.config.study import STUDY, open_study, plan_study
+from marl_pricing.learning.runs import PROVENANCE as PROVENANCE_FILE
 from marl_pricing.learning.runs import RunError
 from marl_pricing.studies.factorial import carry_out, store
-from marl_pricing.studies.factorial.cells import Group, cells_of, runs_of
+from marl_pricing.studies.factorial.cells import cells_of, runs_of
 from tests.doors.compose import settings
 from tests.processes import ROOT
-from tests.studies.factorial.helpers import PROVENANCE, TINY, tiny
-
-
-class FakeTrainer:
-    """Rows without a training; it writes down what it was asked for."""
-
-    asked: list[int] = []  # noqa: RUF012
-    until = 1000
-
-    def __init__(self, program: Any, study: Any) -> None:
-        self.program = program
-
-    def compile(self, num_runs: int) -> None:
-        """Nothing to do."""
-
-    def compute(self, group: Group) -> list[dict[str, float]]:
-        """The same rows for the same runs; Ctrl-C after so many groups."""
-        if len(self.asked) >= self.until:
-            raise KeyboardInterrupt
-        self.asked.append(group.number)
-        return [{"revenue": float(run.number), "train_finite": 1.0} for run in group.runs]
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeTrainer]:
-    monkeypatch.setattr(carry_out, "Trainer", FakeTrainer)
-    monkeypatch.setattr(FakeTrainer, "asked", [])
-    monkeypatch.setattr(carry_out, "write_report", lambda *_: Path("page"))
-    return FakeTrainer
+from tests.studies.factorial.helpers import PROVENANCE, TINY, FakeTrainer, tiny
 
 
 def test_the_study_of_the_methodology_has_192_cells_of_five_seeds() -> None:
@@ -125,17 +97,16 @@ def test_what_is_not_this_studys_is_refused(tmp_path: Path, fake: type[FakeTrain
         carry_out.start_factorial(plan, folder, PROVENANCE)
 
 
-def test_a_run_that_is_not_finite_is_named(tmp_path: Path) -> None:
+def test_a_run_that_is_not_finite_is_named() -> None:
     group = carry_out.plan_groups(plan_study(tiny()))[0]
-    (tmp_path / store.ROWS).mkdir()
     for row in ({"revenue": np.nan, "train_finite": 1.0}, {"revenue": 1.0, "train_finite": 0.0}):
         with pytest.raises(RunError, match=r"algorithm=qtable, alpha=0.1, .*seed=0: .*did not stay finite"):
-            store.write(tmp_path, group, [row] * 2)
-    assert not list((tmp_path / store.ROWS).iterdir())
+            store.table_of(group, [row] * 2)
 
 
 def test_a_place_that_cannot_be_written_is_named_first(tmp_path: Path, fake: type[FakeTrainer]) -> None:
     (tmp_path / "study").mkdir()
+    (tmp_path / "study" / PROVENANCE_FILE).write_text("{}")
     (tmp_path / "study" / store.ROWS).write_text("a file where a folder belongs")
     with pytest.raises(OSError, match="rows"):
         carry_out.continue_factorial(plan_study(tiny()), tmp_path / "study")
