@@ -89,8 +89,13 @@ def _run(config: DictConfig) -> float | None:
         raise settings_of.ConfigError(
             "run.folder=None: accepted is a folder on a shared disk with run.distributed=true"
         )
-    if distributed and not jax.distributed.is_initialized():
-        jax.distributed.initialize()
+    if distributed:
+        from marl_pricing.learning.processes import join_processes
+
+        try:
+            join_processes()
+        except ValueError as error:
+            raise settings_of.ConfigError(str(error)) from None
 
     from marl_pricing.studies.single import lengthen_run, score_of, train_run
 

@@ -37,8 +37,12 @@ def num_devices(learner: Learner) -> int:
     if isinstance(own.devices, int):
         if own.devices > there:
             raise ValueError(f"learner.devices={own.devices!r}: accepted is a number of at most {there} (devices here)")
+        if jax.process_count() > 1 and own.devices < there:  # every process has to take part
+            raise ValueError(
+                f"learner.devices={own.devices!r}: accepted is auto, or {there}, all devices of all processes"
+            )
         return own.devices
-    if jax.process_count() > 1:  # every process has to take part
+    if jax.process_count() > 1:
         if own.num_envs % (there * parts):
             raise ValueError(
                 f"learner.num_envs={own.num_envs!r}: accepted is a multiple of all processes' devices × "

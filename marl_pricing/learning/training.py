@@ -17,6 +17,7 @@ from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
 from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
+from marl_pricing.learning.processes import anywhere
 from marl_pricing.learning.run_files import is_run, read_config, read_table
 from marl_pricing.learning.runs import (
     EVALUATION,
@@ -212,7 +213,8 @@ def train(
 
         saved, ended = done, has_ended()
         stack.enter_context(_say_what_is_kept(lambda: saved))
-        while not ended and not interrupted:
+        stopping = anywhere(interrupted)
+        while not ended and not stopping:
             stop = min(done + block, own.num_updates)
             if evaluations is not None:
                 stop = min(stop, evaluations.next_after(done))
@@ -224,8 +226,8 @@ def train(
             if evaluations is not None and evaluations.due(done):
                 rows = evaluations.evaluate(done, state, until_converged=schedule.until_converged)
             reports.append(Report(done, host, rows))
-            ended = has_ended()
-            if done - saved >= schedule.checkpoint_every or ended or interrupted:
+            ended, stopping = has_ended(), anywhere(interrupted)
+            if done - saved >= schedule.checkpoint_every or ended or stopping:
                 write()  # tables are never behind a checkpoint
                 for number, kept in enumerate(checkpoints):
                     best = None if evaluations is None else evaluations.best(number)
