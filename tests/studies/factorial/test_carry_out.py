@@ -106,7 +106,7 @@ def test_a_run_that_is_not_finite_is_named() -> None:
 
 def test_a_place_that_cannot_be_written_is_named_first(tmp_path: Path, fake: type[FakeTrainer]) -> None:
     (tmp_path / "study").mkdir()
-    (tmp_path / "study" / PROVENANCE_FILE).write_text("{}")
+    (tmp_path / "study" / PROVENANCE_FILE).write_text(json.dumps(PROVENANCE))
     (tmp_path / "study" / store.ROWS).write_text("a file where a folder belongs")
     with pytest.raises(OSError, match="rows"):
         carry_out.continue_factorial(plan_study(tiny()), tmp_path / "study")
