@@ -11,10 +11,7 @@ import pytest
 
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 # Tests run hundreds of programs once each: machine code that is made fast counts more than machine code that is fast.
-# Two workers have two processors: a program is not cut into parts for threads that nobody has.
-_QUICK = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
+_QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 # Two workers end together if the longest files begin first; the rest follows as it was collected.
 _LONGEST = (
     "test_installed.py", "docs/test_blocks.py", "attacks/test_families.py", "learning/test_learners.py",
