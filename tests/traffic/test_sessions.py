@@ -141,9 +141,13 @@ def test_sessions_longer_than_their_slots_keep_all_their_weight() -> None:
     np.testing.assert_array_equal(narrow.gap, wide.gap)
 
 
-@pytest.mark.parametrize("model", ["chain", "bank", "scripted"])
-def test_candidates_are_what_they_would_be_alone(model: str) -> None:
-    own = with_sessions(model, sessions=12, num_products=2)
+# A mark-up that people pay, and people who stay away where it is dear: candidates differ by who is there at all.
+DEAR = {"markup": {"strength": 0.25}, "browsing": {"elasticity": 0.5}}
+
+
+@pytest.mark.parametrize(("model", "more"), [("chain", {}), ("bank", {}), ("bank", DEAR), ("scripted", {})])
+def test_candidates_are_what_they_would_be_alone(model: str, more: dict) -> None:
+    own = with_sessions(model, sessions=12, num_products=2, traffic=more)
     together = epochs(own, 50, shares=[0.0, 0.25, 0.6, 1.0])
     for index, share in enumerate((0.0, 0.25, 0.6, 1.0)):
         alone = epochs(own, 50, shares=[share])
@@ -151,6 +155,15 @@ def test_candidates_are_what_they_would_be_alone(model: str) -> None:
             np.testing.assert_allclose(
                 getattr(together, name)[:, index], getattr(alone, name)[:, 0], rtol=1e-5, atol=1e-4, err_msg=name
             )
+
+
+def test_where_no_agents_are_known_all_candidates_are_one() -> None:
+    own = with_sessions("bank", sessions=12, agent=None, agent_share=0.0)
+    together, alone = epochs(own, 20, shares=[0.0, 0.5, 1.0]), epochs(own, 20)
+    assert together.orders.shape == (20, 3, 1, 2)
+    for name in ("orders", "events", "price_paid", "scores", "visits", "views"):
+        one = getattr(alone, name)
+        np.testing.assert_array_equal(getattr(together, name), np.repeat(one, 3, 1), err_msg=name)
 
 
 def test_candidates_near_each_other_share_their_noise() -> None:
