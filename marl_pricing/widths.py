@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -32,3 +33,14 @@ def as_32_bits(leaf: jax.typing.ArrayLike) -> jax.Array:
     narrow = _NARROW.get(str(jnp.asarray(leaf).dtype))
     # By way of NumPy: where JAX is set to 32 bits it takes an array of 64 for one that is narrow already.
     return jnp.asarray(leaf) if narrow is None else jnp.asarray(np.asarray(leaf).astype(narrow))
+
+
+def float32(value: npt.ArrayLike | jax.Array) -> jax.Array:
+    """Numbers that are known as an array of JAX. `jnp.asarray` would compile a program for each shape that it meets."""
+    with np.errstate(over="ignore"):  # infinite then, which is refused where it is no number to work with
+        return jax.device_put(np.asarray(value, np.float32))
+
+
+def int32(value: npt.ArrayLike | jax.Array) -> jax.Array:
+    """The same of whole numbers."""
+    return jax.device_put(np.asarray(value, np.int32))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import traffic
@@ -16,10 +15,7 @@ from marl_pricing.intake import plain
 from marl_pricing.traffic import detection, kernels
 from marl_pricing.traffic.events import ACTIONS
 from marl_pricing.traffic.kernels import Kernel
-
-
-def _f32(value: Any) -> jax.Array:
-    return jnp.asarray(value, jnp.float32)
+from marl_pricing.widths import float32
 
 
 def read_kernels(path: str) -> tuple[Kernel, Kernel]:
@@ -155,7 +151,7 @@ def times_of(own: Traffic, found: Behaviour) -> traffic.TimeParams | None:
                 dwell = [list(timing.fit_gamma(timing.dwell_of(found.events, actor))) for actor in ("human", "agent")]
         except timing.TimingError as error:
             raise ConfigError(f"traffic.times.source='log': {own.log}: {error}") from None
-    return traffic.TimeParams(gaps=_f32(gaps), dwell=_f32(dwell), dwells=_f32(dwells))
+    return traffic.TimeParams(gaps=float32(gaps), dwell=float32(dwell), dwells=float32(dwells))
 
 
 def identity_of(own: Traffic) -> traffic.IdentityParams | None:
@@ -163,7 +159,7 @@ def identity_of(own: Traffic) -> traffic.IdentityParams | None:
     rates = own.identity.rates
     if not (rates[:, 1:] > 0).any():
         return None
-    return traffic.IdentityParams(rates=_f32(rates), odds=_f32(detection.declaration_odds(rates)))
+    return traffic.IdentityParams(rates=float32(rates), odds=float32(detection.declaration_odds(rates)))
 
 
 def kinds_told_apart(own: Traffic, found: Behaviour) -> dict[str, jax.Array]:
@@ -180,4 +176,4 @@ def kinds_told_apart(own: Traffic, found: Behaviour) -> dict[str, jax.Array]:
         found.logged, states, [len(kinds) for kinds in found.kinds], own.smoothing
     ):
         return {}
-    return {"kind_logs": _f32(logs), "kind_weights": _f32(weights)}
+    return {"kind_logs": float32(logs), "kind_weights": float32(weights)}

@@ -35,7 +35,7 @@ from marl_pricing.equilibrium import static
 from marl_pricing.forks import refuse_forked
 from marl_pricing.market.prices import CONTINUOUS
 from marl_pricing.market.types import Feature
-from marl_pricing.widths import in_32_bits
+from marl_pricing.widths import float32, in_32_bits, int32
 
 
 class Market(NamedTuple):
@@ -85,10 +85,6 @@ class _Spread:
         raise refuse(f"market.{field}", value, f"a number, or a list of {self.num_sellers} (sellers)")
 
 
-def _f32(value: Any) -> jnp.ndarray:
-    return jnp.asarray(value, jnp.float32)
-
-
 def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, Any]]) -> Any:
     own, agent = settings.demand, settings.agent
 
@@ -97,19 +93,19 @@ def _choice(settings: MarketSettings, spread: _Spread, classes: list[dict[str, A
         return f"agent.{name}" if index and getattr(agent, name) is not None else f"demand.{name}"
 
     def by_class(name: str) -> jnp.ndarray:
-        return _f32([c[name] for c in classes])
+        return float32([c[name] for c in classes])
 
     def by_offer(name: str) -> jnp.ndarray:
-        return _f32(np.stack([spread.offers(place(index, name), c[name]) for index, c in enumerate(classes)]))
+        return float32(np.stack([spread.offers(place(index, name), c[name]) for index, c in enumerate(classes)]))
 
     if own.model == "logit":
         nesting = by_class("nesting") if any(c["nesting"] for c in classes) else None
         return demand.LogitParams(by_offer("quality"), by_class("outside"), by_class("scale"), nesting)
     if own.model == "power":
-        reference = _f32(spread.offers("demand.reference_price", own.reference_price))
+        reference = float32(spread.offers("demand.reference_price", own.reference_price))
         cross = by_class("cross_elasticity") if any(c["cross_elasticity"] for c in classes) else None
         return demand.PowerParams(
-            by_class("base"), by_offer("popularity"), by_offer("elasticity"), reference, _f32(own.cap), cross
+            by_class("base"), by_offer("popularity"), by_offer("elasticity"), reference, float32(own.cap), cross
         )
     params = demand.LinearParams(by_offer("intercept"), by_offer("slope"), by_offer("cross_slope"))
     for index, numbers in enumerate(classes):
@@ -161,16 +157,18 @@ def _build_demand(
     )
     params = demand.DemandParams(
         choice=_choice(settings, spread, classes),
-        scale=_f32(settings.demand_scale),
-        type_spread=_f32(spreads),
-        level_sensitivity=_f32([c["level_sensitivity"] for c in classes]),
-        level_persistence=_f32(spread.offers("level.persistence", settings.level.persistence)),
-        level_volatility=_f32(volatility),
-        level_noise=_f32(noise),
-        shock_probability=_f32(settings.shocks.probability),
-        shock_duration=jnp.asarray(settings.shocks.duration, jnp.int32),
-        shock_scale=_f32(settings.shocks.scale),
-        season=demand.SeasonParams(_f32(season.period), _f32(season.start), _f32(season.cosine), _f32(season.sine))
+        scale=float32(settings.demand_scale),
+        type_spread=float32(spreads),
+        level_sensitivity=float32([c["level_sensitivity"] for c in classes]),
+        level_persistence=float32(spread.offers("level.persistence", settings.level.persistence)),
+        level_volatility=float32(volatility),
+        level_noise=float32(noise),
+        shock_probability=float32(settings.shocks.probability),
+        shock_duration=int32(settings.shocks.duration),
+        shock_scale=float32(settings.shocks.scale),
+        season=demand.SeasonParams(
+            float32(season.period), float32(season.start), float32(season.cosine), float32(season.sine)
+        )
         if season.cosine
         else None,
         patience=waiting,
@@ -204,13 +202,13 @@ def _build_inventory(
         num_order_levels=len(levels),
     )
     params = market.InventoryParams(
-        initial_stock=_f32(offers("initial_stock", 0.0)),
-        lead_time=jnp.asarray(lead_time, jnp.int32),
-        reorder_point=_f32(offers("reorder_point", 0.0)),
-        order_quantity=_f32(offers("order_quantity", 0.0)),
-        order_up_to=_f32(offers("order_up_to", 0.0)),
-        order_cap=_f32(offers("order_cap", np.inf)),
-        order_levels=_f32(levels),
+        initial_stock=float32(offers("initial_stock", 0.0)),
+        lead_time=int32(lead_time),
+        reorder_point=float32(offers("reorder_point", 0.0)),
+        order_quantity=float32(offers("order_quantity", 0.0)),
+        order_up_to=float32(offers("order_up_to", 0.0)),
+        order_cap=float32(offers("order_cap", np.inf)),
+        order_levels=float32(levels),
     )
     if rule == "s_S" and np.any(offers("order_up_to", 0.0) <= offers("reorder_point", 0.0)):
         raise refuse("market.inventory.order_up_to", own["order_up_to"], "a level above market.inventory.reorder_point")
@@ -247,23 +245,23 @@ def _build_reward(
             "market.reward.order_cost", own.order_cost, f"0 with market.inventory.rule={settings.inventory.rule}"
         )
     params = market.RewardParams(
-        unit_cost=_f32(spread.offers("reward.unit_cost", own.unit_cost)),
-        stockout_penalty=_f32(spread.offers("reward.stockout_penalty", own.stockout_penalty)),
-        holding_cost=_f32(spread.offers("reward.holding_cost", own.holding_cost)),
-        omega=_f32(spread.sellers("reward.omega", own.omega)),
-        coi_leakage=_f32(own.coi_leakage),
-        information_cost=_f32(own.information_cost),
-        volatility=_f32(own.volatility),
-        upward_volatility=_f32(own.upward_volatility),
-        supra_competitive=_f32(own.supra_competitive),
-        anchor=_f32(spread.offers("reward.anchor", anchor)),
-        estimate_error=_f32(own.estimate_error),
-        agent_loss=_f32(own.agent_loss),
-        initial_cash=_f32(initial),
-        cash_limit=_f32(limit),
-        order_cost=_f32(order_cost) if order_cost.any() else None,
-        movement_floor=_f32(own.movement_floor) if {"volatility", "upward_volatility"} & set(penalties) else None,
-        excess_memory=_f32(own.excess_memory) if persistence else None,
+        unit_cost=float32(spread.offers("reward.unit_cost", own.unit_cost)),
+        stockout_penalty=float32(spread.offers("reward.stockout_penalty", own.stockout_penalty)),
+        holding_cost=float32(spread.offers("reward.holding_cost", own.holding_cost)),
+        omega=float32(spread.sellers("reward.omega", own.omega)),
+        coi_leakage=float32(own.coi_leakage),
+        information_cost=float32(own.information_cost),
+        volatility=float32(own.volatility),
+        upward_volatility=float32(own.upward_volatility),
+        supra_competitive=float32(own.supra_competitive),
+        anchor=float32(spread.offers("reward.anchor", anchor)),
+        estimate_error=float32(own.estimate_error),
+        agent_loss=float32(own.agent_loss),
+        initial_cash=float32(initial),
+        cash_limit=float32(limit),
+        order_cost=float32(order_cost) if order_cost.any() else None,
+        movement_floor=float32(own.movement_floor) if {"volatility", "upward_volatility"} & set(penalties) else None,
+        excess_memory=float32(own.excess_memory) if persistence else None,
     )
     shape = market.RewardShape(
         penalties=penalties,  # type: ignore[arg-type]
@@ -406,13 +404,13 @@ def _build_prices(
     random_start = own.start == "random" or isinstance(own.start, StartRange)
     shape = market.PriceShape(map=own.map, num_levels=count, random_start=random_start)
     params = market.PriceParams(
-        levels=_f32(levels),
-        factors=_f32(factors),
-        max_change=_f32(max_change),
-        low=_f32(low),
-        high=_f32(high),
-        start_low=_f32(start_low),
-        start_high=_f32(start_high),
+        levels=float32(levels),
+        factors=float32(factors),
+        max_change=float32(max_change),
+        low=float32(low),
+        high=float32(high),
+        start_low=float32(start_low),
+        start_high=float32(start_high),
     )
     return shape, params
 
@@ -426,11 +424,11 @@ def _stock_in_units(built: Market) -> Market:
         raise ConfigError(f"market.inventory.in_periods=True: {error}") from None
 
     def units(periods: jnp.ndarray) -> jnp.ndarray:
-        return _f32(np.ceil(np.asarray(periods) * per_epoch - 1e-6))
+        return float32(np.ceil(np.asarray(periods) * per_epoch - 1e-6))
 
     names = ("initial_stock", "reorder_point", "order_quantity", "order_up_to", "order_cap")
     # Order levels are the same for all offers, so they go by the mean one.
-    own = own.replace(order_levels=_f32(np.ceil(np.asarray(own.order_levels) * per_epoch.mean() - 1e-6)))
+    own = own.replace(order_levels=float32(np.ceil(np.asarray(own.order_levels) * per_epoch.mean() - 1e-6)))
     return built._replace(
         params=built.params.replace(inventory=own.replace(**{name: units(getattr(own, name)) for name in names}))
     )
@@ -475,7 +473,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
     )
     own_traffic = build_traffic(visitors, demand_shape.num_classes, spread.num_offers, highest)
     # Benchmarks need costs and demand only: this market without prices serves to lay the grid around them.
-    zeros = jnp.zeros((spread.num_offers,))
+    zeros = np.zeros((spread.num_offers,), np.float32)
     bare = Market(
         market.MarketShape(
             demand=demand_shape,
@@ -494,9 +492,9 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
             demand=demand_params,
             traffic=own_traffic.params,
             inventory=inventory_params,
-            prices=market.PriceParams(zeros[:, None], zeros, zeros[0], zeros, zeros, zeros, zeros),
+            prices=market.PriceParams(*map(float32, (zeros[:, None], zeros, zeros[0], zeros, zeros, zeros, zeros))),
             reward=reward_params,
-            observed=None if settings.calibration is None else _f32(settings.calibration.reference_price),
+            observed=None if settings.calibration is None else float32(settings.calibration.reference_price),
         ),
     )
     bare = Market(*hold_orders(visitors, settings, *bare))
@@ -505,7 +503,7 @@ def build_market(settings: MarketSettings, visitors: Traffic, reach: Reach | Non
             anchor = static.nash(*_as_posted(bare)).prices
         except static.NoEquilibriumError as error:
             raise ConfigError(f"market.reward.anchor='nash': {error}; give the anchor as a price") from None
-        bare = bare._replace(params=bare.params.replace(reward=reward_params.replace(anchor=_f32(anchor))))
+        bare = bare._replace(params=bare.params.replace(reward=reward_params.replace(anchor=float32(anchor))))
     price_shape, price_params = _build_prices(settings, spread, bare)
     shape = market.MarketShape(**{**vars(bare.shape), "prices": price_shape})
     built = Market(shape, with_reference(visitors, bare.params.replace(prices=price_params)))

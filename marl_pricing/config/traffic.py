@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing import traffic
@@ -15,6 +14,7 @@ from marl_pricing.config.errors import ConfigError, refuse
 from marl_pricing.config.traffic_settings import Traffic
 from marl_pricing.traffic import bank, detection, sessions
 from marl_pricing.traffic.events import ACTIONS, PURCHASE
+from marl_pricing.widths import float32
 
 
 class Visitors(NamedTuple):
@@ -22,10 +22,6 @@ class Visitors(NamedTuple):
 
     shape: traffic.TrafficShape
     params: traffic.TrafficParams
-
-
-def _f32(value: Any) -> jax.Array:
-    return jnp.asarray(value, jnp.float32)
 
 
 @lru_cache(maxsize=16)
@@ -45,18 +41,18 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
             matrices[number, kind] = followed[number][kind if kind < len(followed[number]) else 0]
         shares[number, : len(found.shares[number])] = found.shares[number]
     params = traffic.SessionParams(
-        kernels=_f32(matrices),
-        kind_shares=_f32(shares),
-        weights=_f32(human.weights),
-        purchase=_f32([state == PURCHASE for state in states]),
-        view=_f32([ACTIONS.get(state) == "nav" and state not in human.generic for state in states]),
-        log_ratio=_f32(detection.log_ratio(human.matrix, agent.matrix)),
-        temperature=_f32(own.temperature),
-        mean_scores=jnp.zeros((2,)),
-        refused_scores=jnp.zeros((2,)),
-        comparison=_f32(own.comparison),
+        kernels=float32(matrices),
+        kind_shares=float32(shares),
+        weights=float32(human.weights),
+        purchase=float32([state == PURCHASE for state in states]),
+        view=float32([ACTIONS.get(state) == "nav" and state not in human.generic for state in states]),
+        log_ratio=float32(detection.log_ratio(human.matrix, agent.matrix)),
+        temperature=float32(own.temperature),
+        mean_scores=float32(np.zeros(2)),
+        refused_scores=float32(np.zeros(2)),
+        comparison=float32(own.comparison),
         bank=None,
-        product=_f32(human.product) if human.generic else None,
+        product=float32(human.product) if human.generic else None,
         times=times_of(own, found),
         identity=identity_of(own),
         **kinds_told_apart(own, found),
@@ -81,14 +77,14 @@ def _sessions(dumped: str, num_classes: int) -> tuple[traffic.SessionParams, jax
         most = sessions.most_interest(params, shape.max_events)
         fixed = own.model == "bank" and not own.bank.refresh
         law = sessions.interest_of_rows(rows, most) if fixed else sessions.interest_of_kernels(params, shape.max_events)
-        params = params.replace(interest=_f32(law))
+        params = params.replace(interest=float32(law))
     totals = sessions.session_totals(params, shape.max_events)
-    rate, events = (_f32(total) for total in totals)
+    rate, events = totals
     if own.model == "bank":
         params = params.replace(bank=rows)
         if not own.bank.refresh:
-            rate, events = sessions.purchase_rate(rows), rows.weight.sum(-1).mean(-1)
-    return params, rate, _f32(events)
+            rate, events = sessions.purchase_rate(rows), np.asarray(rows.weight).sum(-1).mean(-1)
+    return params, float32(rate), float32(events)
 
 
 def behaving_otherwise(
@@ -118,8 +114,9 @@ def behaving_otherwise(
 
 def _purchase_slots(params: traffic.SessionParams) -> int:
     """One where a purchase is the last event; otherwise a few places, shared beyond that."""
-    last = bool((params.kernels[..., -1] * params.purchase).sum(-1).min() == 1.0)
-    return 1 if last or not params.purchase.any() else 4
+    kernels, purchase = np.asarray(params.kernels), np.asarray(params.purchase)
+    last = bool((kernels[..., -1] * purchase).sum(-1).min() == 1.0)
+    return 1 if last or not purchase.any() else 4
 
 
 def session_shape(own: Traffic, purchase_slots: int = 1) -> traffic.TrafficShape:
@@ -154,7 +151,7 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
     """
     shape = session_shape(own)
     params = traffic.TrafficParams(
-        agent_share=_f32(own.agent_share), purchase_rate=jnp.ones((num_classes,)), event_scale=_f32(1.0)
+        agent_share=float32(own.agent_share), purchase_rate=float32(np.ones(num_classes)), event_scale=float32(1.0)
     )
     if own.process.kind != "static" and num_classes == 1:
         raise refuse("traffic.process.kind", own.process.kind, "'static' without agents (market.agent=null)")
@@ -165,15 +162,16 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
         changes["capacity"] = max(1, int(np.ceil(own.sessions_per_epoch * highest_intensity - 1e-6)))
     if own.model in ("chain", "bank"):
         session_params, rate, events = _sessions(own.model_dump_json(), num_classes)
-        purchases = rate * (session_params.weights * session_params.purchase).sum()
+        weight = (np.asarray(session_params.weights) * np.asarray(session_params.purchase)).sum()
+        purchases = np.asarray(rate) * weight
         params = params.replace(
             sessions=session_params,
             purchase_rate=rate,
-            event_scale=events[0] + purchases[0],
+            event_scale=float32(np.asarray(events)[0] + purchases[0]),
             session_events=events,
-            session_purchases=purchases,
+            session_purchases=float32(purchases),
         )
-        if not session_params.purchase.any():
+        if not np.asarray(session_params.purchase).any():
             raise ConfigError("traffic: the kernels have no purchase event, so that nobody ever buys")
         changes["purchase_slots"] = _purchase_slots(session_params)
     if own.model == "scripted":
@@ -183,24 +181,24 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
         defence = script.pop("defence")
         params = params.replace(
             script=traffic.ScriptParams(
-                **{name: _f32(value) for name, value in script.items()}, exclude_detected=_f32(float(defence))
+                **{name: float32(value) for name, value in script.items()}, exclude_detected=float32(float(defence))
             ),
-            event_scale=_f32(2.0 * own.script.weights[0]),
+            event_scale=float32(2.0 * own.script.weights[0]),
         )
     if shape.markup:
         markup = own.markup.model_dump()
         highest = markup.pop("highest_price")
         params = params.replace(
             markup=traffic.MarkupParams(
-                **{name: _f32(value) for name, value in markup.items()},
-                highest_price=_f32(np.inf if highest is None else highest),
+                **{name: float32(value) for name, value in markup.items()},
+                highest_price=float32(np.inf if highest is None else highest),
             )
         )
     if shape.quotes:
         if own.quotes.identities > 1 and num_classes == 1:
             raise refuse("traffic.quotes.identities", own.quotes.identities, "1 without agents (market.agent=null)")
-        factors = _f32(sorted(own.quotes.factors))
-        params = params.replace(quotes=traffic.QuoteParams(factors=factors, identities=_f32(own.quotes.identities)))
+        factors = float32(sorted(own.quotes.factors))
+        params = params.replace(quotes=traffic.QuoteParams(factors=factors, identities=float32(own.quotes.identities)))
     if shape.price_visits:
         elasticity = [own.browsing.elasticity, own.browsing.agent_elasticity][:num_classes]
         if own.browsing.agent_elasticity > 0 and num_classes == 1:
@@ -209,10 +207,10 @@ def build_traffic(own: Traffic, num_classes: int, num_offers: int, highest_inten
                 own.browsing.agent_elasticity,
                 "0 without agents (market.agent=null)",
             )
-        nowhere = jnp.ones((num_offers,))
-        params = params.replace(browsing=traffic.BrowsingParams(elasticity=_f32(elasticity), reference=nowhere))
+        nowhere = float32(np.ones(num_offers))
+        params = params.replace(browsing=traffic.BrowsingParams(elasticity=float32(elasticity), reference=nowhere))
     if own.process.kind != "static":
         process = own.process.model_dump()
         process.pop("kind")
-        params = params.replace(process=traffic.ProcessParams(**{name: _f32(v) for name, v in process.items()}))
+        params = params.replace(process=traffic.ProcessParams(**{name: float32(v) for name, v in process.items()}))
     return Visitors(traffic.TrafficShape(**{**vars(shape), **changes}), params)

@@ -110,19 +110,20 @@ def in_float64(params: MarketParams) -> MarketParams:
     def one(leaf: jax.Array) -> jax.Array:
         array = np.asarray(leaf)
         if array.dtype != np.float32:
-            return jnp.asarray(array)
+            return jax.device_put(array)
         short = [float(np.format_float_positional(x, unique=True)) for x in array.ravel()]
-        return jnp.asarray(np.asarray(short, np.float64).reshape(array.shape))
+        # Not `jnp.asarray`, which compiles a program for each shape.
+        return jax.device_put(np.asarray(short, np.float64).reshape(array.shape))
 
     return jax.tree.map(one, params)
 
 
 def highest_prices(shape: MarketShape, params: MarketParams, cost: Array) -> Array:
     """Prices [N] at which nobody would buy any more; the search for best responses ends there."""
-    start = np.asarray(demand(shape, params, jnp.asarray(cost)))
+    start = np.asarray(demand(shape, params, cost))
     reach = np.maximum(np.abs(cost), 1.0)
     for _ in range(40):
-        high = np.asarray(demand(shape, params, jnp.asarray(cost + reach)))
+        high = np.asarray(demand(shape, params, cost + reach))
         if np.all((cost + reach) * high <= 1e-9 * np.maximum(start, 1e-12) * np.maximum(cost + reach, 1.0)):
             return cost + reach
         reach = reach * 2.0
@@ -135,7 +136,7 @@ def best_price(shape: MarketShape, params: MarketParams, prices: Array, offer: i
     """Best price of one offer with all others as they are, to about 1e-10 of the range, and its objective."""
     for _ in range(5):
         points = np.linspace(low, high, _GRID)
-        values = np.asarray(along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(points)))
+        values = np.asarray(along(shape, params, prices, offer, points))
         best = int(np.argmax(values))
         step = points[1] - points[0]
         low, high = max(low, points[best] - step), min(high, points[best] + step)
@@ -147,7 +148,7 @@ def largest_gain(shape: MarketShape, params: MarketParams, prices: Array, cost: 
     gains = []
     for offer in range(shape.num_offers):
         _, best = best_price(shape, params, prices, offer, float(cost[offer]), float(high[offer]))
-        here = along(shape, params, jnp.asarray(prices), jnp.asarray(offer), jnp.asarray(prices[offer : offer + 1]))
+        here = along(shape, params, prices, offer, prices[offer : offer + 1])
         gains.append(float(best) - float(here[0]))
     return max(0.0, *gains)
 
@@ -189,7 +190,7 @@ def best_prices(
     def worse(point: Array) -> tuple[float, Array]:
         everything = prices.copy()
         everything[own] = point
-        value, slopes = value_and_slopes(shape, params, jnp.asarray(everything), jnp.asarray(seller))
+        value, slopes = value_and_slopes(shape, params, everything, seller)
         return -float(value), -np.asarray(slopes)[own]
 
     bounds = list(zip(cost[own], high[own], strict=True))

@@ -61,10 +61,10 @@ def _leave_local_maxima(
     for _ in range(20):
         gain = 0.0
         for seller in sellers:
-            here = float(one_shot.value_and_slopes(shape, params, jnp.asarray(prices), jnp.asarray(seller))[0])
+            here = float(one_shot.value_and_slopes(shape, params, prices, seller)[0])
             prices, value = one_shot.best_prices(shape, params, prices, seller, cost, high)
             gain = max(gain, value - here)
-        if gain <= 1e-9 * max(1.0, float(np.abs(one_shot.profits(shape, params, jnp.asarray(prices))).max())):
+        if gain <= 1e-9 * max(1.0, float(np.abs(one_shot.profits(shape, params, prices)).max())):
             break
     return prices, gain
 
@@ -73,9 +73,7 @@ def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool =
     """Where no seller gains; with `together`, where all sellers as one do not gain."""
     cost = np.asarray(params.reward.unit_cost)
     high = one_shot.highest_prices(shape, params, cost)
-    scale = 1e-9 + float(
-        np.abs(np.asarray(one_shot.profits(shape, params, jnp.asarray(cost + 0.1 * (high - cost))))).max()
-    )
+    scale = 1e-9 + float(np.abs(np.asarray(one_shot.profits(shape, params, cost + 0.1 * (high - cost)))).max())
     prices = cost + 0.02 * (high - cost)
     moved = np.inf
     for _ in range(_SWEEPS):
@@ -95,9 +93,9 @@ def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool =
     elif shape.num_products > 1:
         prices, left = _leave_local_maxima(shape, params, prices, cost, high, list(range(shape.num_sellers)))
     polished = optimize.root(
-        lambda p: np.asarray(one_shot.slopes(shape, params, jnp.asarray(p))),
+        lambda p: np.asarray(one_shot.slopes(shape, params, p)),
         prices,
-        jac=lambda p: np.asarray(one_shot.curvature(shape, params, jnp.asarray(p))),
+        jac=lambda p: np.asarray(one_shot.curvature(shape, params, p)),
         tol=1e-13,
     )
     candidates = [prices]
@@ -105,14 +103,14 @@ def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool =
         candidates.insert(0, polished.x)
     residuals = [max(left, one_shot.largest_gain(shape, params, point, cost, high)) for point in candidates]
     best = int(np.argmin(residuals))
-    earned = np.asarray(one_shot.profits(shape, params, jnp.asarray(candidates[best])))
+    earned = np.asarray(one_shot.profits(shape, params, candidates[best]))
     if residuals[best] > 1e-6 * max(scale, float(np.abs(earned).max())):
         raise CyclingError(
             f"{what}: best responses do not settle; after {_SWEEPS} rounds prices move by {moved:.3g} and the best "
             f"point leaves a gain of {residuals[best]:.3g} an epoch from deviating"
         )
     at = candidates[best]
-    return Equilibrium(at, np.asarray(one_shot.demand(shape, params, jnp.asarray(at))), earned, residuals[best])
+    return Equilibrium(at, np.asarray(one_shot.demand(shape, params, at)), earned, residuals[best])
 
 
 def omega_equilibrium(shape: MarketShape, params: MarketParams, omega: float | Array | None = None) -> Equilibrium:
@@ -175,18 +173,14 @@ def profits_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array
     """Expected one-shot profits [S], money per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
     one_shot.refuse_unknown_orders(shape)
     with jax.enable_x64(True):
-        return np.asarray(
-            one_shot.profits(shape, one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64)))
-        )
+        return np.asarray(one_shot.profits(shape, one_shot.in_float64(params), np.asarray(prices, np.float64)))
 
 
 def demand_at(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
     """Expected one-shot demand [N], units per epoch, at given prices [N]; errors as in `omega_equilibrium`."""
     one_shot.refuse_unknown_orders(shape)
     with jax.enable_x64(True):
-        return np.asarray(
-            one_shot.demand(shape, one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64)))
-        )
+        return np.asarray(one_shot.demand(shape, one_shot.in_float64(params), np.asarray(prices, np.float64)))
 
 
 def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Array:
@@ -204,7 +198,7 @@ def implied_costs(shape: MarketShape, params: MarketParams, prices: Array) -> Ar
             "traffic.markup, quotes: prices paid are not those posted; accepted are a strength of 0 and one quote"
         )
     with jax.enable_x64(True):
-        exact, at = one_shot.in_float64(params), jnp.asarray(np.asarray(prices, np.float64))
+        exact, at = one_shot.in_float64(params), np.asarray(prices, np.float64)
         demand = np.asarray(one_shot.demand(shape, exact, at))
         slopes = np.asarray(jax.jacfwd(lambda p: one_shot.demand(shape, exact, p))(at))
     seller = np.arange(shape.num_offers) // shape.num_products

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -22,6 +23,7 @@ from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
 from marl_pricing.learning.memory import refuse_large
 from marl_pricing.learning.state import Networks, TrainState, networks_of
 from marl_pricing.market import MarketParams
+from marl_pricing.widths import int32
 
 Array = jax.Array
 
@@ -179,7 +181,7 @@ class Program:
         assert len(markets) == self.num_runs
 
         def every_seed(*leaves: Array) -> Array:
-            return jnp.concatenate([jnp.broadcast_to(x, (self._num_seeds, *jnp.shape(x))) for x in leaves])
+            return jax.device_put(np.concatenate([np.broadcast_to(x, (self._num_seeds, *np.shape(x))) for x in leaves]))
 
         return jax.tree.map(every_seed, *markets)
 
@@ -193,8 +195,7 @@ class Program:
         Raises:
             ValueError: for networks of another shape, naming the first part that differs.
         """
-        seeds = self.learner.settings.seed + jnp.arange(self._num_seeds, dtype=jnp.int32)
-        seeds = jnp.tile(seeds, self.num_runs)
+        seeds = int32(np.tile(self.learner.settings.seed + np.arange(self._num_seeds), self.num_runs))
         if networks is None:
             return self._init(seeds, params)
         self._check(networks, params)

@@ -179,7 +179,7 @@ def train(
                 member.folder,
                 own.num_updates,
                 done,
-                (float(np.min(member.params.prices.low)), float(np.max(member.params.prices.high))),
+                (float(np.asarray(member.params.prices.low).min()), float(np.asarray(member.params.prices.high).max())),
                 tensorboard=tensorboard and first_process,
                 worlds=program.learner.ambiguity.labels if program.learner.ambiguity else (),
                 words=member.words,

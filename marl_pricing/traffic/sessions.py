@@ -325,7 +325,7 @@ def scores_of(
     return detection.suspicion(gap, params.temperature, odds)
 
 
-def class_scores(shape: TrafficShape, params: SessionParams, rows: Rows) -> tuple[Array, Array]:
+def _class_scores(shape: TrafficShape, params: SessionParams, rows: Rows) -> tuple[Array, Array]:
     """Mean suspicion [2] of people's and of agents' sessions of a bank [Y, B, ...], if none refuses and if all do."""
     there = jnp.ones(rows.signal.shape, bool)
 
@@ -338,9 +338,13 @@ def class_scores(shape: TrafficShape, params: SessionParams, rows: Rows) -> tupl
     return mean(there), mean(~there)
 
 
-def purchase_rate(rows: Rows) -> Array:
+# Once a market: one program, that its parts are not compiled one by one.
+class_scores = jax.jit(_class_scores, static_argnames="shape")
+
+
+def purchase_rate(rows: Rows) -> np.ndarray:
     """Purchases of a session, averaged over a bank [Y, B, ...]: [Y]."""
-    return rows.purchases.sum(-1).mean(-1)
+    return np.asarray(rows.purchases).sum(-1).mean(-1)
 
 
 # Interest is a sum of weights that are whole halves (`events.WEIGHTS`).
