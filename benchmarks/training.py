@@ -180,22 +180,24 @@ def cell_rows(repeats: int = 15) -> list[dict[str, Any]]:
 def min_gru_rows(repeats: int = 15) -> list[dict[str, Any]]:
     """A minGRU's gradient beside the GRU's; by steps with the gradient by hand, as it is, and by its alternatives."""
     from marl_pricing.learning import min_gru
-    from marl_pricing.learning.recurrent import CellParams, gru_sequence
+    from marl_pricing.learning.recurrent import CellParams, cell_sequence, cell_step
 
-    def through(recurrence: Any) -> Any:
-        def sequence(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Array) -> jax.Array:
-            gates = inputs @ params.kernel_in + params.bias
-            update = jax.nn.sigmoid(gates[..., : hidden.shape[-1]])
-            kept = jnp.where(first[..., None], 0.0, 1.0 - update)
-            return recurrence(kept, update * min_gru.candidate(gates[..., hidden.shape[-1] :]), hidden)
+    def autodiff(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Array) -> jax.Array:
+        def step(hidden: jax.Array, at: Any):
+            hidden = cell_step("mingru", params, at[0], jnp.where(at[1][:, None], 0.0, hidden))
+            return hidden, hidden
 
-        return sequence
+        return jax.lax.scan(step, hidden, (inputs, first))[1]
+
+    def by_pairs(params: Any, inputs: jax.Array, hidden: jax.Array, first: jax.Array) -> jax.Array:
+        update, new = jnp.split(inputs @ params.kernel_in + params.bias, 2, -1)
+        return min_gru.hiddens_by_pairs(min_gru.Inputs(update, new, hidden, first))
 
     ways = {
-        "GRU": gru_sequence,
-        "minGRU": through(min_gru.linear_recurrence),
-        "autodiff": through(min_gru.step_by_step),
-        "by pairs": through(min_gru.by_pairs),
+        "GRU": partial(cell_sequence, "gru"),
+        "minGRU": partial(cell_sequence, "mingru"),
+        "autodiff": autodiff,
+        "by pairs": by_pairs,
     }
     table, rows = [], 16
     for size in (64, 128):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from marl_pricing.learning.price_laws import NUM_OUTPUTS
+from marl_pricing.learning.products import dot_general
 from marl_pricing.learning.recurrent import (
     GATES,
     CellParams,
@@ -77,10 +78,11 @@ class RecurrentNetwork(nnx.Module):
     ) -> None:
         gain = jax.nn.initializers.orthogonal(2.0**0.5)
         self.cell_name, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
-        self.embed = nnx.Linear(in_size, hidden_size, kernel_init=gain, rngs=rngs)
+        dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
+        self.embed = dense(in_size, hidden_size, kernel_init=gain)
         self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
-        self.head = nnx.Linear(hidden_size, hidden_size, kernel_init=gain, rngs=rngs)
-        self.out = nnx.Linear(hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain), rngs=rngs)
+        self.head = dense(hidden_size, hidden_size, kernel_init=gain)
+        self.out = dense(hidden_size, out_size, kernel_init=jax.nn.initializers.orthogonal(out_gain))
         for name in cell_names(num_layers)[1:]:  # drawn last: one layer begins as it did before there were more
             setattr(self, name, Cell(cell, hidden_size, hidden_size, rngs=rngs))
         self.layer_norm = layer_norm
@@ -212,7 +214,8 @@ class NetworkSpec:
 
         if self.stacked:
             seller_inputs = None if self.central else 2
-            return jax.vmap(one, in_axes=(0, seller_inputs, 2), out_axes=2)(parameters, inputs, memory[:, None])
+            each = jax.vmap(one, in_axes=(0, seller_inputs, 2), out_axes=2)
+            return each(_arrays(parameters), inputs, memory[:, None])
         if self.central:
             return one(parameters, inputs, memory)[..., None]
         return one(parameters, self._inputs(inputs), memory[:, None])
@@ -241,7 +244,8 @@ class NetworkSpec:
 
         if self.stacked:
             seller_inputs = None if self.central else 2
-            out, after = jax.vmap(one, in_axes=(0, seller_inputs, 1), out_axes=2)(parameters, inputs, memory)
+            each = jax.vmap(one, in_axes=(0, seller_inputs, 1), out_axes=2)
+            out, after = each(_arrays(parameters), inputs, memory)
             return out, after
         if self.central:
             out, after = one(parameters, inputs, memory[:, 0])
@@ -296,6 +300,11 @@ def unroll(
 
     then, _ = spec.step(parameters, flat(following), flat(memories))
     return outputs, then.reshape(outputs.shape), memories
+
+
+def _arrays(parameters: Parameters) -> Parameters:
+    """NumPy's as JAX's: a function with a gradient by hand cannot be mapped over the former inside jit."""
+    return jax.tree.map(jnp.asarray, parameters)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from marl_pricing.learning.min_gru import min_gru_sequence, min_gru_step
+from marl_pricing.learning.min_gru import Inputs, min_gru_sequence, min_gru_step
+from marl_pricing.learning.products import gradient_of_weights, product
 
 Array = jax.Array
 
@@ -137,10 +138,9 @@ def _gru_backward(saved, grad_hiddens: Array):
     grad_hidden, grads = jax.lax.scan(step, jnp.zeros_like(hidden), (grad_hiddens, gates, before, first), reverse=True)
     grad_from_hidden = grads[..., : 3 * size]
     grad_from_input = jnp.concatenate([grads[..., : 2 * size], grads[..., 3 * size :]], axis=-1)
-    contract = (((0, 1), (0, 1)), ((), ()))
     grad_params = CellParams(
-        kernel_in=jax.lax.dot_general(inputs, grad_from_input, contract),
-        kernel_hidden=jax.lax.dot_general(before, grad_from_hidden, contract),
+        kernel_in=gradient_of_weights(inputs, grad_from_input),
+        kernel_hidden=gradient_of_weights(before, grad_from_hidden),
         bias=grad_from_input.sum((0, 1)),
         bias_hidden=grad_from_hidden[..., 2 * size :].sum((0, 1)),
     )
@@ -188,7 +188,7 @@ def forgetful(params: CellParams, inputs: Array) -> Array:
     Returns:
         [..., H].
     """
-    return jnp.tanh(inputs @ params.kernel_in + params.bias)
+    return jnp.tanh(product(inputs, params.kernel_in) + params.bias)
 
 
 def cell_step(cell: str, params: CellParams, inputs: Array, memory: Array) -> Array:
@@ -205,7 +205,10 @@ def cell_sequence(cell: str, params: CellParams, inputs: Array, memory: Array, f
     if cell == "none":
         return forgetful(params, inputs)
     if cell == "mingru":
-        return min_gru_sequence(inputs @ params.kernel_in + params.bias, memory, first)
+        # A product a gate: of one for both, the halves would have to be cut apart, and their gradients joined again.
+        update, new = zip(jnp.split(params.kernel_in, 2, -1), jnp.split(params.bias, 2, -1), strict=True)
+        update_in, new_in = (product(inputs, kernel) + bias for kernel, bias in (update, new))
+        return min_gru_sequence(Inputs(update_in, new_in, memory, first))
     sequence = gru_sequence if cell == "gru" else lstm_sequence
     return sequence(params, inputs, memory, first)
 

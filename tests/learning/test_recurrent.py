@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from marl_pricing.learning.min_gru import by_pairs, linear_recurrence, step_by_step
+from marl_pricing.learning.min_gru import (
+    Inputs,
+    gradients_by_pairs,
+    gradients_by_steps,
+    hiddens_by_pairs,
+    hiddens_by_steps,
+    min_gru_sequence,
+    min_gru_step,
+)
 from marl_pricing.learning.recurrent import (
     GATES,
     CellParams,
@@ -139,30 +147,33 @@ def test_a_min_gru_is_its_equations() -> None:
         np.testing.assert_allclose(hiddens[t], held, rtol=1e-5, atol=1e-6)
 
 
-def test_a_linear_recurrence_by_pairs_is_the_one_by_steps_and_so_is_its_gradient() -> None:
-    """A segment of 128 in which episodes begin: a decay of zero forgets what came before, exactly."""
+def test_a_min_gru_by_steps_and_by_pairs_is_its_steps_in_float64_and_so_are_its_gradients() -> None:
+    """A segment of 128 in which episodes begin: what came before is forgotten there, exactly."""
     rng = np.random.default_rng(4)
-    decay = rng.uniform(0.0, 1.0, (128, B, H)) * (rng.random((128, B, 1)) > 0.05)
-    enter, weight = rng.normal(size=(2, 128, B, H))
-    start = rng.normal(size=(B, H))
+    gates, weight = rng.normal(size=(128, B, 2 * H)), rng.normal(size=(128, B, H))
+    hidden, first = rng.normal(size=(B, H)), rng.random((128, B)) < 0.05
 
-    def by_hand(decay, enter, start):
+    def plain(gates, hidden):
         hiddens = []
-        for a, b in zip(decay, enter, strict=True):
-            start = a * start + b
-            hiddens.append(start)
-        return np.stack(hiddens)
+        for gate, begins in zip(gates, first, strict=True):
+            hidden = min_gru_step(gate, jnp.where(begins[:, None], 0.0, hidden))
+            hiddens.append(hidden)
+        return jnp.stack(hiddens)
 
-    given = [jnp.asarray(own, jnp.float32) for own in (decay, enter, start)]
-    expected = by_hand(decay, enter, start)
-    for way in (step_by_step, by_pairs, linear_recurrence):
-        np.testing.assert_allclose(way(*given), expected, rtol=1e-4, atol=1e-5)
-    gradients = [
-        jax.jit(jax.grad(lambda *own, way=way: (weight * way(*own)).sum(), argnums=(0, 1, 2)))(*given)
-        for way in (step_by_step, by_pairs, linear_recurrence)
-    ]
-    for others in gradients[1:]:
-        for one, other in zip(gradients[0], others, strict=True):
+    with jax.enable_x64(True):
+        (expected, back) = jax.vjp(plain, jnp.asarray(gates), jnp.asarray(hidden))
+        of_gates, of_hidden = (np.asarray(grad) for grad in back(jnp.asarray(weight)))
+    expected = np.asarray(expected)
+    own = Inputs(*(jnp.asarray(x, jnp.float32) for x in (gates[..., :H], gates[..., H:], hidden)), jnp.asarray(first))
+    grads = [*np.split(of_gates, 2, -1), of_hidden]
+    for forward, backward in ((hiddens_by_steps, gradients_by_steps), (hiddens_by_pairs, gradients_by_pairs)):
+        hiddens = jax.jit(forward)(own)
+        np.testing.assert_allclose(hiddens, expected, rtol=1e-4, atol=1e-5)
+        for one, other in zip(jax.jit(backward)(own, hiddens, jnp.asarray(weight, jnp.float32)), grads, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    broken = np.flatnonzero((decay[1:] == 0).all(-1)[:, 0])
-    assert broken.size and expected[broken[0] + 1, 0] == pytest.approx(enter[broken[0] + 1, 0])
+    whole = jax.jit(jax.grad(lambda own: (weight * min_gru_sequence(own)).sum(), allow_int=True))(own)
+    for one, other in zip(whole, grads, strict=False):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    begun = np.argwhere(first[1:])[0]
+    alone = min_gru_step(gates[begun[0] + 1, begun[1]], np.zeros(H))
+    np.testing.assert_allclose(expected[begun[0] + 1, begun[1]], alone, rtol=1e-5)
