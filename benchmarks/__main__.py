@@ -40,6 +40,7 @@ GROUPS = {
 # Programs with options of their own: `python -m benchmarks peers --help`.
 PROGRAMS = {
     "accelerator": "markets and training on a GPU or TPU, in under six minutes",
+    "against": "this checkout beside another one, in turns",
     "peers": "training beside JaxMARL's MAPPO, in turns",
 }
 DEFAULT = ("market", "traffic", "training", "env", "cell")

@@ -22,17 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.market import measure as market_rate
 from benchmarks.market import stock_market
+from benchmarks.table import show
 from benchmarks.traffic import session_market
-from benchmarks.training import matmul_peak, update_flops
+from benchmarks.training import Training, matmul_peak, update_flops
 from marl_pricing import market
 from marl_pricing.learning.devices import start_cpu_devices
-from marl_pricing.learning.learners import make_learner
-from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.presentation import style
 from marl_pricing.presentation.output import run_command
@@ -121,31 +118,20 @@ def _markets(budget: Budget, sizes: tuple[int, ...], repeats: int) -> Iterator[d
 
 def _training(cell: str, hidden: int, num_envs: int, repeats: int) -> dict[str, Any]:
     """Seconds an update by calls of one and of `TOGETHER`, and the rate of matrix products."""
-    settings = LearnerSettings(num_envs=num_envs, hidden_size=hidden, cell=cell)
-    own = stock_market(3, random_orders=True, rule="threshold")
-    learner = make_learner(settings, *own)
-    program = Program(learner)
-    params = program.stack(own.params)
-    state = jax.block_until_ready(program.init(params))
-    begin = time.perf_counter()
-    call = program.compiled(state, params, TOGETHER)
-    compiling = time.perf_counter() - begin
+    training = Training(LearnerSettings(num_envs=num_envs, hidden_size=hidden, cell=cell), TOGETHER)
     seconds: dict[int, list[float]] = {1: [], TOGETHER: []}
     for turn in range(repeats + 1):
         for number in seconds:  # in turns, so that both have the same machine
-            begin = time.perf_counter()
-            for _ in range(TOGETHER // number):
-                state, _ = call(state, params, number)
-            jax.block_until_ready(state)
+            taken = training.seconds(TOGETHER, number)
             if turn:
-                seconds[number].append((time.perf_counter() - begin) / TOGETHER)
+                seconds[number].append(taken)
     alone, together = median(seconds[1]), median(seconds[TOGETHER])
     return {
-        "rate": settings.steps_per_update * own.shape.num_sellers / together,
-        "flops": update_flops(learner) / together,
+        "rate": training.seller_steps / together,
+        "flops": update_flops(training.learner) / together,
         "lost": max(0.0, 1.0 - together / alone),
-        "compiling": compiling,
-        "memory": program.memory / num_envs * 1000,
+        "compiling": training.compile_seconds,
+        "memory": training.program.memory / num_envs * 1000,
     }
 
 
@@ -234,13 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with jax.default_matmul_precision(None if own.precision == "default" else own.precision):
         rows, left_out = run(own.seconds, sizes, num_envs, own.repeats)
-    console = Console() if sys.stdout.isatty() else Console(width=150)
-    table = Table("what", "median", "unit", "note", title=device)
-    table.columns[1].justify = "right"
-    for row in rows:
-        value = row["value"]
-        table.add_row(row["name"], f"{value:,.0f}" if value >= 100 else f"{value:.3g}", row["unit"], row["note"])
-    console.print(table)
+    show(rows, device)
     if left_out:
         print(f"left out, for want of time: {'; '.join(left_out)}")
     if own.out is not None:

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from benchmarks.timed import Timed, ratio_of
 from marl_pricing.presentation.output import run_command
 
 SIZES = ((64, 64), (64, 128))
@@ -38,76 +37,32 @@ def serve_ours(cell: str, num_envs: str, hidden: str) -> None:
     from marl_pricing.learning.devices import start_cpu_devices
 
     start_cpu_devices()
-    import jax
-
-    from benchmarks.market import stock_market
-    from benchmarks.training import matmul_peak, update_flops
-    from marl_pricing.learning.learners import make_learner
-    from marl_pricing.learning.parallel import Program
+    from benchmarks.training import Training, matmul_peak, update_flops
     from marl_pricing.learning.settings import LearnerSettings
 
-    own = stock_market(AGENTS, random_orders=True, rule="threshold")
     settings = LearnerSettings(
         cell=cell,  # type: ignore[arg-type]
         num_envs=int(num_envs), hidden_size=int(hidden), num_steps=STEPS, num_epochs=EPOCHS,
         num_minibatches=MINIBATCHES,
     )  # fmt: skip
-    learner = make_learner(settings, *own)
-    program = Program(learner)
-    params = program.stack(own.params)
-    state = program.init(params)
-    step = program.compiled(state, params, 1)
-    state, _ = jax.block_until_ready(step(state, params))
-    _say({"ready": True, "flops": update_flops(learner)})
+    training = Training(settings)
+    training.go_on()
+    training.wait()
+    _say({"ready": True, "flops": update_flops(training.learner)})
     for line in sys.stdin:
         if line.strip() == "peak":
             _say({"peak": matmul_peak(repeats=5)})
             continue
         begin, worked = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
-            state, _ = step(state, params)
-        jax.block_until_ready(state)
+            training.go_on()
+        training.wait()
         told = {"seconds": time.perf_counter() - begin, "processor": time.process_time() - worked}
         _say({name: value / int(line) for name, value in told.items()})
 
 
 def _say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
-
-
-class Timed:
-    """A program in a process of its own. Use as a context manager.
-
-    Raises:
-        RuntimeError: when it ends, with the last of what it said.
-    """
-
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder
-        )
-        self.told = self._answer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def ask(self, line: str) -> dict[str, Any]:
-        """Its answer to a line."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None and self._process.stderr is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise RuntimeError(self._process.stderr.read()[-2000:])
 
 
 def compare(jaxmarl: Path, python: str, num_envs: int, hidden: int, repeats: int) -> list[str]:
@@ -128,9 +83,9 @@ def compare(jaxmarl: Path, python: str, num_envs: int, hidden: int, repeats: int
                 processor[name].append(told["processor"])
     work, lines = num_envs * STEPS * AGENTS, []
     for name, taken in seconds.items():
-        ratios = [other / one for one, other in zip(taken, seconds["JaxMARL"], strict=True)]
+        ratio = ratio_of(taken, seconds["JaxMARL"])
         line = f"{num_envs} environments, hidden {hidden}, {name}: {work / median(taken):,.0f} steps/s, "
-        line += f"{median(ratios):.2f} times JaxMARL's ({min(ratios):.2f} to {max(ratios):.2f})"
+        line += f"{ratio.middle:.2f} times JaxMARL's ({ratio.low:.2f} to {ratio.high:.2f})"
         line += f", best turns {min(seconds['JaxMARL']) / min(taken):.2f}"
         line += f", {median(processor[name]):.2f} processor seconds an update"
         if name in own:

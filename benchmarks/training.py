@@ -19,6 +19,11 @@ from marl_pricing.learning.recurrent import GATES, reads_memory
 from marl_pricing.learning.settings import LearnerSettings
 
 SIZES = ((64, 64), (256, 64), (64, 128), (256, 128))
+CASES = (
+    *(LearnerSettings(num_envs=num_envs, hidden_size=hidden) for num_envs, hidden in SIZES),
+    *(LearnerSettings(num_envs=64, hidden_size=hidden, cell="mingru") for hidden in (64, 128)),
+    LearnerSettings(num_envs=64, hidden_size=64, devices=1),
+)
 
 
 def matmul_peak(size: int = 2048, repeats: int = 15) -> float:
@@ -51,50 +56,74 @@ def update_flops(learner: Learner) -> int:
     return actor * (1 + 3 * own.num_epochs) + critic * (2 + 3 * own.num_epochs)
 
 
+class Training:
+    """A training of three sellers that is ready to be timed.
+
+    Attributes:
+        learner, program: what trains.  seller_steps: of an update.
+        init_seconds, compile_seconds: of the first state, and of the program.
+    """
+
+    def __init__(self, settings: LearnerSettings, block: int = 1) -> None:
+        own = stock_market(3, random_orders=True, rule="threshold")
+        self.learner = make_learner(settings, *own)
+        self.program = Program(self.learner)
+        self.seller_steps = settings.steps_per_update * own.shape.num_sellers
+        self._params = self.program.stack(own.params)
+        begin = time.perf_counter()
+        self._state = jax.block_until_ready(self.program.init(self._params))
+        self.init_seconds = time.perf_counter() - begin
+        begin = time.perf_counter()
+        self._call = self.program.compiled(self._state, self._params, block)
+        self.compile_seconds = time.perf_counter() - begin
+
+    def go_on(self, updates: int = 1) -> None:
+        """So many updates, at most a block of them, in one call; it may return before they are done."""
+        self._state, _ = self._call(self._state, self._params, updates)
+
+    def wait(self) -> None:
+        """Until all updates are done."""
+        jax.block_until_ready(self._state)
+
+    def seconds(self, updates: int, together: int = 1) -> float:
+        """Seconds an update of so many, so many of them in one call."""
+        begin = time.perf_counter()
+        for _ in range(updates // together):
+            self.go_on(together)
+        self.wait()
+        return (time.perf_counter() - begin) / updates
+
+
 def measure(settings: LearnerSettings, repeats: int, seconds: float = 1.5) -> dict[str, Any]:
     """Seller steps a second of whole updates: median of `repeats` runs of about `seconds` each."""
-    own = stock_market(3, random_orders=True, rule="threshold")
-    learner = make_learner(settings, *own)
-    program = Program(learner)
-    params = program.stack(own.params)
-    begin = time.perf_counter()
-    state = jax.block_until_ready(program.init(params))
-    started = time.perf_counter() - begin
-    begin = time.perf_counter()
-    compiled = program.compiled(state, params, 1)
-    compile_seconds = time.perf_counter() - begin
-    state, _ = jax.block_until_ready(compiled(state, params))
-    begin = time.perf_counter()
-    state, _ = jax.block_until_ready(compiled(state, params))
-    updates = max(1, round(seconds / (time.perf_counter() - begin)))
-    rates = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        for _ in range(updates):
-            state, _ = compiled(state, params)
-        jax.block_until_ready(state)
-        rates.append(updates / (time.perf_counter() - begin))
-    rate = median(rates)
+    training = Training(settings)
+    training.seconds(1)
+    updates = max(1, round(seconds / training.seconds(1)))
+    rate = 1.0 / median(training.seconds(updates) for _ in range(repeats))
     return {
-        "value": rate * settings.steps_per_update * own.shape.num_sellers,
-        "flops": rate * update_flops(learner),
-        "compile_seconds": compile_seconds,
-        "init_seconds": started,
+        "value": rate * training.seller_steps,
+        "flops": rate * update_flops(training.learner),
+        "compile_seconds": training.compile_seconds,
+        "init_seconds": training.init_seconds,
     }
 
 
 def rows(repeats: int = 5) -> list[dict[str, Any]]:
-    """Training rows: 128 steps, 4 epochs, 4 minibatches, 3 sellers, separate actor and critic GRU, float32."""
+    """Training rows: 128 steps, 4 epochs, 4 minibatches, 3 sellers, separate actor and critic, float32."""
     peak = matmul_peak()
     table = []
-    for num_envs, hidden in SIZES:
-        got = measure(LearnerSettings(num_envs=num_envs, hidden_size=hidden), repeats)
+    for settings in CASES:
+        got = measure(settings, repeats)
+        name = f"{settings.num_envs} environments, hidden {settings.hidden_size}"
+        name += f", {settings.cell}" * (settings.cell != "gru")
+        name += f", {settings.devices} device" * (settings.devices != "auto")
         table.append(
             {
-                "name": f"training: {num_envs} environments, hidden {hidden}",
+                "name": f"training: {name}",
                 "value": got["value"],
                 "unit": "seller steps/s",
                 "compile_seconds": got["compile_seconds"],
+                "share": got["flops"] / peak,
                 "note": f"{got['flops'] / 1e9:.0f} GFLOP/s, {100 * got['flops'] / peak:.0f} % of the matmul peak",
             }
         )
