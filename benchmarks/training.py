@@ -262,3 +262,42 @@ def min_gru_rows(repeats: int = 15) -> list[dict[str, Any]]:
                 }
             )
     return table
+
+
+def product_rows(repeats: int = 15) -> list[dict[str, Any]]:
+    """The weights' gradient of a product in the form that `learning/products.py` takes against autodiff's."""
+    from marl_pricing.learning.products import product
+
+    def gradients(multiply: Any, inputs: jax.Array, grads: jax.Array, kernel: jax.Array) -> jax.Array:
+        # Several in one program, each of other numbers: a call's overhead is longer than a small product.
+        def one(total: jax.Array, scale: jax.Array) -> tuple[jax.Array, None]:
+            back = jax.vjp(partial(multiply, inputs), kernel)[1]
+            return total + back(grads + scale)[0], None
+
+        return jax.lax.scan(one, jnp.zeros_like(kernel), jnp.arange(20.0))[0]
+
+    table = []
+    for inputs_size, outputs_size in ((9, 64), (64, 64), (128, 128)):
+        key = jax.random.key(0)
+        inputs = jax.random.normal(key, (128, 12, inputs_size))
+        grads = jax.random.normal(key, (128, 12, outputs_size))
+        kernel = jnp.zeros((inputs_size, outputs_size))
+        ways = {
+            name: jax.jit(partial(gradients, way)) for name, way in (("by hand", product), ("autodiff", jnp.matmul))
+        }
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(repeats + 1):
+            for name, way in ways.items():
+                begin = time.perf_counter()
+                jax.block_until_ready(way(inputs, grads, kernel))
+                if number:
+                    times[name].append(time.perf_counter() - begin)
+        table.append(
+            {
+                "name": f"weights' gradient by hand, {inputs_size} × {outputs_size}, 1,536 rows",
+                "value": median(b / a for a, b in zip(times["by hand"], times["autodiff"], strict=True)),
+                "unit": "times as fast as autodiff's",
+                "note": f"{50 * median(times['by hand']):.2f} ms against {50 * median(times['autodiff']):.2f} ms",
+            }
+        )
+    return table

@@ -1,7 +1,7 @@
 """Products of rows and weights, with the gradient of the weights in the form that a CPU multiplies fastest.
 
 Autodiff takes xᵀy as (yᵀx)ᵀ, which XLA turns into a product with a transposed copy of y: on a CPU that is half as fast
-as the product itself, and a fifth where few weights meet many rows (`python -m benchmarks products`).
+as the product itself, and a fifth where few weights meet many rows (`python -m benchmarks cell`).
 """
 
 from __future__ import annotations
