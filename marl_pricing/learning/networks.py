@@ -78,7 +78,9 @@ class RecurrentNetwork(nnx.Module):
     ) -> None:
         gain = jax.nn.initializers.orthogonal(2.0**0.5)
         self.cell_name, self.hidden_size, self.num_layers = cell, hidden_size, num_layers
-        dense = partial(nnx.Linear, dot_general=dot_general, rngs=rngs)
+        # Another form of the gradient rounds otherwise: curves of the other cells stay what they were, to the bit.
+        multiply = dot_general if cell == "mingru" else jax.lax.dot_general
+        dense = partial(nnx.Linear, dot_general=multiply, rngs=rngs)
         self.embed = dense(in_size, hidden_size, kernel_init=gain)
         self.cell = Cell(cell, hidden_size, hidden_size, rngs=rngs)
         self.head = dense(hidden_size, hidden_size, kernel_init=gain)

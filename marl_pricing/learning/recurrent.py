@@ -188,7 +188,7 @@ def forgetful(params: CellParams, inputs: Array) -> Array:
     Returns:
         [..., H].
     """
-    return jnp.tanh(product(inputs, params.kernel_in) + params.bias)
+    return jnp.tanh(inputs @ params.kernel_in + params.bias)
 
 
 def cell_step(cell: str, params: CellParams, inputs: Array, memory: Array) -> Array:
