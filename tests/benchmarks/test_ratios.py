@@ -10,6 +10,7 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import ratios
 from benchmarks.figure import draw
+from benchmarks.training import CASES
 
 PEAK = {"group": "training", "name": ratios.PEAK, "value": 100.0, "unit": "GFLOP/s", "note": "", "peak_mib": 1.0}
 
@@ -87,6 +88,13 @@ def test_a_baseline_is_stored_read_and_refused_by_name(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(ValueError, match="is no baseline"):
         ratios.read(path)
+
+
+def test_the_stored_baseline_is_of_ratios_that_a_run_still_gives() -> None:
+    stored = ratios.read()
+    trained = {f"training: {own.num_envs} environments, hidden {own.hidden_size}" for own in CASES}
+    gone = set(stored) - set(ratios.PAIRS) - {"compiling a market beside a training"}
+    assert stored and all(name.startswith(tuple(trained)) or ", times as fast as " in name for name in gone)
 
 
 def test_the_figure_shows_what_was_measured() -> None:
