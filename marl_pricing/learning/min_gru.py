@@ -3,7 +3,7 @@
 The recurrence h_t = a_t h_{t−1} + b_t goes step by step on a CPU, where a step is a handful of vector instructions, and
 by a tree of pairs (an associative scan) elsewhere, where a step costs a launch. Its gradient is the same recurrence
 backwards, so it is written by hand down to what the products gave: autodiff would keep more of every step, and would
-join the gates' gradients out of two halves padded with zeros, which alone took a fifth of an update.
+join the gates' gradients out of two halves padded with zeros, which alone took a tenth of an update.
 """
 
 from __future__ import annotations
