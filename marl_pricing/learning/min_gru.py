@@ -111,8 +111,8 @@ def gradients_by_steps(own: Inputs, hiddens: Array, grad_hiddens: Array) -> Grad
     def step(grad: Array, at: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         grad_out, update_in, new_in, before, first = at
         before = jnp.where(first[:, None], 0.0, before)
-        grad, *of_gates = _of_gates(grad + grad_out, update_in, new_in, before)
-        return jnp.where(first[:, None], 0.0, grad), tuple(of_gates)
+        grad, grad_update, grad_new = _of_gates(grad + grad_out, update_in, new_in, before)
+        return jnp.where(first[:, None], 0.0, grad), (grad_update, grad_new)
 
     before = jnp.concatenate([own.hidden[None], hiddens[:-1]])
     along = (grad_hiddens, own.update_in, own.new_in, before, own.first)
@@ -145,7 +145,7 @@ def _forward(own: Inputs) -> tuple[Array, tuple[Inputs, Array]]:
 
 def _backward(saved: tuple[Inputs, Array], grad_hiddens: Array) -> tuple[Inputs]:
     grads = jax.lax.platform_dependent(*saved, grad_hiddens, cpu=gradients_by_steps, default=gradients_by_pairs)
-    return (Inputs(*grads, first=None),)  # type: ignore[arg-type]
+    return (Inputs(*grads, None),)  # type: ignore[arg-type]
 
 
 min_gru_sequence.defvjp(_forward, _backward)
