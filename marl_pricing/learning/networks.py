@@ -217,7 +217,7 @@ class NetworkSpec:
         if self.stacked:
             seller_inputs = None if self.central else 2
             each = jax.vmap(one, in_axes=(0, seller_inputs, 2), out_axes=2)
-            return each(_arrays(parameters), inputs, memory[:, None])
+            return each(*_arrays((parameters, inputs, memory[:, None])))
         if self.central:
             return one(parameters, inputs, memory)[..., None]
         return one(parameters, self._inputs(inputs), memory[:, None])
@@ -247,7 +247,7 @@ class NetworkSpec:
         if self.stacked:
             seller_inputs = None if self.central else 2
             each = jax.vmap(one, in_axes=(0, seller_inputs, 1), out_axes=2)
-            out, after = each(_arrays(parameters), inputs, memory)
+            out, after = each(*_arrays((parameters, inputs, memory)))
             return out, after
         if self.central:
             out, after = one(parameters, inputs, memory[:, 0])
@@ -304,9 +304,9 @@ def unroll(
     return outputs, then.reshape(outputs.shape), memories
 
 
-def _arrays(parameters: Parameters) -> Parameters:
+def _arrays(tree: Any) -> Any:
     """NumPy's as JAX's: a function with a gradient by hand cannot be mapped over the former inside jit."""
-    return jax.tree.map(jnp.asarray, parameters)
+    return jax.tree.map(jnp.asarray, tree)
 
 
 @lru_cache(maxsize=64)
