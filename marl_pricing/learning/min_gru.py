@@ -144,8 +144,9 @@ def _forward(own: Inputs) -> tuple[Array, tuple[Inputs, Array]]:
 
 
 def _backward(saved: tuple[Inputs, Array], grad_hiddens: Array) -> tuple[Inputs]:
-    grads = jax.lax.platform_dependent(*saved, grad_hiddens, cpu=gradients_by_steps, default=gradients_by_pairs)
-    return (Inputs(*grads, None),)  # type: ignore[arg-type]
+    ways = {"cpu": gradients_by_steps, "default": gradients_by_pairs}
+    update, new, hidden = jax.lax.platform_dependent(*saved, grad_hiddens, **ways)
+    return (Inputs(update, new, hidden, None),)  # type: ignore[arg-type]
 
 
 min_gru_sequence.defvjp(_forward, _backward)
