@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing import market
 from marl_pricing.evaluation.play import play
 from marl_pricing.market import Policy
 from marl_pricing.policies import RULES, constant, random
+from tests.markets import programs
 from tests.sizes import at_once
 
 
@@ -21,10 +21,12 @@ def test_record_equals_a_plain_loop(stocked):
     record = play(jax.random.key(5), stocked.shape, stocked.params, policy, 3)
     key_market, _ = jax.random.split(jax.random.key(5))
     key = jax.random.fold_in(key_market, 2)
-    state, seen = market.reset(jax.random.fold_in(key, 0), stocked.shape, stocked.params)
+    state, seen = programs.reset(jax.random.fold_in(key, 0), stocked.shape, stocked.params)
     for t in range(stocked.shape.episode_length):
         action, _ = policy.act(policy.parameters, None, (), seen, state, stocked.params)
-        state, seen, outcome = market.step(jax.random.fold_in(key, t + 1), stocked.shape, state, action, stocked.params)
+        state, seen, outcome = programs.step(
+            jax.random.fold_in(key, t + 1), stocked.shape, state, action, stocked.params
+        )
         for name in ("sales", "demand", "unmet", "stock", "arrivals", "ordered", "on_order", "price_paid"):
             np.testing.assert_array_equal(getattr(record, name)[2, t], getattr(outcome, name), err_msg=name)
         np.testing.assert_array_equal(record.price[2, t], outcome.prices)

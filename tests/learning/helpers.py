@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,19 +51,35 @@ def market_of(name: str):
     return make(**MARKETS[name])
 
 
+# One program a learner and shape, whichever test asks: what is traced and compiled is kept for the next.
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def _started(learner: mappo.Mappo, seed: Any, params: Any) -> TrainState:
+    return mappo.init(learner, seed, params, INDEX)
+
+
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICK)
+def _rolled(learner: mappo.Mappo, num_steps: int, key: Any, params: Any, actor: Any, own: Any) -> Any:
+    played = Played(learner.shape, params)
+    return rollout.rollout(key, played, Player(learner.actor, actor, learner.heads), own, INDEX, num_steps)
+
+
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def _updated(learner: mappo.Mappo, state: TrainState, params: Any) -> Any:
+    return mappo.update(learner, state, params, INDEX)
+
+
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def _batch(learner: mappo.Mappo, state: TrainState, segment: Any) -> mappo.Batch:
+    return mappo.make_batch(learner, state, segment, lambda x: x)[0]
+
+
 def started(learner: mappo.Mappo, market: Any, seed: int = 0) -> TrainState:
-    return jax.jit(lambda: mappo.init(learner, jnp.int32(seed), market.params, INDEX), compiler_options=QUICK)()
+    return _started(learner, jnp.int32(seed), market.params)
 
 
 def rolled(learner: mappo.Mappo, market: Any, state: TrainState, seed: int = 5, num_steps: int = 10):
     """A segment from a state: (state of the rollout after it, segment)."""
-    played = Played(learner.shape, market.params)
-
-    def play(key: Any, actor: Any, own: Any):
-        return rollout.rollout(key, played, Player(learner.actor, actor, learner.heads), own, INDEX, num_steps)
-
-    run = jax.jit(play, compiler_options=QUICK)
-    return run(jax.random.key(seed), state.learnable.actor, state.rollout)
+    return _rolled(learner, num_steps, jax.random.key(seed), market.params, state.learnable.actor, state.rollout)
 
 
 def measured_of(gains: np.ndarray) -> np.ndarray:
@@ -72,11 +89,8 @@ def measured_of(gains: np.ndarray) -> np.ndarray:
 
 
 def update_of(learner: mappo.Mappo, market: Any):
-    return jax.jit(lambda state: mappo.update(learner, state, market.params, INDEX), compiler_options=QUICK)
+    return lambda state: _updated(learner, state, market.params)
 
 
 def batch_of(learner: mappo.Mappo, state: TrainState, segment: Any) -> mappo.Batch:
-    def make_batch(state: TrainState, segment: Any) -> mappo.Batch:
-        return mappo.make_batch(learner, state, segment, lambda x: x)[0]
-
-    return jax.jit(make_batch, compiler_options=QUICK)(state, segment)
+    return _batch(learner, state, segment)

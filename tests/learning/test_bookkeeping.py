@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing import market
 from marl_pricing.learning import actions, mappo, normalisation
 from marl_pricing.learning.batch import num_blocks
 from marl_pricing.learning.gradient import gradient
 from tests.learning.helpers import INDEX, MARKETS, QUICK, batch_of, learner_of, market_of, rolled, started
+from tests.markets import programs
 from tests.sizes import at_once
 
 CASES = [(name, cell, sharing) for name in MARKETS for cell, sharing in (("gru", "shared"), ("lstm", "per_seller"))]
@@ -93,7 +93,7 @@ def test_the_segment_keeps_time_and_environments_apart(name) -> None:
     # Who has left keeps the price that it left with.
     left, posted = ~acted[1:] & ~restarted[:-1, :, None], np.asarray(outcome.prices)
     np.testing.assert_array_equal(posted[1:][left], posted[:-1][left])
-    fresh = market.reset(jax.random.key(0), *own)[1].local
+    fresh = programs.reset(jax.random.key(0), *own)[1].local
     np.testing.assert_allclose(local[1:][restarted[:-1]], np.broadcast_to(fresh, (restarted[:-1].sum(), *fresh.shape)))
     gone = ~np.asarray(outcome.acted)
     assert gone.any() == (name == "bankruptcy")

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing import market
 from marl_pricing.config import market_from
 from marl_pricing.learning import held_out
 from marl_pricing.learning.evaluations import Yardstick, better, yardstick_of
@@ -20,8 +19,8 @@ from marl_pricing.learning.held_out import HeldOut, figures_of, gain_of, has_one
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.policy import learned_policy
 from tests.doors.compose import composed
-from tests.learning.helpers import BANKRUPT, CHOSEN, QUICK, learner_of, measured_of
-from tests.markets import make, one_shot
+from tests.learning.helpers import BANKRUPT, CHOSEN, learner_of, measured_of
+from tests.markets import make, one_shot, programs
 from tests.sizes import at_once
 
 GRID = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 3}
@@ -53,16 +52,14 @@ def played(request):
 def by_hand(own: Any, policy: Any, number: int, price: dict[int, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """One episode of held-out shoppers, one market step after the other; some sellers at constant price indices."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(np.uint32(3_141_592_653)), 0), number)
-    step = jax.jit(lambda key, state, action: market.step(key, own.shape, state, action, own.params),
-                   compiler_options=QUICK)  # fmt: skip
-    state, seen = market.reset(jax.random.fold_in(key, 0), own.shape, own.params)
+    state, seen = programs.reset(jax.random.fold_in(key, 0), own.shape, own.params)
     memory, gone = policy.start(), np.zeros(own.shape.num_sellers, bool)
     found: dict[str, Any] = dict.fromkeys(("profit", "shaped", "price", "live", "sales", "demand"), 0.0)
     for time in range(own.shape.episode_length):
         action, memory = policy.act(policy.parameters, jax.random.key(0), memory, seen, state, own.params)
         for seller, index in price.items():
             action = action.replace(price=action.price.at[seller].set(jnp.array(index)))
-        state, seen, outcome = step(jax.random.fold_in(key, time + 1), state, action)
+        state, seen, outcome = programs.step(jax.random.fold_in(key, time + 1), own.shape, state, action, own.params)
         live = np.asarray(outcome.acted) & ~gone
         gone |= np.asarray(outcome.terminated)
         offers = {"sales": outcome.sales, "demand": outcome.demand}

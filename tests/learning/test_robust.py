@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import pytest
 
 from marl_pricing import config, market
 from marl_pricing.config import ConfigError
-from marl_pricing.learning import mappo
+from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning.rollout import Played, Player
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.robust import Ambiguity, robust_targets
 from tests.doors.compose import composed
@@ -37,19 +39,17 @@ def learner(own, ambiguity, **settings) -> mappo.Mappo:
     return mappo.make_learner(LearnerSettings(**(TINY | settings)), *own, ambiguity)
 
 
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
+def _robustly_played(robust: mappo.Mappo, key, params, state):
+    played = Played(robust.shape, params, ambiguity=robust.ambiguity, update=state.update, central=robust.central)
+    player = Player(robust.actor, state.learnable.actor)
+    return rollout.rollout(key, played, player, state.rollout, INDEX, 10)[1]
+
+
 def robust_segment(own, robust: mappo.Mappo):
     """(state, segment with candidates)."""
     state = started(robust, own)
-
-    def play(key, state):
-        from marl_pricing.learning import rollout
-        from marl_pricing.learning.rollout import Played, Player
-
-        played = Played(own.shape, own.params, ambiguity=robust.ambiguity, update=state.update, central=robust.central)
-        player = Player(robust.actor, state.learnable.actor)
-        return rollout.rollout(key, played, player, state.rollout, INDEX, 10)[1]
-
-    return state, jax.jit(play, compiler_options=QUICK)(jax.random.key(5), state)
+    return state, _robustly_played(robust, jax.random.key(5), own.params, state)
 
 
 @pytest.mark.slow

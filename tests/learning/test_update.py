@@ -20,6 +20,7 @@ from marl_pricing.learning.policy import learned_policy
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.state import TrainState
 from tests.learning.helpers import INDEX, QUICK, TINY, learner_of, market_of, started, update_of
+from tests.markets import programs
 from tests.sizes import at_once
 
 
@@ -305,14 +306,13 @@ def test_measures_are_plain_averages() -> None:
 
 
 def test_a_learned_policy_is_the_actor() -> None:
-    from marl_pricing import market
 
     own = market_of("stock")
     learner = learner_of(own)
     actor = jax.tree.map(lambda x: 3.0 * x, started(learner, own).learnable.actor)
     greedy, sampled = (learned_policy(learner, actor, greedy=g) for g in (True, False))
     assert learned_policy(learner, actor, greedy=True).act is greedy.act
-    state, seen = market.reset(jax.random.key(0), *own)
+    state, seen = programs.reset(jax.random.key(0), *own)
     action, memory = greedy.act(actor, jax.random.key(0), greedy.start(), seen, state, own.params)
     logits, expected = learner.actor.step(actor, seen.local[None], learner.actor.start(1))
     np.testing.assert_array_equal(action.price[:, 0], np.asarray(logits)[0].argmax(-1))

@@ -21,6 +21,7 @@ from marl_pricing.robust.targets import robust_targets
 from tests.doors.compose import composed
 from tests.learning.helpers import QUICK, started, update_of
 from tests.learning.test_robust import GRID
+from tests.markets import programs
 
 SMALL = [
     "traffic.sessions_per_epoch=40", "learner.num_envs=4", "learner.num_steps=6", "learner.num_minibatches=2",
@@ -59,7 +60,7 @@ def test_every_combination_is_a_world_with_a_name() -> None:
 def test_variants_are_what_a_market_with_those_numbers_does() -> None:
     own = built_with("robust=contamination", f"robust.worlds=[{SCALES},{DELAYS},{KERNELS}]")
     shape, params = own.market
-    state, _ = market.reset(jax.random.key(0), shape, params)
+    state, _ = programs.reset(jax.random.key(0), shape, params)
     state = state.replace(stock=jnp.minimum(state.stock, 3.0))
     action = market.Action(jnp.full((shape.num_sellers, shape.num_products), 4))
     shares = jnp.array([0.1, 0.7])

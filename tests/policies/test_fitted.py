@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from marl_pricing import market
 from marl_pricing.evaluation import play
 from marl_pricing.market.observation import on_hand
 from marl_pricing.policies import constant, fit_response, fitted_stock_price, in_words, seat, stock_and_price
 from marl_pricing.policies.fitted import HELD_OUT, coordinates, numbers_of, rule_at, sellers_alike
 from marl_pricing.policies.search import next_generation
-from tests.markets import LOGIT, THRESHOLD, duopoly, make
+from tests.markets import LOGIT, THRESHOLD, duopoly, make, programs
 
 GRID = np.linspace(1.0, 2.2, 25)
 
@@ -165,7 +164,7 @@ def test_the_rule_is_what_it_says() -> None:
     np.testing.assert_allclose(rule.demand_slope, [0.4 * 1.4, 0.0], atol=1e-6)
     np.testing.assert_allclose(rule.memory, [1.0, np.sqrt(0.02)], rtol=1e-5)
     policy = stock_and_price(own.shape, rule)
-    state, seen = market.reset(jax.random.key(0), *own)
+    state, seen = programs.reset(jax.random.key(0), *own)
     memory = policy.start()
     for epoch in range(4):
         action, memory = policy.act(rule, jax.random.key(9), memory, seen, state, own.params)
@@ -178,7 +177,7 @@ def test_the_rule_is_what_it_says() -> None:
         factors = np.asarray(own.params.prices.factors)
         nearest = np.abs(np.clip(last[:, None] * factors, 1.1, 2.5) - wanted[:, None]).argmin(1)
         np.testing.assert_array_equal(action.price[:, 0], nearest)
-        state, seen, _ = market.step(jax.random.key(epoch), own.shape, state, action, own.params)
+        state, seen, _ = programs.step(jax.random.key(epoch), own.shape, state, action, own.params)
 
 
 def test_a_search_closes_in_on_the_highest_point() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from marl_pricing import market
 from marl_pricing.equilibrium import static
 from marl_pricing.market.prices import post
 from marl_pricing.policies import (
@@ -21,6 +20,7 @@ from marl_pricing.policies import (
     surge,
 )
 from tests.doors.compose import composed
+from tests.markets import programs
 from tests.sizes import at_once
 
 # Made markets have no sales behind them, and nobody who waits.
@@ -37,14 +37,13 @@ CONTINUOUS = {"adjust": (-0.2, 0.2), "range": (1.0, 2.2)}  # what an action may 
 def play(made, policy, epochs, key=None):
     """Prices [T, N], actions and states of one episode."""
     key = jax.random.key(0) if key is None else key
-    state, seen = market.reset(key, made.shape, made.params)
+    state, seen = programs.reset(key, made.shape, made.params)
     act = jax.jit(lambda *inputs: policy.act(policy.parameters, *inputs, made.params))
-    step = jax.jit(lambda k, s, a: market.step(k, made.shape, s, a, made.params))
     memory, prices, actions, states = policy.start(), [], [], []
     for t in range(epochs):
         action, memory = act(jax.random.fold_in(key, 2 * t), memory, seen, state)
         states.append(state)
-        state, seen, outcome = step(jax.random.fold_in(key, 2 * t + 1), state, action)
+        state, seen, outcome = programs.step(jax.random.fold_in(key, 2 * t + 1), made.shape, state, action, made.params)
         prices.append(np.asarray(outcome.prices))
         actions.append(action)
     return np.array(prices), actions, states
@@ -97,7 +96,7 @@ def test_myopic_answers_settle_at_the_equilibrium_of_any_price(make_market):
 @pytest.mark.parametrize("num_products", at_once([1, 2]))
 def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
     made = make_market(prices=MAPS[price_map], num_products=num_products)
-    state, seen = market.reset(jax.random.key(1), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(1), made.shape, made.params)
     for name in PLAYED:
         policy = RULES[name](made.shape, made.params)
         assert policy.name == name
@@ -105,7 +104,7 @@ def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
         assert action.price.shape == (2, num_products)
         assert action.price.dtype == (jnp.float32 if price_map in CONTINUOUS else jnp.int32)
         assert action.order is None
-        _, _, outcome = market.step(jax.random.key(3), made.shape, state, action, made.params)
+        _, _, outcome = programs.step(jax.random.key(3), made.shape, state, action, made.params)
         assert np.all((np.asarray(outcome.prices) >= 1.0 - 1e-6) & (np.asarray(outcome.prices) <= 2.2 + 1e-6))
 
 
@@ -120,7 +119,7 @@ def test_myopic_settles_in_an_equilibrium_of_the_grid(make_market):
 def test_every_equilibrium_of_the_grid_is_kept_by_myopic(make_market):
     made = make_market()
     policy = myopic(made.shape, made.params)
-    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(0), made.shape, made.params)
     for levels in static.grid_equilibria(made.shape, made.params):
         at = state.replace(prices=made.params.prices.levels[jnp.arange(2), levels])
         action, _ = policy.act(policy.parameters, jax.random.key(0), (), seen, at, made.params)
@@ -134,7 +133,7 @@ def test_every_equilibrium_of_the_grid_is_kept_by_myopic(make_market):
 def test_myopic_sets_all_products_of_a_seller_best(make_market):
     grid = MAPS["levels"] | {"num_price_levels": 7}
     made = make_market(num_products=2, prices=grid, reward={"unit_cost": [1.0, 1.1, 1.05, 1.2]})
-    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(0), made.shape, made.params)
     policy = myopic(made.shape, made.params)
     action, _ = policy.act(policy.parameters, jax.random.key(0), (), seen, state, made.params)
     levels = np.asarray(made.params.prices.levels, np.float64)
@@ -162,7 +161,7 @@ def test_myopic_asks_more_when_stock_is_short(make_market):
 def test_surge_is_dear_where_many_look_and_cheap_where_few_do(make_market):
     made = make_market(prices=MAPS["adjust"] | {"start": 1.5, "max_change": 0.5})
     policy = RULES["surge"](made.shape, made.params)
-    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(0), made.shape, made.params)
     each = made.shape.traffic.sessions / 2 * float(made.params.traffic.event_scale)
     for epoch, shares, wanted in (
         (0, [9.0, 0.0], [1.5, 1.5]), (1, [1.5, 0.5], [1.8, 1.35]), (1, [1.49, 0.51], [1.5, 1.5]),
@@ -181,7 +180,7 @@ def test_surge_is_dear_where_many_look_and_cheap_where_few_do(make_market):
 @pytest.mark.parametrize("price_map", MAPS)
 def test_random_actions_are_uniform(make_market, price_map):
     made = make_market(prices=MAPS[price_map])
-    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(0), made.shape, made.params)
     policy = random(made.shape, made.params)
     draw = jax.vmap(lambda key: policy.act((), key, (), seen, state, made.params)[0].price)
     actions = np.asarray(draw(jax.random.split(jax.random.key(3), 4000))).reshape(-1)

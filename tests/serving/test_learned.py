@@ -21,7 +21,7 @@ from marl_pricing.serving.learned import Figures, ShopPolicy, State, policies_in
 from marl_pricing.serving.pipeline import replay
 from marl_pricing.serving.service import Service
 from marl_pricing.serving.settings import ServeSettings
-from tests.markets import UNLIMITED, make
+from tests.markets import UNLIMITED, make, programs
 from tests.serving.asking import shop
 
 HIDDEN, LEVELS = 4, 8
@@ -92,7 +92,7 @@ def test_it_is_shown_what_it_was_shown_in_training(num_sellers, features) -> Non
         sessions, num_sellers=num_sellers, num_products=2, features=list(features)
     )  # fmt: skip
     step = jax.jit(lambda key, state, action: market.step(key, made.shape, state, action, made.params))
-    state, seen = market.reset(jax.random.key(0), made.shape, made.params)
+    state, seen = programs.reset(jax.random.key(0), made.shape, made.params)
     drawn = np.random.default_rng(0)
     for epoch in range(8):
         for seller in range(num_sellers):

@@ -11,7 +11,7 @@ from marl_pricing import market
 from marl_pricing.config import ConfigError
 from marl_pricing.market import Action
 from marl_pricing.traffic import contamination
-from tests.markets import within
+from tests.markets import programs, within
 from tests.traffic.visitors import with_sessions
 
 
@@ -80,7 +80,7 @@ def test_sellers_do_not_see_the_true_share_unless_asked() -> None:
     hidden = with_sessions("bank", traffic={"process": process})
     told = with_sessions("bank", traffic={"process": process}, observe_alpha=True)
     assert "agent_share" not in hidden.shape.features and "agent_share" in told.shape.features
-    _, seen = market.reset(jax.random.key(0), *told)
+    _, seen = programs.reset(jax.random.key(0), *told)
     at = market.layout(told.shape).index("share of agents of the coming epoch (0 to 1)")
     np.testing.assert_allclose(seen.local[:, at], 0.25)
     with pytest.raises(ConfigError, match=r"agent_share needs market\.observe_alpha=true"):
