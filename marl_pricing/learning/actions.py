@@ -71,14 +71,18 @@ def constant_prices(shape: MarketShape, points: int) -> np.ndarray:
     return np.log(share / (1 - share))
 
 
+def between(low: Array, high: Array, place: Array) -> Array:
+    """Where a place on the real line lies between two ends: low + (high − low) / (1 + exp(−place))."""
+    return low + (high - low) * jax.nn.sigmoid(place)
+
+
 def to_action(shape: MarketShape, params: MarketParams, heads: Sequence[Head], indices: Sequence[Array]) -> Action:
     """The market's action, with the log-probability of its prices where the reward asks for it."""
     surprise = log_prob(heads[:1], indices[:1]) if shape.reward.information_value == "revelation" else None
     price = indices[0]
     if not shape.discrete_prices:
         ends = action_ends(shape.prices, params.prices)
-        low, high = (end.reshape(shape.num_sellers, shape.num_products) for end in ends)
-        price = low + (high - low) * jax.nn.sigmoid(price)
+        price = between(*(end.reshape(shape.num_sellers, shape.num_products) for end in ends), price)
     return Action(price=price, order=indices[1] if len(indices) > 1 else None, log_prob=surprise)
 
 

@@ -78,14 +78,16 @@ def _episodes(
     params: MarketParams,
     numbers: Array,
     choose: Choose,
-    step: Callable[[Array, MarketState, Action], tuple],
+    step: Callable[..., tuple],
+    *told: Array,
 ) -> Sums:
     """Sums over whole episodes, {name: [B, S]}, of epochs in which a seller was in the market.
 
     Args:
         numbers: [B] of the episodes' shoppers.
         choose: (key of the epoch, heads) → indices of each head [B, S, P].
-        step: (key, state, action) → what `market.step` answers, for one market.
+        step: (key, state, action, what it is told …) → what `market.step` answers, for one market.
+        told: [B, ...] each, what the step of every episode is told.
     """
     shape, game = learner.shape, learner.game
     own_keys = jax.vmap(partial(jax.random.fold_in, _keys(0)))(numbers)
@@ -104,7 +106,7 @@ def _episodes(
         indices = choose(jax.random.fold_in(_keys(1), time), heads)
         action = actions.to_action(shape, params, heads, indices)
         keys = jax.vmap(lambda key: jax.random.fold_in(key, time + 1))(own_keys)
-        state, seen, outcome = jax.vmap(step)(keys, state, action)
+        state, seen, outcome = jax.vmap(step)(keys, state, action, *told)
         live = (outcome.acted & ~gone).astype(jnp.float32)
         row = {
             "profit": outcome.reward,
@@ -187,6 +189,8 @@ def play_deviations(
 ) -> Deviations:
     """What a constant price brings each seller more than its policy: each of its grid, or of places in its range.
 
+    Where prices are set by relative changes (`adjust`) they go there from the first one on, as fast as they may.
+
     Shaped reward, a sum over the episode, of the same shoppers. All others play greedily, as they are; so does the
     seller itself with its orders. Some episodes choose the price that others measure: the best of many prices on its
     own episodes would be ahead by their noise alone.
@@ -202,11 +206,14 @@ def play_deviations(
     grid = jnp.asarray(np.array(list(product(_constants(shape), repeat=shape.num_products))))
     step = _game_step(learner, params)
 
-    def shaped(numbers: Array, choose: Choose) -> Array:
-        return _episodes(learner, parameters, params, numbers, choose, step)["shaped"]
+    def shaped(numbers: Array, choose: Choose, step: Callable[..., tuple] = step, *told: Array) -> Array:
+        return _episodes(learner, parameters, params, numbers, choose, step, *told)["shaped"]
+
+    def greedy(_: Array, heads: Sequence[Head]) -> list[Array]:
+        return actions.greedy(heads)
 
     both = jnp.concatenate([choosing, measuring])
-    as_is = shaped(both, lambda _, heads: actions.greedy(heads))
+    as_is = shaped(both, greedy)
 
     def deviate(seller: Array) -> Deviations:
         own = (jnp.arange(shape.num_sellers) == seller)[:, None]
@@ -219,7 +226,14 @@ def play_deviations(
                 price, *orders = actions.greedy(heads)
                 return [jnp.where(own, wide, price).astype(price.dtype), *orders]
 
-            earned = shaped(jnp.tile(numbers, len(prices)), choose)[:, seller]
+            def towards(key: Array, state: MarketState, action: Action, place: Array) -> tuple:
+                own_ends = (end.reshape(own.size, -1) for end in (params.prices.low, params.prices.high))
+                change = actions.between(*own_ends, place) / state.prices.reshape(own.size, -1) - 1.0
+                return step(key, state, action.replace(price=jnp.where(own, change, action.price)))
+
+            rows = jnp.tile(numbers, len(prices))
+            relative = shape.prices.map == "adjust"
+            earned = (shaped(rows, greedy, towards, wide) if relative else shaped(rows, choose))[:, seller]
             return earned.reshape(len(prices), numbers.size) - base[:, seller]
 
         ahead = gains(grid, choosing, as_is[: choosing.size])

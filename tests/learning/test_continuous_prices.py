@@ -120,24 +120,28 @@ def test_rules_hold_seats_beside_sellers_that_learn() -> None:
     assert np.isfinite(float(seen["policy_loss"])) and 1.1 <= float(seen["price_mean"][0]) <= 2.5
 
 
-def test_a_deviation_to_a_constant_price_is_to_a_place_of_the_range() -> None:
-    """In a market without chance the gains are the market's own, price by price."""
-    own = make({"random_orders": False}, episode_length=3, inventory=UNLIMITED,
-               prices={"map": "range", "low": 1.1, "high": 2.5})  # fmt: skip
+@pytest.mark.parametrize("price_map", ["range", "adjust"])
+def test_a_deviation_to_a_constant_price_is_to_a_place_of_the_range(price_map: str) -> None:
+    """In a market without chance the gains are the market's own, price by price; a relative change takes its time."""
+    prices = {"map": price_map, "low": 1.1, "high": 2.5, **({"max_change": 0.2} if price_map == "adjust" else {})}
+    own = make({"random_orders": False}, episode_length=3, inventory=UNLIMITED, prices=prices)
     learner = learner_of(own)
     actor = started(learner, own).learnable.actor
     numbers = jnp.arange(2)
     found = jax.jit(lambda: play_deviations(learner, actor, own.params, numbers, numbers), compiler_options=QUICK)()
     ahead = np.asarray(found["ahead"])  # [S, C, E]
     assert ahead.shape == (2, CONSTANT_PLACES, 2)
-    prices = 1.1 + 1.4 * special.expit(_constants(own.shape))
+    wanted = 1.1 + 1.4 * special.expit(_constants(own.shape))
+    posted, last = np.tile(wanted, (3, 1)), np.full(CONSTANT_PLACES, 1.8)
+    for epoch in range(3 * (price_map == "adjust")):
+        last = posted[epoch] = np.clip(wanted, 0.8 * last, 1.2 * last)
     # Fresh networks post the middle, so what a price is ahead by is a difference of two static profits.
-    demand = np.exp((2.0 - prices) / 0.25)
+    demand = np.exp((2.0 - posted) / 0.25)
     other = np.exp((2.0 - 1.8) / 0.25)
-    profit = 10 * (prices - 1.0) * demand / (1.0 + demand + other)
+    profit = 10 * (posted - 1.0) * demand / (1.0 + demand + other)
     at_middle = 10 * 0.8 * other / (1.0 + 2 * other)
-    np.testing.assert_allclose(ahead[0, :, 0], 3 * (profit - at_middle), atol=0.3)
-    assert int(found["chosen"][0]) == profit.argmax()
+    np.testing.assert_allclose(ahead[0, :, 0], (profit - at_middle).sum(0), atol=0.3)
+    assert int(found["chosen"][0]) == profit.sum(0).argmax()
 
 
 @pytest.mark.parametrize("price_map", ["range", "adjust"])

@@ -32,7 +32,7 @@ CAPTIONS = {
         "The price that a seller sets, by its own and its rivals' price of the epoch before, both set by force after "
         "the policies had played half an episode; mean over histories and training seeds. Colours that change from "
         "left to right answer the rivals, from bottom to top the seller's own price; one colour answers nothing. Each "
-        "seller has a scale of its own."
+        "seller has a scale of its own.{bound}"
     ),
     "stock_response": (
         "What a seller does by its own stock, set by force in the middle of the episodes while all else is as it was: "

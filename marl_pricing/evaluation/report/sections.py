@@ -87,6 +87,12 @@ def folder_names(runs: Sequence[RunToEvaluate]) -> dict[str, str]:
     return found
 
 
+_BOUND = (
+    " Prices are set by relative changes here: far from where it wants to be, a seller's next price is as far from its "
+    "own last one as a change may take it, which is no answer."
+)
+
+
 def lines(benchmarks: Benchmarks) -> str:
     """What the benchmark lines of a figure are, in a sentence."""
     if benchmarks.nash is None and benchmarks.joint is None:
@@ -213,7 +219,9 @@ def _behaviour(gallery: Gallery, own: Rows) -> list[Part]:
 
     if len(found.reaction_surface):
         draw = partial(behaviour_figures.reaction_surface, found.reaction_surface)
-        add("Do prices answer last prices?", findings.reaction(found), "reaction_surface", draw)
+        relative = own.run.shape.prices.map in ("adjust", "scale")
+        bound = _BOUND if relative else ""
+        add("Do prices answer last prices?", findings.reaction(found), "reaction_surface", draw, bound=bound)
     if len(found.stock_response):
         draw = partial(behaviour_figures.stock_response, found.stock_response)
         add("Do prices answer the own stock?", findings.stock(found), "stock_response", draw)
