@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import triggers
 from marl_pricing import config
 from marl_pricing.config import Experiment
 from marl_pricing.config.composing import compose_settings
@@ -122,6 +123,13 @@ def duopoly(seeds: int, overrides: Overrides) -> None:
     on_a_grid("equal sellers", own, omegas, seeds)
 
 
+def values(seeds: int, overrides: Overrides) -> None:
+    """Equal sellers on a grid, by learners of action values: `learner=pqn`, or `dqn`."""
+    omegas = (1.0, 0.0)
+    own = build("experiment=logit_duopoly_values", f"learner.num_seeds={seeds * len(omegas)}", *overrides)
+    on_a_grid(f"equal sellers, {own.settings.learner.algorithm}", own, omegas, seeds)
+
+
 def unequal(seeds: int, overrides: Overrides) -> None:
     """Costs of 1 and 0.5."""
     omegas = (1.0, 0.6, 0.35)
@@ -153,9 +161,14 @@ def price_and_order(seeds: int, overrides: Overrides) -> None:
         print(f"price and order, {row['figure']}: worst {row['worst']:.4f} of the optimum, by seed {row['ratios']}")
 
 
+def punished(seeds: int, overrides: Overrides) -> None:
+    """A rival that punishes for some epochs, which has to be remembered; see `benchmarks.triggers`."""
+    triggers.triggers(seeds, build(*triggers.SETTINGS, *overrides))
+
+
 ROWS: dict[str, Callable[[int, Overrides], None]] = {
-    "duopoly": duopoly, "unequal": unequal, "continuous": continuous, "continuous_unequal": continuous_unequal,
-    "price_and_order": price_and_order, "fear": fear,
+    "duopoly": duopoly, "values": values, "unequal": unequal, "continuous": continuous,
+    "continuous_unequal": continuous_unequal, "price_and_order": price_and_order, "fear": fear, "punished": punished,
 }  # fmt: skip
 
 

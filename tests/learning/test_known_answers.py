@@ -92,24 +92,18 @@ def test_unequal_sellers_end_at_the_grid_equilibrium_in_23_of_24_seeds(kind: str
     assert sum(map(sum, at_equilibrium(experiment, omegas, played))) >= 23
 
 
-ANY_PRICE = (
-    "experiment=logit_duopoly", "market/prices=range", "market.prices.low=null", "market.prices.high=null",
-    "market.prices.around_equilibrium=0.1", "learner.num_envs=32", "learner.learning_rate=0.003",
-    "learner.num_updates=200",
-)  # fmt: skip
-
-
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("omegas", "quality", "exact"),
+    ("omegas", "quality", "exact", "most"),
     [
-        ((1.0, 0.0), 2.0, [[1.47293, 1.47293], [1.92498, 1.92498]]),
-        ((1.0,), [2.0, 2.25], [[1.41420, 1.57539]]),
+        ((1.0, 0.0), 2.0, [[1.47293, 1.47293], [1.92498, 1.92498]], 0.01),
+        ((1.0,), [2.0, 2.25], [[1.41420, 1.57539]], 0.015),
     ],
 )
-def test_continuous_prices_are_the_exact_equilibriums(omegas, quality, exact) -> None:
-    """From the third epoch on; of the first observations there are few to learn from."""
-    experiment = composed(*ANY_PRICE, f"learner.num_seeds={SEEDS * len(omegas)}", f"market.demand.quality={quality}")
-    played = trained(Program, experiment, omegas, SEEDS)[:, :, 2:]
-    off = np.abs(played - np.asarray(exact)[:, None, None]).max((2, 3))
-    assert (off < 0.02).all() and (off < 0.01).mean() >= 0.75, off.tolist()
+def test_continuous_prices_are_the_exact_equilibriums(omegas, quality, exact, most) -> None:
+    """As the experiment is shipped, in every epoch; half as far again in the first, one observation in four."""
+    fields = (f"learner.num_seeds={2 * len(omegas)}", f"market.demand.quality={quality}")
+    experiment = composed("experiment=logit_duopoly_continuous", *fields)
+    off = np.abs(trained(Program, experiment, omegas, 2) - np.asarray(exact)[:, None, None]).max((1, 3))  # [omegas, T]
+    assert (off[:, 0] < 1.5 * most).all() and (off[:, 1:] < most).all(), off.tolist()
