@@ -82,7 +82,8 @@ def to_action(shape: MarketShape, params: MarketParams, heads: Sequence[Head], i
     price = indices[0]
     if not shape.discrete_prices:
         ends = action_ends(shape.prices, params.prices)
-        price = between(*(end.reshape(shape.num_sellers, shape.num_products) for end in ends), price)
+        low, high = (end.reshape(shape.num_sellers, shape.num_products) for end in ends)
+        price = between(low, high, price)
     return Action(price=price, order=indices[1] if len(indices) > 1 else None, log_prob=surprise)
 
 

@@ -227,8 +227,8 @@ def play_deviations(
                 return [jnp.where(own, wide, price).astype(price.dtype), *orders]
 
             def towards(key: Array, state: MarketState, action: Action, place: Array) -> tuple:
-                own_ends = (end.reshape(own.size, -1) for end in (params.prices.low, params.prices.high))
-                change = actions.between(*own_ends, place) / state.prices.reshape(own.size, -1) - 1.0
+                low, high = (end.reshape(own.size, -1) for end in (params.prices.low, params.prices.high))
+                change = actions.between(low, high, place) / state.prices.reshape(own.size, -1) - 1.0
                 return step(key, state, action.replace(price=jnp.where(own, change, action.price)))
 
             rows = jnp.tile(numbers, len(prices))
