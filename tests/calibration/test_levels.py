@@ -157,10 +157,11 @@ def numbers(of: object) -> list[float]:
 
 
 def kernels() -> list[str]:
-    """Kinds of processor that this one can play; the library runs what it is told even where it cannot."""
+    """Two kinds of processor that this one can play; the library runs what it is told even where it cannot."""
     info = Path("/proc/cpuinfo")
     flags = info.read_text() if info.exists() else ""
-    return [*(["Haswell", "Zen"] if "avx2" in flags else []), *(["SkylakeX"] if "avx512f" in flags else [])]
+    # Zen's are Haswell's, cut into other blocks: the nearest that there is where nothing is wider.
+    return ["Haswell", "SkylakeX" if "avx512f" in flags else "Zen"] if "avx2" in flags else []
 
 
 # The cheese's likelihood rises to a unit root, on a slope so flat that a search which stops early stops anywhere.
@@ -174,8 +175,9 @@ def test_every_processor_estimates_the_same(changes: dict) -> None:
     found_here = kernels()
     if len(found_here) < 2:
         pytest.skip("this processor has no two kernels to compare")
-    runs = [{"OPENBLAS_CORETYPE": kernel, **threads(1)} for kernel in found_here]
-    runs.append({"OPENBLAS_CORETYPE": found_here[-1], **threads(2)})
+    runs = [
+        {"OPENBLAS_CORETYPE": kernel, **threads(count)} for count, kernel in enumerate(found_here, start=1)
+    ]  # each with threads of its own number
     found = []
     for run in runs:
         told = subprocess.run(

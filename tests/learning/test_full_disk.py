@@ -80,13 +80,20 @@ def test_the_last_good_checkpoint_is_named(saved: int, told: str) -> None:
         raise OSError(errno.EIO, "of something else")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("of") / "whole"
+    assert train(*TINY, f"run.folder={folder}").returncode == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [6000, 20_000])  # settings fit; many files of a checkpoint, or one, do not
 def test_a_disk_that_fills_up_stops_a_run_in_a_line_and_it_goes_on_to_the_same_numbers(
-    tmp_path: Path, size: int
+    whole: Path, tmp_path: Path, size: int
 ) -> None:
-    whole, folder = tmp_path / "whole", tmp_path / "run"
-    assert train(*TINY, f"run.folder={whole}").returncode == 0
+    folder = tmp_path / "run"
     first = train(*TINY, f"run.folder={folder}", size=size)
     assert first.returncode == NOT_WRITTEN, first.stderr
     lines = first.stderr.splitlines()
@@ -99,13 +106,11 @@ def test_a_disk_that_fills_up_stops_a_run_in_a_line_and_it_goes_on_to_the_same_n
 
 
 @pytest.mark.slow
-def test_what_is_made_of_a_run_is_refused_likewise_and_leaves_no_part(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert train(*TINY, f"run.folder={run}").returncode == 0
+def test_what_is_made_of_a_run_is_refused_likewise_and_leaves_no_part(whole: Path, tmp_path: Path) -> None:
     quick = ("episodes=2", "rules=[random]", "behaviour=false", "guests=false", "best_response=0")
     for command, name in (
-        (("evaluate.py", f"run={run}", f"out={tmp_path / 'out'}", *quick), "offers.parquet"),
-        (("-m", "marl_pricing.export", f"run={run}", "format=flax", f"out={tmp_path / 'out' / 'p.npz'}"), "p.npz"),
+        (("evaluate.py", f"run={whole}", f"out={tmp_path / 'out'}", *quick), "offers.parquet"),
+        (("-m", "marl_pricing.export", f"run={whole}", "format=flax", f"out={tmp_path / 'out' / 'p.npz'}"), "p.npz"),
     ):
         done = subprocess.run(
             [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=300, preexec_fn=limited(4096)
