@@ -17,8 +17,8 @@ from marl_pricing.presentation.files import replace_with
 from marl_pricing.presentation.output import FULL, NOT_WRITTEN, fault_of_system, plain, quiet_pipe, readable
 from tests.processes import ROOT
 
-# Run by others' Pythons, which have none of this package: no commands of ours.
-THEIRS = {"benchmarks/jaxmarl_peer.py"}
+# Run by others' Pythons, or with the package of a checkout of long ago: no commands of ours.
+THEIRS = {"benchmarks/against_case.py", "benchmarks/jaxmarl_peer.py"}
 COMMANDS = ["-m marl_pricing.export --help", "-m marl_pricing.pricelist --help", "train.py --cfg job"]
 
 

@@ -82,7 +82,7 @@ def test_stock_and_changes_are_drawn_by_seller(changes) -> None:
 
 
 def test_every_figure_has_a_caption_that_can_be_filled() -> None:
-    words = {"epochs": "5 epochs", "resampled": "over 8 seeds", "lines": "Lines: static benchmark."}
+    words = {"epochs": "5 epochs", "resampled": "over 8 seeds", "lines": "Lines: static benchmark.", "bound": ""}
     for name, caption in figures.CAPTIONS.items():
         assert hasattr(figures, name) and "{" not in caption.format(**words)
 
