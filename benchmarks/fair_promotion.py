@@ -2,12 +2,14 @@
 
     python -m benchmarks.fair_promotion [first=10] [logs=5] [seeds=2] [customers=1000] [reference=true]
                                        [FIELD=VALUE of train …]
+    python -m benchmarks.fair_promotion feedback [first=10] [logs=5] [customers=1000]
 
 For each log (another seed of customers, from `first` on; settings were chosen on logs 0 to 2): simulate, learn the
 customers, train a robust policy (worlds=ensemble) and a plain one (worlds=first), and judge both among the true
 customers beside the best fixed cycle that exhaustive search in the truth finds. `reference=true` trains one more of
 each log in the truth itself. `speed` instead times episodes of 10,000 customers in the learned market; `margins` prints
-what rules that know the truth bring under several thresholds.
+what rules that know the truth bring under several thresholds. `feedback` trains nothing: it judges the model's plan by
+what is left, beside the model's own calendar and cycle.
 """
 
 from __future__ import annotations
@@ -23,22 +25,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from marl_pricing.config.command_line import read_command_line
-from marl_pricing.config.errors import validate
+from marl_pricing.config.errors import ConfigError, validate
+from marl_pricing.market import MarketShape
 from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import cycle_of_model, interval
-from marl_pricing.virtual_market.fair_game import PromotionGame, promotion_params
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
+from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, starts_of, train_policy
+from marl_pricing.virtual_market.feedback import by_what_is_left
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.offers import best_calendar, best_cycle, personal_bound, true_tables
-from marl_pricing.virtual_market.playing import play_calendars
+from marl_pricing.virtual_market.offers import best_calendar, best_cycle, learned_tables, personal_bound, true_tables
+from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_calendars, play_feedback
 from marl_pricing.virtual_market.simulate import SimulationSettings, simulate
 from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 
 EPISODES = 64
+_SEED = 1000  # of the episodes' draws
 _SIZES = {"first": 10, "logs": 5, "seeds": 2, "customers": 1000}
 
 
@@ -60,20 +65,62 @@ def judged(policy: FairPolicy, world: TrueWorld, plan: np.ndarray | None = None)
     """A policy, or fixed offers [D] in its place, beside the best cycle that the truth has, over the same draws."""
     own = policy.settings
     shape, params = policy.in_world(world)
-    where, zero = np.zeros(EPISODES, int), np.asarray(params.zero_gmv, float)[0]
-    gmv, cost = (table.sum(2) for table in true_tables(world))
-    cycle = best_cycle(gmv, cost, policy.weekday, own.days, own.goal).offers
-    best = play_calendars(policy.game, shape, params, cycle, where, 1000)
+    where = np.zeros(EPISODES, int)
     found = (
-        policy.play(shape, params, where, 1000)
+        policy.play(shape, params, where, _SEED)
         if plan is None
-        else play_calendars(policy.game, shape, params, plan, where, 1000)
+        else play_calendars(policy.game, shape, params, plan, where, _SEED)
     )
+    return _beside_the_best_cycle(found, policy.game, shape, params, own.goal)
+
+
+def _beside_the_best_cycle(
+    found: Played, game: PromotionGame, shape: MarketShape, params: PromotionParams, goal: float
+) -> Judged:
+    """What was played among the true customers, by the best cycle over the same draws."""
+    assert params.zero_gmv is not None and params.weekdays is not None
+    gmv, cost = (table.sum(2) for table in true_tables(params.world))
+    cycle = best_cycle(gmv, cost, int(params.weekdays[-1]), game.days, goal).offers
+    zero = np.asarray(params.zero_gmv, float)[0]
+    best = play_calendars(game, shape, params, cycle, np.zeros(EPISODES, int), _SEED)
     roi = found.gmv.sum() / max(found.cost.sum(), 1e-9)
     score = found.score(zero).mean()
-    return Judged(
-        score / best.score(zero).mean(), float(roi), float((found.total_roi() >= own.goal).mean()), float(score)
-    )
+    return Judged(score / best.score(zero).mean(), float(roi), float((found.total_roi() >= goal).mean()), float(score))
+
+
+def feedback(first: int, logs: int, customers: int) -> None:
+    """Print what the model's plan by what is left, its calendar and its cycle bring in the truth."""
+    own = PolicySettings()
+    every: dict[str, list[Judged]] = {}
+    for number in range(first, first + logs):
+        log, world, model = _case(number, customers)
+        starts, weekdays = starts_of(log, model.settings.form, 1)
+        game = PromotionGame(own.days, model.settings.form)
+        shape, params = promotion_params(world, starts, weekdays, days=own.days, threshold=own.goal)
+        zero = measure_zero_gmv(game, shape, params, 256, 0)
+        params = params.replace(zero_gmv=jnp.asarray(zero, jnp.float32))
+        gmv, cost = (part.mean(0) / starts.shape[2] for part in learned_tables(learned_worlds(model), starts[0]))
+        made = gmv, cost, int(weekdays[0]), own.days, own.goal
+        where = np.zeros(EPISODES, int)
+        played = {
+            "plan by what is left": play_feedback(game, shape, params, by_what_is_left(*made), where, _SEED),
+            "calendar": play_calendars(game, shape, params, best_calendar(*made).offers, where, _SEED),
+            "cycle": play_calendars(game, shape, params, best_cycle(*made).offers, where, _SEED),
+        }
+        for name, found in played.items():
+            told = _beside_the_best_cycle(found, game, shape, params, own.goal)
+            every.setdefault(name, []).append(told)
+            print(f"log {number}, the model's {name}: {told.said(own.goal)}", flush=True)
+    for name, those in every.items():
+        print(_summary(f"the model's {name}", those, own.goal))
+
+
+def _summary(name: str, every: list[Judged], goal: float) -> str:
+    """All logs in a line."""
+    ratio, roi = (np.array([one[part] for one in every]) for part in (0, 1))
+    mean, low, high = interval(ratio)
+    spread = f"{mean:.1%} ({low:.1%} to {high:.1%}), least {ratio.min():.1%}, largest {ratio.max():.1%}"
+    return f"{name}: ROI {goal:g} reached by {(roi >= goal).sum()} of {len(every)}; of the best cycle {spread}"
 
 
 def study(first: int, logs: int, seeds: int, customers: int, reference: bool, given: dict[str, object]) -> None:
@@ -98,10 +145,7 @@ def study(first: int, logs: int, seeds: int, customers: int, reference: bool, gi
                 rule = judged(policy, world, cycle_of_model(policy, learned_worlds(model)))
                 print(f"log {number}, best cycle in the model: {rule.said(goal)}", flush=True)
     for kind, every in found.items():
-        ratio, roi = (np.array([one[part] for one in every]) for part in (0, 1))
-        mean, low, high = interval(ratio)
-        spread = f"{mean:.1%} ({low:.1%} to {high:.1%}), least {ratio.min():.1%}, largest {ratio.max():.1%}"
-        print(f"{kind}: ROI {goal:g} reached by {(roi >= goal).sum()} of {len(every)}; of the best cycle {spread}")
+        print(_summary(kind, every, goal))
     if logs * seeds < 2:
         return
     robust, plain = (np.array([[one.ratio, one.roi < goal] for one in found[kind]]) for kind in ("ensemble", "first"))
@@ -163,9 +207,15 @@ def main() -> int:
     if sys.argv[1:2] in (["speed"], ["margins"]):
         (speed if sys.argv[1] == "speed" else margins)()
         return 0
-    given = dict(read_command_line(sys.argv[1:]))
+    by_feedback = sys.argv[1:2] == ["feedback"]
+    given = dict(read_command_line(sys.argv[2:] if by_feedback else sys.argv[1:]))
     reference = given.pop("reference", False) is True
     sizes = {name: int(given.pop(name, usual)) for name, usual in _SIZES.items()}
+    if by_feedback:
+        if given or reference:
+            raise ConfigError(f"{', '.join(given) or 'reference'}: accepted with feedback are first, logs, customers")
+        feedback(sizes["first"], sizes["logs"], sizes["customers"])
+        return 0
     study(**sizes, reference=reference, given=given)
     return 0
 

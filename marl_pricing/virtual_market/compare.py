@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from marl_pricing.virtual_market.fair_policy import FairPolicy
+from marl_pricing.virtual_market.feedback import Feedback, by_what_is_left
 from marl_pricing.virtual_market.offers import (
     best_calendar,
     best_cycle,
@@ -17,7 +18,7 @@ from marl_pricing.virtual_market.offers import (
     personal_bound,
     true_tables,
 )
-from marl_pricing.virtual_market.playing import Played, play_calendars
+from marl_pricing.virtual_market.playing import Played, play_calendars, play_feedback
 from marl_pricing.virtual_market.worlds import LearnedWorlds, TrueWorld
 
 CONFIDENCE = 0.95
@@ -25,6 +26,7 @@ _CANDIDATES, _SLACK = 64, 0.3  # cycles that are played, and how far below the t
 _CANDIDATE_DRAWS = 2  # episodes of a candidate in each world
 
 LEARNED = "learned policy"
+FEEDBACK = "plan by what is left (model)"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ def cycle_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> np.ndarray:
     return plans[np.where(allowed, gmvs, -np.inf).argmax()] if allowed.any() else np.zeros(own.days, int)
 
 
+def feedback_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> Feedback:
+    """Offers by what is left, from the mean of the learned worlds' tables, money a customer.
+
+    It asks for the goal itself: what the tables misjudge is made up for on the way, and needs no margin beforehand.
+    """
+    own, count = policy.settings, policy.starts.shape[2]
+    gmv, cost = (table.mean(0) / count for table in learned_tables(worlds, policy.starts[0]))
+    return by_what_is_left(gmv, cost, policy.weekday, own.days, own.goal)
+
+
 def in_truth(
     policy: FairPolicy, world: TrueWorld, learned: LearnedWorlds | None, episodes: int, seed: int
 ) -> list[Standing]:
@@ -109,6 +121,9 @@ def in_truth(
     if learned is not None:
         plans["best cycle (model)"] = cycle_of_model(policy, learned)
     found = [_standing(LEARNED, policy.play(shape, params, where, seed), zero)]
+    if learned is not None:
+        plan = feedback_of_model(policy, learned)
+        found.append(_standing(FEEDBACK, play_feedback(game, shape, params, plan, where, seed), zero))
     found += [
         _standing(name, play_calendars(game, shape, params, plan, where, seed), zero) for name, plan in plans.items()
     ]
@@ -126,6 +141,8 @@ def in_model(policy: FairPolicy, worlds: LearnedWorlds, episodes: int, seed: int
     zero = np.asarray(params.zero_gmv, float)[where]
     plans = {"no coupons": np.zeros(policy.settings.days, int), "best cycle (model)": cycle_of_model(policy, worlds)}
     found = [_standing(LEARNED, policy.play(shape, params, where, seed), zero)]
+    plan = feedback_of_model(policy, worlds)
+    found.append(_standing(FEEDBACK, play_feedback(policy.game, shape, params, plan, where, seed), zero))
     return found + [
         _standing(name, play_calendars(policy.game, shape, params, plan, where, seed), zero)
         for name, plan in plans.items()

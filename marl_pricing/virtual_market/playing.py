@@ -1,4 +1,4 @@
-"""Calendars and trained policies, played day by day in worlds: what they offer, bring and cost."""
+"""Calendars, plans and trained policies, played day by day in worlds: what they offer, bring and cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from marl_pricing.learning import actions
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.market import Action, MarketShape, Observation
-from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, observe
+from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, PromotionState, observe
+from marl_pricing.virtual_market.feedback import Feedback
 from marl_pricing.virtual_market.levels import OFFERS
 
 Array = jax.Array
@@ -47,12 +48,12 @@ def _episode(
     game: PromotionGame, shape: MarketShape, params: PromotionParams, decide: Callable, memory: Any,
     start: tuple[Array, Array], world: Array, key: Array, doubt: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
-    """decide(memory, observation, day) → (action, memory)."""
+    """decide(memory, observation, state) → (action, memory)."""
     first = game.begin(*start, world, doubt)
 
     def day(carry: Any, own_key: Array) -> Any:
         state, seen, memory = carry
-        action, memory = decide(memory, seen, state.day)
+        action, memory = decide(memory, seen, state)
         after, seen, _ = game.step(own_key, shape, state, action, params)
         told = after.gmv - state.gmv, after.cost - state.cost, after.orders, action.price[0, 0]
         return (after, seen, memory), told
@@ -69,12 +70,27 @@ def _calendars(
     def one(own: tuple[Array, Array, Array]) -> tuple[Array, ...]:
         world, key, plan = own
 
-        def decide(memory: Any, _: Observation, day: Array) -> tuple[Action, Any]:
-            return Action(price=plan[day].reshape(1, 1)), memory
+        def decide(memory: Any, _: Observation, state: PromotionState) -> tuple[Action, Any]:
+            return Action(price=plan[state.day].reshape(1, 1)), memory
 
         return _episode(game, shape, params, decide, (), start, world, key, jnp.zeros(len(OFFERS)))
 
     return jax.lax.map(one, (worlds, keys, plans), batch_size=_at_once(start))
+
+
+@partial(jax.jit, static_argnames=("game", "shape"))
+def _feedback(
+    game: PromotionGame, shape: MarketShape, params: PromotionParams, start: tuple[Array, Array], worlds: Array,
+    keys: Array, grid: Array, offers: Array, threshold: Array,
+) -> tuple[Array, ...]:  # fmt: skip
+    def decide(memory: Any, _: Observation, state: PromotionState) -> tuple[Action, Any]:
+        place = jnp.searchsorted(grid, state.gmv - threshold * state.cost, side="right") - 1
+        return Action(price=offers[state.day, jnp.maximum(place, 0)].reshape(1, 1)), memory
+
+    def one(own: tuple[Array, Array]) -> tuple[Array, ...]:
+        return _episode(game, shape, params, decide, (), start, *own, jnp.zeros(len(OFFERS)))
+
+    return jax.lax.map(one, (worlds, keys), batch_size=_at_once(start))
 
 
 @partial(jax.jit, static_argnames=("game", "shape", "actor"))
@@ -86,11 +102,11 @@ def _actor(
     def one(own: tuple[Array, Array, Array, Array]) -> tuple[Array, ...]:
         world, key, lot, doubt = own
 
-        def decide(memory: Array, seen: Observation, day: Array) -> tuple[Action, Array]:
+        def decide(memory: Array, seen: Observation, state: PromotionState) -> tuple[Action, Array]:
             logits, memory = actor.step(parameters, seen.local[None], memory)
             said = actions.split_heads(shape, logits[0], None)
             assert isinstance(said[0], jax.Array)  # of a grid
-            heads = [said[0] + lot[day]]
+            heads = [said[0] + lot[state.day]]
             return actions.to_action(shape, params, heads, actions.greedy(heads)), memory
 
         return _episode(game, shape, params, decide, actor.start(1), start, world, key, doubt)
@@ -123,6 +139,14 @@ def play_calendars(
     """
     own = jnp.asarray(np.broadcast_to(plans, (len(worlds), game.days)), jnp.int32)
     return _played(_calendars(game, shape, params, _start(params), *_keys(worlds, seed), own))
+
+
+def play_feedback(
+    game: PromotionGame, shape: MarketShape, params: PromotionParams, plan: Feedback, worlds: np.ndarray, seed: int
+) -> Played:
+    """Episodes of offers by what is left, as `play_calendars`; the plan in money a customer."""
+    own = jnp.asarray(plan.grid, jnp.float32), jnp.asarray(plan.offers, jnp.int32), jnp.float32(plan.threshold)
+    return _played(_feedback(game, shape, params, _start(params), *_keys(worlds, seed), *own))
 
 
 def play_actor(

@@ -13,7 +13,16 @@ import pytest
 
 from marl_pricing.learning import mappo
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.compare import LEARNED, in_model, in_truth, in_words, interval, said
+from marl_pricing.virtual_market.compare import (
+    FEEDBACK,
+    LEARNED,
+    feedback_of_model,
+    in_model,
+    in_truth,
+    in_words,
+    interval,
+    said,
+)
 from marl_pricing.virtual_market.errors import LogError, ModelError
 from marl_pricing.virtual_market.fair_game import (
     PromotionGame,
@@ -153,10 +162,15 @@ def test_comparison_says_what_each_brings() -> None:
         by_name[f"best {name} (truth)"].score.mean() for name in ("fixed offer", "cycle", "calendar")
     )
     assert fixed < cycle * 1.05 and cycle < calendar * 1.05 and calendar < by_name["personal offers (bound)"].score[0]
+    plan, played = feedback_of_model(_policy(), learned_worlds(untrained())), by_name[FEEDBACK].played
+    assert played is not None
+    for gmv, cost, offers in zip(played.gmv, played.cost, played.offers, strict=True):
+        before = [(day, gmv[:day].sum(), cost[:day].sum()) for day in range(DAYS)]
+        assert offers.tolist() == [OFFERS[plan.offer(*own)].tolist() for own in before]
     lines = said(found, SMALL.goal)
     assert lines[0].startswith(f"- {LEARNED}: score ") and "of the best cycle in the truth" in lines[-2]
     assert [own.name for own in in_model(_policy(), learned_worlds(untrained()), 4, 0)][1:] == [
-        "no coupons", "best cycle (model)"
+        FEEDBACK, "no coupons", "best cycle (model)"
     ]  # fmt: skip
 
 
