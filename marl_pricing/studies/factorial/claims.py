@@ -1,12 +1,13 @@
 """Who computes which group of a study, where several processes share its folder: a file a group, made by one of them.
 
-A claim is made by creating its file, which one process only can, and goes when the group's rows are there, or when its
+A claim is made by linking its file, which one process only can, and goes when the group's rows are there, or when its
 process ends. Where a process was killed the file stays: another process of the same machine sees that it is gone and
 takes the group over; one of another machine cannot see that, and says whose claim it is and which file to take away.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 CLAIMS = "claims"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of disks that have no hard links
 
 
 def _read(path: str) -> str:
@@ -124,13 +126,32 @@ def holder_of(folder: Path, number: int) -> Held | None:
 
 
 def _create(path: Path) -> bool:
+    """Make a claim that says whose it is from the first moment on: a process may be killed at any time."""
+    told = {**_machine(), "process": os.getpid(), "began": _process(os.getpid())[1]}
+    told["since"] = datetime.now().isoformat(timespec="seconds")
+    written = path.with_name(f".{path.stem}.{told['host']}.{os.getpid()}")
+    try:
+        written.write_text(json.dumps(told), encoding="utf-8")
+        os.link(written, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_by_itself(path, json.dumps(told))
+    finally:
+        written.unlink(missing_ok=True)
+    return True
+
+
+def _create_by_itself(path: Path, told: str) -> bool:
+    """The same on a disk without hard links, where a claim is empty for a moment."""
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    told = {**_machine(), "process": os.getpid(), "began": _process(os.getpid())[1]}
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps({**told, "since": datetime.now().isoformat(timespec="seconds")}))
+        file.write(told)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -73,6 +74,35 @@ def test_a_claim_of_another_machine_is_left_to_people(tmp_path: Path, change: di
     assert isinstance(held, Held) and f"take {path} away" in held.told
     path.write_text(json.dumps(told))
     assert isinstance(claim(tmp_path, 0), Claim)
+
+
+def test_a_process_that_is_killed_while_it_claims_leaves_no_claim_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that says nothing yet would be nobody's, and its group never computed again."""
+
+    def killed(source: Path, _: Path) -> None:
+        assert json.loads(source.read_text())["process"] == os.getpid()  # it is whole before it is a claim
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, 0)
+    (tmp_path / CLAIMS / ".group_0000.here.1").write_text("{")  # and the kill itself leaves what it wrote
+    assert isinstance(claim(tmp_path, 0), Claim)
+
+
+def test_on_a_disk_without_hard_links_a_claim_is_one_process_s_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: Path) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert isinstance(claim(tmp_path, 0), Claim)
+    held = claim(tmp_path, 0)
+    assert isinstance(held, Held) and f"process {os.getpid()}" in held.told
 
 
 def test_commands_compute_each_group_once_and_the_last_makes_the_table(
