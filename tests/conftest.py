@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -23,6 +24,7 @@ _LONGEST = (
     "learning/test_update.py", "learning/test_bookkeeping.py", "learning/test_replay.py", "learning/test_robust.py",
     "learning/test_worlds.py", "studies/test_study.py",
 )  # fmt: skip
+_MOST_MAPPED = 25_000
 _made: list[str] = []
 
 
@@ -52,6 +54,23 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Between files, let programs go before they are too many: where no memory can be mapped any more, XLA crashes."""
+    if (nextitem is None or nextitem.path != item.path) and "jax" in sys.modules and _mapped() > _MOST_MAPPED:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+
+
+def _mapped() -> int:
+    """Mappings of this process, some ten a compiled program; Linux allows 65,530. 0 where nothing says."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0
 
 
 def pytest_unconfigure() -> None:
