@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.learning import mappo, rollout
+from marl_pricing.learning import mappo, rollout, runs
 from marl_pricing.learning.held_out import CHOOSING_EPISODES, best_constant
 from marl_pricing.learning.rollout import Played, Player
+from marl_pricing.learning.run_files import metrics_path
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.learning.state import TrainState
+from marl_pricing.studies.single import train_run
 from tests.markets import UNLIMITED, make
 
 TINY: dict[str, Any] = {
@@ -94,3 +98,15 @@ def update_of(learner: mappo.Mappo, market: Any):
 
 def batch_of(learner: mappo.Mappo, state: TrainState, segment: Any) -> mappo.Batch:
     return _batch(learner, state, segment)
+
+
+def trained_whole_and_in_parts(settings: Any, folder: Path) -> Path:
+    """A run of four updates, trained in one go; stopped after a checkpoint and resumed, it has the same metrics."""
+    whole, parts = folder / "whole", folder / "parts"
+    assert train_run(settings, whole, {"command": "test", "revision": "-", "versions": runs.versions()})
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "4")
+    assert train_run(settings, parts, None)
+    ends = [(metrics_path(own, 4).read_text(), (own / runs.METRICS).read_text()) for own in (whole, parts)]
+    assert ends[0] == ends[1]
+    return whole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import jax
@@ -13,7 +12,7 @@ import pytest
 from marl_pricing.config import ConfigError
 from marl_pricing.equilibrium import static
 from marl_pricing.evaluation.stock_gap import StockRun, stock_gap
-from marl_pricing.learning import parallel, runs
+from marl_pricing.learning import parallel
 from marl_pricing.learning.a2c.losses import policy_gradient_loss
 from marl_pricing.learning.action_values.heads import EpsilonGreedy, best_value, split_values, value_of
 from marl_pricing.learning.action_values.learner import epsilon
@@ -24,14 +23,12 @@ from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.pqn import PqnSettings
 from marl_pricing.learning.qtable.table import TableSpec
-from marl_pricing.learning.run_files import metrics_path
 from marl_pricing.learning.runs import METRICS
 from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.robust import Ambiguity
 from marl_pricing.studies.loading import load_run
-from marl_pricing.studies.single import train_run
 from tests.doors.compose import composed
-from tests.learning.helpers import QUICK, market_of
+from tests.learning.helpers import QUICK, market_of, trained_whole_and_in_parts
 from tests.learning.test_known_answers import assert_equilibria, trained
 from tests.learning.test_stock_bars import trained as policies_of
 from tests.learning.torch_mappo.twins import random_actor
@@ -232,13 +229,7 @@ def test_a_run_is_trained_kept_resumed_and_played(
     monkeypatch.setattr(parallel, "compiler_options", lambda: QUICK)
     hidden = [] if algorithm == "qtable" else ["learner.hidden_size=8"]
     settings = composed(f"learner={algorithm}", *SMALL, *hidden).settings
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train_run(settings, whole, {"command": "test", "revision": "-", "versions": runs.versions()})
-    shutil.copytree(whole, parts)
-    shutil.rmtree(parts / "checkpoints" / "4")
-    assert train_run(settings, parts, None)
-    ends = [(metrics_path(own, 4).read_text(), (own / METRICS).read_text()) for own in (whole, parts)]
-    assert ends[0] == ends[1]
+    whole = trained_whole_and_in_parts(settings, tmp_path)
     run = load_run(whole, "latest")
     assert [policy.name for policy in run.policies(greedy=True)] == ["learned (greedy)"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 
 import jax
@@ -13,15 +12,14 @@ import pytest
 
 from marl_pricing import config, market
 from marl_pricing.equilibrium import static
-from marl_pricing.learning import parallel, runs
+from marl_pricing.learning import parallel
 from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.qtable import QTableSettings
-from marl_pricing.learning.run_files import METRICS, metrics_path
+from marl_pricing.learning.run_files import METRICS
 from marl_pricing.learning.worlds import Moves, Start, game_in, moved, moving, world_params
-from marl_pricing.studies.single import train_run
 from tests.doors.compose import composed
-from tests.learning.helpers import QUICK
+from tests.learning.helpers import QUICK, trained_whole_and_in_parts
 from tests.learning.test_known_answers import trained
 from tests.learning.test_learners import TABLE
 from tests.markets import make
@@ -100,13 +98,7 @@ def test_a_run_with_moving_numbers_goes_on_to_the_same_and_tells_them(
         "run.evaluate_every=0", "run.checkpoint_every=2", "run.tensorboard=false", "market.reward.omega=0.25",
         "worlds.omega={start: 1}", "traffic.agent_share=0.1", "worlds.agent_share={start: 0.5, over: 1}",
     ).settings  # fmt: skip
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train_run(settings, whole, {"command": "test", "revision": "-", "versions": runs.versions()})
-    shutil.copytree(whole, parts)
-    shutil.rmtree(parts / "checkpoints" / "4")
-    assert train_run(settings, parts, None)
-    ends = [(metrics_path(own, 4).read_text(), (own / METRICS).read_text()) for own in (whole, parts)]
-    assert ends[0] == ends[1]
+    whole = trained_whole_and_in_parts(settings, tmp_path)
     rows = list(csv.DictReader((whole / METRICS).read_text().splitlines()))
     for seed in ("0", "1"):
         own = [row for row in rows if row["seed"] == seed]
