@@ -37,7 +37,7 @@ from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.offers import best_calendar, best_cycle, learned_tables, personal_bound, true_tables
+from marl_pricing.virtual_market.offers import best_calendar, best_cycle, mean_tables, personal_bound, true_tables
 from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_calendars, play_feedback
 from marl_pricing.virtual_market.simulate import SimulationSettings, simulate
 from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
@@ -99,8 +99,7 @@ def feedback(first: int, logs: int, customers: int) -> None:
         shape, params = promotion_params(world, starts, weekdays, days=own.days, threshold=own.goal)
         zero = measure_zero_gmv(game, shape, params, 256, 0)
         params = params.replace(zero_gmv=jnp.asarray(zero, jnp.float32))
-        gmv, cost = (part.mean(0) / starts.shape[2] for part in learned_tables(learned_worlds(model), starts[0]))
-        made = gmv, cost, int(weekdays[0]), own.days, own.goal
+        made = *mean_tables(learned_worlds(model), starts[0]), int(weekdays[0]), own.days, own.goal
         where = np.zeros(EPISODES, int)
         played = {
             "plan by what is left": play_feedback(game, shape, params, by_what_is_left(*made), where, _SEED),

@@ -15,6 +15,7 @@ from marl_pricing.virtual_market.offers import (
     best_cycle,
     cycles_near,
     learned_tables,
+    mean_tables,
     personal_bound,
     true_tables,
 )
@@ -91,9 +92,8 @@ def feedback_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> Feedback:
 
     It asks for the goal itself: what the tables misjudge is made up for on the way, and needs no margin beforehand.
     """
-    own, count = policy.settings, policy.starts.shape[2]
-    gmv, cost = (table.mean(0) / count for table in learned_tables(worlds, policy.starts[0]))
-    return by_what_is_left(gmv, cost, policy.weekday, own.days, own.goal)
+    own = policy.settings
+    return by_what_is_left(*mean_tables(worlds, policy.starts[0]), policy.weekday, own.days, own.goal)
 
 
 def in_truth(

@@ -186,3 +186,9 @@ def learned_tables(worlds: LearnedWorlds, memory: np.ndarray) -> tuple[np.ndarra
     """
     gmv, cost = _learned_days(worlds, jnp.asarray(memory, jnp.float32))
     return np.asarray(gmv, float), np.asarray(cost, float)
+
+
+def mean_tables(worlds: LearnedWorlds, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`learned_tables` a customer, mean over the worlds: (GMV, cost) [41, 7], money."""
+    gmv, cost = (table.mean(0) / memory.shape[-1] for table in learned_tables(worlds, memory))
+    return gmv, cost
