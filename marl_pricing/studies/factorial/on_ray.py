@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from marl_pricing.config import ConfigError
 from marl_pricing.config.calibrated import resolve
 from marl_pricing.config.errors import refuse
+from marl_pricing.config.factorial import Factorial
 from marl_pricing.config.launcher import Ray
 from marl_pricing.config.study import Plan, plan_study
 from marl_pricing.learning import runs
@@ -61,6 +62,7 @@ class _Worker:
     """What a worker's process keeps between tasks: the last study and the last program that was compiled."""
 
     data: Mapping[str, Any] | None = None
+    study: Factorial
     groups: Sequence[Group] = ()
     trainer: Trainer | None = None
 
@@ -80,7 +82,8 @@ def compute(task: Task) -> Answer:
     if _Worker.data != task.data:
         plan = plan_study(task.data)
         assert plan.study.factorial is not None
-        _Worker.groups = groups_of(plan.study.factorial, programs_of(plan.base, plan.study.factorial))
+        _Worker.study = plan.study.factorial
+        _Worker.groups = groups_of(_Worker.study, programs_of(plan.base, _Worker.study))
         _Worker.data, _Worker.trainer = task.data, None
     group = _Worker.groups[task.group]
     if tuple(run.number for run in group.runs) != task.runs:
@@ -89,9 +92,7 @@ def compute(task: Task) -> Answer:
         )
     began = time.monotonic()
     if _Worker.trainer is None or _Worker.trainer.program is not group.program:
-        study = plan_study(task.data).study.factorial
-        assert study is not None
-        _Worker.trainer = Trainer(group.program, study)
+        _Worker.trainer = Trainer(group.program, _Worker.study)
     table = store.to_bytes(store.table_of(group, _Worker.trainer.compute(group)))
     return Answer(table, time.monotonic() - began, host)
 
