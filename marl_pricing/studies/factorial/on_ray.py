@@ -171,7 +171,7 @@ def _answer(ray: Any, reference: Any, group: Group, own: Ray) -> Answer:
             raise type(cause)(f"group {group.number}: {cause}") from None
         raise
     except ray.exceptions.RayError as error:
-        first = str(error).strip().splitlines()[0]
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
             f"group {group.number}: its process or machine died, and launcher.retries={own.retries} of it did too "
             f"({first:.200}); go on with resume"
