@@ -30,7 +30,8 @@ from marl_pricing.market import MarketShape
 from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import cycle_of_model, interval
 from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, starts_of, train_policy
+from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fair_start import starts_of
 from marl_pricing.virtual_market.feedback import by_what_is_left
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.levels import OFFERS

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from marl_pricing.virtual_market.fair_policy import FairPolicy
-from marl_pricing.virtual_market.feedback import Feedback, by_what_is_left
+from marl_pricing.virtual_market.fair_plan import PLAN, PlanPolicy, PlanSettings, feedback_of
+from marl_pricing.virtual_market.feedback import Feedback
+from marl_pricing.virtual_market.kept_policy import Policy
 from marl_pricing.virtual_market.offers import (
     best_calendar,
     best_cycle,
     cycles_near,
     learned_tables,
-    mean_tables,
     personal_bound,
     true_tables,
 )
@@ -24,10 +24,10 @@ from marl_pricing.virtual_market.worlds import LearnedWorlds, TrueWorld
 
 CONFIDENCE = 0.95
 _CANDIDATES, _SLACK = 64, 0.3  # cycles that are played, and how far below the threshold the tables may put them
+_NAMED = 4  # offers that are named of those of episodes that differ
 _CANDIDATE_DRAWS = 2  # episodes of a candidate in each world
 
-LEARNED = "learned policy"
-FEEDBACK = "plan by what is left (model)"
+FEEDBACK = f"{PLAN} (model)"  # beside a learned policy; where the policy is the plan it is listed once
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Standing:
     Attributes:
         name: of it.  played: its episodes; None for a bound, of which only expectations are known.
         score, roi: [R], or [1] of a bound.
-        offers: in words, of the first days.
+        offers: in words.
     """
 
     name: str
@@ -65,11 +65,27 @@ def in_words(offers: np.ndarray) -> str:
     return ", ".join(texts)
 
 
+def offers_in_words(offers: np.ndarray) -> str:
+    """Offers of episodes [R, D, 2] as text: as `in_words` where all have the same, else the shares of their days."""
+    if (offers == offers[0]).all():
+        return in_words(offers[0])
+    each, count = np.unique(offers.reshape(-1, 2), axis=0, return_counts=True)
+    order = np.argsort(-count, kind="stable")
+    named = [f"{in_words(each[place][None])} on {_share(count[place], count.sum())}" for place in order[:_NAMED]]
+    rest = count[order[_NAMED:]].sum()
+    others = [f"{len(order) - _NAMED} more on {_share(rest, count.sum())}"] if rest else []
+    return f"differs by episode; of all days {', '.join(named + others)}"
+
+
+def _share(part: int, whole: int) -> str:
+    return "less than 1 %" if 0 < part < 0.005 * whole else f"{100 * part / whole:.0f} %"
+
+
 def _standing(name: str, played: Played, zero: np.ndarray) -> Standing:
-    return Standing(name, played, played.score(zero), played.total_roi(), in_words(played.offers[0]))
+    return Standing(name, played, played.score(zero), played.total_roi(), offers_in_words(played.offers))
 
 
-def cycle_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> np.ndarray:
+def cycle_of_model(policy: Policy, worlds: LearnedWorlds) -> np.ndarray:
     """[D] the best cycle of up to three days that the learned worlds can find.
 
     All 70,643 cycles are summed from tables of the day after the log; the best of them are played, since what days do
@@ -77,29 +93,29 @@ def cycle_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> np.ndarray:
     """
     own = policy.settings
     gmv, cost = (table.mean(0) for table in learned_tables(worlds, policy.starts[0]))
-    plans = cycles_near(gmv, cost, policy.weekday, own.days, own.threshold, _SLACK, _CANDIDATES)
+    plans = cycles_near(gmv, cost, policy.weekday, own.days, policy.threshold, _SLACK, _CANDIDATES)
     shape, params = policy.in_world(worlds, 8)
     each = worlds.count * _CANDIDATE_DRAWS
     where = np.tile(np.repeat(np.arange(worlds.count), _CANDIDATE_DRAWS), len(plans))
-    played = play_calendars(policy.game, shape, params, np.repeat(plans, each, axis=0), where, own.seed + 2)
+    played = play_calendars(policy.game, shape, params, np.repeat(plans, each, axis=0), where, policy.measured + 2)
     gmvs, costs = (part.sum(1).reshape(len(plans), each).mean(1) for part in (played.gmv, played.cost))
-    allowed = gmvs >= own.threshold * costs
+    allowed = gmvs >= policy.threshold * costs
     return plans[np.where(allowed, gmvs, -np.inf).argmax()] if allowed.any() else np.zeros(own.days, int)
 
 
-def feedback_of_model(policy: FairPolicy, worlds: LearnedWorlds) -> Feedback:
-    """Offers by what is left, from the mean of the learned worlds' tables, money a customer.
+def feedback_of_model(policy: Policy, worlds: LearnedWorlds) -> Feedback:
+    """Offers by what is left for the same days and the same goal, money a customer.
 
     It asks for the goal itself: what the tables misjudge is made up for on the way, and needs no margin beforehand.
     """
-    own = policy.settings
-    return by_what_is_left(*mean_tables(worlds, policy.starts[0]), policy.weekday, own.days, own.goal)
+    own = PlanSettings(days=policy.settings.days, goal=policy.settings.goal)
+    return feedback_of(worlds, policy.starts, policy.weekday, own)[1]
 
 
 def in_truth(
-    policy: FairPolicy, world: TrueWorld, learned: LearnedWorlds | None, episodes: int, seed: int
+    policy: Policy, world: TrueWorld, learned: LearnedWorlds | None, episodes: int, seed: int
 ) -> list[Standing]:
-    """The policy and rules among customers whose truth is known, all over the same draws.
+    """The policy, first, and rules among customers whose truth is known, all over the same draws.
 
     Args:
         learned: to find the model's own best cycle in; None leaves it out.
@@ -120,8 +136,8 @@ def in_truth(
     }
     if learned is not None:
         plans["best cycle (model)"] = cycle_of_model(policy, learned)
-    found = [_standing(LEARNED, policy.play(shape, params, where, seed), zero)]
-    if learned is not None:
+    found = [_standing(policy.title, policy.play(shape, params, where, seed), zero)]
+    if learned is not None and not isinstance(policy, PlanPolicy):
         plan = feedback_of_model(policy, learned)
         found.append(_standing(FEEDBACK, play_feedback(game, shape, params, plan, where, seed), zero))
     found += [
@@ -133,16 +149,17 @@ def in_truth(
     return [*found, Standing("personal offers (bound)", None, *personal, "each customer its own")]
 
 
-def in_model(policy: FairPolicy, worlds: LearnedWorlds, episodes: int, seed: int) -> list[Standing]:
+def in_model(policy: Policy, worlds: LearnedWorlds, episodes: int, seed: int) -> list[Standing]:
     """The same in the learned worlds, which take turns; of what is known there."""
     shape, params = policy.in_world(worlds, 32)
     assert params.zero_gmv is not None
     where = np.arange(episodes) % worlds.count
     zero = np.asarray(params.zero_gmv, float)[where]
     plans = {"no coupons": np.zeros(policy.settings.days, int), "best cycle (model)": cycle_of_model(policy, worlds)}
-    found = [_standing(LEARNED, policy.play(shape, params, where, seed), zero)]
-    plan = feedback_of_model(policy, worlds)
-    found.append(_standing(FEEDBACK, play_feedback(policy.game, shape, params, plan, where, seed), zero))
+    found = [_standing(policy.title, policy.play(shape, params, where, seed), zero)]
+    if not isinstance(policy, PlanPolicy):
+        plan = feedback_of_model(policy, worlds)
+        found.append(_standing(FEEDBACK, play_feedback(policy.game, shape, params, plan, where, seed), zero))
     return found + [
         _standing(name, play_calendars(policy.game, shape, params, plan, where, seed), zero)
         for name, plan in plans.items()
@@ -172,7 +189,7 @@ def rows_of(found: list[Standing], goal: float) -> list[Row]:
 
 
 def said(found: list[Standing], goal: float) -> list[str]:
-    """The same in lines, and what the learned policy's score is of the best cycle's, over the same draws."""
+    """The same in lines, and what the policy's, the first one's, score is of the best cycle's, over the same draws."""
     lines = []
     for row in rows_of(found, goal):
         ends = "" if np.isnan(row.score_low) else f" ({row.score_low:.3f} … {row.score_high:.3f})"
@@ -182,8 +199,8 @@ def said(found: list[Standing], goal: float) -> list[str]:
         )
     by_name = {own.name: own for own in found}
     if "best cycle (truth)" in by_name:
-        ratio = by_name[LEARNED].score.mean() / by_name["best cycle (truth)"].score.mean()
-        fair = by_name[LEARNED].score.mean() / by_name["personal offers (bound)"].score.mean()
-        lines.append(f"the learned policy reaches {ratio:.1%} of the best cycle in the truth")
+        ratio = found[0].score.mean() / by_name["best cycle (truth)"].score.mean()
+        fair = found[0].score.mean() / by_name["personal offers (bound)"].score.mean()
+        lines.append(f"the {found[0].name} reaches {ratio:.1%} of the best cycle in the truth")
         lines.append(f"and {fair:.1%} of what offers to each customer could: the rest is what it costs to be fair")
     return lines

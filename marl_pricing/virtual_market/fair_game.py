@@ -25,6 +25,7 @@ from marl_pricing.virtual_market.memory import MEMORY_NAMES
 from marl_pricing.virtual_market.money import day_cost, day_gmv
 from marl_pricing.virtual_market.states import StateForm
 from marl_pricing.virtual_market.worlds import expected_money
+from marl_pricing.widths import float32, int32
 
 Array = jax.Array
 
@@ -273,20 +274,17 @@ def promotion_params(
     centre, spread = scales(starts, days) if scale is None else scale
     count = world.count
 
-    def floats(values: Any) -> Array:
-        return jnp.asarray(values, jnp.float32)
-
     params = PromotionParams(
         **{name: getattr(base, name) for name in ("demand", "traffic", "inventory", "prices", "reward")},
         world=world,
-        odds=floats(np.full(count, 1 / count) if odds is None else odds),
-        starts=floats(starts),
-        weekdays=jnp.asarray(np.asarray(weekdays), jnp.int32),
-        zero_gmv=floats(np.ones(count) if zero_gmv is None else zero_gmv),
-        threshold=floats(threshold),
-        centre=floats(centre),
-        spread=floats(spread),
-        doubt=floats(doubt),
-        unit=floats(unit),
+        odds=float32(np.full(count, 1 / count) if odds is None else odds),
+        starts=float32(starts),
+        weekdays=int32(np.asarray(weekdays)),
+        zero_gmv=float32(np.ones(count) if zero_gmv is None else zero_gmv),
+        threshold=float32(threshold),
+        centre=float32(centre),
+        spread=float32(spread),
+        doubt=float32(doubt),
+        unit=float32(unit),
     )
     return shape, params

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from pydantic import Field
 
-from marl_pricing.config.errors import Settings
 from marl_pricing.learning import mappo
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketShape
-from marl_pricing.virtual_market.errors import LogError, ModelError
 from marl_pricing.virtual_market.fair_game import (
+    STATISTICS,
     PromotionGame,
     PromotionParams,
     doubts_of,
@@ -28,30 +26,31 @@ from marl_pricing.virtual_market.fair_game import (
     promotion_params,
     scales,
 )
-from marl_pricing.virtual_market.folder import Kept
+from marl_pricing.virtual_market.fair_start import POLICY, EpisodeSettings, checked_starts, starts_of, with_zero_gmv
 from marl_pricing.virtual_market.levels import NUM_LEVELS, OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
-from marl_pricing.virtual_market.memory import memories_of
+from marl_pricing.virtual_market.memory import MEMORY_NAMES
 from marl_pricing.virtual_market.model import VirtualMarket
 from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_actor
 from marl_pricing.virtual_market.states import StateForm
 from marl_pricing.virtual_market.worlds import learned_worlds
+from marl_pricing.widths import float32
 
-POLICY = Kept("policy", told="policy.json", arrays="policy.npz", format=2)
 _ZERO_DRAWS = 32  # episodes without coupons in each world
 _TRIALS, _TRIAL_CUSTOMERS = 40, 250  # episodes and customers by which a draw of an update's policy is judged
+
+LEARNED = "learned policy"
+_STATISTICS = len(STATISTICS) * len(MEMORY_NAMES)
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class PolicySettings(Settings):
+class PolicySettings(EpisodeSettings):
     """How the fair policy is learned."""
 
-    days: Annotated[int, Field(ge=1, le=365)] = Field(14, description="of an episode")
     threshold: Annotated[float, Field(gt=0)] = Field(
         6.8, description="return on investment that is asked for inside the learned market; the document's is 7.5"
     )
-    goal: Annotated[float, Field(gt=0)] = Field(6.5, description="the one that counts outside")
     worlds: Literal["first", "ensemble"] = Field(
         "ensemble", description="ensemble: an episode is in any of its members (robust); first: all in the first"
     )
@@ -109,6 +108,18 @@ class FairPolicy:
     zero_gmv: np.ndarray
     history: np.ndarray
 
+    title = LEARNED
+
+    @property
+    def threshold(self) -> float:
+        """What is asked for in the learned market."""
+        return self.settings.threshold
+
+    @property
+    def measured(self) -> int:
+        """Seed of what is measured by playing."""
+        return self.settings.seed
+
     @property
     def game(self) -> PromotionGame:
         """All customers' game."""
@@ -125,8 +136,7 @@ class FairPolicy:
             world, self.starts, [self.weekday], days=self.settings.days, threshold=self.settings.threshold,
             scale=(self.centre, self.spread), unit=self.unit,
         )  # fmt: skip
-        zero = measure_zero_gmv(self.game, shape, params, zero_draws, self.settings.seed)
-        return shape, params.replace(zero_gmv=jnp.asarray(zero, jnp.float32))
+        return shape, with_zero_gmv(self.game, shape, params, zero_draws, self.settings.seed)
 
     def actor(self, shape: MarketShape, params: PromotionParams) -> NetworkSpec:
         """Its network."""
@@ -144,7 +154,9 @@ class FairPolicy:
             "lots": self.lots, "zero_gmv": self.zero_gmv, "history": self.history,
         }  # fmt: skip
         return POLICY.save(
-            folder, {"settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday}, flat
+            folder,
+            {"kind": "learned", "settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday},
+            flat,
         )
 
 
@@ -152,34 +164,19 @@ def _flat(parameters: Any) -> dict[str, Any]:
     return traverse_util.flatten_dict(parameters, sep="/")
 
 
-def load_policy(folder: Path | str) -> FairPolicy:
-    """The policy of a folder. Raises ModelError, one line, for a folder that holds no whole one."""
-    folder = Path(folder)
-    try:
-        told, arrays = POLICY.read(folder)
-        settings = PolicySettings.model_validate(told.get("settings"))
-        flat = {name.removeprefix("actor/"): leaf for name, leaf in arrays.items() if name.startswith("actor/")}
-        return FairPolicy(
-            settings, told["form"], traverse_util.unflatten_dict(flat, sep="/"), arrays["centre"], arrays["spread"],
-            arrays["starts"], int(told["weekday"]), arrays["lots"], arrays["zero_gmv"], arrays["history"],
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"{folder / POLICY.told}: is no policy's; accepted is what train wrote") from None
-
-
-def starts_of(log: PromotionLog, form: StateForm, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(memories [N, 21, C], weekdays [N]) before each of the last days of a log, and after the last of all.
-
-    Raises:
-        LogError: for a log of fewer days.
-    """
-    if count > len(log.dates):
-        raise LogError(f"starts={count}: accepted are at most {len(log.dates)}, the days of the log")
-    memory = memories_of(log, form)[:, -count:]
-    last = int(log.weekdays[-1])
-    return memory.transpose(1, 2, 0), (last + 1 - np.arange(count)[::-1]) % 7
+def learned_from(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> FairPolicy:
+    """The policy of a folder's content. Raises KeyError, TypeError or ValueError where it is none."""
+    own = PolicySettings.model_validate(told["settings"])
+    starts = checked_starts(arrays["starts"])
+    shapes = {"centre": (_STATISTICS,), "spread": (_STATISTICS,), "lots": (own.days, len(OFFERS))}
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} of shape {arrays[name].shape}, not {shape}")
+    flat = {name.removeprefix("actor/"): leaf for name, leaf in arrays.items() if name.startswith("actor/")}
+    return FairPolicy(
+        own, told["form"], traverse_util.unflatten_dict(flat, sep="/"), arrays["centre"], arrays["spread"],
+        starts, told["weekday"], arrays["lots"], arrays["zero_gmv"], arrays["history"],
+    )  # fmt: skip
 
 
 def train_policy(
@@ -211,7 +208,7 @@ def train_policy(
     )  # fmt: skip
     whole = PromotionGame(own.days, form, moving=own.moving)
     zero = measure_zero_gmv(whole, shape, params, _ZERO_DRAWS, own.seed)
-    params = params.replace(zero_gmv=jnp.asarray(zero, jnp.float32), unit=jnp.float32(zero.mean()))
+    params = params.replace(zero_gmv=float32(zero), unit=float32(zero.mean()))
 
     sampled = replace(whole, customers=own.customers, expected=True) if isinstance(model, VirtualMarket) else whole
     learner = mappo.make_learner(own.learner(), shape, params, game=sampled)

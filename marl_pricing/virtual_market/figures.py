@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from marl_pricing.presentation import style
-from marl_pricing.virtual_market.compare import FEEDBACK, LEARNED, Row, Standing
+from marl_pricing.virtual_market.compare import FEEDBACK, Row, Standing
 from marl_pricing.virtual_market.levels import level_of
 from marl_pricing.virtual_market.money import day_gmv
 
@@ -152,9 +152,9 @@ def _short(name: str) -> str:
 
 @style.styled
 def days(found: list[Standing], goal: float) -> Figure:
-    """GMV, cost and ROI so far of the learned policy and the best cycle, day by day, with the range of the episodes."""
+    """GMV, cost and ROI so far of the policy, the first, and the best cycle, day by day, with the episodes' range."""
     figure, (gmv, cost, roi) = _three(2.9)
-    names = (LEARNED, FEEDBACK, "best cycle (truth)", "best cycle (model)", "no coupons")
+    names = (found[0].name, FEEDBACK, "best cycle (truth)", "best cycle (model)", "no coupons")
     chosen = [own for own in found if own.played is not None and own.name in names]
     for own, colour in zip(chosen, style.PALETTE, strict=False):
         assert own.played is not None

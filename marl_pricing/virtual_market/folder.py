@@ -23,13 +23,14 @@ class Kept(NamedTuple):
     Attributes:
         kind: what it holds, in a word.
         told, arrays: its files.
-        format: number of its layout.
+        format: number of its layout.  older: those that are read, too.
     """
 
     kind: str
     told: str
     arrays: str
     format: int
+    older: tuple[int, ...] = ()
 
     def refuse(self, folder: Path | str) -> Path:
         """The folder, if one may be saved there. Raises ModelError for one that holds something else."""
@@ -74,8 +75,10 @@ class Kept(NamedTuple):
         try:
             told = plain.read_json(folder / self.told)
             content = plain.read_bytes(folder / self.arrays)
-            if not isinstance(told, dict) or told.get("format") != self.format:
-                raise ModelError(f"{folder / self.told}: accepted is a {self.kind} of format {self.format}")
+            formats = (*self.older, self.format)
+            if not isinstance(told, dict) or told.get("format") not in formats:
+                accepted = " or ".join(map(str, formats))
+                raise ModelError(f"{folder / self.told}: accepted is a {self.kind} of format {accepted}")
             if hashlib.sha256(content).hexdigest() != told.get("sha256"):
                 raise ModelError(f"{folder / self.arrays}: is not what was saved; it was cut short or changed")
             return told, plain.read_arrays(folder / self.arrays)

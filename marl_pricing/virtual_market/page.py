@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from marl_pricing.presentation import page, style
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market import figures
-from marl_pricing.virtual_market.compare import LEARNED, Row, Standing, rows_of, said
+from marl_pricing.virtual_market.compare import Row, Standing, rows_of, said
 from marl_pricing.virtual_market.curves import judge, read_truth
-from marl_pricing.virtual_market.fair_policy import FairPolicy
+from marl_pricing.virtual_market.kept_policy import Policy
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import log_arrays, memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
@@ -39,12 +39,12 @@ def replayed(model: VirtualMarket, log: PromotionLog, days: int, seed: int) -> t
     return promotions, answers, np.stack([own["action_2"] for own in told], axis=1), after.weekdays
 
 
-def _lead(rows: list[Row], policy: FairPolicy, episodes: int, truth: bool) -> str:
-    own = next(row for row in rows if row.policy == LEARNED)
+def _lead(rows: list[Row], policy: Policy, episodes: int, truth: bool) -> str:
+    own = rows[0]
     where = "among customers whose truth is known" if truth else "in the learned market"
     ends = f" ({own.score_low:.2f} to {own.score_high:.2f})"
     return (
-        f"Everybody is offered the same. {where.capitalize()} the learned policy brings {own.score:.2f} times{ends} "
+        f"Everybody is offered the same. {where.capitalize()} the {own.policy} brings {own.score:.2f} times{ends} "
         f"the GMV of no coupons over {policy.settings.days} days, at a return on investment of {own.roi:.2f}: at least "
         f"{policy.settings.goal:g} in {own.reached:.0%} of {episodes} episodes."
     )
@@ -58,7 +58,7 @@ def _table(rows: list[Row], goal: float) -> str:
         return "nothing spent" if not np.isfinite(value) or value > 1e4 else f"{value:.{digits}f}"
 
     heads = [("policy", ""), ("score", "GMV / GMV without coupons"), ("ROI", "GMV / cost"),
-             ("reached", f"episodes at ROI {goal:g} or more"), ("offers", "day by day, again and again")]  # fmt: skip
+             ("reached", f"episodes at ROI {goal:g} or more"), ("offers", "day by day, or how often")]  # fmt: skip
     cells: list[list[tuple[str, float | None]]] = [
         [
             (row.policy, None),
@@ -72,8 +72,12 @@ def _table(rows: list[Row], goal: float) -> str:
     return page.table(heads, cells)
 
 
+def _differs(own: Standing) -> bool:
+    return own.played is not None and bool((own.played.offers != own.played.offers[0]).any())
+
+
 def write_page(
-    folder: Path | str, policy: FairPolicy, model: VirtualMarket, log: PromotionLog, found: list[Standing],
+    folder: Path | str, policy: Policy, model: VirtualMarket, log: PromotionLog, found: list[Standing],
     truth: Path | str | None, episodes: int, seed: int,
 ) -> Path:  # fmt: skip
     """Write page.html, its figures and `scores.csv` into a folder; the page."""
@@ -89,6 +93,7 @@ def write_page(
     def show(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
         return page.picture(title, caption, *style.write_for_page(folder / _FIGURES, name, draw))
 
+    differs = " Where others have other offers, the table says so." if any(map(_differs, found)) else ""
     best = "the best cycle of up to three days" + (" in the truth" if truth else "")
     body = [
         "<h1>One promotion policy for all customers</h1>",
@@ -102,7 +107,7 @@ def write_page(
         *(f"<p>{escape(line[0].upper() + line[1:])}.</p>" for line in said(found, goal) if not line.startswith("-")),
         "<h2>What it offers</h2>",
         show("calendar", "Calendar of coupons",
-             "Each day's offer of the first episode: number of coupons and, in per cent, their discount.",
+             "Each day's offer of the first episode: number of coupons and, in per cent, their discount." + differs,
              partial(figures.calendar, found, policy.weekday)),
         show("days", "Day by day",
              f"GMV, cost and ROI so far beside {best}; bands hold 95 % of the episodes, the line is the ROI asked for.",

@@ -16,6 +16,7 @@ from marl_pricing.market import Action, MarketShape, Observation
 from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, PromotionState, observe
 from marl_pricing.virtual_market.feedback import Feedback
 from marl_pricing.virtual_market.levels import OFFERS
+from marl_pricing.widths import float32, int32
 
 Array = jax.Array
 _AT_ONCE = 20_000  # customers in one matrix: what a core's own memory holds of their features
@@ -126,7 +127,7 @@ def _start(params: PromotionParams) -> tuple[Array, Array]:
 
 def _keys(worlds: np.ndarray, seed: int) -> tuple[Array, Array]:
     # The number of an episode says its draws, whatever is played: policies are compared over the same ones.
-    return jnp.asarray(worlds, jnp.int32), jax.random.split(jax.random.key(seed), len(worlds))
+    return int32(worlds), jax.random.split(jax.random.key(seed), len(worlds))
 
 
 def play_calendars(
@@ -137,7 +138,7 @@ def play_calendars(
     Args:
         plans: [R, D] rows of `OFFERS`, or [D], the same in all.  worlds: [R] numbers.
     """
-    own = jnp.asarray(np.broadcast_to(plans, (len(worlds), game.days)), jnp.int32)
+    own = int32(np.broadcast_to(plans, (len(worlds), game.days)))
     return _played(_calendars(game, shape, params, _start(params), *_keys(worlds, seed), own))
 
 
@@ -145,7 +146,7 @@ def play_feedback(
     game: PromotionGame, shape: MarketShape, params: PromotionParams, plan: Feedback, worlds: np.ndarray, seed: int
 ) -> Played:
     """Episodes of offers by what is left, as `play_calendars`; the plan in money a customer."""
-    own = jnp.asarray(plan.grid, jnp.float32), jnp.asarray(plan.offers, jnp.int32), jnp.float32(plan.threshold)
+    own = float32(plan.grid), int32(plan.offers), float32(plan.threshold)
     return _played(_feedback(game, shape, params, _start(params), *_keys(worlds, seed), *own))
 
 
@@ -163,7 +164,7 @@ def play_actor(
     """
     count = len(worlds)
     doubts = np.zeros((count, len(OFFERS))) if doubts is None else doubts
-    own = jnp.asarray(np.broadcast_to(lots, (count, *lots.shape[-2:])), jnp.float32), jnp.asarray(doubts, jnp.float32)
+    own = float32(np.broadcast_to(lots, (count, *lots.shape[-2:]))), float32(doubts)
     return _played(_actor(game, shape, actor, params, _start(params), *_keys(worlds, seed), parameters, *own))
 
 

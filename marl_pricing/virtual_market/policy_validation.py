@@ -22,7 +22,7 @@ class States(NamedTuple):
         memory: [21, C] of each customer: total orders, mean orders, mean fee; days at each level, orders on them.
         day: days so far.  orders: of the day before, a customer.  roi: of the day before.
         gmv, cost: money a customer so far.
-        policy: [1, H] what the policy remembers.
+        policy: [1, H] what the policy remembers; a plan nothing, [1, 0].
     """
 
     memory: np.ndarray
@@ -41,12 +41,10 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 class PolicyValidation:
     """The challenge's interface: `initial_states`, `get_next_states`, `get_action_from_policy`."""
 
-    def __init__(self, folder: Path | str) -> None:
-        with np.load(Path(folder) / "policy.npz", allow_pickle=False) as arrays:
-            self._about: dict[str, Any] = json.loads(str(arrays["about"]))
-            self._weights = {name: arrays[name] for name in arrays.files if name != "about"}
-        memory = self._weights["start"].astype(np.float32)
-        hidden = np.zeros((1, self._about["hidden"]), np.float32)
+    def __init__(self, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self._about, self._arrays = about, arrays
+        memory = arrays["start"].astype(np.float32)
+        hidden = np.zeros((1, about.get("hidden", 0)), np.float32)
         self.initial_states = States(memory, 0, 0.0, 0.0, 0.0, 0.0, hidden)
 
     def get_next_states(self, cur_states: States, coupon_action: np.ndarray, user_actions: list[np.ndarray]) -> States:
@@ -79,21 +77,50 @@ class PolicyValidation:
             self._shown(day_gmv, day_cost),
             cur_states.gmv + day_gmv,
             cur_states.cost + day_cost,
-            self._step(cur_states)[1],
+            self._remembered(cur_states),
         )
 
     def get_action_from_policy(self, user_states: States) -> np.ndarray:
         """[2] coupons, 0 … 5, and discount, 0.60 … 0.95, that everybody is offered on the day."""
-        logits, lots = self._step(user_states)[0], self._weights["lots"]
-        lot = lots[user_states.day % len(lots)]  # fixed draws: the same states are answered with the same offer
-        coupons, share = self._weights["offers"][int((logits + lot).argmax())]
+        coupons, share = self._arrays["offers"][self._offer(user_states)]
         return np.array([coupons, min(share, 0.95)])  # of no coupon any discount may be told
 
     def _shown(self, gmv: float, cost: float) -> float:
         return min(gmv / max(cost, 1e-6), self._about["most_roi"])
 
+    def _offer(self, states: States) -> int:
+        """The row of the offers for the day."""
+        raise NotImplementedError
+
+    def _remembered(self, states: States) -> np.ndarray:
+        """What the policy remembers after the day."""
+        return states.policy
+
+
+class PlannedPolicy(PolicyValidation):
+    """Offers by day and by what is left: GMV so far less the threshold's share of the cost so far."""
+
+    def _offer(self, states: States) -> int:
+        days = self._about["days"]
+        if states.day >= days:
+            raise ValueError(f"day {states.day + 1}: the plan has {days}; train kind=plan days=… makes one of more")
+        left = states.gmv - self._about["threshold"] * states.cost
+        below = int(np.searchsorted(self._arrays["grid"], left, side="right")) - 1
+        return int(self._arrays["by_left"][states.day, max(below, 0)])
+
+
+class LearnedPolicy(PolicyValidation):
+    """Offers of a trained network; of fixed draws, so that the same states are answered with the same offer."""
+
+    def _offer(self, states: States) -> int:
+        logits, lots = self._step(states)[0], self._arrays["lots"]
+        return int((logits + lots[states.day % len(lots)]).argmax())
+
+    def _remembered(self, states: States) -> np.ndarray:
+        return self._step(states)[1]
+
     def _observed(self, states: States) -> np.ndarray:
-        own, about = self._weights, self._about
+        own, about = self._arrays, self._about
         memory = states.memory
         statistics = np.concatenate([memory.mean(1), memory.std(1), memory.max(1), memory.min(1)])
         statistics = np.clip((statistics - own["centre"]) / own["spread"], -5.0, 5.0)
@@ -105,7 +132,7 @@ class PolicyValidation:
 
     def _step(self, states: States) -> tuple[np.ndarray, np.ndarray]:
         """(logits [41], memory [1, H]) of the policy's gated recurrent unit."""
-        own, size = self._weights, self._about["hidden"]
+        own, size = self._arrays, self._about["hidden"]
         inputs = np.maximum(self._observed(states) @ own["embed/kernel"] + own["embed/bias"], 0.0)
         enter = inputs @ own["cell/kernel_in"] + own["cell/bias"]
         hidden = states.policy
@@ -119,4 +146,7 @@ class PolicyValidation:
 
 def get_pv_instance() -> PolicyValidation:
     """What the evaluation asks for."""
-    return PolicyValidation(Path(__file__).resolve().parent)
+    with np.load(Path(__file__).resolve().parent / "policy.npz", allow_pickle=False) as stored:
+        about: dict[str, Any] = json.loads(str(stored["about"]))
+        arrays = {name: stored[name] for name in stored.files if name != "about"}
+    return {"plan": PlannedPolicy, "learned": LearnedPolicy}[about["kind"]](about, arrays)

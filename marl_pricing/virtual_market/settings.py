@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings
@@ -39,10 +41,14 @@ class JudgeSettings(LogSettings):
 
 
 class TrainingSettings(LogSettings):
-    """Where a fair policy is learned, and where it goes."""
+    """Where a fair policy is learned or made, and where it goes."""
 
     model: str = Field(description="folder of learned customers, of this log")
     out: str = Field(description="folder of the policy; one that is there is replaced")
+    kind: Literal["learned", "plan"] = Field(
+        "learned", description="learned: a network, by recurrent MAPPO; plan: offers by what is left above the goal, "
+        "made in seconds, which takes days, goal and reserve alone",
+    )  # fmt: skip
 
 
 class CompareSettings(LogSettings):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from marl_pricing.config.errors import Settings
+from marl_pricing.config.errors import ConfigError, Settings
 from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market import settings as given
 
@@ -26,10 +26,11 @@ def _fitting() -> type[Settings]:
 
 
 def _training() -> type[Settings]:
+    from marl_pricing.virtual_market.fair_plan import PlanSettings
     from marl_pricing.virtual_market.fair_policy import PolicySettings
 
-    class TrainingSettings(given.TrainingSettings, PolicySettings):
-        """Learned customers, how a policy is learned among them, and where it goes."""
+    class TrainingSettings(given.TrainingSettings, PolicySettings, PlanSettings):
+        """Learned customers, how a policy is learned or made among them, and where it goes."""
 
     return TrainingSettings
 
@@ -100,19 +101,54 @@ def _judge(own: Any) -> Iterable[str]:
 
 
 def _train(own: Any) -> Iterable[str]:
-    from queue import SimpleQueue
-
-    from marl_pricing.virtual_market.fair_policy import POLICY, PolicySettings, train_policy
+    from marl_pricing.virtual_market.fair_plan import PlanSettings
+    from marl_pricing.virtual_market.fair_policy import PolicySettings
+    from marl_pricing.virtual_market.fair_start import POLICY
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
 
+    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
+    _refuse_others(own, kinds)
     POLICY.refuse(own.out)  # before learning
+    how = kinds[own.kind](**{name: getattr(own, name) for name in kinds[own.kind].model_fields})
     model, log = load_model(own.model), read_log(own.log, read_mapping(own.mapping))
-    how = PolicySettings(**{name: getattr(own, name) for name in PolicySettings.model_fields})
+    policy = yield from (_planned if own.kind == "plan" else _learned)(model, log, how)
+    yield f"policy: {policy.save(own.out)}"
+
+
+def _refuse_others(own: Any, kinds: Mapping[str, type[Settings]]) -> None:
+    """Raise ConfigError for settings that were given and say nothing of this kind of policy."""
+    every = {name for kind in kinds.values() for name in kind.model_fields}
+    others = [name for name in type(own).model_fields if name in own.model_fields_set & every]
+    others = [name for name in others if name not in kinds[own.kind].model_fields]
+    if others:
+        given = ", ".join(f"{name}={getattr(own, name)!r}" for name in others)
+        accepted = ", ".join(kinds[own.kind].model_fields)
+        raise ConfigError(f"{given}: says nothing with kind={own.kind}; accepted beside it are {accepted}")
+
+
+def _planned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
+    from marl_pricing.virtual_market.compare import in_words
+    from marl_pricing.virtual_market.fair_plan import make_plan
+    from marl_pricing.virtual_market.levels import OFFERS
+
+    policy = make_plan(model, log, how)
+    expected = policy.where_tables_are_right()
+    roi = f"ROI {expected.roi:.2f}" if expected.cost > 0 else "nothing spent"
+    yield f"made: a plan of {how.days} days for ROI {how.goal:g}, by day and by what is left above it"
+    yield f"where the learned customers' tables are right: {roi}, {in_words(OFFERS[expected.offers])}"
+    return policy
+
+
+def _learned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
+    from queue import SimpleQueue
+
+    from marl_pricing.virtual_market.fair_policy import train_policy
+
     told: SimpleQueue[str] = SimpleQueue()
 
     def say(update: int, roi: float, score: float) -> None:
-        pulse.doing(f"update {update} of {own.updates}: in its worlds ROI {roi:.2f}, score {score:.3f}")
+        pulse.doing(f"update {update} of {how.updates}: in its worlds ROI {roi:.2f}, score {score:.3f}")
         told.put(f"update {update}: in its worlds ROI {roi:.2f}, score {score:.3f}")
 
     policy = train_policy(model, log, how, say=say)
@@ -120,12 +156,12 @@ def _train(own: Any) -> Iterable[str]:
         yield told.get()
     best = policy.history[policy.history[:, 1].argmax()]
     yield f"kept: update {best[0]:.0f}, mean reward {best[1]:.3f} in its worlds"
-    yield f"policy: {policy.save(own.out)}"
+    return policy
 
 
 def _compared(own: Any) -> tuple[Any, Any, Any, Any, list[Any]]:
     from marl_pricing.virtual_market.compare import in_model, in_truth
-    from marl_pricing.virtual_market.fair_policy import load_policy
+    from marl_pricing.virtual_market.kept_policy import load_policy
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
     from marl_pricing.virtual_market.worlds import learned_worlds, true_world
@@ -157,7 +193,7 @@ def _page(own: Any) -> Iterable[str]:
 
 
 def _export(own: Any) -> Iterable[str]:
-    from marl_pricing.virtual_market.fair_policy import load_policy
+    from marl_pricing.virtual_market.kept_policy import load_policy
     from marl_pricing.virtual_market.submission import export_policy
 
     for path in export_policy(load_policy(own.policy), own.out):
@@ -193,7 +229,7 @@ VERBS = {
         {"model": "FOLDER", "log": "FILE"}, ("model", "log", "mapping", "truth", "out"), _judge,
     ),
     "train": Verb(
-        "learn one fair policy among learned customers", _training,
+        "learn or plan one fair policy for learned customers", _training,
         {"log": "FILE", "model": "FOLDER", "out": "FOLDER"}, ("log", "mapping", "model", "out"), _train,
     ),
     "compare": Verb(

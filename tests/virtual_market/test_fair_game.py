@@ -24,7 +24,8 @@ from marl_pricing.virtual_market.fair_game import (
     promotion_params,
     shown_left,
 )
-from marl_pricing.virtual_market.fair_policy import PolicySettings, starts_of
+from marl_pricing.virtual_market.fair_policy import PolicySettings
+from marl_pricing.virtual_market.fair_start import starts_of
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import features, next_memory
 from marl_pricing.virtual_market.model import drawn_answer

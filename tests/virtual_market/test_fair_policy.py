@@ -15,7 +15,6 @@ from marl_pricing.learning import mappo
 from marl_pricing.virtual_market.__main__ import main
 from marl_pricing.virtual_market.compare import (
     FEEDBACK,
-    LEARNED,
     feedback_of_model,
     in_model,
     in_truth,
@@ -32,7 +31,10 @@ from marl_pricing.virtual_market.fair_game import (
     scales,
     shown_roi,
 )
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, load_policy, starts_of, train_policy
+from marl_pricing.virtual_market.fair_plan import PLAN
+from marl_pricing.virtual_market.fair_policy import LEARNED, FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fair_start import POLICY, starts_of
+from marl_pricing.virtual_market.kept_policy import load_policy
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import next_memory
 from marl_pricing.virtual_market.money import day_cost, day_gmv
@@ -78,12 +80,20 @@ def test_a_policy_is_kept_whole_or_refused(tmp_path: Path) -> None:
     again = load_policy(folder)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), again.parameters, _policy().parameters))
     assert again.settings == SMALL and (again.lots == _policy().lots).all() and again.weekday == _policy().weekday
-    content = (folder / "policy.npz").read_bytes()
+    told, arrays = POLICY.read(folder)
+    before = POLICY._replace(format=2, older=())  # as it was before there were plans
+    before.save(folder, {name: told[name] for name in ("settings", "form", "weekday")}, arrays)
+    assert isinstance(load_policy(folder), FairPolicy) and load_policy(folder).settings == SMALL
+    POLICY.save(folder, {name: told[name] for name in ("kind", "settings", "form", "weekday")},
+                arrays | {"lots": arrays["lots"][1:]})  # fmt: skip
+    with pytest.raises(ModelError, match=r"policy\.npz: .*lots of shape \(3, 41\), not \(4, 41\)"):
+        load_policy(folder)
+    content = (_policy().save(folder) / "policy.npz").read_bytes()
     (folder / "policy.npz").write_bytes(content[:-7])
     with pytest.raises(ModelError, match="cut short or changed"):
         load_policy(folder)
     (folder / "policy.json").write_text(json.dumps({"format": 7}))
-    with pytest.raises(ModelError, match="accepted is a policy of format 2"):
+    with pytest.raises(ModelError, match="accepted is a policy of format 2 or 3"):
         load_policy(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
@@ -184,7 +194,7 @@ def test_intervals_and_words() -> None:
 
 @pytest.mark.slow
 def test_from_a_log_to_a_submission_by_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    at = {name: str(tmp_path / name) for name in ("log", "model", "policy", "page", "submission")}
+    at = {name: str(tmp_path / name) for name in ("log", "model", "policy", "page", "submission", "plan", "plan_page")}
     log = f"log={at['log']}/promotion_log.csv"
     small = ["days=4", "updates=2", "episodes=4", "hidden=8", "every=1", "draws=2", "customers=20", "starts=3"]
     for given in (
@@ -195,6 +205,8 @@ def test_from_a_log_to_a_submission_by_commands(tmp_path: Path, capsys: pytest.C
         ["page", log, f"model={at['model']}", f"policy={at['policy']}", f"truth={at['log']}", f"out={at['page']}",
          "episodes=4"],
         ["export", f"policy={at['policy']}", f"out={at['submission']}"],
+        ["train", log, f"model={at['model']}", f"out={at['plan']}", "kind=plan", "days=4"],
+        ["page", log, f"model={at['model']}", f"policy={at['plan']}", f"out={at['plan_page']}", "episodes=4"],
     ):  # fmt: skip
         assert main(given) == 0, given
     told = capsys.readouterr().out
@@ -203,3 +215,6 @@ def test_from_a_log_to_a_submission_by_commands(tmp_path: Path, capsys: pytest.C
     assert "<h2>What it offers</h2>" in page and page.count("<figure>") == 6
     assert (tmp_path / "page" / "scores.csv").read_text().startswith("policy,score,")
     assert (tmp_path / "submission" / "policy_validation.py").is_file()
+    names = [line.partition(",")[0] for line in (tmp_path / "plan_page" / "scores.csv").read_text().splitlines()]
+    assert names[1:] == [PLAN, "no coupons", "best cycle (model)"]  # it is the policy, and no rule beside itself
+    assert f"In the learned market the {PLAN} brings" in (tmp_path / "plan_page" / "page.html").read_text()
