@@ -111,12 +111,24 @@ class Evaluations:
         self._num_updates = own.num_updates
         self._held_out = HeldOut(program)
         self._actors = program.abstract_state(stacked).learnable.actor
-        self._play = pool.submit(self._held_out.compile_play, self._actors, stacked)
-        self._yardsticks = [pool.submit(yardstick_of, shape, market) for market in markets]
+        self._markets = markets
+        self._play: Future | None = None
+        self._yardsticks: list[Future] = []
         played, trained = held_out.deviation_epochs(shape), own.steps_per_update
         self._deviates_always = played <= held_out.DEVIATION_SHARE * every * trained
         self._deviates_last = played <= held_out.LAST_DEVIATION_SHARE * own.num_updates * trained
         self._deviate: Future | None = None
+
+    def prepare(self) -> None:
+        """Begin what the first evaluation needs, in other threads; once, from whichever call comes first.
+
+        It takes as many cores and as much of the interpreter as the training program does: who begins both at once
+        waits longer for the first line.
+        """
+        if self._play is None:
+            self._play = self._pool.submit(self._held_out.compile_play, self._actors, self._stacked)
+            shape = self._program.learner.shape
+            self._yardsticks = [self._pool.submit(yardstick_of, shape, market) for market in self._markets]
 
     def next_after(self, update: int) -> int:
         """The next update at which an evaluation is due."""
@@ -141,6 +153,8 @@ class Evaluations:
         Returns:
             New rows of evaluation.csv, run by run.
         """
+        self.prepare()
+        assert self._play is not None
         actors = state.learnable.actor
         sums = jax.device_get(self._play.result()(actors, self._stacked))
         last = update == self._num_updates

@@ -172,6 +172,8 @@ def train(
                 [_best_so_far(kept, done, abstract) if done else None for kept in checkpoints],
                 pool,
             )
+            if jax.default_backend() != "cpu" or evaluations.next_after(done) <= done + block:
+                evaluations.prepare()  # there the host's cores are free, or no line comes before the first evaluation
         state = program.init(stacked, _networks(members)) if state is None else state
         step = compiling.result()
         journals = [
@@ -219,7 +221,10 @@ def train(
             if evaluations is not None:
                 stop = min(stop, evaluations.next_after(done))
             state, measures = step(state, stacked, stop - done)
-            write()
+            if reports:
+                write()
+                if evaluations is not None:
+                    evaluations.prepare()
             host = jax.tree.map(lambda x, count=stop - done: x[:, :count], jax.device_get(measures))
             _refuse_faults(host, own.num_seeds, members, done, saved, monitor if first_process else None)
             done, rows = stop, None

@@ -79,11 +79,23 @@ def test_a_prime_number_of_updates_needs_one_program_and_few_calls(monkeypatch: 
         step = compiled(self, state, params, block)
         return lambda state, params, count: calls.append(count) or step(state, params, count)
 
+    there: list[int] = []  # rows of metrics.csv when what evaluations need was begun
+
+    class Late(Evaluations):
+        def prepare(self) -> None:
+            there.append(len(rows_of(tmp_path, runs.METRICS)))
+
+        def due(self, _: int) -> bool:
+            return False
+
     monkeypatch.setattr(Program, "compiled", counted)
+    monkeypatch.setattr(training, "Evaluations", Late)
     own = market_of("stock")
     program = Program(learner_of(own, num_updates=11))
-    state, _ = training.train(program, [Member(tmp_path, own.params)], Schedule(4, 50), tensorboard=False, quiet=True)
+    member = Member(tmp_path, own.params)
+    state, _ = training.train(program, [member], Schedule(4, 50, 8), tensorboard=False, quiet=True)
     assert calls == [4, 4, 3]
+    assert there == ([4, 8] if jax.default_backend() == "cpu" else [0, 4, 8])  # behind the first line
     rows = rows_of(tmp_path, runs.METRICS)
     assert [int(row["update"]) for row in rows] == list(range(1, 12))
     monkeypatch.undo()
