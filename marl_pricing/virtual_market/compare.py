@@ -57,9 +57,9 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def in_words(offers: np.ndarray) -> str:
-    """Offers [D, 2] as text: `1 × 0.90`, or `none`, a day; days that come again are not repeated."""
+    """Offers [D, 2] as text: `1 × 0.90`, or `none`, a day; what comes again and again, at least twice, is told once."""
     texts = ["none" if count < 0.5 else f"{count:.0f} × {share:.2f}" for count, share in offers]
-    for length in range(1, len(texts)):
+    for length in range(1, len(texts) // 2 + 1):
         if all(text == texts[place % length] for place, text in enumerate(texts)):
             return ", ".join(texts[:length])
     return ", ".join(texts)

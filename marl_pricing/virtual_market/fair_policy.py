@@ -18,6 +18,7 @@ from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketShape
 from marl_pricing.virtual_market.fair_game import (
+    OBSERVED,
     STATISTICS,
     PromotionGame,
     PromotionParams,
@@ -168,7 +169,10 @@ def learned_from(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> FairPol
     """The policy of a folder's content. Raises KeyError, TypeError or ValueError where it is none."""
     own = PolicySettings.model_validate(told["settings"])
     starts = checked_starts(arrays["starts"])
-    shapes = {"centre": (_STATISTICS,), "spread": (_STATISTICS,), "lots": (own.days, len(OFFERS))}
+    shapes: dict[str, tuple[int, ...]] = {
+        "centre": (_STATISTICS,), "spread": (_STATISTICS,), "lots": (own.days, len(OFFERS)),
+        "actor/embed/kernel": (len(OBSERVED), own.hidden), "actor/out/bias": (len(OFFERS),),
+    }  # fmt: skip
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} of shape {arrays[name].shape}, not {shape}")

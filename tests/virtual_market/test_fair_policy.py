@@ -84,10 +84,14 @@ def test_a_policy_is_kept_whole_or_refused(tmp_path: Path) -> None:
     before = POLICY._replace(format=2, older=())  # as it was before there were plans
     before.save(folder, {name: told[name] for name in ("settings", "form", "weekday")}, arrays)
     assert isinstance(load_policy(folder), FairPolicy) and load_policy(folder).settings == SMALL
-    POLICY.save(folder, {name: told[name] for name in ("kind", "settings", "form", "weekday")},
-                arrays | {"lots": arrays["lots"][1:]})  # fmt: skip
-    with pytest.raises(ModelError, match=r"policy\.npz: .*lots of shape \(3, 41\), not \(4, 41\)"):
-        load_policy(folder)
+    kept = {name: told[name] for name in ("kind", "settings", "form", "weekday")}
+    for name, where in (
+        ("lots", r"lots of shape \(3, 41\), not \(4, 41\)"),
+        ("actor/embed/kernel", r"actor/embed/kernel of shape \(95, 8\), not \(96, 8\)"),
+    ):
+        POLICY.save(folder, kept, arrays | {name: arrays[name][1:]})
+        with pytest.raises(ModelError, match=rf"policy\.npz: .*{where}"):
+            load_policy(folder)
     content = (_policy().save(folder) / "policy.npz").read_bytes()
     (folder / "policy.npz").write_bytes(content[:-7])
     with pytest.raises(ModelError, match="cut short or changed"):
@@ -189,6 +193,7 @@ def test_intervals_and_words() -> None:
     assert (mean, low, high) == pytest.approx((2.5, 0.4457, 4.5543), abs=1e-4)  # t of 3 degrees at 0.975: 3.1824
     assert np.isnan(interval(np.array([1.0, np.inf]))[1])
     assert in_words(OFFERS[[0, 1, 0, 1, 0]]) == "none, 1 × 0.95"
+    assert in_words(OFFERS[[0, 1, 0]]) == "none, 1 × 0.95, none"  # three days, not two again and again
     assert in_words(OFFERS[[0, 1, 2]]) == "none, 1 × 0.95, 1 × 0.90"
 
 
