@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+from tests.contexts import share_contexts
+
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 # Tests run hundreds of programs once each: machine code that is made fast counts more than machine code that is fast.
 _QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
@@ -51,6 +53,7 @@ def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays: the collector does not walk it again and again, nor as often what tests make."""
+    share_contexts()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
