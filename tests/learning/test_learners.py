@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -19,11 +20,14 @@ from marl_pricing.learning.action_values.learner import epsilon
 from marl_pricing.learning.action_values.step import action_value_loss
 from marl_pricing.learning.action_values.targets import Batch, Transitions, targets, weights
 from marl_pricing.learning.advantage import generalised_advantage, one_step_target
+from marl_pricing.learning.dqn import DqnSettings
+from marl_pricing.learning.learner import init
 from marl_pricing.learning.learners import make_learner
 from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.pqn import PqnSettings
 from marl_pricing.learning.qtable.table import TableSpec
 from marl_pricing.learning.runs import METRICS
+from marl_pricing.learning.state import Learnable
 from marl_pricing.learning.training import Member, Schedule, train
 from marl_pricing.robust import Ambiguity
 from marl_pricing.studies.loading import load_run
@@ -161,6 +165,37 @@ def test_targets_and_the_loss_of_action_values_are_a_plain_loop_over_what_the_ne
     assert float(loss) == pytest.approx(0.5 * (error**2 * live).sum(), rel=1e-5)
 
 
+def test_the_network_that_plays_goes_part_of_the_way_to_the_one_that_learns() -> None:
+    own, index, begun = market_of("stock"), jnp.arange(2), []
+
+    def learned(**told) -> list[Learnable]:
+        """Before the first update and after each of the first two."""
+        settings = DqnSettings(
+            num_envs=2, num_steps=4, num_minibatches=1, gradient_steps_per_update=2, hidden_size=4, cell="none",
+            epsilon_end=0.5, devices=1, **told,
+        )  # fmt: skip
+        learner = make_learner(settings, *own)
+        if not begun:  # all begin alike
+            begun.append(jax.jit(lambda: init(learner, jnp.int32(3), own.params, index), compiler_options=QUICK)())
+        states = [*begun]
+        update = jax.jit(lambda state: learner.update(state, own.params, index)[0], compiler_options=QUICK)
+        for _ in range(2):
+            states.append(update(states[-1]))
+        return [jax.tree.map(np.asarray, state.learnable) for state in states]
+
+    plain, whole, part = learned(), learned(averaging=1.0), learned(averaging=0.25, target_every=2)
+    # All of the way at once: that is who learns.
+    jax.tree.map(np.testing.assert_array_equal, whole, plain)
+    # A quarter of the way, every second update: in the first one all learn the same, and the average stays.
+    start, first, second = part
+    jax.tree.map(np.testing.assert_array_equal, first.critic, plain[1].actor)
+    jax.tree.map(np.testing.assert_array_equal, first.actor, start.actor)
+    by_hand = jax.tree.map(lambda a, b: 0.75 * a + 0.25 * b, start.actor, second.critic)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), second.actor, by_hand)
+    for before, after in ((start.critic, first.critic), (first.critic, second.critic)):  # it goes on from where it was
+        assert 0 < max(np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True)) < 0.05
+
+
 def test_a_tables_rows_are_the_grid_of_what_is_observed() -> None:
     table = TableSpec(2, 5, 3, 2, stacked=True)
     grid = jnp.stack(jnp.meshgrid(jnp.linspace(-1, 1, 5), jnp.linspace(-1, 1, 5)), -1).reshape(-1, 2)
@@ -265,20 +300,24 @@ def test_tables_come_within_a_grid_step_of_the_one_shot_games_prices_in_5_of_5_s
 
 @pytest.mark.usefixtures("optimised")
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["pqn", "dqn"])
-def test_networks_of_values_come_to_the_one_shot_games_prices(algorithm: str) -> None:
-    """Three seeds each within two grid steps, where the plain loss ends at four to six above Nash; most within one.
+@pytest.mark.parametrize(
+    "own", [["pqn"], ["dqn", "learner.num_updates=800", "learner.exploration=0.4"]], ids=lambda own: own[0]
+)
+def test_networks_of_values_come_to_the_one_shot_games_prices(own: list[str]) -> None:
+    """Three seeds each, where the plain loss ends at four to six steps above Nash: `dqn`, which averages, within one
+    step; `pqn` within two, most within one.
 
     Of the joint profit the next price loses 0.1 or 0.2 %. `python -m benchmarks.known_answers values` counts more.
     """
-    experiment = composed("experiment=logit_duopoly_values", f"learner={algorithm}", "learner.num_seeds=6")
+    experiment = composed("experiment=logit_duopoly_values", f"learner={own[0]}", *own[1:], "learner.num_seeds=6")
     shape, params = experiment.market
     grid = np.asarray(params.prices.levels[0], np.float64)
     played = trained(Program, experiment, (1.0, 0.0), 3)
     for omega, prices in zip((1.0, 0.0), played, strict=True):
-        own = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
-        off = np.abs(grid[prices] - static.omega_equilibrium(shape, own).prices).max((1, 2)) / (grid[1] - grid[0])
-        assert (off < 2).all() and (omega == 0.0 or np.median(off) < 1), (omega, off, prices[:, -1])
+        at = params.replace(reward=params.reward.replace(omega=jnp.full((2,), omega)))
+        off = np.abs(grid[prices] - static.omega_equilibrium(shape, at).prices).max((1, 2)) / (grid[1] - grid[0])
+        assert (off < (1 if own[0] == "dqn" else 2)).all(), (omega, off, prices[:, -1])
+        assert omega == 0.0 or np.median(off) < 1, (omega, off, prices[:, -1])
 
 
 @pytest.mark.usefixtures("optimised")

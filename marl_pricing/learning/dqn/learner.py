@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import optax
 from pydantic import Field
 
 from marl_pricing.learning import normalisation
@@ -39,7 +40,10 @@ class DqnSettings(ValueNetworkSettings, frozen=True):
     replay_segments: Count = 4
     gradient_steps_per_update: Annotated[int, Field(ge=1, le=10_000)] = 12
     num_minibatches: Count = 4  # a gradient step takes one part in so many of a replayed segment
-    target_every: Count = 1  # updates between copies of the network to the target network
+    target_every: Count = 1  # updates between moves of the target network
+    # τ: the network that plays, gives targets and is kept is an average of the one that learns (Polyak and Juditsky
+    # 1992): it goes τ of the way there at each move. None: the network that learns plays, and is copied.
+    averaging: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class ReplayState(TrainState):
@@ -56,7 +60,11 @@ class SelfPlayReplayState(SelfPlayState):
 
 @dataclass(frozen=True)
 class Dqn(ValueNetwork):
-    """DQN: one-step targets of a target network, on segments drawn from a ring. `Learnable.critic` is that network."""
+    """DQN: one-step targets of a target network, on segments drawn from a ring.
+
+    `Learnable.actor` plays. `Learnable.critic` is the target network; with `averaging`, where the average both plays
+    and gives targets, it is the network that learns.
+    """
 
     settings: DqnSettings
 
@@ -81,7 +89,7 @@ class Dqn(ValueNetwork):
         before, params, after, segment = next_segment(self, state, params, env_index, EpsilonGreedy(chance))
         played = transitions_of(self, segment, before.rollout.actor_memory)
         ring = replay.put(state.replay, state.update % own.replay_segments, played)
-        judge: Parameters = before.learnable.critic
+        learnable, judge = _learning_and_judge(own, before.learnable)
         target, value = targets(self, judge, before.statistics, played, 0.0)
         live, statistics = played.live.astype(jnp.float32), before.statistics
         measures = segment_measures(self.shape, params, segment, total)
@@ -105,15 +113,23 @@ class Dqn(ValueNetwork):
             batch = Batch(drawn, target, drawn.live.astype(jnp.float32), weights(self, drawn, total))
             return gradient_step(self, total, rate, learnable, batch, jnp.arange(index.size))
 
-        learnable, sums = jax.lax.scan(step, before.learnable, jnp.arange(own.gradient_steps_per_update))
+        learnable, sums = jax.lax.scan(step, learnable, jnp.arange(own.gradient_steps_per_update))
         count = jnp.maximum(sums.pop("live").sum(), 1.0)
         measures |= {name: each.sum() / count for name, each in sums.items()}
         due = (state.update + 1) % own.target_every == 0
-        judge = jax.tree.map(lambda new, old: jnp.where(due, new, old), learnable.actor, judge)
-        done = after.update + 1
-        return after.replace(
-            learnable=learnable.replace(critic=judge), statistics=statistics, replay=ring, update=done
-        ), measures
+        learned = learnable.actor
+        aim = learned if own.averaging is None else optax.incremental_update(learned, judge, own.averaging)
+        judge = jax.tree.map(lambda new, old: jnp.where(due, new, old), aim, judge)
+        plays, other = (learned, judge) if own.averaging is None else (judge, learned)
+        learnable = learnable.replace(actor=plays, critic=other)
+        return after.replace(learnable=learnable, statistics=statistics, replay=ring, update=after.update + 1), measures
+
+
+def _learning_and_judge(own: DqnSettings, kept: Learnable) -> tuple[Learnable, Parameters]:
+    """What learns, as `Learnable.actor`, and the network that gives its targets."""
+    if own.averaging is None:
+        return kept, kept.critic
+    return kept.replace(actor=kept.critic), kept.actor
 
 
 def _first_ring(learner: Dqn, _: Learnable, rollout: RolloutState) -> Transitions:
