@@ -51,9 +51,10 @@ def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "compiler_options", lambda: OPTIMISED)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What is imported by now stays: the collector does not walk it again and again, nor as often what tests make."""
-    share_contexts()
+    if session.config.getoption("markexpr") != "slow":  # long tests lower few programs, as users do
+        share_contexts()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
