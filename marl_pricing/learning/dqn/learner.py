@@ -89,7 +89,8 @@ class Dqn(ValueNetwork):
         before, params, after, segment = next_segment(self, state, params, env_index, EpsilonGreedy(chance))
         played = transitions_of(self, segment, before.rollout.actor_memory)
         ring = replay.put(state.replay, state.update % own.replay_segments, played)
-        learnable, judge = _learning_and_judge(own, before.learnable)
+        learnable = _other_roles(own, before.learnable)
+        judge: Parameters = learnable.critic
         target, value = targets(self, judge, before.statistics, played, 0.0)
         live, statistics = played.live.astype(jnp.float32), before.statistics
         measures = segment_measures(self.shape, params, segment, total)
@@ -117,19 +118,17 @@ class Dqn(ValueNetwork):
         count = jnp.maximum(sums.pop("live").sum(), 1.0)
         measures |= {name: each.sum() / count for name, each in sums.items()}
         due = (state.update + 1) % own.target_every == 0
-        learned = learnable.actor
-        aim = learned if own.averaging is None else optax.incremental_update(learned, judge, own.averaging)
+        aim = learnable.actor
+        if own.averaging is not None:
+            aim = optax.incremental_update(aim, judge, own.averaging)
         judge = jax.tree.map(lambda new, old: jnp.where(due, new, old), aim, judge)
-        plays, other = (learned, judge) if own.averaging is None else (judge, learned)
-        learnable = learnable.replace(actor=plays, critic=other)
+        learnable = _other_roles(own, learnable.replace(critic=judge))
         return after.replace(learnable=learnable, statistics=statistics, replay=ring, update=after.update + 1), measures
 
 
-def _learning_and_judge(own: DqnSettings, kept: Learnable) -> tuple[Learnable, Parameters]:
-    """What learns, as `Learnable.actor`, and the network that gives its targets."""
-    if own.averaging is None:
-        return kept, kept.critic
-    return kept.replace(actor=kept.critic), kept.actor
+def _other_roles(own: DqnSettings, networks: Learnable) -> Learnable:
+    """Who learns as `actor`, who gives targets as `critic`, of networks as they are kept; and the other way round."""
+    return networks if own.averaging is None else networks.replace(actor=networks.critic, critic=networks.actor)
 
 
 def _first_ring(learner: Dqn, _: Learnable, rollout: RolloutState) -> Transitions:
