@@ -65,9 +65,14 @@ def in_words(offers: np.ndarray) -> str:
     return ", ".join(texts)
 
 
+def alike(offers: np.ndarray) -> bool:
+    """Whether all episodes [R, D, 2] have the same offers."""
+    return bool((offers == offers[0]).all())
+
+
 def offers_in_words(offers: np.ndarray) -> str:
     """Offers of episodes [R, D, 2] as text: as `in_words` where all have the same, else the shares of their days."""
-    if (offers == offers[0]).all():
+    if alike(offers):
         return in_words(offers[0])
     each, count = np.unique(offers.reshape(-1, 2), axis=0, return_counts=True)
     order = np.argsort(-count, kind="stable")

@@ -279,7 +279,7 @@ def promotion_params(
         world=world,
         odds=float32(np.full(count, 1 / count) if odds is None else odds),
         starts=float32(starts),
-        weekdays=int32(np.asarray(weekdays)),
+        weekdays=int32(weekdays),
         zero_gmv=float32(np.ones(count) if zero_gmv is None else zero_gmv),
         threshold=float32(threshold),
         centre=float32(centre),

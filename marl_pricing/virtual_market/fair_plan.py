@@ -73,7 +73,7 @@ class PlanPolicy:
     def in_world(self, world: Any, zero_draws: int = 256) -> tuple[MarketShape, PromotionParams]:
         """The game's two halves in worlds, in which its GMV without coupons is measured."""
         own = self.settings
-        shape, params = promotion_params(world, self.starts, [self.weekday], days=own.days, threshold=own.goal)
+        shape, params = promotion_params(world, self.starts, [self.weekday], days=own.days, threshold=self.threshold)
         return shape, with_zero_gmv(self.game, shape, params, zero_draws, self.measured)
 
     def play(self, shape: MarketShape, params: PromotionParams, worlds: np.ndarray, seed: int) -> Played:

@@ -134,10 +134,10 @@ class FairPolicy:
     def in_world(self, world: Any, zero_draws: int = 256) -> tuple[MarketShape, PromotionParams]:
         """The game's two halves in other worlds, in which its GMV without coupons is measured."""
         shape, params = promotion_params(
-            world, self.starts, [self.weekday], days=self.settings.days, threshold=self.settings.threshold,
+            world, self.starts, [self.weekday], days=self.settings.days, threshold=self.threshold,
             scale=(self.centre, self.spread), unit=self.unit,
         )  # fmt: skip
-        return shape, with_zero_gmv(self.game, shape, params, zero_draws, self.settings.seed)
+        return shape, with_zero_gmv(self.game, shape, params, zero_draws, self.measured)
 
     def actor(self, shape: MarketShape, params: PromotionParams) -> NetworkSpec:
         """Its network."""

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from marl_pricing.presentation import page, style
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market import figures
-from marl_pricing.virtual_market.compare import Row, Standing, rows_of, said
+from marl_pricing.virtual_market.compare import Row, Standing, alike, rows_of, said
 from marl_pricing.virtual_market.curves import judge, read_truth
 from marl_pricing.virtual_market.kept_policy import Policy
 from marl_pricing.virtual_market.log import PromotionLog
@@ -72,10 +72,6 @@ def _table(rows: list[Row], goal: float) -> str:
     return page.table(heads, cells)
 
 
-def _differs(own: Standing) -> bool:
-    return own.played is not None and bool((own.played.offers != own.played.offers[0]).any())
-
-
 def write_page(
     folder: Path | str, policy: Policy, model: VirtualMarket, log: PromotionLog, found: list[Standing],
     truth: Path | str | None, episodes: int, seed: int,
@@ -93,7 +89,8 @@ def write_page(
     def show(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
         return page.picture(title, caption, *style.write_for_page(folder / _FIGURES, name, draw))
 
-    differs = " Where others have other offers, the table says so." if any(map(_differs, found)) else ""
+    differing = any(own.played is not None and not alike(own.played.offers) for own in found)
+    differs = " Where others have other offers, the table says so." if differing else ""
     best = "the best cycle of up to three days" + (" in the truth" if truth else "")
     body = [
         "<h1>One promotion policy for all customers</h1>",

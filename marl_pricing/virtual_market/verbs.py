@@ -118,9 +118,8 @@ def _train(own: Any) -> Iterable[str]:
 
 def _refuse_others(own: Any, kinds: Mapping[str, type[Settings]]) -> None:
     """Raise ConfigError for settings that were given and say nothing of this kind of policy."""
-    every = {name for kind in kinds.values() for name in kind.model_fields}
-    others = [name for name in type(own).model_fields if name in own.model_fields_set & every]
-    others = [name for name in others if name not in kinds[own.kind].model_fields]
+    elsewhere = {name for kind in kinds.values() for name in kind.model_fields} - set(kinds[own.kind].model_fields)
+    others = [name for name in type(own).model_fields if name in own.model_fields_set & elsewhere]
     if others:
         given = ", ".join(f"{name}={getattr(own, name)!r}" for name in others)
         accepted = ", ".join(kinds[own.kind].model_fields)
