@@ -58,11 +58,13 @@ def test_where_rivals_are_equal_competition_is_worth_more(table: pd.DataFrame) -
     assert table.loc["even", "price_rise"] > 0 and (table["products"] == 3).all()
 
 
+@pytest.mark.slow
 def test_what_is_not_believable_is_doubted_and_comes_last(table: pd.DataFrame) -> None:
     assert table["doubt"].eq("").tolist() == [True, True, False]
     assert np.isnan(table.loc["deaf", "gap"]) and "implies a cost" in table.loc["deaf", "doubt"]
 
 
+@pytest.mark.slow
 def test_the_gap_is_that_of_the_logit(table: pd.DataFrame) -> None:
     """By SciPy; the shoppers are 1.5 times the units of the busiest period."""
     sold = sales().table.query("category == 'even'")

@@ -52,6 +52,7 @@ def test_a_run_that_starts_from_another_and_does_not_step_is_that_other(source: 
     assert abs(float(columns["kl"])) < 1e-6 and float(columns["clipped"]) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
@@ -72,6 +73,7 @@ def test_networks_that_do_not_fit_are_refused_with_the_reason(source: Path, argu
     assert str(told.value).startswith(f"init_from={str(source)!r}: accepted is a run of ")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_started_from_leaves_nothing_behind(
     source: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
@@ -84,7 +86,7 @@ def test_what_cannot_be_started_from_leaves_nothing_behind(
         assert not new.exists()
 
 
-def test_a_source_of_several_seeds_starts_as_many(source: Path, tmp_path: Path) -> None:
+def test_a_source_of_several_seeds_starts_as_many() -> None:
     one, three = (composed(*SHORT, f"learner.num_seeds={count}") for count in (1, 3))
     check_start("R", one, three)
     with pytest.raises(ConfigError, match=r"accepted is a run of one seed; learner\.num_seeds is 3 there"):

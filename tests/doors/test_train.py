@@ -57,6 +57,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_folder_holds_what_it_should(whole: Path) -> None:
     names = {path.name for path in whole.iterdir()}
     assert names == {
@@ -120,16 +121,27 @@ def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole:
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("market.shocks.scale=2.0", "market.shocks.scale=2.0: changes nothing with market.shocks.probability=0"),
         ("resume={root}/docs", "docs: is no run folder"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_two(refusal: Callable[..., str], argument: str, message: str) -> None:
+    assert message in refusal("train.py", *argument.format(root=ROOT).split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
         ("resume={run} learner.seed=1", "accepted is nothing, or learner.num_updates, beside it, not 'learner.seed=1'"),
         ("run.folder={run}", "already holds a run; continue it with resume="),
     ],
 )
-def test_a_wrong_command_is_one_line_and_status_two(
+def test_a_run_is_gone_on_with_as_it_was_and_never_written_over(
     whole: Path, refusal: Callable[..., str], argument: str, message: str
 ) -> None:
-    assert message in refusal("train.py", *argument.format(root=ROOT, run=whole).split())
+    assert message in refusal("train.py", *argument.format(run=whole).split())
 
 
+@pytest.mark.slow
 def test_a_shell_sees_the_same(whole: Path) -> None:
     done = call("train.py", "learner.devices=3")
     assert "learner.num_envs=32: accepted is a multiple of learner.devices" in refused(done.returncode, done.stderr)
@@ -137,6 +149,7 @@ def test_a_shell_sees_the_same(whole: Path) -> None:
     assert "episodes=0: accepted is a number of at least 1" in refused(done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 def test_a_run_whose_settings_no_longer_fit_its_checkpoint_is_refused(
     whole: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
@@ -171,6 +184,16 @@ def test_evaluate_writes_a_report(whole: Path, tmp_path: Path, updates: int) -> 
     [
         ("run={root}/docs", "is no run folder"),
         ("", "accepted is at least one run folder"),
+    ],
+)
+def test_evaluate_asks_for_run_folders(refusal: Callable[..., str], arguments: str, message: str) -> None:
+    assert message in refusal("evaluate.py", *arguments.format(root=ROOT).split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ("run={run} rules=[nope]", "rules='nope': accepted is constant_nash"),
         ("run={run} trials.delays=[1]", "trials.delays=[1]: changes nothing with evaluation=report"),
         ("run={run} evaluation=robustness guests=false", "guests=false: changes nothing with evaluation=robustness"),
@@ -179,7 +202,7 @@ def test_evaluate_writes_a_report(whole: Path, tmp_path: Path, updates: int) -> 
 def test_evaluate_refuses_what_it_cannot_do(
     whole: Path, refusal: Callable[..., str], arguments: str, message: str
 ) -> None:
-    assert message in refusal("evaluate.py", *arguments.format(root=ROOT, run=whole).split())
+    assert message in refusal("evaluate.py", *arguments.format(run=whole).split())
 
 
 def test_evaluate_starts_the_devices_that_it_may_use(

@@ -1,4 +1,4 @@
-"""The whole evaluation of two runs, and its page in a real browser."""
+"""The whole evaluation of two runs, and its page in a real browser (long, all that asks for it); what is refused."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ return {height, early, contents,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_the_page_works_in_a_browser(report: Path, width: int, dark: bool) -> None:
     told = browser.ask(report, _LOOK, width, dark)
@@ -152,6 +153,7 @@ def test_axe_finds_no_serious_fault(report: Path, width: int, dark: bool) -> Non
     assert told["found"]["unnamed"][0][0] == "image-alt"  # what it would have said
 
 
+@pytest.mark.slow
 def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
     html = report.read_text("utf-8")
     assert len(html.encode()) < 3_000_000
@@ -181,6 +183,7 @@ def test_the_report_is_small_and_says_what_the_data_say(report: Path) -> None:
     assert summary["command"] == "python evaluate.py run=a run=b" and "python evaluate.py run=a run=b" in html
 
 
+@pytest.mark.slow
 def test_the_first_screen_answers_three_questions_and_says_what_to_mind(report: Path) -> None:
     html = report.read_text("utf-8")
     first = html.split("class=answers")[1].split("</section>")[0]
@@ -193,12 +196,14 @@ def test_the_first_screen_answers_three_questions_and_says_what_to_mind(report: 
     assert first.index("Mind:") < len(first) < html.index("<nav") < html.index("id=numbers")
 
 
+@pytest.mark.slow
 def test_a_rule_stands_once_a_market(report: Path) -> None:
     numbers = report.read_text("utf-8").split("id=numbers")[1].split("</table>")[0]
     assert numbers.count(">random<") == numbers.count(">constant_<wbr>nash<") == 1
     assert numbers.count(">learned (greedy)<") == 2 and numbers.count(">all runs<") == 2
 
 
+@pytest.mark.slow
 def test_a_kept_evaluation_stands_beside_runs_of_its_market_and_shoppers(report: Path, tmp_path: Path) -> None:
     first, second = kept.read_kept(report.parent)
     assert first.run == "selfish" and first.shoppers == (3, 4) and first.market == second.market  # omega alone differs
@@ -226,6 +231,7 @@ def test_a_kept_evaluation_stands_beside_runs_of_its_market_and_shoppers(report:
         kept.read_kept(tmp_path)
 
 
+@pytest.mark.slow
 def test_every_figure_is_a_file_too(report: Path) -> None:
     names = {path.stem for path in (report.parent / "figures" / "selfish").glob("*.svg")}
     assert names >= {"learning_curves", "total_profit", "profit_by_seller", "prices_over_time", "stock_over_time",
@@ -282,6 +288,7 @@ def test_the_page_says_the_numbers_of_a_fitted_rule(tmp_path: Path) -> None:
     assert "fitted_stock_price: every seller: base 1." in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_report_says_in_its_first_lines_whether_the_training_converged(report: Path) -> None:
     sentences = json.loads((report.parent / "summary.json").read_text())["sentences"]
     told = [own for own in sentences if own.startswith("Training of selfish")]

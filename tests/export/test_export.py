@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,10 @@ KINDS = {
 }  # fmt: skip
 
 
+# The first is quick, the others are long.
+FIRST_QUICK = [pytest.param(kind, marks=pytest.mark.slow if place else ()) for place, kind in enumerate(KINDS)]
+
+
 def lively(actor: Any) -> Any:
     """Parameters whose choices hang on what is seen."""
     if "values" in actor:
@@ -82,16 +89,22 @@ def make_run(folder: Path, *overrides: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of each kind, its policy exported in every format (the last seed's)."""
-    made = {}
-    for kind, overrides in KINDS.items():
-        folder = make_run(tmp_path_factory.mktemp("runs") / "of", *overrides)
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a run of a kind; made when it is first asked for."""
+    return cache(lambda kind: make_run(tmp_path_factory.mktemp("runs") / "of", *KINDS[kind]))
+
+
+@pytest.fixture(scope="module")
+def file_of(run_of) -> Callable[[str, str], Path]:
+    """A kind's policy (the last seed's) in a format; exported when it is first asked for."""
+
+    def file(kind: str, name: str) -> Path:
+        folder = run_of(kind)
         seed = load_run(folder, "latest").settings.learner.num_seeds - 1
-        for name in SUFFIXES:
-            assert main([f"run={folder}", f"format={name}", f"seed={seed}"]) == 0
-        made[kind] = folder
-    return made
+        assert main([f"run={folder}", f"format={name}", f"seed={seed}"]) == 0
+        return folder / "export" / name / f"policy{SUFFIXES[name]}"
+
+    return cache(file)
 
 
 def played(run: LoadedRun) -> tuple[Any, ...]:
@@ -111,16 +124,12 @@ def played(run: LoadedRun) -> tuple[Any, ...]:
     return jax.device_get(jax.jit(play, compiler_options=QUICK)())
 
 
-def file_of(folder: Path, name: str) -> Path:
-    return folder / "export" / name / f"policy{SUFFIXES[name]}"
-
-
 @pytest.mark.slow
-def test_files_say_nothing_of_the_machine_they_were_made_on(folders) -> None:
+def test_files_say_nothing_of_the_machine_they_were_made_on(file_of) -> None:
     here = [str(Path(__file__).parents[2]).encode(), b"site-packages"]
-    for folder in folders.values():
+    for kind in KINDS:
         for name in SUFFIXES:
-            content = file_of(folder, name).read_bytes()
+            content = file_of(kind, name).read_bytes()
             assert not [path for path in here if path in content]
 
 
@@ -138,12 +147,12 @@ def test_of_folders_in_a_command_the_last_part_is_told(command: str, told: str) 
     assert without_folders(command) == told
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_actions_are_the_same_over_a_thousand_epochs_in_flax_torch_and_onnxruntime(folders, kind: str) -> None:
-    observations, masks, prices, orders = played(load_run(folders[kind], "latest"))
+@pytest.mark.parametrize("kind", FIRST_QUICK)
+def test_actions_are_the_same_over_a_thousand_epochs_in_flax_torch_and_onnxruntime(run_of, file_of, kind: str) -> None:
+    observations, masks, prices, orders = played(load_run(run_of(kind), "latest"))
     assert len(np.unique(prices)) >= 4
     for name in SUFFIXES:
-        policy = load_policy(file_of(folders[kind], name))
+        policy = load_policy(file_of(kind, name))
         memory = policy.start(2)
         for time in range(EPOCHS):
             mask = None if masks is None else masks[time]
@@ -167,7 +176,7 @@ def test_actions_are_the_same_over_a_thousand_epochs_in_flax_torch_and_onnxrunti
 def test_changes_by_a_gaussian_are_those_of_the_network(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "of", "market/prices=adjust", "learner.price_law=gaussian", "learner.cell=lstm")
     assert main([f"run={folder}", "format=flax"]) == 0
-    run, policy = load_run(folder, "latest"), load_policy(file_of(folder, "flax"))
+    run, policy = load_run(folder, "latest"), load_policy(folder / "export" / "flax" / f"policy{SUFFIXES['flax']}")
     observations, _, changes, _ = played(run)
     assert np.abs(changes).max() <= 0.3 and np.unique(changes.round(3)).size > 20
     memory = policy.start(2)
@@ -185,31 +194,41 @@ def test_changes_by_a_gaussian_are_those_of_the_network(tmp_path: Path) -> None:
     assert "any relative change of the last price, from 1.1 to 2.5 money" in text
 
 
-def test_sellers_are_answered_one_by_one_or_together_in_any_order(folders) -> None:
-    for kind in KINDS:
-        for name in SUFFIXES:
-            policy = load_policy(file_of(folders[kind], name))
-            inputs = policy.about["inputs"]
-            rng = np.random.default_rng(0)
-            seen, memory = (rng.normal(size=(3, *inputs[name]["shape"][1:])) for name in ("observation", "memory"))
-            mask = np.ones((3, *inputs["order_mask"]["shape"][1:]), bool) if "order_mask" in inputs else None
-            together = policy.step(seen, [1, 0, 1], memory, mask)
-            for row, seller in enumerate((1, 0, 1)):
-                own = slice(row, row + 1)
-                alone = policy.step(seen[own], [seller], memory[own], None if mask is None else mask[own])
-                for output, value in alone.items():
-                    np.testing.assert_allclose(value[0], together[output][row], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("kind", FIRST_QUICK)
+def test_sellers_are_answered_one_by_one_or_together_in_any_order(file_of, kind: str) -> None:
+    for name in SUFFIXES:
+        policy = load_policy(file_of(kind, name))
+        inputs = policy.about["inputs"]
+        rng = np.random.default_rng(0)
+        seen, memory = (rng.normal(size=(3, *inputs[name]["shape"][1:])) for name in ("observation", "memory"))
+        mask = np.ones((3, *inputs["order_mask"]["shape"][1:]), bool) if "order_mask" in inputs else None
+        together = policy.step(seen, [1, 0, 1], memory, mask)
+        for row, seller in enumerate((1, 0, 1)):
+            own = slice(row, row + 1)
+            alone = policy.step(seen[own], [seller], memory[own], None if mask is None else mask[own])
+            for output, value in alone.items():
+                np.testing.assert_allclose(value[0], together[output][row], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUFFIXES)
-def test_the_example_plays_the_file_without_jax_and_without_this_package(folders, name: str) -> None:
+def test_the_example_plays_the_file_without_jax_and_without_this_package(run_of, file_of, name: str) -> None:
     """In a process in which importing them fails; what it prints is what the flax policy does first."""
     blocked = {"jax", "jaxlib", "flax", "marl_pricing"} | ({"torch"} if name != "torch" else set())
+    each = """
+        import os, runpy, sys
+        for folder in sys.argv[1:]:
+            os.chdir(folder)
+            runpy.run_path("policy_example.py")
+            print("played", folder)
+    """
+    folders = {kind: file_of(kind, name).parent for kind in KINDS}
+    done = python(each, blocked, *map(str, folders.values()))
+    assert done.returncode == 0, done.stderr[-2000:]
+    rest = done.stdout
     for kind, folder in folders.items():
-        done = python("import runpy; runpy.run_path('policy_example.py')", blocked, folder=folder / "export" / name)
-        assert done.returncode == 0, done.stderr[-2000:]
-        run = load_run(folder, "latest")
+        printed, _, rest = rest.partition(f"played {folder}\n")
+        run = load_run(run_of(kind), "latest")
         (shape, params), policy = run.experiment.market, run.policies(greedy=True)[-1]
         state, seen = market.reset(jax.random.key(0), shape, params)
         if seen.order_mask is not None:
@@ -218,37 +237,37 @@ def test_the_example_plays_the_file_without_jax_and_without_this_package(folders
         price = action.price[0, 0]
         if shape.discrete_prices:
             price = (params.prices.levels[0] if shape.prices.map == "levels" else params.prices.factors)[price]
-        assert float(done.stdout.split()[-1]) == pytest.approx(float(price), rel=1e-5), kind
+        assert float(printed.split()[-1]) == pytest.approx(float(price), rel=1e-5), kind
 
 
-def test_a_file_says_what_it_is(folders) -> None:
-    for kind, folder in folders.items():
-        run = load_run(folder, "latest")
-        shape, params = run.experiment.market
-        told = [load_policy(file_of(folder, name)).about for name in SUFFIXES]
-        assert told[0] == told[1] == told[2]
-        about = told[0]
-        assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
-        width = 1 if "qtable" in kind else 32 if "lstm" in kind or "two layers" in kind else 16
-        assert about["memory"]["shape"] == [width]
-        assert about["learner"] == run.settings.learner.algorithm
-        assert about["format_version"] == (1 if kind in ("gru, shared", "lstm, per seller, own orders") else 2)
-        assert about["provenance"]["update"] == 7
-        assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
-        assert len(about["provenance"]["parameters_sha256"]) == 64
-        if shape.prices.map == "levels":
-            grid = np.asarray(about["prices"]["levels"], np.float32).reshape(shape.num_offers, -1)
-            np.testing.assert_array_equal(grid, params.prices.levels)
-        policy = load_policy(file_of(folder, "flax"))
-        raw = [[entry["offset"][seller] for entry in about["observation"]] for seller in (0, 1)]
-        np.testing.assert_allclose(policy.show(raw, [0, 1]), 0.0, atol=1e-6)
-        card = (folder / "export" / "flax" / "policy_card.md").read_text()
-        for words in ("## Market", "## Training", "None yet", "## Limits", "own price of the last epoch", "abc"):
-            assert words in card
+@pytest.mark.parametrize("kind", FIRST_QUICK)
+def test_a_file_says_what_it_is(run_of, file_of, kind: str) -> None:
+    run = load_run(run_of(kind), "latest")
+    shape, params = run.experiment.market
+    told = [load_policy(file_of(kind, name)).about for name in SUFFIXES]
+    assert told[0] == told[1] == told[2]
+    about = told[0]
+    assert [entry["name"] for entry in about["observation"]] == market.layout(shape)
+    width = 1 if "qtable" in kind else 32 if "lstm" in kind or "two layers" in kind else 16
+    assert about["memory"]["shape"] == [width]
+    assert about["learner"] == run.settings.learner.algorithm
+    assert about["format_version"] == (1 if kind in ("gru, shared", "lstm, per seller, own orders") else 2)
+    assert about["provenance"]["update"] == 7
+    assert about["provenance"]["seed"] == run.settings.learner.num_seeds - 1
+    assert len(about["provenance"]["parameters_sha256"]) == 64
+    if shape.prices.map == "levels":
+        grid = np.asarray(about["prices"]["levels"], np.float32).reshape(shape.num_offers, -1)
+        np.testing.assert_array_equal(grid, params.prices.levels)
+    policy = load_policy(file_of(kind, "flax"))
+    raw = [[entry["offset"][seller] for entry in about["observation"]] for seller in (0, 1)]
+    np.testing.assert_allclose(policy.show(raw, [0, 1]), 0.0, atol=1e-6)
+    card = file_of(kind, "flax").with_name("policy_card.md").read_text()
+    for words in ("## Market", "## Training", "None yet", "## Limits", "own price of the last epoch", "abc"):
+        assert words in card
 
 
-def test_probabilities_of_values_are_those_of_the_play_that_evaluations_sample(folders) -> None:
-    policy = load_policy(file_of(folders["dqn, no memory"], "flax"))
+def test_probabilities_of_values_are_those_of_the_play_that_evaluations_sample(file_of) -> None:
+    policy = load_policy(file_of("dqn, no memory", "flax"))
     seen = np.random.default_rng(0).normal(size=(4, len(policy.about["observation"])))
     said = policy.step(seen, [0, 1, 0, 1], policy.start(4))
     chance, best = np.exp(said["price_log_prob"]), said["price_index"]
@@ -275,8 +294,9 @@ def evaluation_of(folder: Path, **changed: Any) -> dict[str, Any]:
     return {"format": 1, "episodes": 64, "runs": {"test (again)": own}}
 
 
-def test_an_evaluations_figures_stand_in_the_card(folders, tmp_path: Path, capsys) -> None:
-    folder = folders["gru, shared"]
+def test_an_evaluations_figures_stand_in_the_card(run_of, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_of("gru, shared"), folder)
     place = folder / "evaluation"
     place.mkdir()
     wanted = (f"run={folder}", "format=flax", f"out={tmp_path / 'p.npz'}")
@@ -310,12 +330,10 @@ def said(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     return message
 
 
-def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, capsys, monkeypatch) -> None:
-    run = f"run={folders['gru, shared']}"
-    empty = tmp_path / "empty"
-    runs.create(
-        empty, (folders["gru, shared"] / runs.CONFIG).read_text(), {"command": "", "versions": {}, "revision": ""}
-    )
+def test_what_cannot_be_exported_is_refused_in_a_line(run_of, tmp_path: Path, capsys, monkeypatch) -> None:
+    folder = run_of("gru, shared")
+    run, empty = f"run={folder}", tmp_path / "empty"
+    runs.create(empty, (folder / runs.CONFIG).read_text(), {"command": "", "versions": {}, "revision": ""})
     assert "the run has no checkpoint yet" in said(capsys, f"run={empty}", "format=flax")
     assert "nowhere: there is no such folder" in said(capsys, "run=nowhere", "format=flax")
     assert "error: 007: there is no such folder" in said(capsys, "run=007", "format=flax")
@@ -335,8 +353,8 @@ def test_what_cannot_be_exported_is_refused_in_a_line(folders, tmp_path: Path, c
     assert "torch is not installed: pip install 'marl-pricing[torch]'" in said(capsys, run, "format=torch")
 
 
-def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Path, monkeypatch) -> None:
-    files = {name: file_of(folders["gru, shared"], name) for name in SUFFIXES}
+def test_files_and_requests_that_cannot_be_used_are_named(file_of, tmp_path: Path, monkeypatch) -> None:
+    files = {name: file_of("gru, shared", name) for name in SUFFIXES}
     policy = load_policy(files["flax"])
     width = len(policy.about["observation"])
     wrong = np.zeros((1, width + 1), np.float32)
@@ -397,7 +415,7 @@ def test_files_and_requests_that_cannot_be_used_are_named(folders, tmp_path: Pat
         load_policy(files["onnx"])
 
 
-def test_a_file_that_says_something_else_than_its_network_is_not_handed_over(folders, monkeypatch) -> None:
+def test_a_file_that_says_something_else_than_its_network_is_not_handed_over(run_of, monkeypatch) -> None:
     from marl_pricing.export import export
 
     def other(path: Path) -> Any:
@@ -406,7 +424,7 @@ def test_a_file_that_says_something_else_than_its_network_is_not_handed_over(fol
 
     monkeypatch.setattr(export, "load_policy", other)
     with pytest.raises(RuntimeError, match="says other probabilities than the network"):
-        main([f"run={folders['gru, shared']}", "format=flax"])
+        main([f"run={run_of('gru, shared')}", "format=flax"])
 
 
 def test_the_card_says_which_sellers_never_learned() -> None:

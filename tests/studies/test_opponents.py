@@ -209,6 +209,7 @@ def test_what_cannot_be_is_refused_by_name(given: list[str], message: str) -> No
     assert message in str(told.value) and "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [
