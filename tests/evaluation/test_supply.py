@@ -17,7 +17,6 @@ from marl_pricing.presentation import bargain
 from tests.market.test_contracts import CHOSEN, CONTRACT, SUPPLIERS, built
 from tests.negotiation.protocol import Conceder
 from tests.negotiation.protocol import play as by_hand
-from tests.sizes import at_once
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,8 @@ def test_measures_are_those_of_the_contracts(market, record) -> None:
     assert whole("coi") == pytest.approx((revenue - cost) / record.sales.sum(), rel=1e-5)
 
 
-@pytest.mark.parametrize("rule", at_once(["contract_chosen", "contract"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["contract_chosen", "contract"])
 def test_contracts_are_judged_in_the_situation_in_which_they_were_played(rule: str, market, record) -> None:
     if rule == "contract_chosen":
         market = built(CHOSEN)

@@ -165,6 +165,7 @@ def contaminated() -> SweptRun:
     return run_of(0.3, own, (0, 0, 0), name="agents")
 
 
+@pytest.mark.slow
 def test_scores_tell_agents_from_people_and_posteriors_mean_what_they_say(contaminated: SweptRun) -> None:
     scores = sessions.session_scores(contaminated)
     assert scores is not None
@@ -183,6 +184,7 @@ def test_scores_tell_agents_from_people_and_posteriors_mean_what_they_say(contam
     assert sessions.session_scores(run_of(1.0, logit(1.0, [1.5, 1.9]), (0, 0))) is None
 
 
+@pytest.mark.slow
 def test_measures_are_withheld_where_a_market_has_none(contaminated: SweptRun) -> None:
     for run, told in (
         (contaminated, {"grid_equilibrium": "ignores stock and the moving level of demand"}),

@@ -23,6 +23,7 @@ from tests.learning.helpers import ANY_PRICE, INDEX, QUICK, TINY, learner_of, ro
 from tests.learning.test_bookkeeping import actor_log_prob
 from tests.learning.test_robust import INTERVAL, a_market
 from tests.markets import UNLIMITED, make
+from tests.sizes import at_once
 
 
 def louder(state):
@@ -32,7 +33,7 @@ def louder(state):
 
 @pytest.mark.parametrize(
     ("law", "cell", "sharing", "price_map"),
-    [("beta", "gru", "shared", "range"), ("gaussian", "lstm", "per_seller", "adjust")],
+    at_once([("beta", "gru", "shared", "range"), ("gaussian", "lstm", "per_seller", "adjust")]),
 )
 def test_the_ratio_is_one_and_the_market_played_by_hand_gives_the_same_epochs(law, cell, sharing, price_map) -> None:
     own = make({"random_orders": False}, **ANY_PRICE | {"prices": ANY_PRICE["prices"] | {"map": price_map}})
@@ -80,7 +81,7 @@ def test_sellers_may_change_places() -> None:
     np.testing.assert_allclose(found[..., ::-1], replay(state.learnable.actor, segment, memory), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("algorithm", ["mappo", "a2c"])
+@pytest.mark.parametrize("algorithm", at_once(["mappo", "a2c"]))
 def test_an_update_moves_the_law_and_stays_finite(algorithm: str) -> None:
     own = make(**ANY_PRICE)
     known = settings_class(algorithm).model_fields

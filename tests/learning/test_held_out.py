@@ -21,7 +21,6 @@ from marl_pricing.learning.policy import learned_policy
 from tests.doors.compose import composed
 from tests.learning.helpers import BANKRUPT, CHOSEN, learner_of, measured_of
 from tests.markets import make, one_shot, programs
-from tests.sizes import at_once
 
 GRID = {"map": "levels", "low": 1.1, "high": 2.5, "num_price_levels": 3}
 MARKETS: dict[str, dict[str, Any]] = {
@@ -36,7 +35,7 @@ def loud(state: Any) -> Any:
     return jax.tree.map(lambda x: 4.0 * x, state.learnable.actor)
 
 
-@pytest.fixture(scope="module", params=at_once(MARKETS))
+@pytest.fixture(scope="module", params=MARKETS)
 def played(request):
     """(market, learner, actors, sums, deviations) of two seeds."""
     own = make(**MARKETS[request.param])
@@ -70,6 +69,7 @@ def by_hand(own: Any, policy: Any, number: int, price: dict[int, tuple[int, ...]
     return found
 
 
+@pytest.mark.slow
 def test_greedy_play_is_what_the_market_plays_step_by_step(played) -> None:
     own, learner, actors, sums, _ = played
     for seed, number in ((0, 0), (1, held_out.EPISODES - 1)):
@@ -121,6 +121,7 @@ def test_the_best_of_many_equal_prices_gains_nothing() -> None:
     np.testing.assert_allclose(gain_of(measured_of(better))[0].mean(), 3.0, atol=0.02)
 
 
+@pytest.mark.slow
 def test_figures_are_ratios_of_sums(played) -> None:
     own, _, _, sums, _ = played
     greedy = figures_of(own.shape, sums)["greedy"]

@@ -134,6 +134,7 @@ def test_deviations_are_played_as_often_as_they_are_cheap(tmp_path: Path) -> Non
         assert not any(row["deviation_gain"] for row in rows if row["policy"] == "sampled")
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_trains_in_is_refused_and_left_alone(whole: Path) -> None:
     settings = of(COOPERATIVE, *CONSTANT, "learner.num_updates=7", "run.evaluate_every=2")
     before = {path: path.read_bytes() for path in whole.glob("*.*")}
@@ -246,6 +247,7 @@ def test_a_learning_rate_without_sense_ends_in_one_line(algorithm: str, tmp_path
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_best_is_each_seeds_best_greedy_play_and_comes_back(whole: Path) -> None:
     rows = [row for row in rows_of(whole, runs.EVALUATION) if row["policy"] == "greedy"]
     loaded = loading.load_run(whole, "best")

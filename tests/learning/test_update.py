@@ -96,6 +96,7 @@ def test_numbers_may_be_arguments_of_the_program(with_numbers, default) -> None:
     assert not learned_otherwise(with_numbers(), default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_changes_what_is_learned_and_stays_finite(name: str, with_numbers) -> None:
     assert learned_otherwise(with_numbers(**{name: NUMBERS[name]}), with_numbers())
@@ -122,6 +123,7 @@ def test_kl_stops_an_updates_epochs() -> None:
     assert int(steps(1e-9)) == 2
 
 
+@pytest.mark.slow
 def test_without_a_target_every_minibatch_is_a_step(default) -> None:
     assert int(default[0].learnable.actor_optimiser[1].count) == 4
 
@@ -152,6 +154,7 @@ def program() -> Program:
     return Program(learner_of(market_of("stock")))
 
 
+@pytest.mark.slow
 def test_new_numbers_do_not_compile_again_and_the_state_is_donated(program: Program) -> None:
     params = program.stack(market_of("stock").params)
     state = program.init(params)

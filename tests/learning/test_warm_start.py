@@ -55,6 +55,7 @@ def test_without_a_step_it_plays_as_its_source_and_no_probability_has_moved(sour
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), again, state))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["actor", "statistics"])
 def test_networks_of_another_shape_are_refused(source, part: str) -> None:
     program, params, _, networks = source

@@ -71,7 +71,7 @@ def batch_of(learner: mappo.Mappo, own: Any, segment: Any, networks: Any, memory
 
 
 @pytest.mark.parametrize("world", ["plain", "robust"])
-@pytest.mark.parametrize("critic", ["central", "local"])
+@pytest.mark.parametrize("critic", at_once(["central", "local"]))
 @pytest.mark.parametrize(("cell", "layers"), at_once([("gru", 1), ("lstm", 2), ("mingru", 2), ("none", 1)]))
 def test_loss_terms_and_gradients_are_the_flax_learners(
     segments, cell: str, layers: int, critic: str, world: str
@@ -102,7 +102,7 @@ def test_loss_terms_and_gradients_are_the_flax_learners(
         assert float(batch.live.min()) == 0.0  # somebody was bankrupt
 
 
-@pytest.mark.parametrize(("law", "price_map"), [("beta", "range"), ("gaussian", "adjust")])
+@pytest.mark.parametrize(("law", "price_map"), at_once([("beta", "range"), ("gaussian", "adjust")]))
 def test_laws_of_continuous_prices_have_the_same_loss_and_gradient(law: str, price_map: str) -> None:
     prices = {"map": price_map, "low": [1.0, 1.0, 1.5, 1.2], "high": 2.2}
     own = make(num_products=2, prices=prices)
