@@ -82,7 +82,7 @@ def _run(config: DictConfig) -> float | None:
         settings = settings_of.from_yaml(runs.read_config(folder), str(folder / runs.CONFIG))
     if longer:  # refused before anything starts; done once devices are there
         settings_of.lengthen(settings, data["learner"]["num_updates"])
-    keep_programs()
+    keep_programs(traces=True)
     _start_devices(settings.learner.devices)
     distributed = settings.run.distributed
     if distributed and resume is None and settings.run.folder is None:

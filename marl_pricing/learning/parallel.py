@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from marl_pricing.learning import kept_traces
 from marl_pricing.learning.devices import auto_devices
 from marl_pricing.learning.learner import Learner, init
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
@@ -150,13 +151,13 @@ class Program:
         self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=states))
         self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=states))
 
-        @partial(jax.jit, static_argnums=3, donate_argnums=0, compiler_options=compiler_options())
         def train(state: TrainState, params: MarketParams, count: Array, block: int):
             local = partial(self._local_train, block)
             specs = (states, P(), P())
             return sharded(local, in_specs=specs, out_specs=(states, P()))(state, params, count)
 
-        self._train = train
+        self._traced = train
+        self._train = jax.jit(train, static_argnums=3, donate_argnums=0, compiler_options=compiler_options())
 
     def _env_index(self) -> Array:
         return jax.lax.axis_index("env") * self._per_device + jnp.arange(self._per_device)
@@ -243,9 +244,46 @@ class Program:
         Raises:
             RunError: for a program that does not fit into the devices' memory.
         """
-        program = self._train.lower(state, params, jnp.int32(block), block).compile()
+        kept = self._kept(state, params, block)
+        if kept is None:
+            program = self._train.lower(state, params, jnp.int32(block), block).compile()
+        else:
+            program = kept.compile()
         self.memory = refuse_large(program, f"training {self.width} seed(s) at once")
-        return lambda state, params, count=block: program(state, params, jnp.int32(count))
+        if kept is None:
+            return lambda state, params, count=block: program(state, params, jnp.int32(count))
+
+        def step(state: TrainState, params: MarketParams, count: int = block) -> tuple[TrainState, dict[str, Array]]:
+            leaves, tree = jax.tree.flatten(state)
+            after, measures = program(*leaves, *jax.tree.leaves(params), jnp.int32(count))
+            return jax.tree.unflatten(tree, after), measures
+
+        return step
+
+    def _kept(self, state: TrainState, params: MarketParams, block: int) -> jax.stages.Lowered | None:
+        """The program of a block on flat arrays, (leaves of state, of params, count) → (leaves of state, measures), out of
+        traces that are kept between starts; None where they are not."""
+        given, tree = jax.tree.flatten((state, params))
+        own = jax.tree.leaves(state)
+
+        def traced(*leaves: Array) -> tuple[list[Array], dict[str, Array]]:
+            *given, count = leaves
+            after, measures = self._traced(*jax.tree.unflatten(tree, given), count, block)
+            return jax.tree.leaves(after), measures
+
+        leaves = (*given, jax.ShapeDtypeStruct((), jnp.int32))
+        decides = (self.learner, self.num_runs, self.mesh.size, block)
+        kept = kept_traces.exported("train", decides, tree, traced, leaves)
+        if kept is None:
+            return None
+
+        def train(*leaves: Array) -> tuple[list[Array], dict[str, Array]]:
+            return kept.call(*leaves)
+
+        shardings = [leaf.sharding for leaf in own], NamedSharding(self.mesh, P())
+        donated = tuple(range(len(own)))
+        options = compiler_options()
+        return jax.jit(train, donate_argnums=donated, out_shardings=shardings, compiler_options=options).lower(*leaves)
 
     def abstract_state(self, params: MarketParams) -> TrainState:
         """Shapes, types and shardings of the state of all runs.

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -20,11 +21,17 @@ SIZE = "JAX_COMPILATION_CACHE_MAX_SIZE"
 MOST_BYTES = 512 * 2**20  # a training takes about one or two million; what was used least lately goes first
 LEAST_SECONDS = 0.3  # what compiles faster is compiled again
 _STAMP_BYTES = 8
+PROGRAM = "-cache"  # how JAX ends the names of its files
+_TRACES: list[Path] = []  # at most one
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-def keep_programs() -> None:
+def keep_programs(*, traces: bool = False) -> None:
     """Keep this process's compiled programs, and take those that are kept; before JAX compiles anything.
+
+    Args:
+        traces: keep traced programs as well (`kept_traces`): for commands, which run this package as it lies on the
+            disk. In a caller's own process its functions may be others by now.
 
     They lie in the user's cache folder (`XDG_CACHE_HOME`), one folder a kind of processor: machine code of one may not
     run on another that shares the folder. JAX's own variables stand: `JAX_COMPILATION_CACHE_DIR` names another folder
@@ -47,6 +54,29 @@ def keep_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
     if SIZE not in os.environ:
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    if traces:
+        _TRACES.append(folder)
+
+
+def traces_folder() -> Path | None:
+    """Where traced programs are kept; None where they are not."""
+    import jax
+
+    return _TRACES[-1] if _TRACES and jax.config.jax_enable_compilation_cache else None
+
+
+def only_user(folder: Path, seconds: float) -> filelock.FileLock:
+    """What JAX holds, too, while it reads or writes there."""
+    return filelock.FileLock(folder / ".lockfile", timeout=seconds)
+
+
+def stamp(program: Path) -> None:
+    """Note that a program is used now, in JAX's form."""
+    _stamp_of(program).write_bytes(time.time_ns().to_bytes(_STAMP_BYTES, "little"))
+
+
+def _stamp_of(program: Path) -> Path:
+    return program.with_name(program.name.removesuffix(PROGRAM) + "-atime")
 
 
 def user_folder() -> Path:
@@ -66,9 +96,9 @@ def _processor() -> str:
 
 def _sweep(folder: Path) -> None:
     """Remove programs that were written half: JAX stamps a program once it is whole, and holds the lock until then."""
-    with filelock.FileLock(folder / ".lockfile", timeout=10):
-        for program in folder.glob("*-cache"):
-            stamp = program.with_name(program.name.removesuffix("-cache") + "-atime")
-            if not stamp.exists() or stamp.stat().st_size != _STAMP_BYTES:
+    with only_user(folder, 10):
+        for program in folder.glob(f"*{PROGRAM}"):
+            used = _stamp_of(program)
+            if not used.exists() or used.stat().st_size != _STAMP_BYTES:
                 program.unlink()
-                stamp.unlink(missing_ok=True)
+                used.unlink(missing_ok=True)
