@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from marl_pricing.learning import kept_traces
+from marl_pricing.learning import kept_traces, program_cache
 from marl_pricing.learning.devices import auto_devices
 from marl_pricing.learning.learner import Learner, init
 from marl_pricing.learning.measures import PARAMETERS_FINITE, all_finite
@@ -141,6 +142,8 @@ class Program:
 
     def __init__(self, learner: Learner, num_runs: int = 1) -> None:
         self.learner = learner
+        # Seeds are numbers that programs are given: what is traced does not depend on the settings' one.
+        self._seedless = replace(learner, settings=learner.settings.model_copy(update={"seed": 0}))
         self.mesh = make_mesh(num_devices(learner))
         self.num_runs, self.memory = num_runs, 0.0
         self._per_device = learner.settings.num_envs // self.mesh.size
@@ -164,12 +167,12 @@ class Program:
 
     def _local_init(self, seeds: Array, params: MarketParams, *networks: Networks) -> TrainState:
         index = self._env_index()
-        start = each_seed(lambda seed, own, *given: init(self.learner, seed, own, index, *given), self.width)
+        start = each_seed(lambda seed, own, *given: init(self._seedless, seed, own, index, *given), self.width)
         return start(seeds, params, *networks)
 
     def _local_train(self, block: int, state: TrainState, params: MarketParams, count: Array):
         index = self._env_index()
-        return each_seed(lambda own, market: train_block(self.learner, own, market, index, count, block), self.width)(
+        return each_seed(lambda own, market: train_block(self._seedless, own, market, index, count, block), self.width)(
             state, params
         )
 
@@ -198,9 +201,25 @@ class Program:
         """
         seeds = int32(np.tile(self.learner.settings.seed + np.arange(self._num_seeds), self.num_runs))
         if networks is None:
-            return self._init(seeds, params)
+            return self._first(seeds, params)
         self._check(networks, params)
         return self._init_from(seeds, params, networks)
+
+    def _first(self, seeds: Array, params: MarketParams) -> TrainState:
+        """New states, by a trace that is kept between starts where these are kept."""
+        if program_cache.traces_folder() is not None:
+            states = self.abstract_state(params)
+            traced = kept_traces.lowered(
+                "init",
+                (self._seedless, self.num_runs, self.mesh.size),
+                lambda *own: jax.tree.leaves(self._init(*own)),
+                (seeds, params),
+                [leaf.sharding for leaf in jax.tree.leaves(states)],
+            )
+            if traced is not None:
+                first = traced.compile()(seeds, *jax.tree.leaves(params))
+                return jax.tree.unflatten(jax.tree.structure(states), first)
+        return self._init(seeds, params)
 
     def _check(self, networks: Networks, params: MarketParams) -> None:
         wanted = networks_of(self.abstract_state(params))
@@ -244,13 +263,13 @@ class Program:
         Raises:
             RunError: for a program that does not fit into the devices' memory.
         """
-        kept = self._kept(state, params, block)
-        if kept is None:
+        traced = self._kept_train(state, params, block)
+        if traced is None:
             program = self._train.lower(state, params, jnp.int32(block), block).compile()
         else:
-            program = kept.compile()
+            program = traced.compile()
         self.memory = refuse_large(program, f"training {self.width} seed(s) at once")
-        if kept is None:
+        if traced is None:
             return lambda state, params, count=block: program(state, params, jnp.int32(count))
 
         def step(state: TrainState, params: MarketParams, count: int = block) -> tuple[TrainState, dict[str, Array]]:
@@ -260,30 +279,24 @@ class Program:
 
         return step
 
-    def _kept(self, state: TrainState, params: MarketParams, block: int) -> jax.stages.Lowered | None:
-        """The program of a block on flat arrays, (leaves of state, of params, count) → (leaves of state, measures), out of
-        traces that are kept between starts; None where they are not."""
-        given, tree = jax.tree.flatten((state, params))
-        own = jax.tree.leaves(state)
+    def _kept_train(self, state: TrainState, params: MarketParams, block: int) -> jax.stages.Lowered | None:
+        """The program of a block, (leaves of state, of params, count) → (leaves of state, measures), out of traces that
+        are kept between starts; None where they are not."""
 
-        def traced(*leaves: Array) -> tuple[list[Array], dict[str, Array]]:
-            *given, count = leaves
-            after, measures = self._traced(*jax.tree.unflatten(tree, given), count, block)
+        def train(state: TrainState, params: MarketParams, count: Array) -> tuple[list[Array], dict[str, Array]]:
+            after, measures = self._traced(state, params, count, block)
             return jax.tree.leaves(after), measures
 
-        leaves = (*given, jax.ShapeDtypeStruct((), jnp.int32))
-        decides = (self.learner, self.num_runs, self.mesh.size, block)
-        kept = kept_traces.exported("train", decides, tree, traced, leaves)
-        if kept is None:
-            return None
-
-        def train(*leaves: Array) -> tuple[list[Array], dict[str, Array]]:
-            return kept.call(*leaves)
-
-        shardings = [leaf.sharding for leaf in own], NamedSharding(self.mesh, P())
-        donated = tuple(range(len(own)))
-        options = compiler_options()
-        return jax.jit(train, donate_argnums=donated, out_shardings=shardings, compiler_options=options).lower(*leaves)
+        own = jax.tree.leaves(state)
+        return kept_traces.lowered(
+            "train",
+            (self._seedless, self.num_runs, self.mesh.size, block),
+            train,
+            (state, params, jax.ShapeDtypeStruct((), jnp.int32)),
+            ([leaf.sharding for leaf in own], NamedSharding(self.mesh, P())),
+            donated=len(own),
+            options=compiler_options(),
+        )
 
     def abstract_state(self, params: MarketParams) -> TrainState:
         """Shapes, types and shardings of the state of all runs.

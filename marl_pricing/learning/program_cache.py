@@ -22,6 +22,7 @@ MOST_BYTES = 512 * 2**20  # a training takes about one or two million; what was 
 LEAST_SECONDS = 0.3  # what compiles faster is compiled again
 _STAMP_BYTES = 8
 PROGRAM = "-cache"  # how JAX ends the names of its files
+BEGUN = time.time()  # commands import this before what their programs are traced from
 _TRACES: list[Path] = []  # at most one
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -97,6 +98,8 @@ def _processor() -> str:
 def _sweep(folder: Path) -> None:
     """Remove programs that were written half: JAX stamps a program once it is whole, and holds the lock until then."""
     with only_user(folder, 10):
+        for half in folder.glob(f".*{PROGRAM}-*"):  # a trace's, see `kept_traces`
+            half.unlink()
         for program in folder.glob(f"*{PROGRAM}"):
             used = _stamp_of(program)
             if not used.exists() or used.stat().st_size != _STAMP_BYTES:
