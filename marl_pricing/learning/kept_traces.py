@@ -183,7 +183,7 @@ def written(thing: Any) -> str:
             modules and functions that close over nothing.
     """
     if (type(thing) is np.ndarray or isinstance(thing, np.generic)) and not thing.dtype.hasobject:
-        return f"array[{thing.dtype.str},{thing.shape},{hashlib.sha256(np.ascontiguousarray(thing)).hexdigest()}]"
+        return f"array[{thing.dtype.str},{thing.shape},{hashlib.sha256(thing.tobytes()).hexdigest()}]"
     if thing is None or isinstance(thing, bool | int | float | complex | str | bytes):
         return f"{type(thing).__name__}:{thing!r}" if _plain(thing) else _enum(thing)
     if isinstance(thing, Enum):
@@ -241,7 +241,7 @@ def _read(folder: Path, name: str) -> bytes | None:
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:
-    if 0 <= jax.config.jax_compilation_cache_max_size < len(data):
+    if 0 <= jax.config.values["jax_compilation_cache_max_size"] < len(data):
         return
     with program_cache.only_user(folder, _LOCK_SECONDS):
         path = folder / f"{name}{program_cache.PROGRAM}"

@@ -63,7 +63,7 @@ def traces_folder() -> Path | None:
     """Where traced programs are kept; None where they are not."""
     import jax
 
-    return _TRACES[-1] if _TRACES and jax.config.jax_enable_compilation_cache else None
+    return _TRACES[-1] if _TRACES and jax.config.values["jax_enable_compilation_cache"] else None
 
 
 def only_user(folder: Path, seconds: float) -> filelock.FileLock:
