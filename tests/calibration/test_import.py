@@ -33,6 +33,7 @@ def export(path: Path, table: pd.DataFrame) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_check_says_how_a_file_is_read_and_its_mapping_calibrates_it(tmp_path: Path, capsys) -> None:
     table = some_sales(periods=60, shoppers=400_000)
     path = export(tmp_path / "sales.csv", table)

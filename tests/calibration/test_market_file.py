@@ -29,6 +29,7 @@ from marl_pricing.pricelist.settings import PriceListSettings
 from tests.calibration.sales import GROCERY, POWER, a_market, rising, some_sales, written
 from tests.doors.compose import composed
 from tests.markets import within
+from tests.sizes import at_once
 from tests.traffic.visitors import conditions, epochs
 
 NO_AGENTS = {"model": "analytic", "sessions_per_epoch": 4_000, "agent_share": 0.0}
@@ -48,6 +49,7 @@ def market_of(tmp_path: Path, table: pd.DataFrame, **changes: Any) -> market_fil
 OWN = [-1.3, -1.8, -2.2, -2.6, -3.0, -3.4]
 
 
+@pytest.mark.slow
 def test_the_market_has_each_offers_own_elasticity(tmp_path: Path) -> None:
     table = some_sales(demand=POWER | {"elasticity": OWN}, periods=120)
     panel = make_panel(table.assign(category="all"))
@@ -88,7 +90,7 @@ def without_agents(own: market_file.CalibratedMarket) -> dict[str, Any]:
     return {name: value for name, value in own.settings.items() if name not in ("agent", "calibration")}
 
 
-@pytest.mark.parametrize("form", ["logit", "power"])
+@pytest.mark.parametrize("form", at_once(["logit", "power"]))
 def test_the_market_sells_what_was_sold(tmp_path: Path, form: str) -> None:
     table = some_sales(demand=POWER if form == "power" else None, periods=100)
     own = market_of(tmp_path, table, form=form, cost="margin")
@@ -151,6 +153,7 @@ def test_implied_costs_are_pyblps() -> None:
         np.testing.assert_allclose(static.implied_costs(*built, price), costs[mine.index], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_costs_come_from_where_the_settings_say(tmp_path: Path) -> None:
     table = some_sales(periods=80).assign(cost=0.7)
     (tmp_path / "sales.csv").write_text(table.to_csv(index=False))

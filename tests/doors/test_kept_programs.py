@@ -89,6 +89,7 @@ def test_a_start_that_was_killed_while_it_wrote_is_swept_away(tmp_path: Path) ->
     assert started(tmp_path).value == first and stamp.stat().st_size == 8
 
 
+@pytest.mark.slow
 def test_the_folder_does_not_grow_without_bound(tmp_path: Path) -> None:
     started(tmp_path)
     (kept,) = tmp_path.rglob("jit_program-*-cache")
@@ -102,6 +103,7 @@ def test_the_folder_does_not_grow_without_bound(tmp_path: Path) -> None:
     assert kept.exists() and not other.exists()
 
 
+@pytest.mark.slow
 def test_starts_at_once_share_a_folder(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     both = [

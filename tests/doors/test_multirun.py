@@ -32,6 +32,7 @@ def test_jobs_have_the_devices_that_each_asks_for_and_return_their_scores(tmp_pa
         assert score == pytest.approx(rows["shaped"].mean(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_job_that_asks_for_more_than_there_can_be_is_refused(tmp_path: Path) -> None:
     done = call("train.py", "-m", *TINY, "learner.devices=0,1", f"run.folder={tmp_path}/${{learner.devices}}")
     assert "learner.devices=0: accepted is" in refused(done.returncode, done.stderr)

@@ -12,6 +12,7 @@ import pytest
 from marl_pricing.config import market_from
 from marl_pricing.equilibrium import static
 from tests.markets import UNLIMITED, make, one_shot
+from tests.sizes import at_once
 
 TABLES = Path(__file__).parents[1] / "known_answers"
 
@@ -21,7 +22,7 @@ def table(name: str) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("row", table("logit_static.csv"), ids=lambda row: f"{row['n']:.0f} sellers")
+@pytest.mark.parametrize("row", at_once(table("logit_static.csv"), 3), ids=lambda row: f"{row['n']:.0f} sellers")
 def test_equal_logit_sellers(row: dict[str, float]) -> None:
     own = one_shot(int(row["n"]))
     nash, joint = static.nash(*own), static.joint_profit(*own)
@@ -105,9 +106,9 @@ def test_very_elastic_agents_give_an_equilibrium_or_an_error_but_never_a_false_o
         assert static.profits_at(*own, other)[seller] <= got.profits[seller] + 1e-6
 
 
-@pytest.mark.parametrize(("num_sellers", "num_products", "levels", "omega"), [
-    (2, 1, 4, 1.0), (2, 1, 4, 0.3), (3, 1, 3, 0.6), (2, 2, 3, 1.0), (1, 2, 4, 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(("num_sellers", "num_products", "levels", "omega"), at_once([
+    (2, 1, 4, 1.0), (2, 1, 4, 0.3), (3, 1, 3, 0.6), (1, 2, 4, 1.0), (2, 2, 3, 1.0),
+], 4))  # fmt: skip
 def test_grid_equilibria_are_those_of_a_plain_search(num_sellers, num_products, levels, omega) -> None:
     rng = np.random.default_rng(num_sellers * 10 + levels)
     num = num_sellers * num_products

@@ -25,7 +25,7 @@ def actor_log_prob(learner, parameters, segment, memory):
     return actions.log_prob(heads, segment.indices)
 
 
-@pytest.mark.parametrize(("name", "cell", "sharing"), at_once(CASES, 3))
+@pytest.mark.parametrize(("name", "cell", "sharing"), at_once(CASES, 2))
 def test_the_ratio_is_one_before_the_first_step_also_across_episodes_and_segments(name, cell, sharing) -> None:
     own = market_of(name)
     learner = learner_of(own, cell=cell, sharing=sharing)
@@ -46,7 +46,7 @@ def test_the_ratio_is_one_before_the_first_step_also_across_episodes_and_segment
         state = state.replace(rollout=after)
 
 
-@pytest.mark.parametrize("critic", ["central", "local"])
+@pytest.mark.parametrize("critic", at_once(["central", "local"]))
 @pytest.mark.parametrize("sharing", at_once(["shared", "per_seller"]))
 def test_the_next_value_is_the_next_steps_value_and_the_real_one_at_an_end(critic, sharing) -> None:
     own = market_of("stock")
@@ -180,6 +180,7 @@ def turn(tree, axis):
     return jax.tree.map(lambda x: jnp.flip(x, axis), tree)
 
 
+@pytest.mark.slow
 def test_sellers_that_change_places_change_their_gradients() -> None:
     learner, state, batch = per_seller()
     index = [0, 1, 2, 3]

@@ -60,6 +60,7 @@ def test_laws_of_one_point_are_the_market_bit_for_bit() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_draw_among_equal_worlds_is_the_market_but_for_rounding() -> None:
     own = own_market()
     params = own.params.replace(reward=own.params.reward.replace(omega=jnp.full((2,), 0.3)))

@@ -16,6 +16,7 @@ from marl_pricing.learning.strategy_figure import strategy_figure
 from marl_pricing.presentation.words import Words
 from tests.learning.helpers import learner_of, rolled, started
 from tests.markets import UNLIMITED, duopoly
+from tests.sizes import at_once
 
 GRIDS = {
     "one grid": {"low": 1.0, "high": 2.2},
@@ -30,7 +31,7 @@ def measured(grid: dict):
     return own, segment, segment_measures(own.shape, own.params, segment, lambda x: x)
 
 
-@pytest.mark.parametrize("name", ["one grid", "own grids"])
+@pytest.mark.parametrize("name", at_once(["one grid", "own grids"]))
 def test_the_mean_of_the_histogram_is_the_mean_price(name: str) -> None:
     own, segment, got = measured(GRIDS[name])
     low, high = float(np.min(own.params.prices.low)), float(np.max(own.params.prices.high))

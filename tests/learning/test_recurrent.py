@@ -86,6 +86,7 @@ def test_the_gradient_by_hand_is_autodiffs() -> None:
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_gradient_by_hand_maps_over_a_stack() -> None:
     params, inputs, hidden, first = case("gru")
     stack = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), params)

@@ -60,8 +60,7 @@ def loud(learner, own) -> TrainState:
             ("mingru", 2, "per_seller", "local", "popart"),
             ("mingru", 1, "shared", "local", "popart"),
             ("none", 1, "per_seller", "central", "running"),
-        ],
-        3,
+        ]
     ),
 )
 def test_before_the_first_step_the_losses_networks_say_what_the_batch_says(
@@ -181,7 +180,8 @@ def stacked():
     return learner, state, segment, batch_of(learner, state, segment)
 
 
-@pytest.mark.parametrize("which", at_once(["actor", "critic"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["actor", "critic"])
 def test_a_minibatch_in_blocks_and_in_any_order_has_the_gradient_of_the_whole(stacked, which: str) -> None:
     learner, state, _, batch = stacked
     parameters = getattr(state.learnable, which)

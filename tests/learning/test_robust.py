@@ -68,7 +68,7 @@ def test_looking_into_other_worlds_changes_nothing_of_what_happens() -> None:
     np.testing.assert_allclose(segment.candidates.seen[:, :, 2], plain.following.state, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("critic", ["central", "local"])
+@pytest.mark.parametrize("critic", at_once(["central", "local"]))
 def test_targets_are_the_worst_candidate_by_hand(critic: str) -> None:
     own = a_market()
     by_draw = replace(INTERVAL, mode="per_draw")
@@ -176,6 +176,7 @@ def test_modes_train(mode: str) -> None:
         assert mode == "expected" or float(measures["pessimism"]) > 0
 
 
+@pytest.mark.slow
 def test_targets_fall_as_the_radius_grows() -> None:
     values = jnp.asarray(np.random.default_rng(2).normal(size=(40, 4, 5, 2)), jnp.float32)
     episodes = jnp.zeros((40, 4), jnp.int32)
@@ -272,7 +273,7 @@ def told(*overrides: str) -> list[str]:
     return [str(own.message) for own in caught if "robust." in str(own.message)]
 
 
-def test_worlds_that_are_alike_or_to_one_side_and_noisy_draws_are_warned_of() -> None:
+def test_worlds_that_are_alike_or_to_one_side_are_warned_of() -> None:
     assert told() == []
     assert told("robust.mode=per_draw", "traffic.sessions_per_epoch=600") == []
     alike = told(*NULL)
@@ -282,6 +283,10 @@ def test_worlds_that_are_alike_or_to_one_side_and_noisy_draws_are_warned_of() ->
         assert f"traffic.agent_share={share}: all worlds" in one_side and worlds in one_side
     by_draws = told(*NULL, "robust.mode=per_draw")
     assert "all worlds are one law" in by_draws[0] and "plain learner" in alike[0] and "plain" not in by_draws[0]
+
+
+@pytest.mark.slow
+def test_how_much_profit_noisy_draws_fear_is_warned_of() -> None:
     noisy = [told(*NULL, f"robust.mode={mode}", f"traffic.sessions_per_epoch={n}")
              for mode, n in (("per_draw", 240), ("per_draw", 60), ("algorithm_1", 60))]  # fmt: skip
     size = [float(re.search(r"fears ([0-9.]+) % of profit", own[1])[1]) for own in noisy]

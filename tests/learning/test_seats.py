@@ -108,6 +108,7 @@ def test_one_seller_trained_against_rivals_at_nash_prices_ends_at_the_best_respo
     np.testing.assert_allclose(record.price[0, :, 1], grid[1, nash[1]], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_sees_the_seats_that_learn_only() -> None:
     """What the held seat's rewards are changes nothing of what is learned."""
     own = one_shot(2, prices={"map": "levels", "low": 1.0, "high": 2.2, "num_price_levels": 13})

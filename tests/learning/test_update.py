@@ -193,6 +193,7 @@ def python(code: str, timeout: int = 240, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_seeds_of_stacked_networks_start_without_hanging() -> None:
     code = """
         import jax

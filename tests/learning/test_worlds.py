@@ -85,6 +85,7 @@ def test_variants_are_what_a_market_with_those_numbers_does() -> None:
     assert np.abs(pipelines[0] - pipelines[4]).max() > 0
 
 
+@pytest.mark.slow
 def test_calibration_worlds_are_the_estimates_and_their_errors() -> None:
     own = composed(*GROCERY, "robust=kl", "robust.worlds=calibration", "robust.num_candidates=64")
     told, params, shape = own.settings.market.calibration, own.market.params, own.market.shape.demand
@@ -184,6 +185,7 @@ def test_draws_that_fit_no_market_are_refused() -> None:
         Calibration.model_validate(data | {"elasticity_draws": ["-1 high"]})
 
 
+@pytest.mark.slow
 def test_an_interval_of_estimates_can_grow() -> None:
     own = composed(
         *GROCERY, "robust=interval", "robust.radius=2", "robust.worlds=calibration", "robust.anneal_updates=10"

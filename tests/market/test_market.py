@@ -385,6 +385,13 @@ def test_candidates_share_the_draw_and_one_candidate_is_the_step() -> None:
     orders = np.asarray(worlds[2].orders)
     assert (np.diff(orders[:, 0], axis=0) <= 0).all()
     assert (np.diff(orders[:, 1], axis=0) >= 0).all()
+
+
+@pytest.mark.slow
+def test_candidates_of_an_epoch_in_waves_share_their_draws_too() -> None:
+    shape, params = everything_on()
+    state, _ = programs.reset(jax.random.key(0), shape, params)
+    action, shares = Action(jnp.full((2, 1), 2)), jnp.array([0.0, 0.25, 0.5])
     waves = replace(shape, sub_slots=2)
     several = programs.step_candidates(jax.random.key(3), waves, state, action, params, shares)
     single = programs.step(jax.random.key(3), waves, state, action, params)

@@ -92,7 +92,7 @@ def test_myopic_answers_settle_at_the_equilibrium_of_any_price(make_market):
     np.testing.assert_allclose(prices[-1], static.nash(made.shape, made.params).prices, atol=1.2 / 100)
 
 
-@pytest.mark.parametrize("price_map", MAPS)
+@pytest.mark.parametrize("price_map", at_once(MAPS))
 @pytest.mark.parametrize("num_products", at_once([1, 2]))
 def test_every_rule_plays_under_every_map(make_market, price_map, num_products):
     made = make_market(prices=MAPS[price_map], num_products=num_products)

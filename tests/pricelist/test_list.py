@@ -86,6 +86,7 @@ def test_errors_of_few_periods_are_as_long_as_estimates_lie_apart() -> None:
     assert abs((standard.abs() > 1.96).mean() - 0.05) < 0.05
 
 
+@pytest.mark.slow
 def test_a_cross_elasticity_is_found_where_products_compete() -> None:
     sales, _ = draw_shop(Shop("", categories=5, products=3, periods=80, cross=0.8), np.random.default_rng(6))
     found = list_of(sales, settings(cross="category"), "shop")

@@ -30,6 +30,7 @@ from marl_pricing.traffic.events import END, PURCHASE, START
 from marl_pricing.traffic.logs.simulation import walk
 from tests.processes import ROOT
 from tests.serving.asking import T0, shop, stamp
+from tests.sizes import at_once
 
 CATALOGUE = """id,mode,name,base_price,cost,floor,cap,stock
 a,hotel,A,1.50,1,1.05,3,
@@ -106,7 +107,7 @@ def test_a_history_is_what_was_sold_at_the_prices_that_were_shown(filled: Path) 
             read_history(filled, *given, None)
 
 
-@pytest.mark.parametrize("power", [0.6, 1.6])
+@pytest.mark.parametrize("power", at_once([0.6, 1.6]))
 def test_a_shops_own_behaviour_is_found_without_labels(power: float, tmp_path: Path) -> None:
     """The shop's rows are flatter or steeper than the kernels that the estimate begins with, in both classes."""
     drawn, begun = np.random.default_rng(1), kernels.default_kernels()

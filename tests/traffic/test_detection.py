@@ -62,6 +62,7 @@ def test_rows_never_visited_do_not_count_and_nothing_underflows() -> None:
     assert 0.0 < float(detection.suspicion(jnp.float32(got.gap), jnp.float32(0.2))) < 1.0
 
 
+@pytest.mark.slow
 def test_the_detector_is_as_good_as_the_exact_likelihood_ratio(held_out) -> None:
     people, agents = held_out
     exact = [

@@ -17,6 +17,7 @@ from marl_pricing.market import Variants, vary
 from marl_pricing.traffic.analytic import expected_orders
 from tests.doors.compose import composed
 from tests.markets import make, within
+from tests.sizes import at_once
 from tests.traffic.visitors import AGENT, conditions, epochs, with_sessions
 
 SHARES = [0.0, 0.3, 0.6, 1.0]
@@ -109,6 +110,7 @@ def test_orders_are_held_at_the_prices_of_people_alone() -> None:
     np.testing.assert_allclose(totals, static.demand_at(*alone, at).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_agents_that_mimic_people_buy_as_often_as_they_did() -> None:
     settings = {"model": "bank", "bank": {"size": 4096}, "sessions_per_epoch": 40, "agent_share": 1.0}
     for how in ("purchases", "sessions", "none"):
@@ -129,7 +131,7 @@ def test_agents_that_mimic_people_buy_as_often_as_they_did() -> None:
 GROCERY = ["experiment=grocery"]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25])
+@pytest.mark.parametrize("share", at_once([0.0, 0.25]))
 def test_a_calibrated_market_sells_what_its_data_say(share: float) -> None:
     """Weekly units of sessions, of analytic traffic and of the estimates (236 shoppers a week), within 3 %."""
     bank = composed(*GROCERY, f"traffic.agent_share={share}").market

@@ -122,6 +122,7 @@ def test_people_view_two_products_on_average_and_buy_at_most_one() -> None:
     assert got.orders[:, 0, 1].sum() == 0 and got.scores.sum() == 0
 
 
+@pytest.mark.slow
 def test_recon_views_are_spread_evenly() -> None:
     own = prototype(agent_share=1.0)
     got = epochs(own, 2000, found=conditions(own, np.full(100, 500.0)))

@@ -11,6 +11,7 @@ from marl_pricing.demand import propensities
 from marl_pricing.traffic import bank, kernels, sessions
 from marl_pricing.traffic.analytic import expected_orders
 from tests.markets import UNLIMITED, within
+from tests.sizes import at_once
 from tests.traffic.visitors import AGENT, conditions, epochs, with_sessions
 
 PRICES = [1.5, 1.7]
@@ -89,7 +90,7 @@ def test_sessions_with_generic_states_are_the_fundamental_matrix(model: str) -> 
         assert within(np.asarray(rows.signal).mean(-1), shown, error)
 
 
-@pytest.mark.parametrize("model", ["chain", "bank"])
+@pytest.mark.parametrize("model", at_once(["bank", "chain"]))
 @pytest.mark.parametrize("demand", ["logit", "power", "linear"])
 def test_orders_are_the_purchase_rate_times_the_propensity(model: str, demand: str) -> None:
     """E[orders] of the sessions equals the analytic form that the benchmarks use, type spread included."""
@@ -180,7 +181,7 @@ def test_no_agent_orders_where_there_are_none() -> None:
     assert got.orders[:, 0, 1].sum() == 0 < got.orders[:, 0, 0].sum()
 
 
-@pytest.mark.parametrize("model", ["chain", "bank"])
+@pytest.mark.parametrize("model", at_once(["bank", "chain"]))
 def test_the_mark_up_is_paid_by_people_and_dodged_by_agents(model: str) -> None:
     traffic = {"markup": {"strength": 0.25}}
     for share in (0.0, 1.0):

@@ -17,6 +17,7 @@ from marl_pricing.virtual_market.truth import TruthSettings, draw_customers, mak
 from tests.virtual_market.logs import a_log
 
 
+@pytest.mark.slow
 def test_response_curves_are_the_tables_that_were_set() -> None:
     own = TruthSettings()
     law, _ = make_truth(own)
