@@ -35,7 +35,9 @@ fair: $(SHOWN)
 	$(VIRTUAL) page $(FAIR_LOG) $(FAIR_MODEL) $(FAIR_POLICY) truth=$(FAIR)/promotions out=$(FAIR)/page
 
 # Style, types, and every test but the long verifications.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Tests start many processes: what one has compiled of its modules is there for the next, whatever the shell says.
+BYTECODE := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/.venv/bytecode
+PYTEST := $(BYTECODE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) lint
 	$(PYTEST) -m "not slow"
 
@@ -45,10 +47,10 @@ verify: $(INSTALLED)
 
 # What other people learn with (docs/clients.md), in environments of their own; heavy ones ask for versions of their own.
 clients: .venv-clients/.installed
-	JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest -n 2 --dist loadfile tests/clients -m "not heavy"
+	$(BYTECODE) JAX_PLATFORMS=cpu .venv-clients/bin/python -m pytest -n 2 --dist loadfile tests/clients -m "not heavy"
 
 clients-all: clients .venv-clients-all/.installed
-	JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients -m heavy
+	$(BYTECODE) JAX_PLATFORMS=cpu .venv-clients-all/bin/python -m pytest tests/clients -m heavy
 
 .venv-clients/.installed: EXTRA = clients
 .venv-clients/.installed: PINS = -c constraints.txt -c constraints-clients.txt

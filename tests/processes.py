@@ -22,6 +22,10 @@ sys.meta_path.insert(0, Blocked())
 """
 
 
+# Of a process in which files cannot grow: Python would leave byte code that is cut off, which the next one reads.
+WRITES_NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def python(
     code: str, blocked: set[str], *arguments: str, folder: Path = ROOT, **variables: str
 ) -> subprocess.CompletedProcess[str]:

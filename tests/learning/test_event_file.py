@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from marl_pricing.learning.event_file import EventFile
+from tests.processes import WRITES_NO_BYTECODE
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -70,7 +72,10 @@ print("trained")
 
 
 def test_where_no_more_can_be_written_it_is_said_once_and_training_goes_on(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, timeout=60,
+        env=os.environ | WRITES_NO_BYTECODE,
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "trained\n")
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("note: nothing more is written for TensorBoard: ")
     assert done.stderr.endswith(": File too large\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from marl_pricing.learning.runs import METRICS, NotWrittenError
 from marl_pricing.learning.training import _say_what_is_kept
 from marl_pricing.presentation.output import NOT_WRITTEN
 from tests.doors.test_train import final
-from tests.processes import ROOT
+from tests.processes import ROOT, WRITES_NO_BYTECODE
 
 # One that has no sessions, no evaluations, no TensorBoard: only tables and checkpoints are written.
 TINY = (
@@ -38,6 +39,7 @@ def train(*arguments: str, size: int | None = None) -> subprocess.CompletedProce
         text=True,
         timeout=300,
         cwd=ROOT,
+        env=os.environ | ({} if size is None else WRITES_NO_BYTECODE),
         preexec_fn=None if size is None else limited(size),
     )
 
@@ -61,7 +63,10 @@ told(lambda: [table.append([{{"update": n, "seed": 0}}]) for n in range(2, 5000)
 told(lambda: replace_file(folder / "config.yaml", "x" * 9999))
 told(lambda: create(folder / "run", "x" * 9999, {{}}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60,
+        env=os.environ | WRITES_NO_BYTECODE,
+    )  # fmt: skip
     one, two, three = done.stdout.splitlines()
     assert one.startswith(f"OSError|{tmp_path / 'metrics.csv'}|") and "File too large" in one
     assert two.startswith(f"OSError|{tmp_path / 'config.yaml'}|")
@@ -113,8 +118,9 @@ def test_what_is_made_of_a_run_is_refused_likewise_and_leaves_no_part(whole: Pat
         (("-m", "marl_pricing.export", f"run={whole}", "format=flax", f"out={tmp_path / 'out' / 'p.npz'}"), "p.npz"),
     ):
         done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=300, preexec_fn=limited(4096)
-        )
+            [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=300,
+            env=os.environ | WRITES_NO_BYTECODE, preexec_fn=limited(4096),
+        )  # fmt: skip
         assert done.returncode == NOT_WRITTEN, done.stderr[-2000:]
         assert done.stderr.strip() == f"error: {tmp_path / 'out' / name}: File too large"
         assert list((tmp_path / "out").rglob("*")) == []
