@@ -6,7 +6,8 @@
 
 For each log (another seed of customers, from `first` on; settings were chosen on logs 0 to 2): simulate, learn the
 customers, train a robust policy (worlds=ensemble) and a plain one (worlds=first), and judge both among the true
-customers beside the best fixed cycle that exhaustive search in the truth finds. `reference=true` trains one more of
+customers beside the best fixed cycle that exhaustive search in the truth finds, and beside the plans that they started
+from. `reference=true` trains one more of
 each log in the truth itself. `speed` instead times episodes of 10,000 customers in the learned market; `margins` prints
 what rules that know the truth bring under several thresholds. `feedback` trains nothing: it judges the model's plan by
 what is left, beside the model's own calendar and cycle.
@@ -30,8 +31,9 @@ from marl_pricing.market import MarketShape
 from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import cycle_of_model, interval
 from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings
 from marl_pricing.virtual_market.fair_start import starts_of
+from marl_pricing.virtual_market.fair_training import train_policy
 from marl_pricing.virtual_market.feedback import by_what_is_left
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.levels import OFFERS
@@ -127,12 +129,13 @@ def study(first: int, logs: int, seeds: int, customers: int, reference: bool, gi
     """Print a line a policy, and what they come to."""
     goal = validate(PolicySettings, given).goal
     found: dict[str, list[Judged]] = {"ensemble": [], "first": []}
+    plans: dict[str, list[Judged]] = {}
     for seed, number in product(range(seeds), range(first, first + logs)):
         log, world, model = _case(number, customers)
         trained = {"ensemble": model, "first": model} | ({"truth": world} if reference and seed == 0 else {})
         for kind, where in trained.items():
             # What is true needs no margin.
-            kept = {"worlds": "first", "threshold": goal} if kind == "truth" else {"worlds": kind}
+            kept = {"worlds": "first", "threshold": None} if kind == "truth" else {"worlds": kind}
             own = validate(PolicySettings, {**given, **kept, "seed": seed})
             began = time.perf_counter()
             policy = train_policy(where, log, own)
@@ -141,17 +144,39 @@ def study(first: int, logs: int, seeds: int, customers: int, reference: bool, gi
             found.setdefault(kind, []).append(told)
             named = "trained in the truth" if kind == "truth" else f"worlds={kind}"
             print(f"log {number}, seed {seed}, {named}: {told.said(goal)}; trained in {took:.0f} s", flush=True)
+            assert policy.verdict is not None
+            print(f"- {policy.verdict.said()}", flush=True)
+            if policy.plan is not None:
+                shape, params = policy.in_world(world)
+                played = play_feedback(policy.game, shape, params, policy.plan, np.zeros(EPISODES, int), _SEED)
+                plan = _beside_the_best_cycle(played, policy.game, shape, params, goal)
+                plans.setdefault(kind, []).append(plan)
+                print(f"- the plan that it started from: {plan.said(goal)}", flush=True)
             if kind == "ensemble" and seed == 0:
                 rule = judged(policy, world, cycle_of_model(policy, learned_worlds(model)))
                 print(f"log {number}, best cycle in the model: {rule.said(goal)}", flush=True)
     for kind, every in found.items():
         print(_summary(kind, every, goal))
-    if logs * seeds < 2:
+        if kind in plans:
+            print(_summary(f"{kind}, the plans that they started from", plans[kind], goal))
+            _pairs(f"{kind}, learned less plan", every, plans[kind], goal)
+    _pairs("robust less plain", found["ensemble"], found["first"], goal)
+
+
+def _pairs(name: str, one: list[Judged], other: list[Judged], goal: float) -> None:
+    """Print the mean differences of pairs, with their intervals, in points of a hundred."""
+    if len(one) < 2:
         return
-    robust, plain = (np.array([[one.ratio, one.roi < goal] for one in found[kind]]) for kind in ("ensemble", "first"))
-    for part, name in enumerate(("of the best cycle", "of policies below the goal")):
-        mean, low, high = interval(robust[:, part] - plain[:, part])
-        print(f"robust less plain: {100 * mean:+.1f} % {name} ({100 * low:+.1f} to {100 * high:+.1f})")
+    for told, part in (
+        ("of the best cycle", [a.ratio - b.ratio for a, b in zip(one, other, strict=True)]),
+        (
+            "of policies below the goal",
+            [(own.roi < goal) - (its.roi < goal) for own, its in zip(one, other, strict=True)],
+        ),
+        ("of episodes below the goal", [b.reached - a.reached for a, b in zip(one, other, strict=True)]),
+    ):
+        mean, low, high = (100 * value for value in interval(np.array(part, float)))
+        print(f"{name}: {mean:+.2f} % {told} ({low:+.2f} to {high:+.2f})")
 
 
 @cache

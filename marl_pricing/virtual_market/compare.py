@@ -113,7 +113,8 @@ def feedback_of_model(policy: Policy, worlds: LearnedWorlds) -> Feedback:
 
     It asks for the goal itself: what the tables misjudge is made up for on the way, and needs no margin beforehand.
     """
-    own = PlanSettings(days=policy.settings.days, goal=policy.settings.goal)
+    given = policy.settings
+    own = PlanSettings(days=given.days, goal=given.goal, reserve=given.reserve)
     return feedback_of(worlds, policy.starts, policy.weekday, own)[1]
 
 

@@ -52,6 +52,7 @@ class PromotionParams(MarketParams):
     spread: Array | None = None  # [84]
     doubt: Array | None = None  # [] standard deviation of what an episode adds to the log odds at each depth
     unit: Array | None = None  # [] money a customer and day that is left or missing is shown in
+    lean: Any = None  # `fair_lean.Lean`, whose logits come behind what is observed; None: nothing does
 
 
 class PromotionState(struct.PyTreeNode):
@@ -108,17 +109,20 @@ def shown_roi(gmv: Any, cost: Any, xp: Any = jnp) -> Any:
 
 
 def observe(params: PromotionParams, state: PromotionState, days: int) -> Observation:
-    """What the platform sees before a day, and beside it what a central critic may: which world it is."""
+    """What the platform sees before a day, and beside it what a central critic may: the world, and what is amiss."""
     statistics = jnp.clip((group_statistics(state.memory) - params.centre) / params.spread, -5.0, 5.0)
     so_far = jnp.where(state.day > 0, shown_roi(state.gmv, state.cost), 0.0)
     assert params.zero_gmv is not None and params.threshold is not None
     left = shown_left(state.gmv, state.cost, params.threshold, params.unit, days)
     now = jnp.stack([state.orders, state.roi / 10.0, so_far / 10.0, state.day / days, left])
     weekday = (jnp.arange(7) == state.weekday).astype(jnp.float32)
-    seen = jnp.concatenate([statistics, now, weekday])
+    seen = local = jnp.concatenate([statistics, now, weekday])
+    if params.lean is not None:
+        local = jnp.concatenate([seen, params.lean.logits(state.day, state.gmv, state.cost)])
     world = (jnp.arange(params.zero_gmv.shape[0]) == state.world).astype(jnp.float32)
     totals = jnp.stack([state.gmv, state.cost * params.threshold]) / (params.zero_gmv[state.world] * days)
-    return Observation(local=seen[None], state=jnp.concatenate([seen, totals, world]), order_mask=None)
+    amiss = state.doubt[1:NUM_LEVELS]  # of one coupon at each depth
+    return Observation(local=local[None], state=jnp.concatenate([seen, totals, world, amiss]), order_mask=None)
 
 
 def final_reward(gmv: Any, cost: Any, zero_gmv: Any, threshold: Any) -> Array:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from marl_pricing.market import MarketShape
 from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_start import POLICY, EpisodeSettings, checked_starts, starts_of, with_zero_gmv
-from marl_pricing.virtual_market.feedback import DOUBT, Feedback, by_what_is_left
+from marl_pricing.virtual_market.fair_start import (
+    POLICY,
+    EpisodeSettings,
+    checked_plan,
+    checked_starts,
+    starts_of,
+    with_zero_gmv,
+)
+from marl_pricing.virtual_market.feedback import Feedback, by_what_is_left
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.model import VirtualMarket
@@ -26,12 +32,6 @@ PLAN = "plan by what is left"
 
 class PlanSettings(EpisodeSettings):
     """How a plan is made. It asks for the goal itself: what is misjudged is made up for on the way."""
-
-    reserve: Annotated[float, Field(ge=0, le=2)] = Field(
-        default=DOUBT,
-        description="standard deviation of what a day leaves beside the tables, in shares of its GMV: the larger, the "
-        "more is kept for the last days; kind=plan alone",
-    )
 
 
 class Tables(NamedTuple):
@@ -58,6 +58,7 @@ class PlanPolicy:
     weekday: int
 
     title = PLAN
+    verdict = None  # nothing was trained
     measured = 0  # seed of what is measured by playing; the plan is made of expectations, of which nothing is drawn
 
     @property
@@ -102,15 +103,10 @@ class PlanPolicy:
 def plan_from(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> PlanPolicy:
     """The plan of a folder's content. Raises KeyError, TypeError or ValueError where it is none."""
     own = PlanSettings.model_validate(told["settings"])
-    starts = checked_starts(arrays["starts"])
-    tables, grid, offers = Tables(arrays["gmv"], arrays["cost"]), arrays["grid"], arrays["offers"]
+    starts, tables = checked_starts(arrays["starts"]), Tables(arrays["gmv"], arrays["cost"])
     if any(table.shape != (len(OFFERS), 7) or not np.isfinite(table).all() for table in tables):
         raise ValueError("gmv or cost is no table of 41 offers and 7 weekdays")
-    if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all() or offers.shape != (own.days, len(grid)):
-        raise ValueError(f"grid of shape {grid.shape}, offers of shape {offers.shape} for {own.days} days")
-    if offers.dtype != np.uint8 or offers.max() >= len(OFFERS):
-        raise ValueError("offers that there are not")
-    return PlanPolicy(own, told["form"], tables, Feedback(grid, offers, own.goal), starts, told["weekday"])
+    return PlanPolicy(own, told["form"], tables, checked_plan(arrays, own.days, own.goal), starts, told["weekday"])
 
 
 def feedback_of(worlds: LearnedWorlds, starts: np.ndarray, weekday: int, own: PlanSettings) -> tuple[Tables, Feedback]:

@@ -1,46 +1,38 @@
-"""One policy for all customers, learned by recurrent MAPPO in worlds that were learned: training, a folder, a door."""
+"""One policy for all customers that recurrent MAPPO learned: settings, all that its offers depend on, its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from flax import traverse_util
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from marl_pricing.learning import mappo
 from marl_pricing.learning.networks import NetworkSpec
-from marl_pricing.learning.parallel import Program
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketShape
-from marl_pricing.virtual_market.fair_game import (
-    OBSERVED,
-    STATISTICS,
-    PromotionGame,
-    PromotionParams,
-    doubts_of,
-    final_reward,
-    promotion_params,
-    scales,
+from marl_pricing.virtual_market.fair_game import OBSERVED, STATISTICS, PromotionGame, PromotionParams, promotion_params
+from marl_pricing.virtual_market.fair_lean import LeaningSpec, lean_of
+from marl_pricing.virtual_market.fair_start import (
+    POLICY,
+    EpisodeSettings,
+    checked_plan,
+    checked_starts,
+    with_zero_gmv,
 )
-from marl_pricing.virtual_market.fair_start import POLICY, EpisodeSettings, checked_starts, starts_of, with_zero_gmv
-from marl_pricing.virtual_market.levels import NUM_LEVELS, OFFERS
-from marl_pricing.virtual_market.log import PromotionLog
+from marl_pricing.virtual_market.feedback import ROW, Feedback
+from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES
-from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_actor
+from marl_pricing.virtual_market.playing import Played, play_actor
 from marl_pricing.virtual_market.states import StateForm
-from marl_pricing.virtual_market.worlds import learned_worlds
-from marl_pricing.widths import float32
-
-_ZERO_DRAWS = 32  # episodes without coupons in each world
-_TRIALS, _TRIAL_CUSTOMERS = 40, 250  # episodes and customers by which a draw of an update's policy is judged
 
 LEARNED = "learned policy"
+UNCHANGED = "training added nothing: the plan that it started from"
+ERRORS = 2.0  # standard errors beyond which a difference is not chance's
 _STATISTICS = len(STATISTICS) * len(MEMORY_NAMES)
 
 Count = Annotated[int, Field(ge=1)]
@@ -49,9 +41,18 @@ Count = Annotated[int, Field(ge=1)]
 class PolicySettings(EpisodeSettings):
     """How the fair policy is learned."""
 
-    threshold: Annotated[float, Field(gt=0)] = Field(
-        6.8, description="return on investment that is asked for inside the learned market; the document's is 7.5"
-    )
+    start: Literal["plan", "nothing"] = Field(
+        "plan", description="plan: offers by what is left above the threshold, which training moves away from; "
+        "nothing: offers drawn at random (docs/virtual_market.md says what settings that takes)",
+    )  # fmt: skip
+    temperature: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.05, description="with start=plan an offer is e times less likely at first for each so much that the plan "
+        "expects it to lose, in shares of a day's GMV without coupons",
+    )  # fmt: skip
+    threshold: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="return on investment that is asked for inside the learned market; null: the goal; the "
+        "document's is 7.5",
+    )  # fmt: skip
     worlds: Literal["first", "ensemble"] = Field(
         "ensemble", description="ensemble: an episode is in any of its members (robust); first: all in the first"
     )
@@ -63,18 +64,32 @@ class PolicySettings(EpisodeSettings):
         False, description="customers answer by what they did in the episode, too; else by what was known of them "
         "when it began",
     )  # fmt: skip
-    starts: Count = Field(30, description="last days of the log whose states episodes start from")
-    customers: Count = Field(125, description="of a training episode, every n-th")
-    updates: Count = Field(160, description="of the learner")
+    starts: Count = Field(
+        1, description="last days of the log whose states episodes start from; a plan begins after the last of them, "
+        "so that start=plan takes 1",
+    )  # fmt: skip
+    customers: Count = Field(250, description="of a training episode, every n-th")
+    updates: Count = Field(40, description="of the learner")
     episodes: Annotated[int, Field(ge=4, multiple_of=4)] = Field(128, description="of an update")
     hidden: Count = Field(32, description="width of the networks and of their memory")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(2e-3, description="at first; a tenth of it at the end")
-    every: Count = Field(20, description="updates after which the policy is played; the best that was found is kept")
-    draws: Count = Field(16, description="fixed draws of it that are tried each time, the likeliest offers first")
+    every: Count = Field(10, description="updates after which the policy is played; the best that was found is kept")
+    draws: Count = Field(1, description="fixed draws of it that are tried each time, the likeliest offers first")
     gae: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="λ of generalised advantages")
-    entropy: Annotated[float, Field(ge=0, le=1)] = Field(0.01, description="bonus at first; none at the end")
+    entropy: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="bonus at first; none at the end")
     epochs: Count = Field(4, description="passes of the gradient over an update's episodes")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of networks, customers and offers")
+
+    @model_validator(mode="after")
+    def _one_start_of_a_plan(self) -> PolicySettings:
+        if self.start == "plan" and self.starts > 1:
+            raise PydanticCustomError("starts", f"starts={self.starts}: accepted with start='plan' is 1")
+        return self
+
+    @property
+    def asked(self) -> float:
+        """Return on investment that is asked for in the learned market."""
+        return self.goal if self.threshold is None else self.threshold
 
     def learner(self) -> LearnerSettings:
         """As the learner takes them: an update is `episodes` whole episodes, and the reward of the last day counts."""
@@ -84,6 +99,51 @@ class PolicySettings(EpisodeSettings):
             learning_rate_end=0.1 * self.learning_rate, entropy_start=self.entropy, entropy_end=0.0,
             num_epochs=self.epochs,
         )  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """What training came to, beside the plan: fresh episodes of both in their worlds, over the same draws.
+
+    Attributes:
+        update: that is kept; 0: the plan that it started from.  tried: the best of those that were played.
+        episodes: fresh ones.
+        reward, plan: mean rewards of the best that was found, and of the plan.
+        error: standard error of their difference, episode by episode.
+        reached, plan_reached: shares of episodes that reach the threshold.
+    """
+
+    update: int
+    tried: int
+    episodes: int
+    reward: float
+    plan: float
+    error: float
+    reached: float
+    plan_reached: float
+
+    @property
+    def better(self) -> bool:
+        """Whether what was found is better than the plan by more than chance (two standard errors)."""
+        return self.reward - self.plan > ERRORS * self.error
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is worse by more than chance."""
+        return self.plan - self.reward > ERRORS * self.error
+
+    def said(self) -> str:
+        """It in a line."""
+        found = (
+            f"in {self.episodes:,} fresh episodes of its worlds update {self.tried} brings a mean reward of "
+            f"{self.reward:.3f} (threshold reached in {self.reached:.1%}), the plan {self.plan:.3f} "
+            f"({self.plan_reached:.1%}); the difference is {self.reward - self.plan:+.3f}, standard error "
+            f"{self.error:.3f}"
+        )
+        if not self.update:
+            return f"{found}: TRAINING ADDED NOTHING, the plan that it started from is kept"
+        if self.worse:
+            return f"{found}: TRAINING FAILED, take the plan (kind=plan)"
+        return f"{found}: {'it is better' if self.better else 'it is not better by more than chance'}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +156,8 @@ class FairPolicy:
         lots: [D, 41] of `playing.play_actor`: which draw of the trained policy it is.
         zero_gmv: [K] GMV a customer and day without coupons in the worlds that it was trained in.
         history: (update, mean reward) of each time that it was played.
+        plan, odds: what it leans on (`fair_lean`); None: it started from nothing.
+        verdict: what training came to; None for one that was kept before verdicts were.
     """
 
     settings: PolicySettings
@@ -108,13 +170,20 @@ class FairPolicy:
     lots: np.ndarray
     zero_gmv: np.ndarray
     history: np.ndarray
+    plan: Feedback | None = None
+    odds: np.ndarray | None = None
+    verdict: Verdict | None = None
 
-    title = LEARNED
+    @property
+    def title(self) -> str:
+        """What it is called beside rules."""
+        fell_back = self.plan is not None and self.verdict is not None and self.verdict.update == 0
+        return f"{LEARNED} ({UNCHANGED})" if fell_back else LEARNED
 
     @property
     def threshold(self) -> float:
         """What is asked for in the learned market."""
-        return self.settings.threshold
+        return self.settings.asked
 
     @property
     def measured(self) -> int:
@@ -137,15 +206,20 @@ class FairPolicy:
             world, self.starts, [self.weekday], days=self.settings.days, threshold=self.threshold,
             scale=(self.centre, self.spread), unit=self.unit,
         )  # fmt: skip
-        return shape, with_zero_gmv(self.game, shape, params, zero_draws, self.measured)
+        return shape, with_zero_gmv(self.game, shape, self.leaning(params), zero_draws, self.measured)
+
+    def leaning(self, params: PromotionParams) -> PromotionParams:
+        """Worlds in which it observes the plan that it leans on."""
+        return params.replace(lean=lean_of(self.plan, self.odds) if self.plan and self.odds is not None else None)
 
     def actor(self, shape: MarketShape, params: PromotionParams) -> NetworkSpec:
         """Its network."""
-        return mappo.make_learner(self.settings.learner(), shape, params, game=self.game).actor
+        return learner_of(self.settings, self.game, shape, self.leaning(params)).actor
 
     def play(self, shape: MarketShape, params: PromotionParams, worlds: np.ndarray, seed: int) -> Played:
         """It in worlds [R]."""
-        return play_actor(self.game, shape, params, self.actor(shape, params), self.parameters, worlds, seed, self.lots)
+        own, actor = self.leaning(params), self.actor(shape, params)
+        return play_actor(self.game, shape, own, actor, self.parameters, worlds, seed, self.lots)
 
     def save(self, folder: Path | str) -> Path:
         """Write it as one folder, whole or not at all. Raises ModelError for one that holds something else."""
@@ -154,11 +228,16 @@ class FairPolicy:
             "centre": self.centre, "spread": self.spread, "starts": self.starts.astype(np.float32),
             "lots": self.lots, "zero_gmv": self.zero_gmv, "history": self.history,
         }  # fmt: skip
-        return POLICY.save(
-            folder,
-            {"kind": "learned", "settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday},
-            flat,
-        )
+        if self.plan is not None and self.odds is not None:
+            flat |= {"grid": self.plan.grid, "offers": self.plan.offers.astype(np.uint8), "odds": self.odds}
+        told = {"kind": "learned", "settings": self.settings.model_dump(), "form": self.form, "weekday": self.weekday}
+        return POLICY.save(folder, told | {"verdict": self.verdict and self.verdict._asdict()}, flat)
+
+
+def learner_of(own: PolicySettings, game: PromotionGame, shape: MarketShape, params: PromotionParams) -> mappo.Mappo:
+    """The learner of a game, whose actor leans on the plan where the game has one."""
+    learner = mappo.make_learner(own.learner(), shape, params, game=game)
+    return learner if params.lean is None else replace(learner, actor=LeaningSpec.of(learner.actor))
 
 
 def _flat(parameters: Any) -> dict[str, Any]:
@@ -167,8 +246,15 @@ def _flat(parameters: Any) -> dict[str, Any]:
 
 def learned_from(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> FairPolicy:
     """The policy of a folder's content. Raises KeyError, TypeError or ValueError where it is none."""
-    own = PolicySettings.model_validate(told["settings"])
+    # Before format 4 all started from nothing.
+    own = PolicySettings.model_validate({"start": "nothing", **told["settings"]})
     starts = checked_starts(arrays["starts"])
+    plan = odds = None
+    if own.start == "plan":
+        plan, odds = checked_plan(arrays, own.days, own.asked), arrays["odds"]
+        rows = (own.days, len(plan.grid[::ROW]), len(OFFERS))
+        if odds.shape != rows or not np.isfinite(odds).all():
+            raise ValueError(f"odds of shape {odds.shape}, not {rows}")
     shapes: dict[str, tuple[int, ...]] = {
         "centre": (_STATISTICS,), "spread": (_STATISTICS,), "lots": (own.days, len(OFFERS)),
         "actor/embed/kernel": (len(OBSERVED), own.hidden), "actor/out/bias": (len(OFFERS),),
@@ -179,111 +265,6 @@ def learned_from(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> FairPol
     flat = {name.removeprefix("actor/"): leaf for name, leaf in arrays.items() if name.startswith("actor/")}
     return FairPolicy(
         own, told["form"], traverse_util.unflatten_dict(flat, sep="/"), arrays["centre"], arrays["spread"],
-        starts, told["weekday"], arrays["lots"], arrays["zero_gmv"], arrays["history"],
+        starts, told["weekday"], arrays["lots"], arrays["zero_gmv"], arrays["history"], plan, odds,
+        Verdict(**told["verdict"]) if told.get("verdict") else None,
     )  # fmt: skip
-
-
-def train_policy(
-    model: VirtualMarket | Any, log: PromotionLog, own: PolicySettings, form: StateForm = "order_days",
-    say: Callable[[int, float, float], None] = lambda *_: None,
-) -> FairPolicy:  # fmt: skip
-    """Learn a fair policy.
-
-    Args:
-        model: learned customers, or the worlds themselves (`worlds.TrueWorld`).
-        log: whose customers they are, after whose end the policy begins.
-        form: how states move, where the worlds themselves are given; a model has its own.
-        say: told of every time that the policy is played: (update, ROI, score), means over its worlds.
-    """
-    world = learned_worlds(model) if isinstance(model, VirtualMarket) else model
-    form = model.settings.form if isinstance(model, VirtualMarket) else form
-    starts, weekdays = starts_of(log, form, own.starts)
-    odds = np.zeros(world.count)
-    odds[: world.count if own.worlds == "ensemble" else 1] = 1.0
-    odds /= odds.sum()
-    played = np.flatnonzero(odds)
-    # By what they spent, so that every n-th is a fair sample; customers whose truth is known have places of their own.
-    order = (
-        np.argsort(starts[-1, 0] * starts[-1, 2], kind="stable") if isinstance(model, VirtualMarket) else slice(None)
-    )
-    shape, params = promotion_params(
-        world, starts[:, :, order], weekdays, days=own.days, threshold=own.threshold, odds=odds,
-        doubt=own.doubt if own.worlds == "ensemble" else 0.0,
-    )  # fmt: skip
-    whole = PromotionGame(own.days, form, moving=own.moving)
-    zero = measure_zero_gmv(whole, shape, params, _ZERO_DRAWS, own.seed)
-    params = params.replace(zero_gmv=float32(zero), unit=float32(zero.mean()))
-
-    sampled = replace(whole, customers=own.customers, expected=True) if isinstance(model, VirtualMarket) else whole
-    learner = mappo.make_learner(own.learner(), shape, params, game=sampled)
-    program = Program(learner)
-    stacked = program.stack(params)
-    state = program.init(stacked)
-    trial = _Trial(own, replace(whole, expected=True), shape, params, learner.actor, played)
-    best, kept, lots, history = -np.inf, None, None, []
-    done = 0
-    while done < own.updates:
-        count = min(own.every, own.updates - done)
-        state, _ = program.train(state, stacked, count)
-        done += count
-        parameters = jax.tree.map(lambda leaf: leaf[0], state.learnable.actor)
-        found = trial.best_draw(parameters, done)
-        history.append((done, found.reward))
-        say(done, found.roi, found.score)
-        if found.reward > best or kept is None:
-            best, kept, lots = found.reward, jax.tree.map(np.asarray, parameters), found.lots
-    assert lots is not None
-    centre, spread = scales(starts, own.days)
-    return FairPolicy(
-        own, form, kept, centre, spread, starts[-1:], int(weekdays[-1]), lots, zero, np.array(history, float)
-    )
-
-
-def _lots(own: PolicySettings, update: int) -> np.ndarray:
-    """[L, D, 41] the draws that are tried at an update: noughts first, the likeliest offers."""
-    lots = np.random.default_rng([own.seed, update]).gumbel(size=(own.draws, own.days, len(OFFERS)))
-    lots[0] = 0.0
-    return lots.astype(np.float32)
-
-
-class _Found(NamedTuple):
-    """A draw of a policy in its worlds: mean reward, ROI and score."""
-
-    lots: np.ndarray
-    reward: float
-    roi: float
-    score: float
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Where the policy of an update is played: worlds with doubts of their own, the same at each update."""
-
-    own: PolicySettings
-    game: PromotionGame
-    shape: MarketShape
-    params: PromotionParams
-    actor: NetworkSpec
-    worlds: np.ndarray
-
-    def best_draw(self, parameters: Any, update: int) -> _Found:
-        """Of some fixed draws of the policy the one with the largest mean reward; the worlds take turns."""
-        own, params = self.own, self.params
-        assert params.starts is not None and params.zero_gmv is not None and params.doubt is not None
-        lots = _lots(own, update)
-        trials = len(self.worlds) * max(1, _TRIALS // len(self.worlds))
-        world = np.resize(self.worlds, trials)
-        normal = np.random.default_rng([own.seed, 0]).standard_normal((trials, NUM_LEVELS - 1))
-        doubts = np.asarray(doubts_of(float(params.doubt) * normal))
-        every = max(1, params.starts.shape[2] // _TRIAL_CUSTOMERS)
-        few = params.replace(starts=params.starts[-1:, :, ::every], weekdays=params.weekdays[-1:])  # type: ignore[index]
-        played = play_actor(
-            self.game, self.shape, few, self.actor, parameters, np.tile(world, len(lots)), own.seed + 1,
-            np.repeat(lots, trials, axis=0), np.tile(doubts, (len(lots), 1)),
-        )  # fmt: skip
-        gmv, cost = (part.sum(1).reshape(len(lots), trials) for part in (played.gmv, played.cost))
-        zero = np.asarray(params.zero_gmv, float)[world] * own.days
-        reward = np.asarray(final_reward(gmv, cost, zero, own.threshold)).mean(1)
-        best = int(reward.argmax())
-        roi = gmv[best].sum() / max(cost[best].sum(), 1e-6)
-        return _Found(lots[best], float(reward[best]), float(roi), float((gmv[best] / zero).mean()))

@@ -16,6 +16,7 @@ from marl_pricing.virtual_market.levels import OFFERS
 
 DOUBT = 0.1  # of a day's GMV, standard deviation of what it leaves beside the tables
 _BINS = 3001
+ROW = 10  # every tenth place of the grid is one at which it is told what other offers would lose
 _NODES = 7  # of Gauss and Hermite
 _SMALL = 1e-9
 
@@ -43,6 +44,16 @@ def by_what_is_left(
         first: weekday of the first of `days` days.
         doubt: standard deviation of what a day leaves, in shares of its GMV. The larger, the more is kept for the end.
     """
+    return with_losses(gmv, cost, first, days, threshold, doubt)[0]
+
+
+def with_losses(
+    gmv: np.ndarray, cost: np.ndarray, first: int, days: int, threshold: float, doubt: float = DOUBT
+) -> tuple[Feedback, np.ndarray]:
+    """`by_what_is_left`, and [D, R, 41] what each offer is expected to bring less than the best one, money.
+
+    R rows are every `ROW`-th place of the grid.
+    """
     weekday = (first + np.arange(days)) % 7
     left = gmv - threshold * cost
     # No plan is ever further off than all days together; nothing that is brought makes up for an end below nought.
@@ -52,16 +63,19 @@ def by_what_is_left(
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
     weights = weights / weights.sum()
     offers = np.zeros((days, len(grid)), int)
+    losses = np.zeros((days, len(grid[::ROW]), len(OFFERS)))
     for day in range(days - 1, -1, -1):
         today = weekday[day]
         best = np.full(len(grid), -np.inf)
         for number in range(len(OFFERS)):
             after = grid[:, None] + left[number, today] + doubt * gmv[number, today] * nodes
             brings = gmv[number, today] + np.interp(after, grid, value) @ weights
+            losses[day, :, number] = -brings[::ROW]
             better = brings > best + _SMALL
             best, offers[day] = np.where(better, brings, best), np.where(better, number, offers[day])
         value = best
-    return Feedback(grid, offers, threshold)
+        losses[day] += best[::ROW, None]
+    return Feedback(grid, offers, threshold), np.maximum(losses, 0.0)
 
 
 def _fine_near_nought(reach: float) -> np.ndarray:

@@ -102,6 +102,7 @@ def write_page(
              "asked for. No coupons cost nothing and are left out.",
              partial(figures.scores, rows, goal)),
         *(f"<p>{escape(line[0].upper() + line[1:])}.</p>" for line in said(found, goal) if not line.startswith("-")),
+        *([] if policy.verdict is None else [f"<p>When it was trained: {escape(policy.verdict.said())}.</p>"]),
         "<h2>What it offers</h2>",
         show("calendar", "Calendar of coupons",
              "Each day's offer of the first episode: number of coupons and, in per cent, their discount." + differs,

@@ -82,16 +82,16 @@ def _calendars(
 @partial(jax.jit, static_argnames=("game", "shape"))
 def _feedback(
     game: PromotionGame, shape: MarketShape, params: PromotionParams, start: tuple[Array, Array], worlds: Array,
-    keys: Array, grid: Array, offers: Array, threshold: Array,
+    keys: Array, grid: Array, offers: Array, threshold: Array, doubts: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
     def decide(memory: Any, _: Observation, state: PromotionState) -> tuple[Action, Any]:
         place = jnp.searchsorted(grid, state.gmv - threshold * state.cost, side="right") - 1
         return Action(price=offers[state.day, jnp.maximum(place, 0)].reshape(1, 1)), memory
 
-    def one(own: tuple[Array, Array]) -> tuple[Array, ...]:
-        return _episode(game, shape, params, decide, (), start, *own, jnp.zeros(len(OFFERS)))
+    def one(own: tuple[Array, Array, Array]) -> tuple[Array, ...]:
+        return _episode(game, shape, params, decide, (), start, *own)
 
-    return jax.lax.map(one, (worlds, keys), batch_size=_at_once(start))
+    return jax.lax.map(one, (worlds, keys, doubts), batch_size=_at_once(start))
 
 
 @partial(jax.jit, static_argnames=("game", "shape", "actor"))
@@ -143,10 +143,11 @@ def play_calendars(
 
 
 def play_feedback(
-    game: PromotionGame, shape: MarketShape, params: PromotionParams, plan: Feedback, worlds: np.ndarray, seed: int
-) -> Played:
-    """Episodes of offers by what is left, as `play_calendars`; the plan in money a customer."""
-    own = float32(plan.grid), int32(plan.offers), float32(plan.threshold)
+    game: PromotionGame, shape: MarketShape, params: PromotionParams, plan: Feedback, worlds: np.ndarray, seed: int,
+    doubts: np.ndarray | None = None,
+) -> Played:  # fmt: skip
+    """Episodes of offers by what is left, as `play_calendars`; the plan in money a customer, doubts as `play_actor`."""
+    own = float32(plan.grid), int32(plan.offers), float32(plan.threshold), float32(_doubts(doubts, len(worlds)))
     return _played(_feedback(game, shape, params, _start(params), *_keys(worlds, seed), *own))
 
 
@@ -163,9 +164,12 @@ def play_actor(
         doubts: [R, 41] of each episode; None: none.
     """
     count = len(worlds)
-    doubts = np.zeros((count, len(OFFERS))) if doubts is None else doubts
-    own = float32(np.broadcast_to(lots, (count, *lots.shape[-2:]))), float32(doubts)
+    own = float32(np.broadcast_to(lots, (count, *lots.shape[-2:]))), float32(_doubts(doubts, count))
     return _played(_actor(game, shape, actor, params, _start(params), *_keys(worlds, seed), parameters, *own))
+
+
+def _doubts(doubts: np.ndarray | None, count: int) -> np.ndarray:
+    return np.zeros((count, len(OFFERS))) if doubts is None else doubts
 
 
 def measure_zero_gmv(

@@ -88,6 +88,14 @@ class PolicyValidation:
     def _shown(self, gmv: float, cost: float) -> float:
         return min(gmv / max(cost, 1e-6), self._about["most_roi"])
 
+    def _place(self, states: States) -> int:
+        """The place of what is left above the threshold on the plan's grid. Raises ValueError after its last day."""
+        days = self._about["days"]
+        if states.day >= days:
+            raise ValueError(f"day {states.day + 1}: the plan has {days}; train days=… makes one of more")
+        left = states.gmv - self._about["threshold"] * states.cost
+        return max(int(np.searchsorted(self._arrays["grid"], left, side="right")) - 1, 0)
+
     def _offer(self, states: States) -> int:
         """The row of the offers for the day."""
         raise NotImplementedError
@@ -101,20 +109,27 @@ class PlannedPolicy(PolicyValidation):
     """Offers by day and by what is left: GMV so far less the threshold's share of the cost so far."""
 
     def _offer(self, states: States) -> int:
-        days = self._about["days"]
-        if states.day >= days:
-            raise ValueError(f"day {states.day + 1}: the plan has {days}; train kind=plan days=… makes one of more")
-        left = states.gmv - self._about["threshold"] * states.cost
-        below = int(np.searchsorted(self._arrays["grid"], left, side="right")) - 1
-        return int(self._arrays["by_left"][states.day, max(below, 0)])
+        return int(self._arrays["by_left"][states.day, self._place(states)])
 
 
 class LearnedPolicy(PolicyValidation):
-    """Offers of a trained network; of fixed draws, so that the same states are answered with the same offer."""
+    """Offers of a trained network; of fixed draws, so that the same states are answered with the same offer.
+
+    One that started from a plan says what is added to the plan's log odds.
+    """
 
     def _offer(self, states: States) -> int:
         logits, lots = self._step(states)[0], self._arrays["lots"]
+        if "by_left" in self._arrays:
+            logits = logits + self._planned(states)
         return int((logits + lots[states.day % len(lots)]).argmax())
+
+    def _planned(self, states: States) -> np.ndarray:
+        """[41] log odds of the offers by the plan: its own is ahead of those that would bring as much."""
+        place, every = self._place(states), self._about["every"]
+        logits = self._arrays["odds"][states.day, (place + every // 2) // every].astype(np.float32)
+        logits[self._arrays["by_left"][states.day, place]] = self._about["ahead"]
+        return logits
 
     def _remembered(self, states: States) -> np.ndarray:
         return self._step(states)[1]

@@ -14,8 +14,10 @@ from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market import policy_validation
 from marl_pricing.virtual_market.errors import ModelError
 from marl_pricing.virtual_market.fair_game import MOST_ROI
+from marl_pricing.virtual_market.fair_lean import AHEAD
 from marl_pricing.virtual_market.fair_plan import PlanPolicy
 from marl_pricing.virtual_market.fair_policy import FairPolicy
+from marl_pricing.virtual_market.feedback import ROW, Feedback
 from marl_pricing.virtual_market.kept_policy import Policy
 from marl_pricing.virtual_market.levels import OFFERS
 
@@ -33,7 +35,7 @@ def export_policy(policy: Policy, folder: Path | str) -> list[Path]:
         not folder.is_dir() or {own.name for own in folder.iterdir()} - {_ENTRY, _ARRAYS, "__pycache__"}
     ):
         raise ModelError(f"{folder}: holds something else; accepted is a new folder, or a submission's")
-    about, arrays = _planned(policy) if isinstance(policy, PlanPolicy) else _learned(policy)
+    about, arrays = ({"kind": "plan"}, _planned(policy.plan)) if isinstance(policy, PlanPolicy) else _learned(policy)
     about |= {
         "days": policy.settings.days, "form": policy.form, "weekday": policy.weekday, "most_roi": MOST_ROI,
         "threshold": policy.threshold,
@@ -46,8 +48,8 @@ def export_policy(policy: Policy, folder: Path | str) -> list[Path]:
     return [write_atomically(folder / _ARRAYS, stream.getvalue()), write_atomically(folder / _ENTRY, source)]
 
 
-def _planned(policy: PlanPolicy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    return {"kind": "plan"}, {"grid": policy.plan.grid, "by_left": policy.plan.offers.astype(np.uint8)}
+def _planned(plan: Feedback) -> dict[str, np.ndarray]:
+    return {"grid": plan.grid, "by_left": plan.offers.astype(np.uint8)}
 
 
 def _learned(policy: FairPolicy) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -55,4 +57,7 @@ def _learned(policy: FairPolicy) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     arrays |= {
         "centre": policy.centre.astype(np.float32), "spread": policy.spread.astype(np.float32), "lots": policy.lots,
     }  # fmt: skip
-    return {"kind": "learned", "hidden": policy.settings.hidden, "unit": policy.unit}, arrays
+    if policy.plan is not None and policy.odds is not None:
+        arrays |= {**_planned(policy.plan), "odds": policy.odds}
+    about = {"kind": "learned", "hidden": policy.settings.hidden, "unit": policy.unit, "ahead": AHEAD, "every": ROW}
+    return about, arrays

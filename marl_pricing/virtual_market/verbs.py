@@ -124,6 +124,8 @@ def _refuse_others(own: Any, kinds: Mapping[str, type[Settings]]) -> None:
         given = ", ".join(f"{name}={getattr(own, name)!r}" for name in others)
         accepted = ", ".join(kinds[own.kind].model_fields)
         raise ConfigError(f"{given}: says nothing with kind={own.kind}; accepted beside it are {accepted}")
+    if own.kind == "learned" and own.start == "nothing" and "temperature" in own.model_fields_set:
+        raise ConfigError(f"temperature={own.temperature!r}: says nothing with start=nothing; accepted is start=plan")
 
 
 def _planned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
@@ -142,7 +144,7 @@ def _planned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
 def _learned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
     from queue import SimpleQueue
 
-    from marl_pricing.virtual_market.fair_policy import train_policy
+    from marl_pricing.virtual_market.fair_training import train_policy
 
     told: SimpleQueue[str] = SimpleQueue()
 
@@ -153,8 +155,8 @@ def _learned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
     policy = train_policy(model, log, how, say=say)
     while not told.empty():
         yield told.get()
-    best = policy.history[policy.history[:, 1].argmax()]
-    yield f"kept: update {best[0]:.0f}, mean reward {best[1]:.3f} in its worlds"
+    assert policy.verdict is not None
+    yield policy.verdict.said()
     return policy
 
 
@@ -180,6 +182,8 @@ def _compare(own: Any) -> Iterable[str]:
     policy, *_, found = _compared(own)
     yield f"{own.episodes} episodes of {policy.settings.days} days {'in the truth' if own.truth else 'in the model'}"
     yield from said(found, policy.settings.goal)
+    if policy.verdict is not None:
+        yield f"when it was trained: {policy.verdict.said()}"
 
 
 def _page(own: Any) -> Iterable[str]:

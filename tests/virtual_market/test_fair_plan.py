@@ -132,7 +132,6 @@ def test_offers_that_differ_by_episode_are_told_by_their_days() -> None:
     [
         (["kind=plan", "updates=3", "threshold=7"], "threshold=7.0, updates=3: says nothing with kind=plan; accepted "
          "beside it are days, goal, reserve"),
-        (["reserve=0.2"], "reserve=0.2: says nothing with kind=learned; accepted beside it are days, goal, threshold"),
         (["kind=plans"], "kind='plans': accepted is 'learned' or 'plan'"),
     ],
 )  # fmt: skip

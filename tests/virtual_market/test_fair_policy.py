@@ -32,8 +32,9 @@ from marl_pricing.virtual_market.fair_game import (
     shown_roi,
 )
 from marl_pricing.virtual_market.fair_plan import PLAN
-from marl_pricing.virtual_market.fair_policy import LEARNED, FairPolicy, PolicySettings, train_policy
+from marl_pricing.virtual_market.fair_policy import LEARNED, FairPolicy, PolicySettings
 from marl_pricing.virtual_market.fair_start import POLICY, starts_of
+from marl_pricing.virtual_market.fair_training import train_policy
 from marl_pricing.virtual_market.kept_policy import load_policy
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import next_memory
@@ -44,8 +45,8 @@ from tests.processes import python
 from tests.virtual_market.logs import a_log, memories, untrained
 
 DAYS = 4
-SMALL = PolicySettings(days=DAYS, threshold=6.0, goal=5.0, starts=3, customers=20, updates=2, episodes=4, hidden=8,
-                       every=1, draws=3)  # fmt: skip
+SMALL = PolicySettings(start="nothing", days=DAYS, threshold=6.0, goal=5.0, starts=3, customers=20, updates=2,
+                       episodes=4, hidden=8, every=1, draws=3)  # fmt: skip
 
 
 @cache
@@ -97,7 +98,7 @@ def test_a_policy_is_kept_whole_or_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cut short or changed"):
         load_policy(folder)
     (folder / "policy.json").write_text(json.dumps({"format": 7}))
-    with pytest.raises(ModelError, match="accepted is a policy of format 2 or 3"):
+    with pytest.raises(ModelError, match="accepted is a policy of format 2 or 3 or 4"):
         load_policy(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
@@ -201,7 +202,7 @@ def test_intervals_and_words() -> None:
 def test_from_a_log_to_a_submission_by_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = {name: str(tmp_path / name) for name in ("log", "model", "policy", "page", "submission", "plan", "plan_page")}
     log = f"log={at['log']}/promotion_log.csv"
-    small = ["days=4", "updates=2", "episodes=4", "hidden=8", "every=1", "draws=2", "customers=20", "starts=3"]
+    small = ["days=4", "updates=2", "episodes=4", "hidden=8", "every=1", "draws=2", "customers=20"]
     for given in (
         ["simulate", f"out={at['log']}", "customers=60", "days=20"],
         ["fit", log, f"out={at['model']}", "members=2", "epochs=1", "width=8", "holdout=4"],
@@ -216,8 +217,10 @@ def test_from_a_log_to_a_submission_by_commands(tmp_path: Path, capsys: pytest.C
         assert main(given) == 0, given
     told = capsys.readouterr().out
     assert "of the best cycle in the truth" in told and "update 2: in its worlds ROI" in told
+    assert "update 0: in its worlds ROI" in told and told.count("in 1,000 fresh episodes of its worlds update") == 2
     page = (tmp_path / "page" / "page.html").read_text()
     assert "<h2>What it offers</h2>" in page and page.count("<figure>") == 6
+    assert "When it was trained: in 1,000 fresh episodes" in page
     assert (tmp_path / "page" / "scores.csv").read_text().startswith("policy,score,")
     assert (tmp_path / "submission" / "policy_validation.py").is_file()
     names = [line.partition(",")[0] for line in (tmp_path / "plan_page" / "scores.csv").read_text().splitlines()]
