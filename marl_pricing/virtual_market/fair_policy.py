@@ -133,6 +133,8 @@ class Verdict(NamedTuple):
 
     def said(self) -> str:
         """It in a line."""
+        if not self.tried:
+            return "no update was better than the plan in its worlds: TRAINING ADDED NOTHING, the plan is kept"
         found = (
             f"in {self.episodes:,} fresh episodes of its worlds update {self.tried} brings a mean reward of "
             f"{self.reward:.3f} (threshold reached in {self.reached:.1%}), the plan {self.plan:.3f} "
@@ -140,7 +142,7 @@ class Verdict(NamedTuple):
             f"{self.error:.3f}"
         )
         if not self.update:
-            return f"{found}: TRAINING ADDED NOTHING, the plan that it started from is kept"
+            return f"{found}: TRAINING ADDED NOTHING beyond chance, the plan is kept"
         if self.worse:
             return f"{found}: TRAINING FAILED, take the plan (kind=plan)"
         return f"{found}: {'it is better' if self.better else 'it is not better by more than chance'}"

@@ -135,7 +135,8 @@ def test_a_verdict_says_whether_it_is_better_by_more_than_chance() -> None:
     chance = own._replace(error=0.02)
     assert not chance.better and not chance.worse and "not better by more than chance" in chance.said()
     assert "TRAINING FAILED" in own._replace(reward=1.5).said()
-    assert "TRAINING ADDED NOTHING" in own._replace(update=0).said()
+    assert "TRAINING ADDED NOTHING beyond chance" in own._replace(update=0).said()
+    assert own._replace(update=0, tried=0).said().startswith("no update was better than the plan")
 
 
 @pytest.mark.slow
