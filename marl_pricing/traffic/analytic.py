@@ -122,7 +122,7 @@ def expected_traffic(
     return jax.vmap(one)(agent_shares)
 
 
-def one_unit_orders(
+def one_unit_sessions(
     key: Array,
     shape: TrafficShape,
     demand: DemandShape,
@@ -130,8 +130,8 @@ def one_unit_orders(
     conditions: Conditions,
     agent_share: Array,
     visits_factor: Array | float = 1.0,
-) -> tuple[Array, Array]:
-    """Orders of sessions that take one unit of one offer or nothing: multinomial, of a single offer binomial.
+) -> tuple[Array, Array, Array]:
+    """Sessions that take one unit of one offer or nothing, one by one; places M.
 
     Session m is an agent's where its first uniform is below α. It takes the offer in whose stretch of its class's
     choice probabilities its second one lies; nothing comes last. So one draw serves all candidates and all prices.
@@ -140,7 +140,8 @@ def one_unit_orders(
         visits_factor: [] on the number of sessions.
 
     Returns:
-        (units ordered [Y, N], sessions that came []: M · intensity · factor, rounded up or down at random).
+        (sessions of each class that came [Y, M], those that would take one of the offers up to n [Y, N, M], sessions
+        that came []: M · intensity · factor, rounded up or down at random).
     """
     count = shape.num_sessions
     uniform = jax.random.uniform(key, (2, count + 1))
@@ -150,7 +151,24 @@ def one_unit_orders(
     belongs = jnp.stack([~agent, agent]) if demand.num_classes > 1 else jnp.ones((1, count), bool)
     there = belongs & (jnp.arange(count) < came)
     rate = propensities(demand, params, conditions.prices, conditions.level, conditions.available, conditions.listed)
-    up_to = (choice < jnp.cumsum(rate, -1)[:, :, None]) & there[:, None]
+    return there, (choice < jnp.cumsum(rate, -1)[:, :, None]) & there[:, None], came
+
+
+def one_unit_orders(
+    key: Array,
+    shape: TrafficShape,
+    demand: DemandShape,
+    params: DemandParams,
+    conditions: Conditions,
+    agent_share: Array,
+    visits_factor: Array | float = 1.0,
+) -> tuple[Array, Array]:
+    """Their orders, multinomial, of a single offer binomial; arguments as in `one_unit_sessions`.
+
+    Returns:
+        (units ordered [Y, N], sessions that came []).
+    """
+    _, up_to, came = one_unit_sessions(key, shape, demand, params, conditions, agent_share, visits_factor)
     return jnp.diff(up_to.sum(-1).astype(jnp.float32), axis=-1, prepend=0.0), came
 
 

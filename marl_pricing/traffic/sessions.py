@@ -201,7 +201,17 @@ def _gather(bank: Rows, classes: Array, row: Array) -> Rows:
     return jax.tree.map(lambda leaf: leaf[classes, row], bank)
 
 
-def simulate(
+class Wave(NamedTuple):
+    """Sessions of one wave before anything is added up. M places, C candidate shares of agents."""
+
+    visits: _Visits  # [M, ...] of the class that each place holds, or [Y, M, ...] of both
+    agent: Array  # [C, M] bool, the place holds an agent's session
+    present: Array  # [C, M] bool, or [1, M]: a session came
+    came: Array  # [C, 1] or [1] sessions that came, were there places for all
+    accepting: Array  # [Y] chance that a purchase event orders anything
+
+
+def wave(
     key: Array,
     shape: TrafficShape,
     params: TrafficParams,
@@ -209,15 +219,8 @@ def simulate(
     demand_params: DemandParams,
     conditions: Conditions,
     agent_shares: Array,
-) -> Traffic:
-    """One wave of sessions for every candidate share of agents, from one draw.
-
-    Args:
-        agent_shares: [C] candidates for α.
-
-    Returns:
-        `Traffic` with a leading axis [C]; scores of places without a session are 0.
-    """
+) -> Wave:
+    """One wave, session by session; arguments as in `simulate`."""
     own = params.sessions
     assert own is not None
     count, num_classes = shape.num_sessions, demand.num_classes
@@ -225,8 +228,7 @@ def simulate(
     luck = _luck(key_luck, count, shape.quotes, own.identity is not None)
     appeal = _appeal(shape, params, demand, demand_params, conditions)
     came = shape.sessions * conditions.intensity
-    held = params.session_weight is not None
-    if held:  # the candidates differ by how many sessions come
+    if params.session_weight is not None:  # the candidates differ by how many sessions come
         came = came * jax.vmap(params.visits_factor)(agent_shares)[:, None]
     came = jnp.floor(came + luck.round)
     if conditions.listed is not None:  # nobody visits a market that every seller has left
@@ -248,16 +250,39 @@ def simulate(
         number = (luck.row * own.bank.signal.shape[-1]).astype(jnp.int32)
         rows = _gather(own.bank, classes, jnp.broadcast_to(number, classes.shape))
     visits = _visit(shape, params, demand, appeal, conditions.prices, luck, rows, classes)
+    return Wave(visits, agent, present, came, appeal.accepting)
+
+
+def simulate(
+    key: Array,
+    shape: TrafficShape,
+    params: TrafficParams,
+    demand: DemandShape,
+    demand_params: DemandParams,
+    conditions: Conditions,
+    agent_shares: Array,
+) -> Traffic:
+    """One wave of sessions for every candidate share of agents, from one draw.
+
+    Args:
+        agent_shares: [C] candidates for α.
+
+    Returns:
+        `Traffic` with a leading axis [C]; scores of places without a session are 0.
+    """
+    own = params.sessions
+    assert own is not None
+    visits, agent, present, came, accepting = wave(key, shape, params, demand, demand_params, conditions, agent_shares)
     highest = None if params.markup is None else params.markup.highest_price
-    who = jnp.stack([~agent, agent][:num_classes]) & present
+    who = jnp.stack([~agent, agent][: demand.num_classes]) & present
     worlds = _worlds(visits, who, conditions.prices, highest, own)
     if shape.price_visits:
         came = present.sum(-1).astype(jnp.float32)
     else:
-        came = jnp.minimum(came[:, 0] if held else came, count)
+        came = jnp.minimum(came[:, 0] if params.session_weight is not None else came, shape.num_sessions)
     scores = own.mean_scores
     if not shape.counts_refused:
-        scores = own.refused_scores + jnp.resize(appeal.accepting, (2,)) * (own.mean_scores - own.refused_scores)
+        scores = own.refused_scores + jnp.resize(accepting, (2,)) * (own.mean_scores - own.refused_scores)
     return worlds.replace(
         visits=jnp.broadcast_to(came, agent_shares.shape),
         class_scores=jnp.broadcast_to(scores, (agent_shares.size, 2)),

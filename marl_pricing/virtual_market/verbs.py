@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any
 
 from marl_pricing.config.errors import ConfigError, Settings
 from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market import settings as given
+from marl_pricing.virtual_market.verb import Verb
 
 
 def _simulation() -> type[Settings]:
@@ -201,16 +202,6 @@ def _export(own: Any) -> Iterable[str]:
 
     for path in export_policy(load_policy(own.policy), own.out):
         yield f"written: {path}"
-
-
-class Verb(NamedTuple):
-    """A verb: what it is for, its settings, those that have to be given as they are shown, and what it does."""
-
-    purpose: str
-    settings: Callable[[], type[Settings]]
-    shown: dict[str, str]
-    texts: Sequence[str]
-    carry_out: Callable[[Any], Iterable[str]]
 
 
 VERBS = {

@@ -87,6 +87,12 @@ def _virtual_market(verb: str) -> type:
     return VERBS[verb].settings()
 
 
+def _prices(verb: str) -> type:
+    from marl_pricing.virtual_market.prices.verbs import VERBS
+
+    return VERBS[verb].settings()
+
+
 def _of(module: str, name: str) -> Callable[..., type]:
     def found(*_: Any) -> type:
         return getattr(__import__(module, fromlist=[name]), name)
@@ -105,6 +111,7 @@ MODELS: dict[str, Callable[..., type]] = {
     "marl_pricing.serving.trial": _serving_trial,
     "marl_pricing.serving.shoppers": _of("marl_pricing.serving.shoppers.__main__", "ShopperSettings"),
     "marl_pricing.virtual_market": _virtual_market,
+    "marl_pricing.virtual_market prices": _prices,
     "marl_pricing.studies.tune": _of("marl_pricing.studies.tune", "TuneSettings"),
     "marl_pricing.studies.tabular_q": _of("marl_pricing.studies.tabular_q", "TabularQSettings"),
 }
@@ -119,6 +126,9 @@ OF_MARKETS = ("train", "describe")  # whose settings Hydra puts together
 def unknown_settings(own: Command) -> list[str]:
     """Arguments `field=value` of a command whose field it has not."""
     verbs = [word for word in own.arguments if "=" not in word and not word.startswith("-")]
-    names = setting_names(MODELS[own.called](verbs[0] if verbs else "")) | {"settings", "mapping"}
+    called = own.called
+    if verbs and f"{called} {verbs[0]}" in MODELS:  # verbs that have verbs of their own
+        called = f"{called} {verbs.pop(0)}"
+    names = setting_names(MODELS[called](verbs[0] if verbs else "")) | {"settings", "mapping"}
     fields = [word.partition("=")[0] for word in own.arguments if "=" in word and not word.startswith("-")]
     return [field for field in fields if field not in names and not field.startswith("market.")]
