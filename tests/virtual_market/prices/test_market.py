@@ -126,12 +126,15 @@ def test_verbs_say_what_they_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean simulate" in capsys.readouterr().err
     assert main(["price"]) == 2
     assert "did you mean prices" in capsys.readouterr().err
-    assert main(["prices", "simulate", "out=x", "spread=0"]) == 2
-    assert "spread=0.0: accepted is above 0 with confounding=0.6" in capsys.readouterr().err
-    assert main(["prices", "simulate", "out=x", "overrides=[learner.gamma=0.5]"]) == 2
-    assert "overrides='learner.gamma=0.5': accepted is market" in capsys.readouterr().err
-    assert main(["prices", "simulate", "out=x", "experiment=phantom_prototype"]) == 2
-    assert "traffic.model='scripted'" in capsys.readouterr().err
+    for wrong, said in (
+        ("spread=0", "spread=0.0: accepted is above 0 with confounding=0.6"),
+        ("overrides=[learner.gamma=0.5]", "overrides='learner.gamma=0.5': accepted is market"),
+        ("experiment=phantom_prototype", "traffic.model='scripted'"),
+        ("low=2.5", "high=None: accepted is above the lowest price"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["prices", "simulate", "out=x", wrong])
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow
