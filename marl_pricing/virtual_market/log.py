@@ -8,31 +8,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from marl_pricing.config.errors import Settings
 from marl_pricing.config.mapping_files import read_mapping_file
-from marl_pricing.intake import dates, numbers, shown
-from marl_pricing.intake.errors import listed
-from marl_pricing.intake.tables import RawTable, Told, read_table
+from marl_pricing.intake import shown
+from marl_pricing.intake.tables import RawTable
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market.errors import LogError
 from marl_pricing.virtual_market.levels import MOST_COUPONS
 from marl_pricing.virtual_market.money import day_cost, day_gmv, return_on_investment
+from marl_pricing.virtual_market.rows import FileMapping, LogRows, read_rows
 
 
-class LogMapping(Settings):
-    """What the columns of a log are called; null for what is found in the file. `step` may be null: there is none."""
+class LogMapping(FileMapping):
+    """What the columns of a log are called. `step` may be null: there is none."""
 
     customer: str = "index"
-    date: str = "date"
     step: str | None = "step"
     coupons: str = "day_deliver_coupon_num"
     discount: str = "coupon_discount"
     orders: str = "day_order_num"
     fee: str = "day_average_order_fee"
-    separator: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    date_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,39 +79,16 @@ def read_mapping(path: Path | str | None) -> LogMapping:
     return read_mapping_file(path, LogMapping)
 
 
-class _Columns:
-    """Typed columns of a log's rows, and refusals that name a row's line."""
+class _Columns(LogRows):
+    """Typed columns of a log's rows."""
 
     def __init__(self, raw: RawTable, mapping: LogMapping) -> None:
-        self.raw, self.mapping = raw, mapping
         named = {name: getattr(mapping, name) for name in ("customer", "date", "coupons", "discount", "orders", "fee")}
         if mapping.step is not None and (mapping.step in raw.frame or mapping.step != LogMapping().step):
             named["step"] = mapping.step
-        absent = [f"{title!r} ({name})" for name, title in named.items() if title not in raw.frame]
-        if absent:
-            raise LogError(
-                f"{raw.path}: there is no column {', '.join(absent)}; there are {listed(list(raw.frame.columns))}; "
-                "a mapping says what the columns are called"
-            )
-        self.titles = named
+        super().__init__(raw, mapping, named)
         counted = [name for name in ("coupons", "discount", "orders", "fee", "step") if name in named]
-        columns = {
-            name: numbers.column(name, named[name], raw.frame[named[name]], raw.lines, name == "fee")
-            for name in counted
-        }
-        numbers.settle(columns.values(), raw.path, mapping.decimal)
-        self.values = {name: numbers.parse(raw.frame[named[name]], own).to_numpy() for name, own in columns.items()}
-
-    def refuse(self, wrong: np.ndarray, name: str, accepted: str) -> None:
-        """Refuse the first row of those that are wrong [R] bool."""
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            cell = self.raw.frame[self.titles[name]].iloc[row]
-            more = int(wrong.sum()) - 1
-            raise LogError(
-                f"{self.raw.path}:{self.raw.lines[row]}: {self.titles[name]}={shown(cell)}: accepted is {accepted}"
-                + (f"; {more:,} more rows are like this" if more else "")
-            )
+        self.values = self.numbers(counted, money=("fee",))
 
     def check(self) -> None:
         """Refuse numbers that cannot be."""
@@ -135,17 +106,6 @@ class _Columns:
         self.refuse(~(np.isfinite(fee) & (fee >= 0)), "fee", "an amount of at least 0")
         self.refuse((orders > 0) & (fee == 0), "fee", "an amount above 0 on a day with an order")
         self.refuse((orders == 0) & (fee > 0), "fee", "0 on a day without an order")
-
-
-def _days(columns: _Columns) -> np.ndarray:
-    """[R] datetime64[D] of each row."""
-    raw, mapping = columns.raw, columns.mapping
-    cells = raw.frame[mapping.date]
-    told = mapping.date_format
-    form = dates.detect(cells, raw.lines, raw.path, mapping.date) if told is None else dates.form_named(told)
-    found = dates.parse(cells, form)
-    columns.refuse(found.isna().to_numpy(), "date", "a date" + (f" as {form.told}" if form else ""))
-    return found.to_numpy().astype("datetime64[D]")
 
 
 def _whole(raw: RawTable, names: np.ndarray, customer: np.ndarray, day: np.ndarray, first: np.datetime64) -> np.ndarray:
@@ -190,17 +150,16 @@ def read_log(path: Path | str, mapping: LogMapping | None = None) -> PromotionLo
         LogError, IntakeError: one line with the file, the line, the value and what is accepted.
     """
     mapping = mapping or LogMapping()
-    raw = read_table(path, Told(separator=mapping.separator, encoding=mapping.encoding))
-    if raw.faults:
-        fault = raw.faults[0]
-        raise LogError(f"{raw.path}:{fault.line}: {fault.reason}, {shown(fault.text)}; accepted are whole rows")
+    raw = read_rows(path, mapping)
     columns = _Columns(raw, mapping)
     columns.check()
-    names, customer = np.unique(_customers(columns), return_inverse=True)
+    given = columns.texts("customer")
+    columns.refuse(given == "", "customer", "a name or number")
+    names, customer = np.unique(given, return_inverse=True)
     if all(name.isdigit() for name in names):  # 2 before 10
         ranks = np.argsort(np.argsort([int(name) for name in names], kind="stable"))
         names, customer = names[np.argsort(ranks)], ranks[customer]
-    days = _days(columns)
+    days = columns.days()
     first = days.min()
     day = (days - first).astype(int)
     if int(day.max()) >= 10_000:
@@ -217,14 +176,6 @@ def read_log(path: Path | str, mapping: LogMapping | None = None) -> PromotionLo
     return PromotionLog(
         names, first + np.arange(place.shape[1]), coupons, discount, of["orders"].astype(int), of["fee"]
     )
-
-
-def _customers(columns: _Columns) -> np.ndarray:
-    cells = columns.raw.frame[columns.mapping.customer]
-    texts = dates.numbers_as_texts(cells) if pd.api.types.is_numeric_dtype(cells) else cells
-    texts = texts.astype("string").fillna("").str.strip()
-    columns.refuse(texts.eq("").to_numpy(), "customer", "a name or number")
-    return texts.to_numpy(str)
 
 
 def write_log(path: Path, log: PromotionLog) -> Path:

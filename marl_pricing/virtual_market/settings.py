@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from marl_pricing.config.errors import Settings
+from marl_pricing.config.errors import Settings, refuse
+
+
+def _is_date(value: str) -> str:
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise refuse("start", value, "a date, yyyy-mm-dd") from None
+    return value
+
+
+FirstDay = Annotated[str, AfterValidator(_is_date)]
 
 
 class LogSettings(Settings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -12,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from marl_pricing.config.errors import refuse
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market.levels import DISCOUNTS
 from marl_pricing.virtual_market.log import PromotionLog, weekdays_of, write_log
+from marl_pricing.virtual_market.settings import FirstDay
 from marl_pricing.virtual_market.truth import (
     Customers,
     Truth,
@@ -39,20 +38,11 @@ class SimulationSettings(TruthSettings):
     out: str = Field(description="folder for promotion_log.csv, customers.csv and truth.json")
     customers: Annotated[int, Field(ge=1, le=200_000)] = Field(1000, description="how many")
     days: Annotated[int, Field(ge=1, le=1000)] = Field(60, description="of the log")
-    start: str = Field("2021-03-01", description="first day, yyyy-mm-dd")
+    start: FirstDay = Field("2021-03-01", description="first day, yyyy-mm-dd")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of the customers, their coupons and orders")
     confounding: Annotated[float, Field(ge=0, le=1)] = Field(
         1.0, description="how much a coupon depends on past orders; 0 draws it without looking"
     )
-
-    @field_validator("start")
-    @classmethod
-    def _is_date(cls, value: str) -> str:
-        try:
-            date.fromisoformat(value)
-        except ValueError:
-            raise refuse("start", value, "a date, yyyy-mm-dd") from None
-        return value
 
 
 class Simulated(NamedTuple):

@@ -9,33 +9,27 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from marl_pricing.config.errors import Settings
 from marl_pricing.config.mapping_files import read_mapping_file
-from marl_pricing.intake import dates, numbers
-from marl_pricing.intake.errors import listed, shown
-from marl_pricing.intake.tables import RawTable, Told, read_table
+from marl_pricing.intake.errors import listed
+from marl_pricing.intake.tables import RawTable
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market.errors import LogError
+from marl_pricing.virtual_market.rows import FileMapping, LogRows, read_rows
 
 NOTHING = -1  # what a session bought that bought nothing
 
 
-class PriceMapping(Settings):
+class PriceMapping(FileMapping):
     """What the columns of a log are called; `units` and `agent` may be null: there is none.
 
     `prices` is what the titles of price columns begin with; the rest is the offer, SELLER:PRODUCT, or a seller alone.
     """
 
     session: str = "session"
-    date: str = "date"
     bought: str = "bought"
     units: str | None = "units"
     agent: str | None = "agent"
     prices: str = "price_"
-    separator: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    date_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,22 +90,16 @@ def read_mapping(path: Path | str | None) -> PriceMapping:
     return read_mapping_file(path, PriceMapping)
 
 
-class _Rows:
-    """Columns of a log, and refusals that name a row's line."""
+class _Rows(LogRows):
+    """Columns of a log; `offers` [N], a seller's together, are columns of prices."""
 
     def __init__(self, raw: RawTable, mapping: PriceMapping) -> None:
-        self.raw, self.mapping, usual = raw, mapping, PriceMapping()
-        self.titles = {name: str(getattr(mapping, name)) for name in ("session", "date", "bought")}
+        named, usual = {name: str(getattr(mapping, name)) for name in ("session", "date", "bought")}, PriceMapping()
         for name in ("units", "agent"):
             title = getattr(mapping, name)
             if title is not None and (title in raw.frame or title != getattr(usual, name)):
-                self.titles[name] = title
-        absent = [f"{title!r} ({name})" for name, title in self.titles.items() if title not in raw.frame]
-        if absent:
-            raise LogError(
-                f"{raw.path}: there is no column {', '.join(absent)}; there are {listed(list(raw.frame.columns))}; "
-                "a mapping says what the columns are called"
-            )
+                named[name] = title
+        super().__init__(raw, mapping, named)
         titles = [str(title) for title in raw.frame.columns if str(title).startswith(mapping.prices)]
         titles = [title for title in titles if title != mapping.prices and title not in self.titles.values()]
         if not titles:
@@ -131,41 +119,6 @@ class _Rows:
             )
         self.titles |= {offer: titles[place] for offer, place in zip(self.offers, together, strict=True)}
 
-    def numbers(self, names: tuple[str, ...], money: bool) -> list[np.ndarray]:
-        """Columns [R] of numbers, NaN where a cell is none."""
-        cells = [self.raw.frame[self.titles[name]] for name in names]
-        own = [
-            numbers.column(name, self.titles[name], cell, self.raw.lines, money)
-            for name, cell in zip(names, cells, strict=True)
-        ]
-        numbers.settle(own, self.raw.path, self.mapping.decimal)
-        return [numbers.parse(cell, one).to_numpy() for cell, one in zip(cells, own, strict=True)]
-
-    def texts(self, name: str) -> np.ndarray:
-        """A column [R] of names, numbers among them as texts, empty where there is none."""
-        cells = self.raw.frame[self.titles[name]]
-        texts = dates.numbers_as_texts(cells) if pd.api.types.is_numeric_dtype(cells) else cells
-        return texts.astype("string").fillna("").str.strip().to_numpy(str)
-
-    def refuse(self, wrong: np.ndarray, name: str, accepted: str) -> None:
-        """Refuse the first of the rows that are wrong [R] bool."""
-        if wrong.any():
-            row, more = int(np.flatnonzero(wrong)[0]), int(wrong.sum()) - 1
-            cell = self.raw.frame[self.titles[name]].iloc[row]
-            raise LogError(
-                f"{self.raw.path}:{self.raw.lines[row]}: {self.titles[name]}={shown(cell)}: accepted is {accepted}"
-                + (f"; {more:,} more rows are like this" if more else "")
-            )
-
-    def days(self) -> np.ndarray:
-        """[R] datetime64[D]."""
-        cells, told = self.raw.frame[self.mapping.date], self.mapping.date_format
-        form = dates.detect(cells, self.raw.lines, self.raw.path, self.mapping.date) if told is None else None
-        form = dates.form_named(told) if told is not None else form
-        found = dates.parse(cells, form)
-        self.refuse(found.isna().to_numpy(), "date", "a date" + (f" as {form.told}" if form else ""))
-        return found.to_numpy().astype("datetime64[D]")
-
 
 def read_log(path: Path | str, mapping: PriceMapping | None = None) -> PriceLog:
     """A log of prices shown and orders.
@@ -177,12 +130,10 @@ def read_log(path: Path | str, mapping: PriceMapping | None = None) -> PriceLog:
         LogError, IntakeError: one line with the file, the line, the value and what is accepted.
     """
     mapping = mapping or PriceMapping()
-    raw = read_table(path, Told(separator=mapping.separator, encoding=mapping.encoding))
-    if raw.faults:
-        fault = raw.faults[0]
-        raise LogError(f"{raw.path}:{fault.line}: {fault.reason}, {shown(fault.text)}; accepted are whole rows")
+    raw = read_rows(path, mapping)
     rows = _Rows(raw, mapping)
-    prices = np.column_stack(rows.numbers(rows.offers, money=True))
+    amounts = rows.numbers(rows.offers, money=rows.offers)
+    prices = np.column_stack([amounts[offer] for offer in rows.offers])
     for place, offer in enumerate(rows.offers):
         wrong = ~(np.isfinite(prices[:, place]) & (prices[:, place] > 0))
         rows.refuse(wrong, offer, "an amount above 0, the price that the session was shown")
@@ -199,7 +150,7 @@ def read_log(path: Path | str, mapping: PriceMapping | None = None) -> PriceLog:
     bought = np.array([place_of[name] for name in chosen])
     units = (bought >= 0).astype(float)
     if "units" in rows.titles:
-        (told,) = rows.numbers(("units",), money=False)
+        told = rows.numbers(("units",))["units"]
         told = np.where(np.isnan(told) & (rows.texts("units") == "") & (bought < 0), 0.0, told)
         rows.refuse(~((told >= 0) & (told == np.floor(told))), "units", "a whole number of at least 0")
         rows.refuse((bought >= 0) & (told == 0), "units", "at least 1 where something was bought")
@@ -207,7 +158,7 @@ def read_log(path: Path | str, mapping: PriceMapping | None = None) -> PriceLog:
         units = told
     agent = None
     if "agent" in rows.titles:
-        (told,) = rows.numbers(("agent",), money=False)
+        told = rows.numbers(("agent",))["agent"]
         rows.refuse(~np.isin(told, (0.0, 1.0)), "agent", "0 (a person's session) or 1 (an agent's)")
         agent = told == 1.0
     days, day = np.unique(rows.days(), return_inverse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -11,16 +10,16 @@ from typing import Annotated, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from marl_pricing import market
-from marl_pricing.config.errors import refuse
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.market.market import open_epoch
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.traffic.each import Each, each_session
 from marl_pricing.virtual_market.prices.log import NOTHING, PriceLog, write_log
 from marl_pricing.virtual_market.prices.truth import TRUTH, TrueMarket, TruthSettings, told_of, true_market
+from marl_pricing.virtual_market.settings import FirstDay
 
 Array = jax.Array
 _LOG = "price_log.csv"
@@ -32,18 +31,9 @@ class SimulationSettings(TruthSettings):
     out: str = Field(description=f"folder for {_LOG} and {TRUTH}")
     days: Annotated[int, Field(ge=1, le=1000)] = Field(60, description="of the log")
     epochs: Annotated[int, Field(ge=1, le=1440)] = Field(6, description="a day; prices may differ between them")
-    start: str = Field("2021-03-01", description="first day, yyyy-mm-dd")
+    start: FirstDay = Field("2021-03-01", description="first day, yyyy-mm-dd")
     agents: Literal["told", "untold"] = Field("told", description="whether the log says which sessions are agents'")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of prices, sessions and orders")
-
-    @field_validator("start")
-    @classmethod
-    def _is_date(cls, value: str) -> str:
-        try:
-            date.fromisoformat(value)
-        except ValueError:
-            raise refuse("start", value, "a date, yyyy-mm-dd") from None
-        return value
 
 
 class Simulated(NamedTuple):
