@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen
 
-from marl_pricing.virtual_market.counts import MOST_MORE
-from marl_pricing.virtual_market.levels import NUM_COUNTS, NUM_LEVELS, cell_of
+from marl_pricing.virtual_market.counts import MOST_MORE, draw_orders, expected_orders
+from marl_pricing.virtual_market.levels import DISCOUNTS, NUM_COUNTS, NUM_LEVELS, cell_of
 
 Array = jax.Array
 _MOST_SHIFT = 1.5  # what a network may add to the log fee that is known, up or down
@@ -95,6 +96,34 @@ def coupon_logits(width: int, parameters: Any, inputs: Array) -> tuple[Array, Ar
     """What the platform's network says."""
     told: Any = CouponNetwork(width).apply(parameters, inputs)
     return told
+
+
+def mean_answer(law: Answer) -> Array:
+    """[..., 2] expected orders and the mean fee of a day with an order, of a law."""
+    return jnp.stack(
+        [expected_orders(jax.nn.sigmoid(law.odds), law.more), jnp.exp(law.fee + law.spread**2 / 2)], axis=-1
+    )
+
+
+def drawn_answer(key: Array, law: Answer) -> Array:
+    """[..., 2] orders and fee (0 without an order), drawn from a law."""
+    key_orders, key_fee = jax.random.split(key)
+    uniform = jax.random.uniform(key_orders, (2, *law.odds.shape))
+    orders = draw_orders(jax.nn.sigmoid(law.odds), law.more, uniform[0], uniform[1])
+    fee = jnp.exp(law.fee + law.spread * jax.random.normal(key_fee, law.fee.shape))
+    return jnp.stack([orders, jnp.where(orders > 0, fee, 0.0)], axis=-1)
+
+
+def offer_of(level: Array, number: Array) -> Array:
+    """Promotions [..., 2] of a level, 0 no coupon, and a number, 0 one coupon."""
+    shares = jnp.asarray(np.append(1.0, DISCOUNTS), jnp.float32)
+    return jnp.stack([jnp.where(level > 0, number + 1, 0).astype(jnp.float32), shares[level]], axis=-1)
+
+
+def drawn_offer(key: Array, logits: tuple[Array, Array]) -> Array:
+    """Promotions [..., 2] drawn from what the platform's network says."""
+    keys = jax.random.split(key)
+    return offer_of(jax.random.categorical(keys[0], logits[0]), jax.random.categorical(keys[1], logits[1]))
 
 
 def answer_loss(answer: Answer, orders: Array, log_fee: Array) -> Array:

@@ -1,5 +1,7 @@
 """Learning customers from a log: behaviour cloning with the likelihood that answers have, an ensemble by bootstrap.
 
+What is cloned may go on to be matched by rollouts (`matching.py`).
+
 1. What the platform hands out is learned from memories alone: the propensity of each depth.
 2. Answers are learned from memory, promotion and weekday, each customer-day weighted by how seldom its depth meets such
    a memory (stabilised inverse propensities, clipped; Robins, Hernán and Brumback 2000), so that the networks fit where
@@ -9,6 +11,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -17,7 +20,6 @@ import numpy as np
 import optax
 from pydantic import Field
 
-from marl_pricing.config.errors import Settings
 from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market.answers import (
     AnswerNetwork,
@@ -30,6 +32,7 @@ from marl_pricing.virtual_market.answers import (
 from marl_pricing.virtual_market.errors import LogError
 from marl_pricing.virtual_market.levels import NUM_LEVELS, level_of
 from marl_pricing.virtual_market.log import PromotionLog
+from marl_pricing.virtual_market.matching import Cloned, MatchingSettings, match
 from marl_pricing.virtual_market.memory import (
     NUM_FEATURES,
     NUM_STATE_FEATURES,
@@ -38,12 +41,13 @@ from marl_pricing.virtual_market.memory import (
     memories_of,
     state_features,
 )
+from marl_pricing.virtual_market.rollouts import Days, Rollouts
 from marl_pricing.virtual_market.states import StateForm
 
 Array = jax.Array
 
 
-class FitSettings(Settings):
+class FitSettings(MatchingSettings):
     """How customers are learned."""
 
     form: StateForm = Field("order_days", description="how means move: order_days, or document (every day)")
@@ -87,7 +91,8 @@ class Fitted(NamedTuple):
     Attributes:
         customers: parameters [K, ...] of `AnswerNetwork`.  platform: of `CouponNetwork`.
         usual: [9].  usual_fee: [3].
-        losses: last epoch's − log likelihood a customer-day, of each member [K].
+        losses: cloning's − log likelihood a customer-day in its last epoch, of each member [K].
+        matched: [K, 3] as `matching.Matched.told`; None without matching.
     """
 
     customers: Any
@@ -95,19 +100,24 @@ class Fitted(NamedTuple):
     usual: Any
     usual_fee: Any
     losses: np.ndarray
+    matched: np.ndarray | None = None
 
 
 def rows_of(log: PromotionLog, own: FitSettings) -> Rows:
     """The customer-days of a log that are learned from.
 
     Raises:
-        LogError: for a log that is too short, or in which nobody orders.
+        LogError: for a log that is too short, for what is learned or for its rollouts, or in which nobody orders.
     """
     days = len(log.dates) - own.holdout
     if days - own.skip < 2:
         raise LogError(
             f"the log has {len(log.dates)} days: accepted are at least {own.holdout + own.skip + 2} with "
             f"skip={own.skip} and holdout={own.holdout}"
+        )
+    if own.matching and days - own.skip < own.matching_days:
+        raise LogError(
+            f"matching_days={own.matching_days}: accepted are at most the {days - own.skip} days that are learned from"
         )
     if not (log.orders[:, own.skip : days] > 0).any():
         raise LogError("the log has no order in the days that are learned from; accepted is at least one")
@@ -196,16 +206,15 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
         draws[member] = np.bincount(rng.integers(0, people, people), minlength=people)
     draws_ = jnp.asarray(draws, jnp.float32)
 
-    def answers(parameters: Any, index: Array) -> Array:
+    def likelihood(member: Any, drawn: Array, index: Array) -> Array:
         at: Rows = jax.tree.map(lambda leaf: leaf[index], rows)
         inputs = features(at.memory, at.promotion, at.weekday, usual)
+        told = answer_of(own.width, member, inputs, at.promotion, at.memory[:, 2], usual_fee)
+        loss = (answer_loss(told, at.orders, at.log_fee) * weight[index] * drawn[at.customer]).mean()
+        return loss + _prior(member, own) / count
 
-        def one(member: Any, drawn: Array) -> Array:
-            told = answer_of(own.width, member, inputs, at.promotion, at.memory[:, 2], usual_fee)
-            loss = (answer_loss(told, at.orders, at.log_fee) * weight[index] * drawn[at.customer]).mean()
-            return loss + _prior(member, own) / count
-
-        return jax.vmap(one)(parameters, draws_)
+    def answers(parameters: Any, index: Array) -> Array:
+        return jax.vmap(partial(likelihood, index=index))(parameters, draws_)
 
     @jax.jit
     @jax.vmap
@@ -216,4 +225,18 @@ def fit(log: PromotionLog, own: FitSettings) -> Fitted:
 
     stacked = begin(jax.random.split(keys[1], own.members))
     learned, losses = _train(answers, stacked, count, own, own.epochs, own.seed + 1, "how customers answer")
-    return Fitted(learned, handing, np.asarray(usual), np.asarray(usual_fee), np.atleast_1d(np.asarray(losses)))
+    cloned = Fitted(learned, handing, np.asarray(usual), np.asarray(usual_fee), np.atleast_1d(np.asarray(losses)))
+    if not own.matching:
+        return cloned
+    begun = Cloned(learned, draws, likelihood, count, min(own.batch, count))
+    found = match(own, _rollouts(rows, cloned, own, people), begun, own.seed + 2)
+    return cloned._replace(customers=found.customers, matched=found.told)
+
+
+def _rollouts(rows: Rows, cloned: Fitted, own: FitSettings, people: int) -> Rollouts:
+    """What rollouts stand on: the rows by customer and day."""
+    answer = jnp.stack([rows.orders, jnp.where(rows.orders > 0, jnp.exp(rows.log_fee), 0.0)], axis=-1)
+    days = Days(rows.memory, rows.promotion, rows.weekday, answer)
+    log = jax.tree.map(lambda leaf: leaf.reshape(people, -1, *leaf.shape[1:]), days)
+    usual, usual_fee = jnp.asarray(cloned.usual), jnp.asarray(cloned.usual_fee)
+    return Rollouts(log, cloned.platform, usual, usual_fee, own.width, own.form)

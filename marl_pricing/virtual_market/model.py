@@ -13,12 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from marl_pricing.virtual_market.answers import Answer, AnswerNetwork, answer_of, coupon_logits
-from marl_pricing.virtual_market.counts import draw_orders, expected_orders
+from marl_pricing.virtual_market.answers import (
+    Answer,
+    AnswerNetwork,
+    answer_of,
+    coupon_logits,
+    drawn_answer,
+    drawn_offer,
+    mean_answer,
+    offer_of,
+)
+from marl_pricing.virtual_market.counts import expected_orders
 from marl_pricing.virtual_market.errors import ModelError
 from marl_pricing.virtual_market.fit import FitSettings, Fitted
 from marl_pricing.virtual_market.folder import Kept
-from marl_pricing.virtual_market.levels import DISCOUNTS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES, NUM_FEATURES, features, next_memory, state_features
 from marl_pricing.virtual_market.states import StateForm
 
@@ -33,22 +41,6 @@ def _law(width: int, fitted: Any, memory: Array, promotion: Array, weekday: Arra
     return jax.vmap(lambda own: answer_of(width, own, inputs, promotion, memory[:, 2], fitted.usual_fee))(
         fitted.customers
     )
-
-
-def mean_answer(law: Answer) -> Array:
-    """[..., 2] expected orders and the mean fee of a day with an order, of a law."""
-    return jnp.stack(
-        [expected_orders(jax.nn.sigmoid(law.odds), law.more), jnp.exp(law.fee + law.spread**2 / 2)], axis=-1
-    )
-
-
-def drawn_answer(key: Array, law: Answer) -> Array:
-    """[..., 2] orders and fee (0 without an order), drawn from a law."""
-    key_orders, key_fee = jax.random.split(key)
-    uniform = jax.random.uniform(key_orders, (2, *law.odds.shape))
-    orders = draw_orders(jax.nn.sigmoid(law.odds), law.more, uniform[0], uniform[1])
-    fee = jnp.exp(law.fee + law.spread * jax.random.normal(key_fee, law.fee.shape))
-    return jnp.stack([orders, jnp.where(orders > 0, fee, 0.0)], axis=-1)
 
 
 def _own(law: Answer, member: Array) -> Answer:
@@ -77,15 +69,10 @@ def _step(
 @partial(jax.jit, static_argnames=("width", "deterministic"))
 def _offer(width: int, deterministic: bool, fitted: Fitted, key: Array, memory: Array) -> Array:
     """Promotions [B, 2] as the logging policy would hand them out: the likeliest, or drawn."""
-    levels, numbers = coupon_logits(width, fitted.platform, state_features(memory, fitted.usual))
-    keys = jax.random.split(key)
+    logits = coupon_logits(width, fitted.platform, state_features(memory, fitted.usual))
     if deterministic:
-        level, number = levels.argmax(-1), numbers.argmax(-1) + 1
-    else:
-        level = jax.random.categorical(keys[0], levels)
-        number = jax.random.categorical(keys[1], numbers) + 1
-    shares = jnp.asarray(np.append(1.0, DISCOUNTS), jnp.float32)
-    return jnp.stack([jnp.where(level > 0, number, 0).astype(jnp.float32), shares[level]], axis=-1)
+        return offer_of(logits[0].argmax(-1), logits[1].argmax(-1))
+    return drawn_offer(key, logits)
 
 
 @dataclass(frozen=True)
@@ -200,6 +187,8 @@ class VirtualMarket:
             for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
         }
         flat |= {"usual": self.fitted.usual, "usual_fee": self.fitted.usual_fee, "losses": self.fitted.losses}
+        if self.fitted.matched is not None:
+            flat["matched"] = self.fitted.matched
         told = {
             "settings": self.settings.model_dump(),
             "state": list(MEMORY_NAMES),
@@ -237,7 +226,8 @@ def load_model(folder: Path | str) -> VirtualMarket:
         return traverse_util.unflatten_dict(own, sep="/")
 
     try:
-        fitted = Fitted(tree("customers"), tree("platform"), arrays["usual"], arrays["usual_fee"], arrays["losses"])
+        fitted = Fitted(tree("customers"), tree("platform"), arrays["usual"], arrays["usual_fee"], arrays["losses"],
+                        arrays["matched"] if settings.matching else None)  # fmt: skip
         inputs = jax.ShapeDtypeStruct((1, NUM_FEATURES), jnp.float32)
         wanted = jax.eval_shape(
             partial(AnswerNetwork(settings.width).init, usual_fee=jnp.zeros(3)), jax.random.key(0), inputs,

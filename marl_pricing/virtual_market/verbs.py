@@ -65,6 +65,7 @@ def _graph(own: Any) -> Iterable[str]:
 def _fit(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.fit import FitSettings, fit
     from marl_pricing.virtual_market.log import read_log, read_mapping
+    from marl_pricing.virtual_market.matching import summary
     from marl_pricing.virtual_market.model import MODEL, VirtualMarket
 
     MODEL.refuse(own.out)  # before learning
@@ -73,6 +74,8 @@ def _fit(own: Any) -> Iterable[str]:
     model = VirtualMarket(how, fit(log, how))
     yield f"learned: {len(log.customers):,} customers, {len(log.dates) - own.holdout} days, {own.members} members"
     yield f"- log likelihood a customer-day: {', '.join(f'{loss:.4f}' for loss in model.fitted.losses)}"
+    if model.fitted.matched is not None:
+        yield from summary(how, model.fitted.matched)
     yield f"model: {model.save(own.out)}"
 
 
