@@ -51,21 +51,22 @@ def test_a_wheel_in_an_empty_environment_is_whole(which: str, tmp_path: Path) ->
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "constraints.txt"):
         shutil.copy(ROOT / name, source / name)
     home.mkdir()
-    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode")}  # it goes with the environment
+    subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True, env=environment)
     own = tmp_path / "venv" / "bin" / "python"
     pip = [own, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     # The tested versions here; on another Python whatever there is for it.
     tested = ["-c", str(source / "constraints.txt")] if which == "this" else []
     for arguments in (["wheel", "--no-deps", "-w", wheels, source], ["install", "--no-compile", *tested]):
         built = [next(wheels.glob("*.whl"))] if wheels.exists() else []
-        done = subprocess.run([*pip, *arguments, *built], capture_output=True, text=True, check=False)
+        done = subprocess.run([*pip, *arguments, *built], capture_output=True, text=True, check=False, env=environment)
         lost = r"name resolution|connection|timed out|unreachable"
         if done.returncode and re.search(lost, done.stderr, re.IGNORECASE):
             pytest.skip(f"the package registry cannot be reached: {done.stderr.strip().splitlines()[-1]}")
         assert done.returncode == 0, done.stderr
     # The flags of these tests are those of the compiler that they run with: another one may not know them.
     unset = {"PYTHONPATH"} if which == "this" else {"PYTHONPATH", "XLA_FLAGS"}
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = {name: value for name, value in environment.items() if name not in unset}
     said = ""
     for command in (
         ["train", *TINY, "run.folder=run"],
