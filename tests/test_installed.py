@@ -81,7 +81,8 @@ def test_a_wheel_in_an_empty_environment_is_whole(which: str, tmp_path: Path) ->
         assert done.returncode == 0, done.stderr
         said += done.stdout
     assert "marl-pricing evaluate run=run" in said
-    assert (home / "run" / "evaluation" / "report.html").exists()
+    evaluation = home / "run" / "evaluation"
+    assert (evaluation / "report.html").exists() and not (evaluation / "best_responses.csv").exists()
     with (home / "run" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["update"] for row in rows] == ["1", "2"]

@@ -286,6 +286,7 @@ def test_the_page_says_the_numbers_of_a_fitted_rule(tmp_path: Path) -> None:
         progress=False,
     )  # fmt: skip
     assert "fitted_stock_price: every seller: base 1." in page.read_text()
+    assert not (tmp_path / "best_responses.csv").exists()  # nobody was asked to respond
 
 
 @pytest.mark.slow
