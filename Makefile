@@ -23,16 +23,8 @@ demo: $(SHOWN)
 
 # Simulates a log of promotions, learns its customers and one fair policy for them, prints the path of the page.
 FAIR := runs/fair_$(STAMP)
-VIRTUAL := $(BIN)/python -m marl_pricing.virtual_market
-FAIR_LOG := log=$(FAIR)/promotions/promotion_log.csv
-FAIR_MODEL := model=$(FAIR)/customers
-FAIR_POLICY := policy=$(FAIR)/policy
 fair: $(SHOWN)
-	$(VIRTUAL) simulate out=$(FAIR)/promotions
-	$(VIRTUAL) fit $(FAIR_LOG) out=$(FAIR)/customers holdout=14
-	$(VIRTUAL) train $(FAIR_LOG) $(FAIR_MODEL) out=$(FAIR)/policy
-	$(VIRTUAL) export $(FAIR_POLICY) out=$(FAIR)/submission
-	$(VIRTUAL) page $(FAIR_LOG) $(FAIR_MODEL) $(FAIR_POLICY) truth=$(FAIR)/promotions out=$(FAIR)/page
+	$(BIN)/python train.py experiment=fair_promotion run.folder=$(FAIR)
 
 # Style, types, and every test but the long verifications.
 # Tests start many processes: what one has compiled of its modules is there for the next, whatever the shell says.

@@ -56,6 +56,10 @@ def _evaluate_study(folder: Path) -> Path:
         from marl_pricing.studies.factorial.carry_out import evaluate_factorial
 
         return evaluate_factorial(plan, folder)
+    if plan.study.promotion is not None:
+        from marl_pricing.commands.fair_promotion import evaluate_promotion
+
+        return evaluate_promotion(plan, folder)
     return evaluate_study(plan, folder)
 
 

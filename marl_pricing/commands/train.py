@@ -140,11 +140,17 @@ def _study(data: dict[str, Any], resume: str | None, provenance: dict[str, Any],
         _refuse_decided()
         start: Callable = partial(start_factorial, launcher=launcher)
         go_on: Callable = partial(continue_factorial, launcher=launcher)
+    elif launcher.kind != "local" or launcher.store is not None:
+        raise _one_process(launcher, f"study.evaluation={plan.study.evaluation}")
+    elif plan.study.promotion is not None:
+        from marl_pricing.commands.fair_promotion import continue_promotion, refuse_other_markets, start_promotion
+
+        if resume is None:
+            refuse_other_markets(HydraConfig.get().overrides.task, plan.study.promotion)
+        start, go_on = start_promotion, continue_promotion
     else:
         from marl_pricing.studies.study import continue_study, start_study
 
-        if launcher.kind != "local" or launcher.store is not None:
-            raise _one_process(launcher, f"study.evaluation={plan.study.evaluation}")
         start, go_on = start_study, continue_study
     complete = go_on(plan, folder) if resume is not None else start(plan, folder, provenance)
     if not complete:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from marl_pricing.config.errors import ConfigError, Settings, at_most, parse_yaml, refuse, validate
 from marl_pricing.config.experiment import ExperimentSettings, read_settings
 from marl_pricing.config.factorial import Factorial
+from marl_pricing.config.promotion import Promotion
 from marl_pricing.config.retired import translate
 from marl_pricing.config.trials import Trials
 from marl_pricing.learning.run_files import PROVENANCE, read_provenance, read_settings_file
@@ -100,13 +101,15 @@ class Point(NamedTuple):
 
 
 class Study(Settings):
-    """What a study trains, and how it is evaluated: runs one by one, in other worlds; a sweep, along its axis; or all
-    combinations of a few factors, by analysis of variance."""
+    """What a study trains, and how it is evaluated: runs one by one, in other worlds; a sweep, along its axis; all
+    combinations of a few factors, by analysis of variance; or one fair policy for the customers of a log, beside rules.
+    """
 
-    evaluation: Literal["robustness", "sweep", "factorial"] = "robustness"
+    evaluation: Literal["robustness", "sweep", "factorial", "fair_promotion"] = "robustness"
     runs: list[StudyRun] = []  # noqa: RUF012
     sweep: Sweep | None = None
     factorial: Factorial | None = None
+    promotion: Promotion | None = None
     checkpoint: Literal["latest", "best"] = "latest"
     episodes: Annotated[int, Field(ge=1), at_most(100_000, "episodes are played one batch after another")] = 64
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1_000_003
@@ -115,15 +118,18 @@ class Study(Settings):
     @model_validator(mode="after")
     def _complete(self) -> Study:
         kind = f"with study.evaluation={self.evaluation}"
-        if self.evaluation == "factorial":
-            if self.factorial is None:
-                raise refuse("study.factorial", None, f"factors and their values {kind}")
+        own = {"factorial": "factorial", "fair_promotion": "promotion"}.get(self.evaluation)
+        for name in ("factorial", "promotion"):
+            if name != own and getattr(self, name) is not None:
+                raise refuse(f"study.{name}", "...", f"nothing {kind}")
+        if own is not None:
+            if getattr(self, own) is None:
+                what = {"factorial": "factors and their values", "promotion": "a group of settings"}[own]
+                raise refuse(f"study.{own}", None, f"{what} {kind}")
             for name in ("runs", "sweep", "trials", "checkpoint", "episodes", "seed"):
                 if name in self.model_fields_set:
                     raise refuse(f"study.{name}", getattr(self, name), f"nothing {kind}")
             return self
-        if self.factorial is not None:
-            raise refuse("study.factorial", "...", f"nothing {kind}")
         if self.evaluation == "sweep":
             if self.sweep is None:
                 raise refuse("study.sweep", None, f"a field and its values {kind}")
@@ -198,6 +204,9 @@ def plan_study(data: Mapping[str, Any]) -> Plan:
         raise ConfigError("run.distributed=True: accepted is false in a study")
     if study.factorial is not None:
         _check_alone(base)
+        return Plan(study, [], [], dict(data))
+    if study.promotion is not None:
+        read_settings(base)  # a name and a folder; what else is typed is refused where that can be told
         return Plan(study, [], [], dict(data))
     runs = list(study.runs) if study.sweep is None else [study.sweep.run(point) for point in study.sweep.points]
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from marl_pricing.config.errors import ConfigError, Settings
@@ -111,17 +111,21 @@ def _train(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
 
-    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
-    _refuse_others(own, kinds)
+    check_training(own)
     POLICY.refuse(own.out)  # before learning
+    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
     how = kinds[own.kind](**{name: getattr(own, name) for name in kinds[own.kind].model_fields})
     model, log = load_model(own.model), read_log(own.log, read_mapping(own.mapping))
     policy = yield from (_planned if own.kind == "plan" else _learned)(model, log, how)
     yield f"policy: {policy.save(own.out)}"
 
 
-def _refuse_others(own: Any, kinds: Mapping[str, type[Settings]]) -> None:
+def check_training(own: Any) -> None:
     """Raise ConfigError for settings that were given and say nothing of this kind of policy."""
+    from marl_pricing.virtual_market.fair_plan import PlanSettings
+    from marl_pricing.virtual_market.fair_policy import PolicySettings
+
+    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
     elsewhere = {name for kind in kinds.values() for name in kind.model_fields} - set(kinds[own.kind].model_fields)
     others = [name for name in type(own).model_fields if name in own.model_fields_set & elsewhere]
     if others:
