@@ -102,15 +102,20 @@ def earned(fitted: FittedPrices, truth: TrueMarket, member: int = 0) -> Earned:
 
     joint = brings(static.joint_profit(*learned).prices).sum() / static.joint_profit(*real).profits.sum()
     ours = static.nash(*learned).prices
-    here = brings(ours)
-    gains = []
-    for seller, own in enumerate(np.split(np.arange(len(ours)), truth.shape.num_sellers)):
-        points = np.tile(ours, (201, 1))
-        factors = np.linspace(0.8, 1.25, 201)
-        points[:, own] = ours[own] * factors[:, None]
-        best = max(brings(point)[seller] for point in points)
-        gains.append(best / here[seller] - 1.0)
-    return Earned(float(joint), float(here.sum() / static.nash(*real).profits.sum()), float(max(gains)))
+    return Earned(float(joint), float(brings(ours).sum() / static.nash(*real).profits.sum()), gain_alone(truth, ours))
+
+
+def gain_alone(truth: TrueMarket, prices: np.ndarray) -> float:
+    """Share of its profit that a seller could gain in the truth by another mark-up on its prices, of prices [N]."""
+    cost = np.asarray(truth.params.reward.unit_cost, float)
+    here = static.profits_at(truth.shape, truth.params, prices)
+    gains = [0.0]
+    for seller, own in enumerate(np.split(np.arange(len(prices)), truth.shape.num_sellers)):
+        for factor in np.linspace(0.5, 2.0, 151):
+            other = prices.copy()
+            other[own] = cost[own] + factor * (prices[own] - cost[own])
+            gains.append(static.profits_at(truth.shape, truth.params, other)[seller] / here[seller] - 1.0)
+    return float(max(gains))
 
 
 def judged(fitted: FittedPrices, log: PriceLog, known: Known | None) -> tuple[pd.DataFrame, list[str]]:
