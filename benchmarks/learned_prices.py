@@ -105,7 +105,7 @@ def study(own: StudySettings) -> None:
                     out="unused", experiment=_EXPERIMENT, seed=number, days=own.days, overrides=own.overrides
                 )
             )
-            real = truth.shape, truth.params
+            real = truth.expected
             cost = np.asarray(truth.params.reward.unit_cost, float).tolist()
             if reference is None:
                 grid = _grid(truth.low, truth.high)
@@ -136,12 +136,13 @@ def study(own: StudySettings) -> None:
             curves = curves_of(found["day"], log, Known(truth, level))
             assert curves.truth is not None
             errors = [np.abs(one - curves.truth).mean() for one in (curves.learned, curves.naive)]
+            told = f"; one alone gains {alone[0]:.2%} and {alone[1]:.2%}" if own.omega == 1 else ""
             by_seed = ", ".join(f"{one / reference.profits.mean():.2%}" for one in sellers.profits)
             rows.append((sellers.profits.mean() / reference.profits.mean(), *exact, *alone, *errors))
             print(
                 f"log {number}: {rows[-1][0]:.2%} of the truth's (by seed {by_seed}; mean price "
-                f"{sellers.prices.mean():.3f}); exact equilibrium {exact[0]:.2%}, prices as given {exact[1]:.2%}; one could "
-                f"gain {alone[0]:.2%} and {alone[1]:.2%}; error by price {errors[0]:.4f}, naive {errors[1]:.4f}",
+                f"{sellers.prices.mean():.3f}); exact {exact[0]:.2%}, prices as given {exact[1]:.2%}{told}; "
+                f"error by price {errors[0]:.4f}, naive {errors[1]:.4f}",
                 flush=True,
             )
     names = (
@@ -149,7 +150,8 @@ def study(own: StudySettings) -> None:
         "error by price", "naive error",
     )  # fmt: skip
     for name, values in zip(names, np.array(rows).T, strict=True):
-        print(f"{name}: {_said(values)}, {values.min():.4g} to {values.max():.4g}")
+        if np.isfinite(values).all():
+            print(f"{name}: {_said(values)}, {values.min():.4g} to {values.max():.4g}")
 
 
 def _said(values: np.ndarray) -> str:

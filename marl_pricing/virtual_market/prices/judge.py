@@ -64,7 +64,7 @@ def curves_of(fitted: FittedPrices, log: PriceLog, known: Known | None) -> Curve
     members = np.stack([of(member) for member in range(len(fitted.classes[0].scale))])
     truth = usual = None
     if known:
-        real = known.market.shape, known.market.params
+        real = known.market.expected
         truth = own(propensities_of(*real, prices, known.level))
         typical = np.exp(-0.5 * np.asarray(stationary_variance(real[1].demand)))
         usual = own(propensities_of(*real, prices, typical))
@@ -95,7 +95,7 @@ def earned(fitted: FittedPrices, truth: TrueMarket, member: int = 0) -> Earned:
     """One-shot prices, computed, not trained. Raises equilibrium.static.NoEquilibriumError."""
     cost = np.asarray(truth.params.reward.unit_cost, float)
     learned = learned_market(fitted, cost.tolist(), member)
-    real = truth.shape, truth.params
+    real = truth.expected
 
     def brings(prices: np.ndarray) -> np.ndarray:
         return static.profits_at(*real, prices)
@@ -108,13 +108,14 @@ def earned(fitted: FittedPrices, truth: TrueMarket, member: int = 0) -> Earned:
 def gain_alone(truth: TrueMarket, prices: np.ndarray) -> float:
     """Share of its profit that a seller could gain in the truth by another mark-up on its prices, of prices [N]."""
     cost = np.asarray(truth.params.reward.unit_cost, float)
-    here = static.profits_at(truth.shape, truth.params, prices)
+    real = truth.expected
+    here = static.profits_at(*real, prices)
     gains = [0.0]
     for seller, own in enumerate(np.split(np.arange(len(prices)), truth.shape.num_sellers)):
         for factor in np.linspace(0.5, 2.0, 151):
             other = prices.copy()
             other[own] = cost[own] + factor * (prices[own] - cost[own])
-            gains.append(static.profits_at(truth.shape, truth.params, other)[seller] / here[seller] - 1.0)
+            gains.append(static.profits_at(*real, other)[seller] / here[seller] - 1.0)
     return float(max(gains))
 
 

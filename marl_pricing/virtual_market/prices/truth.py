@@ -74,6 +74,11 @@ class TrueMarket(NamedTuple):
     offers: tuple[str, ...]
     settings: dict[str, Any]
 
+    @property
+    def expected(self) -> tuple[MarketShape, MarketParams]:
+        """What is computed of it needs no bank of sessions, whose numbers are many."""
+        return self.shape, self.params.replace(traffic=self.params.traffic.without_bank())
+
 
 def true_market(own: TruthSettings) -> TrueMarket:
     """The market that a log is of.
