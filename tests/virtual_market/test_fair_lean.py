@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,11 +23,9 @@ from marl_pricing.virtual_market.kept_policy import load_policy
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.offers import mean_tables
 from marl_pricing.virtual_market.playing import play_feedback
-from marl_pricing.virtual_market.submission import export_policy
 from marl_pricing.virtual_market.worlds import learned_worlds
-from tests.processes import python
 from tests.virtual_market.logs import a_log, untrained
-from tests.virtual_market.test_fair_plan import _PLAYED
+from tests.virtual_market.submitted import submitted
 
 DAYS, EPISODES = 4, 6
 SMALL = PolicySettings(days=DAYS, goal=5.0, customers=30, updates=4, episodes=32, hidden=8, every=2)
@@ -105,18 +102,7 @@ def test_the_submission_offers_what_is_played(tmp_path: Path) -> None:
     policy = replace(policy, zero_gmv=np.asarray(params.zero_gmv))
     shape, params = policy.in_world(worlds, 4)
     played = policy.play(shape, params, where, 3)
-    draw = jax.jit(worlds.draw)
-    answers = np.zeros((EPISODES, DAYS, 2, 60))
-    for episode, key in enumerate(jax.random.split(jax.random.key(3), EPISODES)):
-        for day, own in enumerate(jax.random.split(key, DAYS)):
-            offer, weekday = jnp.float32(played.offers[episode, day]), jnp.int32((policy.weekday + day) % 7)
-            answers[episode, day] = draw(own, where[episode], params.starts[-1], offer, weekday, jnp.float32(0))[0]
-    export_policy(policy, tmp_path / "submission")
-    np.save(tmp_path / "answers.npy", answers)
-    ran = python(_PLAYED, {"jax", "flax", "marl_pricing", "scipy"}, str(tmp_path / "submission"),
-                 str(tmp_path / "answers.npy"), folder=tmp_path)  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    found = submitted(policy, worlds, params, where, played, 3, tmp_path)
     assert found["told"] == [[count, min(share, 0.95)] for count, share in played.offers.reshape(-1, 2).tolist()]
     assert found["refused"].startswith("day 5: the plan has 4;")
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,10 +16,9 @@ from marl_pricing.virtual_market.fair_plan import PlanPolicy, PlanSettings, make
 from marl_pricing.virtual_market.fair_start import POLICY
 from marl_pricing.virtual_market.kept_policy import load_policy
 from marl_pricing.virtual_market.levels import OFFERS
-from marl_pricing.virtual_market.submission import export_policy
 from marl_pricing.virtual_market.worlds import learned_worlds
-from tests.processes import python
 from tests.virtual_market.logs import a_log, untrained
+from tests.virtual_market.submitted import submitted
 
 DAYS, EPISODES = 4, 6
 
@@ -73,26 +69,6 @@ def test_a_plan_is_kept_whole_or_refused(tmp_path: Path) -> None:
         load_policy(folder)
 
 
-_PLAYED = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from policy_validation import get_pv_instance
-policy, told = get_pv_instance(), []
-for answers in np.load(sys.argv[2]):
-    states = policy.initial_states
-    for day in answers:
-        action = policy.get_action_from_policy(states)
-        told.append([*map(float, action)])
-        states = policy.get_next_states(states, action, [day[0], day[1]])
-try:
-    policy.get_action_from_policy(states)
-except ValueError as error:
-    refused = str(error)
-print(json.dumps({"told": told, "refused": refused, "gmv": states.gmv, "cost": states.cost}))
-"""
-
-
 def test_the_submission_offers_day_by_day_what_is_played(tmp_path: Path) -> None:
     """Customers answer the very offers: what they are drawn is drawn again by the game's own keys, for NumPy."""
     policy, worlds = _policy(), learned_worlds(untrained())
@@ -100,18 +76,7 @@ def test_the_submission_offers_day_by_day_what_is_played(tmp_path: Path) -> None
     shape, params = promotion_params(worlds, policy.starts, [policy.weekday], days=DAYS, threshold=policy.threshold)
     played = policy.play(shape, params, where, 3)
     assert len({tuple(own.ravel()) for own in played.offers}) > 1  # they differ by what came
-    draw = jax.jit(worlds.draw)
-    answers = np.zeros((EPISODES, DAYS, 2, 60))
-    for episode, key in enumerate(jax.random.split(jax.random.key(3), EPISODES)):
-        for day, own in enumerate(jax.random.split(key, DAYS)):
-            offer, weekday = jnp.float32(played.offers[episode, day]), jnp.int32((policy.weekday + day) % 7)
-            answers[episode, day] = draw(own, where[episode], params.starts[-1], offer, weekday, jnp.float32(0))[0]
-    export_policy(policy, tmp_path / "submission")
-    np.save(tmp_path / "answers.npy", answers)
-    ran = python(_PLAYED, {"jax", "flax", "marl_pricing", "scipy"}, str(tmp_path / "submission"),
-                 str(tmp_path / "answers.npy"), folder=tmp_path)  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+    found = submitted(policy, worlds, params, where, played, 3, tmp_path)
     offers = played.offers.reshape(-1, 2)
     assert found["told"] == [[count, min(share, 0.95)] for count, share in offers.tolist()]
     assert (found["gmv"], found["cost"]) == pytest.approx((played.gmv[-1].sum(), played.cost[-1].sum()), rel=1e-4)
