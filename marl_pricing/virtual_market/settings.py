@@ -58,8 +58,8 @@ class TrainingSettings(LogSettings):
     model: str = Field(description="folder of learned customers, of this log")
     out: str = Field(description="folder of the policy; one that is there is replaced")
     kind: Literal["learned", "plan"] = Field(
-        "learned", description="learned: a network, by recurrent MAPPO; plan: offers by what is left above the goal, "
-        "made in seconds, which takes days, goal and reserve alone",
+        "learned", description="learned: a network, by recurrent MAPPO, that starts from a plan; plan: offers by what "
+        "is left above the goal, made in seconds, which takes days, goal and reserve alone",
     )  # fmt: skip
 
 
