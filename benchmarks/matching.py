@@ -20,7 +20,8 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from marl_pricing.config.command_line import read_command_line
-from marl_pricing.config.errors import validate
+from marl_pricing.config.errors import ConfigError, validate
+from marl_pricing.doors import say_errors
 from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import interval
 from marl_pricing.virtual_market.curves import (
@@ -83,6 +84,8 @@ def by_the_truth(found: Simulated) -> np.ndarray:
 
 def study(first: int, logs: int, customers: int, given: dict[str, object]) -> None:
     """Print a line a log and a way of learning, and what they come to."""
+    if "holdout" in given:
+        raise ConfigError(f"holdout={given['holdout']!r}: says nothing here; {_HELD_OUT} days are held out")
     own = validate(FitSettings, {"members": 2, "matching": 60, **given, "holdout": _HELD_OUT})
     cloning = {name: value for name, value in own.model_dump().items() if not name.startswith("matching")}
     ways = {"cloned": FitSettings(**cloning)}
@@ -126,7 +129,8 @@ def main() -> int:
     """Read the sizes of the study and the fields of fit from the command line."""
     given = dict(read_command_line(sys.argv[1:]))
     sizes = {name: int(given.pop(name, usual)) for name, usual in _SIZES.items()}
-    study(**sizes, given=given)
+    with say_errors():
+        study(**sizes, given=given)
     return 0
 
 
