@@ -12,7 +12,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize
 
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.traffic import Conditions
@@ -175,6 +174,8 @@ def best_prices(
     another priced out), so the climb starts from many points: the given one, every product at a low, middle and high
     mark-up, each single product cheap with the others dear, and random ones (always the same).
     """
+    from scipy import optimize  # a training that solves no game would wait for it
+
     count, width = shape.num_offers, shape.num_products
     own = np.arange(count) if seller == shape.num_sellers else np.arange(seller * width, (seller + 1) * width)
     reach = high[own] - cost[own]

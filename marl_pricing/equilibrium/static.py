@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize
 
 from marl_pricing.equilibrium import grid, one_shot
 from marl_pricing.equilibrium.one_shot import CyclingError, NoEquilibriumError
@@ -71,6 +70,8 @@ def _leave_local_maxima(
 
 def _solve(shape: MarketShape, params: MarketParams, what: str, together: bool = False) -> Equilibrium:
     """Where no seller gains; with `together`, where all sellers as one do not gain."""
+    from scipy import optimize  # a training that solves no game would wait for it
+
     cost = np.asarray(params.reward.unit_cost)
     high = one_shot.highest_prices(shape, params, cost)
     scale = 1e-9 + float(np.abs(np.asarray(one_shot.profits(shape, params, cost + 0.1 * (high - cost)))).max())

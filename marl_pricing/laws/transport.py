@@ -7,7 +7,6 @@ assignment (Peyré and Cuturi 2019, proposition 2.1). On a line the sorted point
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 Array = np.ndarray
 
@@ -30,6 +29,8 @@ def wasserstein_distance(first: Array, second: Array, order: int = 1) -> float:
     Raises:
         ValueError: for samples of different shapes, or an order other than 1 and 2.
     """
+    from scipy.optimize import linear_sum_assignment  # a training would wait half a second for it
+
     _check(first, second, order)
     if first.shape[1] == 1:
         return float(_on_lines(first, second, order)[0]) ** (1.0 / order)

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from marl_pricing.learning.held_out import MEASURING_EPISODES
 
@@ -136,6 +135,8 @@ def judge(curves: Curves) -> Verdict:
     level = np.abs(greedy.mean(0))
     level = np.maximum(level, np.maximum(_SMALLEST_SHARE * level.mean(-1, keepdims=True), 1e-12))
     reasons = []
+
+    from scipy.special import stdtrit  # a training would wait half a second for it before its first update
 
     def worst(measure: Array, limit: float) -> tuple[int, int] | None:
         seed, seller = np.unravel_index(int(np.nanargmax(measure)), measure.shape)

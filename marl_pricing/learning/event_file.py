@@ -14,6 +14,12 @@ from pathlib import Path
 import numpy as np
 
 
+def load_formats() -> None:
+    """Import TensorBoard's formats, which takes half a second, while there is something to wait for."""
+    from tensorboard.compat.proto import event_pb2, summary_pb2  # noqa: F401
+    from tensorboard.summary.writer import record_writer  # noqa: F401
+
+
 class EventFile:
     """Scalars, histograms, images and texts for TensorBoard, in its own format.
 

@@ -164,7 +164,7 @@ class Journal:
         return {METRICS: self._metrics.digest, EVALUATION: self._evaluation.digest}
 
     def add(self, update: int, measures: Measures, seconds: float, rate: float) -> None:
-        """Write the measures [seeds, updates, ...] of a block that ended with `update`.
+        """Write the measures [seeds, updates, ...] of a block that ended with `update` into the tables.
 
         Args:
             seconds: since the training began, or went on.  rate: market steps a second.
@@ -172,12 +172,18 @@ class Journal:
         num_updates = measures["learning_rate"].shape[1]
         self._metrics.append(rows_of(measures, update - num_updates + 1))
         self._timing.append([{"update": update, "seconds": f"{seconds:.3f}", "steps_per_second": f"{rate:.0f}"}])
+
+    def add_evaluation(self, rows: list[dict[str, Any]]) -> None:
+        """Write the rows of an evaluation into its table."""
+        self._evaluation.append(rows)
+
+    def show(self, update: int, measures: Measures, rate: float) -> None:
+        """Write the same measures for TensorBoard; its figure takes a while."""
         if self._writer is not None:
             self._write(self._writer, update, measures, rate)
 
-    def add_evaluation(self, update: int, rows: list[dict[str, Any]]) -> None:
-        """Write the rows of an evaluation."""
-        self._evaluation.append(rows)
+    def show_evaluation(self, update: int, rows: list[dict[str, Any]]) -> None:
+        """Write the rows of an evaluation for TensorBoard."""
         if self._writer is None:
             return
         for policy, seller, name, value in means_over_seeds(rows, self._words):
@@ -284,11 +290,14 @@ class Monitor:
         rate = width * num_updates * self._steps_per_update / (now - self._last)
         self._last = now
         seeds = width // len(self._journals)
+        parts = [
+            {name: value[number * seeds : (number + 1) * seeds] for name, value in measures.items()}
+            for number in range(len(self._journals))
+        ]
         for number, journal in enumerate(self._journals):
-            own = {name: value[number * seeds : (number + 1) * seeds] for name, value in measures.items()}
-            journal.add(update, own, now - self._begin, rate / len(self._journals))
+            journal.add(update, parts[number], now - self._begin, rate / len(self._journals))
             if report.evaluated is not None:
-                journal.add_evaluation(update, report.evaluated[number])
+                journal.add_evaluation(report.evaluated[number])
         if report.evaluated is not None:
             learned = [
                 row
@@ -300,6 +309,10 @@ class Monitor:
             profit = next(own[-1] for own in everyone if own[:3] == ("greedy", "mean", "profit"))
             self._played = [*self._played[-1:], (update, profit)]
         self._show(update, measures, rate, now)
+        for number, journal in enumerate(self._journals):
+            journal.show(update, parts[number], rate / len(self._journals))
+            if report.evaluated is not None:
+                journal.show_evaluation(update, report.evaluated[number])
 
     def _greedy(self) -> str:
         """What greedy play earns, and how that moves; nothing before the first evaluation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from marl_pricing.learning.evaluations import Best, Evaluations, abstract_best
+from marl_pricing.learning.event_file import load_formats
 from marl_pricing.learning.measures import first_fault
 from marl_pricing.learning.monitor import Journal, Measures, Monitor, Report
 from marl_pricing.learning.parallel import Program
@@ -144,10 +145,16 @@ def train(
     stacked = program.stack(*(member.params for member in members))
     first_process = jax.process_index() == 0
     with ExitStack() as stack:
-        checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
         interrupted = stack.enter_context(finish_first())
         # Programs compile side by side; the user waits for the longest one.
         pool = stack.enter_context(ThreadPoolExecutor())
+        block = min(schedule.report_every, own.num_updates)
+
+        def begin() -> Future[Callable]:
+            return pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
+
+        compiling = None if resume else begin()  # what a run goes on from is read, or refused, before anything compiles
+        checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
         done, state = 0, None
         if resume and any(kept.updates for kept in checkpoints):
             done = _same_update(checkpoints, members)
@@ -159,8 +166,8 @@ def train(
                     Table(member.folder / name).cut(done)
                 for name in (METRICS, EVALUATION) if done else ():
                     read_table(member.folder, name, done)  # refused before anything compiles
-        block = min(schedule.report_every, own.num_updates)
-        compiling = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
+        if compiling is None:
+            compiling = begin()
         evaluations = None
         if schedule.evaluate_every:
             evaluations = Evaluations(
@@ -175,6 +182,8 @@ def train(
             if jax.default_backend() != "cpu" or evaluations.next_after(done) <= done + block:
                 evaluations.prepare()  # there the host's cores are free, or no line comes before the first evaluation
         state = program.init(stacked, _networks(members)) if state is None else state
+        if tensorboard and first_process:
+            load_formats()
         step = compiling.result()
         journals = [
             Journal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import gc
 import os
 import resource
 import signal
@@ -184,6 +185,8 @@ def say_ends() -> None:
     take_streams()
     _compute_in_32_bits()
     pulse.start()
+    # The collector would walk all that is imported and traced again and again, a sixth of a start.
+    gc.set_threshold(50_000, 10, 10)
     if (files := _handles()) < LEAST_HANDLES:
         _tell(f"error: this process may open {files} files at once, and needs {LEAST_HANDLES}: raise it with ulimit -n")
         raise SystemExit(2)

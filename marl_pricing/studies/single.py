@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import pandas as pd
 from jax.experimental import multihost_utils
 
 from marl_pricing import config
@@ -114,6 +113,8 @@ def score_of(folder: Path) -> float:
     written = read_table(folder, runs.METRICS)
     if not written:
         raise runs.RunError(f"{folder / runs.METRICS}: holds no update yet")
+    import pandas as pd  # half a second, and none of it before a training's first line
+
     table = pd.read_csv(io.StringIO(as_csv(written)))
     last = table[table["update"] == table["update"].max()]
     rows = read_table(folder, runs.EVALUATION)

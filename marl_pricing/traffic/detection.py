@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit, logit, logsumexp
 
 from marl_pricing.traffic.draws import log_gamma
 from marl_pricing.traffic.kernels import estimate, fit_kinds, transition_counts
@@ -148,6 +147,8 @@ def estimate_share(mean_score: Array, class_means: Array, bounded: bool = True) 
 
 def session_ratios(sessions: Sequence[np.ndarray], logs: np.ndarray, log_shares: np.ndarray) -> np.ndarray:
     """`mixture_ratio` [sessions] of sessions of state numbers; logs and log shares as of `kind_logs`."""
+    from scipy.special import logsumexp  # as in `area`
+
     totals = np.stack([logs[:, :, own[:-1], own[1:]].sum(-1) for own in sessions], -1)
     by_class = logsumexp(totals + log_shares[:, :, None], axis=1)
     return by_class[1] - by_class[0]
@@ -232,6 +233,8 @@ def posterior(log_ratios: np.ndarray, prior: float, odds: np.ndarray | float = 0
     Raises:
         ValueError: for a prior outside (0, 1).
     """
+    from scipy.special import expit, logit  # as in `area`
+
     if not 0.0 < prior < 1.0:
         raise ValueError(f"prior={prior!r}: accepted is a number between 0 and 1")
     return expit(np.asarray(log_ratios, np.float64) + logit(prior) + odds)

@@ -54,6 +54,7 @@ def test_tensorboard_is_given_a_histogram_whose_mean_is_the_mean_price(tmp_path)
     journal = Journal(tmp_path, 1, 0, (low, high))
     measures = {name: np.asarray(value)[None, None] for name, value in got.items()}
     journal.add(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0, 1.0)
+    journal.show(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0)
     journal.close()
     events = EventAccumulator(str(tmp_path / TENSORBOARD))
     events.Reload()
@@ -86,7 +87,8 @@ def test_tensorboard_has_the_names_of_sellers(tmp_path, monkeypatch) -> None:
     measures = {name: np.asarray(value)[None, None] for name, value in got.items()}
     journal.add(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0, 1.0)
     played = {name: "" for name in MEASURES} | {"policy": "greedy", "seed": 0, "update": 1}
-    journal.add_evaluation(1, [played | {"seller": seller, "profit": 1.0 + seller} for seller in range(2)])
+    journal.show(1, measures | {"learning_rate": np.ones((1, 1))}, 1.0)
+    journal.show_evaluation(1, [played | {"seller": seller, "profit": 1.0 + seller} for seller in range(2)])
     journal.close()
     events = EventAccumulator(str(tmp_path / TENSORBOARD))
     events.Reload()
@@ -105,7 +107,7 @@ def test_tensorboard_has_the_settings_and_the_final_measures_beside_them(tmp_pat
     assert found == {"learner.gamma": 0.9, "learner.cell": "gru", "learner.sizes": "[1, 2]", "market.reward.omega": 1.0}
     journal = Journal(tmp_path, 1, 0, (1.0, 2.2), settings=settings)
     played = {name: "" for name in MEASURES} | {"policy": "greedy", "seed": 0, "update": 1}
-    journal.add_evaluation(1, [played | {"seller": 0, "profit": 3.0, "price": 1.5}])
+    journal.show_evaluation(1, [played | {"seller": 0, "profit": 3.0, "price": 1.5}])
     journal.close()
     events = EventAccumulator(str(tmp_path / TENSORBOARD))
     events.Reload()
