@@ -253,8 +253,13 @@ class Program:
         """
         return self._train(state, params, jnp.int32(num_updates), num_updates)
 
-    def compiled(self, state: TrainState, params: MarketParams, block: int) -> Callable:
+    def compiled(
+        self, state: TrainState, params: MarketParams, block: int, lowered: Callable[[], None] = lambda: None
+    ) -> Callable:
         """The compiled program of a block of updates.
+
+        Args:
+            lowered: called between Python's part of the work, the tracing, and the compiler's.
 
         Returns:
             (state, params, count = block) → (state, measures [R × seeds, block, ...]), the state donated. Rows of
@@ -263,13 +268,12 @@ class Program:
         Raises:
             RunError: for a program that does not fit into the devices' memory.
         """
-        traced = self._kept_train(state, params, block)
-        if traced is None:
-            program = self._train.lower(state, params, jnp.int32(block), block).compile()
-        else:
-            program = traced.compile()
+        kept = self._kept_train(state, params, block)
+        traced = self._train.lower(state, params, jnp.int32(block), block) if kept is None else kept
+        lowered()
+        program = traced.compile()
         self.memory = refuse_large(program, f"training {self.width} seed(s) at once")
-        if traced is None:
+        if kept is None:
             return lambda state, params, count=block: program(state, params, jnp.int32(count))
 
         def step(state: TrainState, params: MarketParams, count: int = block) -> tuple[TrainState, dict[str, Array]]:

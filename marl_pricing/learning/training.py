@@ -150,8 +150,12 @@ def train(
         pool = stack.enter_context(ThreadPoolExecutor())
         block = min(schedule.report_every, own.num_updates)
 
+        traced = threading.Event()
+
         def begin() -> Future[Callable]:
-            return pool.submit(program.compiled, program.abstract_state(stacked), stacked, block)
+            started = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block, traced.set)
+            started.add_done_callback(lambda _: traced.set())  # also where it failed
+            return started
 
         compiling = None if resume else begin()  # what a run goes on from is read, or refused, before anything compiles
         checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
@@ -181,6 +185,7 @@ def train(
             )
             if jax.default_backend() != "cpu" or evaluations.next_after(done) <= done + block:
                 evaluations.prepare()  # there the host's cores are free, or no line comes before the first evaluation
+        traced.wait()  # two that trace take turns: the longer program compiles while the shorter one is traced
         state = program.init(stacked, _networks(members)) if state is None else state
         if tensorboard and first_process:
             load_formats()

@@ -77,8 +77,11 @@ class TorchProgram(Program):
         """Several updates of every seed; see `Program.train`."""
         return self._train_with(self._prepare, state, params, num_updates)
 
-    def compiled(self, state: TrainState, params: MarketParams, block: int) -> Callable:
+    def compiled(
+        self, state: TrainState, params: MarketParams, block: int, lowered: Callable[[], None] = lambda: None
+    ) -> Callable:
         """The same, with the program of the segment compiled beforehand; see `Program.compiled`."""
+        lowered()  # its parts are lowered and compiled in turn
         split = jax.eval_shape(self._split, (state, params))[0]
         shardings = (self._one_state, self._everywhere)
         one_state, one_params = (
