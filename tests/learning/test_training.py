@@ -75,8 +75,8 @@ def test_a_prime_number_of_updates_needs_one_program_and_few_calls(monkeypatch: 
     calls: list[int] = []
     compiled = Program.compiled
 
-    def counted(self: Program, state, params, block):
-        step = compiled(self, state, params, block)
+    def counted(self: Program, *given):
+        step = compiled(self, *given)
         return lambda state, params, count: calls.append(count) or step(state, params, count)
 
     there: list[int] = []  # rows of metrics.csv when what evaluations need was begun
@@ -195,8 +195,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, update: int) -> None:
     """Training whose value loss of the second seed is NaN at an update."""
     compiled = Program.compiled
 
-    def of_program(self: Program, state, params, block):
-        step = compiled(self, state, params, block)
+    def of_program(self: Program, *given):
+        step = compiled(self, *given)
 
         def play(state, params, count):
             before = int(state.update[0])
