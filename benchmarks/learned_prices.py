@@ -121,9 +121,12 @@ def study(own: StudySettings) -> None:
                     f"{reference.prices.mean():.3f}; exact prices {np.round(best, 3).tolist()}",
                     flush=True,
                 )
-            found = {name: fit(log, FitSettings(effects=name)) for name in ("day", "none")}
+            found = {name: fit(log, FitSettings(effects=name, members=2, family="logit")) for name in ("day", "none")}
             path = folder / f"{number}.yaml"
-            model, settings = PriceModel(FitSettings(), found["day"]), market_settings(found["day"], cost)
+            model, settings = (
+                PriceModel(FitSettings(members=2, family="logit"), found["day"]),
+                market_settings(found["day"], cost),
+            )
             write_market(path, model, settings, 0)
             changes = {"market.path": str(path), "market.episode_length": truth.settings["market"]["episode_length"]}
             visitors = train_settings(found["day"])
