@@ -19,7 +19,7 @@ from marl_pricing.virtual_market.prices.law import Free
 from marl_pricing.virtual_market.prices.log import cells_of
 from tests.virtual_market.prices.shoppers import QUALITY, SCALE, a_log
 
-FEW = FitSettings(members=6, family="logit")
+FEW = FitSettings(members=5, family="logit")
 
 
 @lru_cache(maxsize=4)
@@ -50,7 +50,7 @@ def test_prices_that_follow_demand_mislead_who_takes_them_as_given() -> None:
     error = found.scale[1:].std(ddof=1)
     assert abs(found.scale[0] - SCALE) < 4 * error < 0.1
     assert found.pooled < 0.9  # a slope too flat by more than a tenth
-    naive = fit(a_log(follows=0.5), FEW.model_copy(update={"effects": "none"})).classes[0]
+    naive = fit(a_log(follows=0.5), FEW.model_copy(update={"effects": "none", "members": 2})).classes[0]
     assert naive.scale[0] > 1.1 * SCALE and np.isnan(naive.pooled)
     np.testing.assert_allclose(found.quality[0], QUALITY, atol=0.12)  # of 30 days' demand
     assert found.volatility[0].mean() == pytest.approx(0.3, abs=0.1)
