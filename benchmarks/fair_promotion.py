@@ -27,6 +27,7 @@ import numpy as np
 
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import ConfigError, validate
+from marl_pricing.doors import say_errors
 from marl_pricing.market import MarketShape
 from marl_pricing.presentation.output import run_command
 from marl_pricing.virtual_market.compare import cycle_of_model, interval
@@ -232,17 +233,21 @@ def main() -> int:
     if sys.argv[1:2] in (["speed"], ["margins"]):
         (speed if sys.argv[1] == "speed" else margins)()
         return 0
-    by_feedback = sys.argv[1:2] == ["feedback"]
+    with say_errors():
+        _carry_out(by_feedback=sys.argv[1:2] == ["feedback"])
+    return 0
+
+
+def _carry_out(by_feedback: bool) -> None:
     given = dict(read_command_line(sys.argv[2:] if by_feedback else sys.argv[1:]))
     reference = given.pop("reference", False) is True
     sizes = {name: int(given.pop(name, usual)) for name, usual in _SIZES.items()}
-    if by_feedback:
-        if given or reference:
-            raise ConfigError(f"{', '.join(given) or 'reference'}: accepted with feedback are first, logs, customers")
+    if not by_feedback:
+        study(**sizes, reference=reference, given=given)
+    elif given or reference:
+        raise ConfigError(f"{', '.join(given) or 'reference'}: accepted with feedback are first, logs, customers")
+    else:
         feedback(sizes["first"], sizes["logs"], sizes["customers"])
-        return 0
-    study(**sizes, reference=reference, given=given)
-    return 0
 
 
 if __name__ == "__main__":
