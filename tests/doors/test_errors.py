@@ -43,7 +43,7 @@ def test_a_fault_of_ours_keeps_its_traceback(error: Exception) -> None:
         ("market=3", "market=3: accepted for a group of settings is the name of a file"),
         (
             "experiment=grocry",
-            "experiment=grocry: accepted is competitive, contamination, cooperative, factorial, formal,",
+            "experiment=grocry: accepted is competitive, contamination, cooperative, factorial, fair_promotion, formal",
         ),
         ("market/inventory=chosn", "threshold, unlimited; did you mean chosen?"),
     ],

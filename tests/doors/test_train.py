@@ -116,7 +116,7 @@ def test_a_run_stopped_then_killed_ends_bit_for_bit_like_one_that_was_not(whole:
         ("+market.foo=1", "market.foo=1: there is no such setting"),
         (
             "experiment=nope",
-            "experiment=nope: accepted is competitive, contamination, cooperative, factorial, formal",
+            "experiment=nope: accepted is competitive, contamination, cooperative, factorial, fair_promotion, formal",
         ),
         ("market.inventory.lead_time=0", "market.inventory.lead_time=0: accepted is a number of at least 1"),
         ("market.shocks.scale=2.0", "market.shocks.scale=2.0: changes nothing with market.shocks.probability=0"),
