@@ -58,6 +58,10 @@ def steps_of(plan: Plan, folder: Path) -> list[Step]:
     own = plan.study.promotion
     assert own is not None
     promotions, model, policy = (folder / name for name in ("promotions", "customers", "policy"))
+    # A policy is for the days after the log, and learns from all of it; how well its customers are known is told by
+    # others, learned without its last days.
+    held_out = folder / "customers_held_out"
+    days_held_out = own.fit.get("holdout")
     log = {"log": own.log or str(promotions / "promotion_log.csv"), "mapping": own.mapping}
     truth = None if own.log else str(promotions)
 
@@ -72,13 +76,16 @@ def steps_of(plan: Plan, folder: Path) -> list[Step]:
         return Step(verb, validate(VERBS[verb].settings(), {**given, **places}, place), leaves)
 
     simulated = step("simulate", "simulate", own.simulate, {"out": str(promotions)}, promotions / "truth.json")
+    judged = step("fit", "fit", own.fit, {**log, "out": str(held_out)}, held_out / "model.json")
     found = [
         *([simulated] if own.log is None else []),
-        step("fit", "fit", own.fit, {**log, "out": str(model)}, model / "model.json"),
+        step("fit", "fit", {**own.fit, "holdout": None}, {**log, "out": str(model)}, model / "model.json"),
+        *([judged] if days_held_out else []),
         step("train", "policy", own.policy, {**log, "model": str(model), "out": str(policy)}, policy / "policy.json"),
         step("export", "policy", {}, {"policy": str(policy), "out": str(folder / "submission")},
              folder / "submission" / "policy_validation.py"),
         step("page", "page", own.page, {**log, "policy": str(policy), "model": str(model), "truth": truth,
+                                        "held_out": str(held_out) if days_held_out else None,
                                         "out": str(folder / "page")}, folder / "page" / "page.html"),
     ]  # fmt: skip
     check_training(next(own.settings for own in found if own.verb == "train"))
@@ -121,7 +128,7 @@ def _carry_out(steps: Sequence[Step], folder: Path) -> bool:
     with runs.only_writer(folder):
         for step in steps:
             if step.leaves.is_file():
-                print(f"{step.verb}: has ended before ({step.leaves})", flush=True)
+                print(f"{step.verb}: has ended before ({step.leaves.parent})", flush=True)
             else:
                 _do(step)
     return True

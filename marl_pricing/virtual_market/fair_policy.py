@@ -31,7 +31,7 @@ from marl_pricing.virtual_market.playing import Played, play_actor
 from marl_pricing.virtual_market.states import StateForm
 
 LEARNED = "learned policy"
-UNCHANGED = "training added nothing: the plan that it started from"
+UNCHANGED = "plan kept"
 ERRORS = 2.0  # standard errors beyond which a difference is not chance's
 _STATISTICS = len(STATISTICS) * len(MEMORY_NAMES)
 

@@ -74,17 +74,25 @@ def _table(rows: list[Row], goal: float) -> str:
 
 def write_page(
     folder: Path | str, policy: Policy, model: VirtualMarket, log: PromotionLog, found: list[Standing],
-    truth: Path | str | None, episodes: int, seed: int,
+    truth: Path | str | None, episodes: int, seed: int, held_out: VirtualMarket | None = None,
 ) -> Path:  # fmt: skip
-    """Write page.html, its figures and `scores.csv` into a folder; the page."""
+    """Write page.html, its figures and `scores.csv` into a folder; the page.
+
+    Args:
+        held_out: the same log's customers, learned without its last days, which show how they behave there; None: the
+            model does, of days that it may have learned from.
+    """
     folder = Path(folder)
     (folder / _FIGURES).mkdir(parents=True, exist_ok=True)
     goal = policy.settings.goal
     rows = rows_of(found, goal)
     judged, told = judge(model, log, None if truth is None else read_truth(truth, log))
-    days = model.settings.holdout or min(14, len(log.dates) - 1)
-    promotions, real, learned, weekdays = replayed(model, log, days, seed)
-    held = "that were kept from learning" if model.settings.holdout else "of the log, which were learned from"
+    shown = held_out or model
+    days = shown.settings.holdout or min(14, len(log.dates) - 1)
+    promotions, real, learned, weekdays = replayed(shown, log, days, seed)
+    held = "that were kept from learning" if shown.settings.holdout else "of the log, which were learned from"
+    if held_out is not None:
+        held += " here, by customers learned once more"
 
     def show(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> str:
         return page.picture(title, caption, *style.write_for_page(folder / _FIGURES, name, draw))

@@ -77,6 +77,10 @@ class PageSettings(CompareSettings):
     """The same as a page."""
 
     out: str = Field(description="folder for page.html and its figures")
+    held_out: str | None = Field(
+        None, description="folder of a model of this log that was fitted with holdout=…, which shows how learned "
+        "customers behave on those days; null: model does",
+    )  # fmt: skip
 
 
 class ExportSettings(Settings):

@@ -196,11 +196,15 @@ def _compare(own: Any) -> Iterable[str]:
 
 def _page(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.compare import said
+    from marl_pricing.virtual_market.model import load_model
     from marl_pricing.virtual_market.page import write_page
 
+    held_out = None if own.held_out is None else load_model(own.held_out)
+    if held_out is not None and not held_out.settings.holdout:
+        raise ConfigError(f"held_out={own.held_out!r}: accepted is a model that was fitted with holdout of at least 1")
     policy, model, log, _, found = _compared(own)
     yield from said(found, policy.settings.goal)
-    yield f"page: {write_page(own.out, policy, model, log, found, own.truth, own.episodes, own.seed)}"
+    yield f"page: {write_page(own.out, policy, model, log, found, own.truth, own.episodes, own.seed, held_out)}"
 
 
 def _export(own: Any) -> Iterable[str]:
@@ -241,7 +245,7 @@ VERBS = {
     "page": Verb(
         "the same as a page", lambda: given.PageSettings,
         {"policy": "FOLDER", "model": "FOLDER", "log": "FILE", "out": "FOLDER"},
-        ("policy", "model", "log", "mapping", "truth", "out"), _page,
+        ("policy", "model", "log", "mapping", "truth", "out", "held_out"), _page,
     ),
     "export": Verb(
         "a fair policy as the challenge takes it", lambda: given.ExportSettings,

@@ -62,18 +62,26 @@ def test_what_is_typed_and_says_nothing_is_refused() -> None:
 
 
 def test_a_log_of_ones_own_is_read_where_another_is_simulated(tmp_path: Path) -> None:
-    assert [step.verb for step in steps_of(plan_of(), tmp_path)] == ["simulate", "fit", "train", "export", "page"]
-    first, *_, page = steps_of(plan_of("study.promotion.log=a.csv", "study.promotion.mapping=m.yaml"), tmp_path)
+    assert [step.verb for step in steps_of(plan_of(), tmp_path)] == [
+        "simulate", "fit", "fit", "train", "export", "page",
+    ]  # fmt: skip
+    first, held_out, *_, page = steps_of(
+        plan_of("study.promotion.log=a.csv", "study.promotion.mapping=m.yaml"), tmp_path
+    )
     told: Any = first.settings
     assert (first.verb, told.log, told.mapping, told.members) == ("fit", "a.csv", "m.yaml", 5)
-    assert page.settings.truth is None  # type: ignore[attr-defined]
+    others: Any = held_out.settings
+    shown: Any = page.settings
+    assert (told.holdout, others.holdout) == (0, 14)  # a policy learns from all days
+    assert shown.truth is None and shown.model == told.out and shown.held_out == others.out
+    assert [step.verb for step in steps_of(plan_of("study.promotion.fit.holdout=0"), tmp_path)].count("fit") == 1
 
 
 @pytest.mark.slow
 def test_a_study_that_was_stopped_goes_on_with_the_verb_that_had_not_ended(tmp_path: Path, capsys) -> None:
     plan = plan_of(
         *(f"study.promotion.{own}" for own in ("simulate.customers=60", "simulate.days=20", "fit.members=1")),
-        *(f"study.promotion.{own}" for own in ("fit.holdout=0", "policy.kind=plan", "policy.days=4")),
+        *(f"study.promotion.{own}" for own in ("fit.holdout=4", "policy.kind=plan", "policy.days=4")),
         *(f"+study.promotion.fit.{own}" for own in ("epochs=1", "width=8")), "study.promotion.page.episodes=2",
     )  # fmt: skip
     folder = tmp_path / "study"

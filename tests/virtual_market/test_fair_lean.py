@@ -141,7 +141,7 @@ def test_training_that_fails_leaves_the_plan_and_says_so() -> None:
     policy = train_policy(untrained(), a_log(customers=60, days=14).log, own, say=lambda *own: told.append(own))
     assert [update for update, *_ in told] == [0, 2, 4] == policy.history[:, 0].tolist()
     assert policy.verdict is not None and policy.verdict.update == 0 and "ADDED NOTHING" in policy.verdict.said()
-    assert policy.title == f"{LEARNED} (training added nothing: the plan that it started from)"
+    assert policy.title == f"{LEARNED} (plan kept)"
     worlds, where = learned_worlds(untrained()), np.arange(EPISODES) % 2
     shape, params = policy.in_world(worlds, 4)
     plan = play_feedback(policy.game, shape, params, policy.plan, where, 3)
