@@ -188,7 +188,7 @@ def scores(rows: list[Row], goal: float) -> Figure:
         axes.errorbar(row.roi, row.score, xerr=across, yerr=up, fmt="o", color=colour, capsize=2.5, label=row.policy)
     axes.axvline(goal, color=style.GREY, linestyle="--", linewidth=1.2)
     axes.set_xlabel("total ROI")
-    axes.set_ylabel("GMV over GMV without coupons")
+    axes.set_ylabel("score")
     style.legend_below(figure, axes)
     return figure
 

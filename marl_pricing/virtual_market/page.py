@@ -99,6 +99,7 @@ def write_page(
 
     differing = any(own.played is not None and not alike(own.played.offers) for own in found)
     differs = " Where others have other offers, the table says so." if differing else ""
+    compared = " ".join(line for line in said(found, goal) if not line.startswith("-"))
     best = "the best cycle of up to three days" + (" in the truth" if truth else "")
     body = [
         "<h1>One promotion policy for all customers</h1>",
@@ -106,10 +107,11 @@ def write_page(
         "<h2>What it brings, beside rules</h2>",
         _table(rows, goal),
         show("scores", "Score and return on investment",
-             f"Means of {episodes} episodes with 95 % intervals, all over the same draws; the line is the ROI that is "
-             "asked for. No coupons cost nothing and are left out.",
+             f"Score, GMV over GMV without coupons: means of {episodes} episodes with 95 % intervals, all over the "
+             "same draws; the line is the ROI that is asked for. "
+             " No coupons cost nothing and are left out.",
              partial(figures.scores, rows, goal)),
-        *(f"<p>{escape(line[0].upper() + line[1:])}.</p>" for line in said(found, goal) if not line.startswith("-")),
+        *([f"<p>{escape(compared[0].upper() + compared[1:])}.</p>"] if compared else []),
         *([] if policy.verdict is None else [f"<p>When it was trained: {escape(policy.verdict.said())}.</p>"]),
         "<h2>What it offers</h2>",
         show("calendar", "Calendar of coupons",
