@@ -108,7 +108,7 @@ def write_page(
         _table(rows, goal),
         show("scores", "Score and return on investment",
              f"Score, GMV over GMV without coupons: means of {episodes} episodes with 95 % intervals, all over the "
-             "same draws; the line is the ROI that is asked for. "
+             "same draws; the line is the ROI that is asked for."
              " No coupons cost nothing and are left out.",
              partial(figures.scores, rows, goal)),
         *([f"<p>{escape(compared[0].upper() + compared[1:])}.</p>"] if compared else []),
