@@ -173,8 +173,7 @@ def _shoppers(cells: Cells, days: int, own: FitSettings, name: str, share: float
         weights.append(np.bincount(there[_blocks(rng, len(there), own.block)], minlength=days).astype(float))
         members.append(law.solve(rows, first.found, first.free, first.spread, weights[-1]))
     slopes = np.array([float(member.found.slope) for member in members]) / scales.scale
-    error = float(slopes[1:].std(ddof=1)) if len(slopes) > 2 else abs(slopes[1] - slopes[0])
-    reach = float(stats.norm.ppf(0.5 + _LEVEL / 2)) * error
+    reach = reach_of(slopes)
     if not slopes[0] - reach > 0 or (slopes <= 0).any():
         raise LogError(
             f"prices: demand of {name} is not known to fall with them: the slope is {-slopes[0]:.3g} a unit of money, "
@@ -205,6 +204,12 @@ def _shoppers(cells: Cells, days: int, own: FitSettings, name: str, share: float
         pooled=pooled,
         share=share,
     )
+
+
+def reach_of(members: np.ndarray) -> float:
+    """Half a 95 % interval of what the first of [K] members says, by what the others, of other days, say."""
+    error = float(members[1:].std(ddof=1)) if len(members) > 2 else abs(members[1] - members[0])
+    return float(stats.norm.ppf(0.5 + _LEVEL / 2)) * error
 
 
 def _blocks(rng: np.random.Generator, days: int, length: int) -> np.ndarray:

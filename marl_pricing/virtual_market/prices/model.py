@@ -15,7 +15,7 @@ from marl_pricing.config.market import Market, market_from
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.virtual_market.errors import ModelError
 from marl_pricing.virtual_market.folder import Kept
-from marl_pricing.virtual_market.prices.fit import FitSettings, FittedPrices, Shoppers
+from marl_pricing.virtual_market.prices.fit import FitSettings, FittedPrices, Shoppers, reach_of
 
 KEPT = Kept("model of shoppers", "shoppers.json", "arrays.npz", 1)
 MISFIT = 0.01  # p-value below which a family is said not to fit
@@ -211,12 +211,12 @@ def described(fitted: FittedPrices) -> list[str]:
     lines = []
     for name, one in zip(("people", "agents"), fitted.classes, strict=False):
         slopes = -1.0 / one.scale
-        low, high = np.quantile(slopes, (0.025, 0.975))
+        reach = reach_of(slopes)
         nested = f", nesting {one.nesting[0]:.3f}" if one.nesting.any() else ""
         lines.append(
             f"{name} ({one.share:.1%} of the sessions): {one.family}, utility falls by {-slopes[0]:.3f} "
-            f"({-high:.3f} … {-low:.3f}) a unit of money{nested}; {one.rate[0]:.4f} units of a session that takes "
-            "something, at the most"
+            f"({-slopes[0] - reach:.3f} … {-slopes[0] + reach:.3f}) a unit of money{nested}; {one.rate[0]:.4f} units "
+            "of a session that takes something, at the most"
         )
         lines.append(
             f"  demand moves from day to day by {one.volatility[0].mean():.3f} in logs (persistence "
