@@ -22,16 +22,11 @@ NOT_IN_TABLES = ("price_counts", PARAMETERS_FINITE)
 # What is said first of an update whose numbers are not finite.
 _LOSSES = ("policy_loss", "value_loss", "actor_gradient_norm", "critic_gradient_norm", "entropy", "kl")
 
-_SMALL = 2**16  # numbers of a leaf that are cheaper to copy than to compile a check for
-
 
 def all_finite(tree: Any) -> Array:
     """1.0 [] where every number of a tree is finite, else 0.0."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    # Small ones in one row: a check a leaf is a twentieth of what there is to compile of a training.
-    small = [leaf.ravel() for leaf in leaves if leaf.size <= _SMALL]
-    rows = ([jnp.concatenate(small)] if small else []) + [leaf for leaf in leaves if leaf.size > _SMALL]
-    return jnp.stack([jnp.array(True), *(jnp.isfinite(row).all() for row in rows)]).all().astype(jnp.float32)
+    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return jnp.stack(leaves).all().astype(jnp.float32)
 
 
 @dataclass(frozen=True)
