@@ -28,23 +28,24 @@ import numpy as np
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import ConfigError, validate
 from marl_pricing.doors import say_errors
+from marl_pricing.evaluation.statistics import interval
 from marl_pricing.market import MarketShape
 from marl_pricing.presentation.output import run_command
-from marl_pricing.virtual_market.compare import cycle_of_model, interval
-from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings
-from marl_pricing.virtual_market.fair_start import starts_of
-from marl_pricing.virtual_market.fair_training import train_policy
-from marl_pricing.virtual_market.feedback import by_what_is_left
+from marl_pricing.virtual_market.fair.compare import cycle_of_model
+from marl_pricing.virtual_market.fair.feedback import by_what_is_left
+from marl_pricing.virtual_market.fair.game import PromotionGame, PromotionParams, promotion_params
+from marl_pricing.virtual_market.fair.offers import best_calendar, best_cycle, mean_tables, personal_bound, true_tables
+from marl_pricing.virtual_market.fair.playing import Played, measure_zero_gmv, play_calendars, play_feedback
+from marl_pricing.virtual_market.fair.policy import FairPolicy, PolicySettings
+from marl_pricing.virtual_market.fair.start import starts_of
+from marl_pricing.virtual_market.fair.training import train_policy
+from marl_pricing.virtual_market.fair.worlds import TrueWorld, learned_worlds
 from marl_pricing.virtual_market.fit import FitSettings, fit
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.offers import best_calendar, best_cycle, mean_tables, personal_bound, true_tables
-from marl_pricing.virtual_market.playing import Played, measure_zero_gmv, play_calendars, play_feedback
 from marl_pricing.virtual_market.simulate import SimulationSettings, simulate
-from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 
 EPISODES = 64
 _SEED = 1000  # of the episodes' draws

@@ -26,8 +26,8 @@ from marl_pricing.config.errors import Settings, validate
 from marl_pricing.config.market import Market, market_from
 from marl_pricing.equilibrium import static
 from marl_pricing.evaluation.play import play
+from marl_pricing.evaluation.statistics import interval
 from marl_pricing.presentation.output import run_command
-from marl_pricing.virtual_market.compare import interval
 from marl_pricing.virtual_market.prices.fit import FitSettings, fit
 from marl_pricing.virtual_market.prices.judge import Known, curves_of, gain_alone
 from marl_pricing.virtual_market.prices.model import (

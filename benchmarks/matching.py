@@ -22,8 +22,8 @@ from scipy.stats import wasserstein_distance
 from marl_pricing.config.command_line import read_command_line
 from marl_pricing.config.errors import ConfigError, validate
 from marl_pricing.doors import say_errors
+from marl_pricing.evaluation.statistics import interval
 from marl_pricing.presentation.output import run_command
-from marl_pricing.virtual_market.compare import interval
 from marl_pricing.virtual_market.curves import (
     COUPONS,
     TrueCurve,

@@ -174,6 +174,16 @@ def student(count: int) -> float:
     return float(stats.t.ppf(0.5 + CONFIDENCE / 2, max(count - 1, 1)))
 
 
+def interval(values: Array) -> tuple[float, float, float]:
+    """(mean, ends of Student's 95 % interval) of values [N]; NaN ends of a single one, and of infinite ones."""
+    values = np.asarray(values, float)
+    mean = float(values.mean())
+    if values.size < 2 or not np.isfinite(values).all():
+        return mean, float("nan"), float("nan")
+    half = student(values.size) * float(stats.sem(values))
+    return mean, mean - half, mean + half
+
+
 def paired_ends(row: Mapping[str, Any]) -> tuple[float, float]:
     """Student's 95 % interval of a mean paired difference: the fields of a `Comparison` for one measure."""
     if np.isnan(row["effect"]):  # every pair differs by the same

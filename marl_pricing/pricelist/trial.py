@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from marl_pricing.calibration.panel import make_panel
+from marl_pricing.evaluation.statistics import interval
 from marl_pricing.presentation.output import run_command
 from marl_pricing.pricelist.choose import choose_prices
 from marl_pricing.pricelist.demand import Demand
@@ -89,11 +89,9 @@ def try_shops(
 
 def summary(found: pd.DataFrame) -> dict[str, str]:
     """The row of one shop in the printed table."""
-    count = len(found)
-    reach = stats.t.ppf(0.975, count - 1) * found["gain"].std() / np.sqrt(count)
-    mean = found["gain"].mean()
+    mean, low, high = interval(found["gain"].to_numpy())
     return {
-        "gain %": f"{100 * mean:.2f} ({100 * (mean - reach):.2f} to {100 * (mean + reach):.2f})",
+        "gain %": f"{100 * mean:.2f} ({100 * low:.2f} to {100 * high:.2f})",
         "told %": f"{100 * found['told'].mean():.2f}",
         "interval holds %": f"{100 * found['inside'].mean():.0f}",
         "no harm %": f"{100 * (found['gain'] >= LOSS).mean():.0f}",

@@ -13,6 +13,7 @@ from scipy import stats
 
 from marl_pricing.equilibrium.static import Equilibrium
 from marl_pricing.evaluation.benchmarks import Benchmarks
+from marl_pricing.evaluation.statistics import student
 from marl_pricing.presentation import style
 from marl_pricing.presentation.style import styled
 
@@ -33,7 +34,7 @@ def deviation(table: pd.DataFrame, benchmarks: Benchmarks, num_sellers: int, num
     """
     figure = style.new_figure(4.0)
     axes = figure.subplots()
-    wide = stats.t.ppf(0.975, num_sessions - 1)
+    wide = student(num_sessions)
     labels = {"deviator": "the seller that deviates", "rival": "its rival" if num_sellers == 2 else "its rivals, mean"}
     for seller, (who, label) in enumerate(labels.items()):
         price, half = table[f"{who}_price"], wide * table[f"{who}_error"]
@@ -58,7 +59,7 @@ def profit_gain(gains: np.ndarray) -> Figure:
     edges = np.arange(np.floor(low / 0.05), np.ceil(high / 0.05) + 1) * 0.05
     axes.hist(gains, edges.tolist(), color=style.seller_colour(0), edgecolor="white", linewidth=0.6)
     mean, error = gains.mean(), stats.sem(gains)
-    half = stats.t.ppf(0.975, gains.size - 1) * error
+    half = student(gains.size) * error
     axes.axvspan(mean - half, mean + half, color=style.LEARNED, alpha=0.18, linewidth=0)
     axes.axvline(mean, color=style.LEARNED, label=f"mean {mean:.3f}, standard error {error:.3f}")
     axes.set(xlabel="profit gain Δ (0: Nash profit, 1: joint profit)", ylabel=f"sessions (of {gains.size})")

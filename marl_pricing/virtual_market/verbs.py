@@ -27,8 +27,8 @@ def _fitting() -> type[Settings]:
 
 
 def _training() -> type[Settings]:
-    from marl_pricing.virtual_market.fair_plan import PlanSettings
-    from marl_pricing.virtual_market.fair_policy import PolicySettings
+    from marl_pricing.virtual_market.fair.plan import PlanSettings
+    from marl_pricing.virtual_market.fair.policy import PolicySettings
 
     class TrainingSettings(given.TrainingSettings, PolicySettings, PlanSettings):
         """Learned customers, how a policy is learned or made among them, and where it goes."""
@@ -105,9 +105,9 @@ def _judge(own: Any) -> Iterable[str]:
 
 
 def _train(own: Any) -> Iterable[str]:
-    from marl_pricing.virtual_market.fair_plan import PlanSettings
-    from marl_pricing.virtual_market.fair_policy import PolicySettings
-    from marl_pricing.virtual_market.fair_start import POLICY
+    from marl_pricing.virtual_market.fair.plan import PlanSettings
+    from marl_pricing.virtual_market.fair.policy import PolicySettings
+    from marl_pricing.virtual_market.fair.start import POLICY
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
 
@@ -122,8 +122,8 @@ def _train(own: Any) -> Iterable[str]:
 
 def check_training(own: Any) -> None:
     """Raise ConfigError for settings that were given and say nothing of this kind of policy."""
-    from marl_pricing.virtual_market.fair_plan import PlanSettings
-    from marl_pricing.virtual_market.fair_policy import PolicySettings
+    from marl_pricing.virtual_market.fair.plan import PlanSettings
+    from marl_pricing.virtual_market.fair.policy import PolicySettings
 
     kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
     elsewhere = {name for kind in kinds.values() for name in kind.model_fields} - set(kinds[own.kind].model_fields)
@@ -137,8 +137,8 @@ def check_training(own: Any) -> None:
 
 
 def _planned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
-    from marl_pricing.virtual_market.compare import in_words
-    from marl_pricing.virtual_market.fair_plan import make_plan
+    from marl_pricing.virtual_market.fair.compare import in_words
+    from marl_pricing.virtual_market.fair.plan import make_plan
     from marl_pricing.virtual_market.levels import OFFERS
 
     policy = make_plan(model, log, how)
@@ -152,7 +152,7 @@ def _planned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
 def _learned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
     from queue import SimpleQueue
 
-    from marl_pricing.virtual_market.fair_training import train_policy
+    from marl_pricing.virtual_market.fair.training import train_policy
 
     told: SimpleQueue[str] = SimpleQueue()
 
@@ -169,11 +169,11 @@ def _learned(model: Any, log: Any, how: Any) -> Generator[str, None, Any]:
 
 
 def _compared(own: Any) -> tuple[Any, Any, Any, Any, list[Any]]:
-    from marl_pricing.virtual_market.compare import in_model, in_truth
-    from marl_pricing.virtual_market.kept_policy import load_policy
+    from marl_pricing.virtual_market.fair.compare import in_model, in_truth
+    from marl_pricing.virtual_market.fair.kept import load_policy
+    from marl_pricing.virtual_market.fair.worlds import learned_worlds, true_world
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
-    from marl_pricing.virtual_market.worlds import learned_worlds, true_world
 
     policy, model = load_policy(own.policy), load_model(own.model)
     log = read_log(own.log, read_mapping(own.mapping))
@@ -185,7 +185,7 @@ def _compared(own: Any) -> tuple[Any, Any, Any, Any, list[Any]]:
 
 
 def _compare(own: Any) -> Iterable[str]:
-    from marl_pricing.virtual_market.compare import said
+    from marl_pricing.virtual_market.fair.compare import said
 
     policy, *_, found = _compared(own)
     yield f"{own.episodes} episodes of {policy.settings.days} days {'in the truth' if own.truth else 'in the model'}"
@@ -195,9 +195,9 @@ def _compare(own: Any) -> Iterable[str]:
 
 
 def _page(own: Any) -> Iterable[str]:
-    from marl_pricing.virtual_market.compare import said
+    from marl_pricing.virtual_market.fair.compare import said
+    from marl_pricing.virtual_market.fair.page import write_page
     from marl_pricing.virtual_market.model import load_model
-    from marl_pricing.virtual_market.page import write_page
 
     held_out = None if own.held_out is None else load_model(own.held_out)
     if held_out is not None and not held_out.settings.holdout:
@@ -208,8 +208,8 @@ def _page(own: Any) -> Iterable[str]:
 
 
 def _export(own: Any) -> Iterable[str]:
-    from marl_pricing.virtual_market.kept_policy import load_policy
-    from marl_pricing.virtual_market.submission import export_policy
+    from marl_pricing.virtual_market.fair.kept import load_policy
+    from marl_pricing.virtual_market.fair.submission import export_policy
 
     for path in export_policy(load_policy(own.policy), own.out):
         yield f"written: {path}"

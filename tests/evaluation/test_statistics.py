@@ -87,3 +87,13 @@ def test_differences_that_do_not_vary_have_no_effect_size() -> None:
     one = np.arange(8.0).reshape(1, 8, 1)
     found = statistics.compare(plain(one + 1.0), plain(one))
     assert found.difference[0] == 1.0 and np.isnan(found.effect[0])
+
+
+def test_a_mean_of_independent_values_has_students_interval() -> None:
+    told = statistics.interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert told == pytest.approx((2.5, 0.4457, 4.5543), abs=1e-4)  # t of 3 degrees at 0.975: 3.1824
+    assert np.isnan(statistics.interval(np.array([1.0]))[1:]).all()
+    assert np.isnan(statistics.interval(np.array([1.0, np.inf]))[1])
+    random = np.random.default_rng(0)
+    ends = np.array([statistics.interval(random.normal(size=5))[1:] for _ in range(1000)])
+    assert 0.93 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.97

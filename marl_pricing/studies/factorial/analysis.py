@@ -11,8 +11,8 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from marl_pricing.evaluation.statistics import interval, student
 from marl_pricing.studies.factorial.cells import Cell
 
 FACTORS = Cell._fields
@@ -23,17 +23,6 @@ MEASURES = {
     "volatility": "share of the price",
     "ux": "0 to 1",
 }
-CONFIDENCE = 0.95
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """(mean, ends of Student's 95 % interval) of one number a seed; the ends are NaN for one seed."""
-    values = np.asarray(values, float)
-    mean = float(values.mean())
-    if values.size < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, values.size - 1) * stats.sem(values))
-    return mean, mean - half, mean + half
 
 
 def by_factors(table: pd.DataFrame, factors: Sequence[str] = ("algorithm", "alpha")) -> pd.DataFrame:
@@ -146,7 +135,7 @@ def link(table: pd.DataFrame) -> pd.DataFrame:
         slope = xy.sum() / xx.sum()
         scores = xy - slope * xx
         error = float(np.sqrt(len(part) / (len(part) - 1) * (scores**2).sum()) / xx.sum())
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(part) - 1)) * error
+        half = student(len(part)) * error
         r2 = float(xy.sum() ** 2 / (xx.sum() * yy.sum())) if yy.sum() > 0 else float("nan")
         pairs = int(part["link_n"].sum())
         rows.append((name, -slope, error, -slope - half, -slope + half, r2, pairs, len(part)))

@@ -71,13 +71,6 @@ def test_the_defended_are_paired_with_what_is_alike() -> None:
     np.testing.assert_allclose(found[found["measure"] == "ux"]["difference"], 0.0)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    random = np.random.default_rng(0)
-    ends = np.array([analysis.interval(random.normal(size=5))[1:] for _ in range(1000)])
-    assert 0.93 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.97
-    assert np.isnan(analysis.interval(np.array([1.0]))[1])
-
-
 def test_the_link_is_the_slope_within_runs() -> None:
     random = np.random.default_rng(3)
     rows, errors = [], []

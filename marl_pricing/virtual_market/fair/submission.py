@@ -11,14 +11,14 @@ import numpy as np
 from flax import traverse_util
 
 from marl_pricing.presentation.files import write_atomically
-from marl_pricing.virtual_market import policy_validation
 from marl_pricing.virtual_market.errors import ModelError
-from marl_pricing.virtual_market.fair_game import MOST_ROI
-from marl_pricing.virtual_market.fair_lean import AHEAD
-from marl_pricing.virtual_market.fair_plan import PlanPolicy
-from marl_pricing.virtual_market.fair_policy import FairPolicy
-from marl_pricing.virtual_market.feedback import ROW, Feedback
-from marl_pricing.virtual_market.kept_policy import Policy
+from marl_pricing.virtual_market.fair import policy_validation
+from marl_pricing.virtual_market.fair.feedback import ROW, Feedback
+from marl_pricing.virtual_market.fair.game import MOST_ROI
+from marl_pricing.virtual_market.fair.kept import Policy
+from marl_pricing.virtual_market.fair.lean import AHEAD
+from marl_pricing.virtual_market.fair.plan import PlanPolicy
+from marl_pricing.virtual_market.fair.policy import FairPolicy
 from marl_pricing.virtual_market.levels import OFFERS
 
 _ENTRY, _ARRAYS = "policy_validation.py", "policy.npz"

@@ -15,19 +15,19 @@ from marl_pricing.learning import mappo
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.settings import LearnerSettings
 from marl_pricing.market import MarketShape
-from marl_pricing.virtual_market.fair_game import OBSERVED, STATISTICS, PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_lean import LeaningSpec, lean_of
-from marl_pricing.virtual_market.fair_start import (
+from marl_pricing.virtual_market.fair.feedback import ROW, Feedback
+from marl_pricing.virtual_market.fair.game import OBSERVED, STATISTICS, PromotionGame, PromotionParams, promotion_params
+from marl_pricing.virtual_market.fair.lean import LeaningSpec, lean_of
+from marl_pricing.virtual_market.fair.playing import Played, play_actor
+from marl_pricing.virtual_market.fair.start import (
     POLICY,
     EpisodeSettings,
     checked_plan,
     checked_starts,
     with_zero_gmv,
 )
-from marl_pricing.virtual_market.feedback import ROW, Feedback
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES
-from marl_pricing.virtual_market.playing import Played, play_actor
 from marl_pricing.virtual_market.states import StateForm
 
 LEARNED = "learned policy"
@@ -158,7 +158,7 @@ class FairPolicy:
         lots: [D, 41] of `playing.play_actor`: which draw of the trained policy it is.
         zero_gmv: [K] GMV a customer and day without coupons in the worlds that it was trained in.
         history: (update, mean reward) of each time that it was played.
-        plan, odds: what it leans on (`fair_lean`); None: it started from nothing.
+        plan, odds: what it leans on (`lean`); None: it started from nothing.
         verdict: what training came to; None for one that was kept before verdicts were.
     """
 

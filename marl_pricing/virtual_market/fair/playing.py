@@ -13,8 +13,8 @@ import numpy as np
 from marl_pricing.learning import actions
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.market import Action, MarketShape, Observation
-from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, PromotionState, observe
-from marl_pricing.virtual_market.feedback import Feedback
+from marl_pricing.virtual_market.fair.feedback import Feedback
+from marl_pricing.virtual_market.fair.game import PromotionGame, PromotionParams, PromotionState, observe
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.widths import float32, int32
 

@@ -19,12 +19,12 @@ from flax import struct
 
 from marl_pricing.config import market_from
 from marl_pricing.market import Action, MarketParams, MarketShape, Observation, Outcome
-from marl_pricing.virtual_market.fair_day import wide_next
+from marl_pricing.virtual_market.fair.day import wide_next
+from marl_pricing.virtual_market.fair.worlds import expected_money
 from marl_pricing.virtual_market.levels import NUM_LEVELS, OFFERS
 from marl_pricing.virtual_market.memory import MEMORY_NAMES
 from marl_pricing.virtual_market.money import day_cost, day_gmv
 from marl_pricing.virtual_market.states import StateForm
-from marl_pricing.virtual_market.worlds import expected_money
 from marl_pricing.widths import float32, int32
 
 Array = jax.Array
@@ -52,7 +52,7 @@ class PromotionParams(MarketParams):
     spread: Array | None = None  # [84]
     doubt: Array | None = None  # [] standard deviation of what an episode adds to the log odds at each depth
     unit: Array | None = None  # [] money a customer and day that is left or missing is shown in
-    lean: Any = None  # `fair_lean.Lean`, whose logits come behind what is observed; None: nothing does
+    lean: Any = None  # `lean.Lean`, whose logits come behind what is observed; None: nothing does
 
 
 class PromotionState(struct.PyTreeNode):

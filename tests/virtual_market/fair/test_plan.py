@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.compare import offers_in_words
 from marl_pricing.virtual_market.errors import ModelError
-from marl_pricing.virtual_market.fair_game import promotion_params
-from marl_pricing.virtual_market.fair_plan import PlanPolicy, PlanSettings, make_plan
-from marl_pricing.virtual_market.fair_start import POLICY
-from marl_pricing.virtual_market.kept_policy import load_policy
+from marl_pricing.virtual_market.fair.compare import offers_in_words
+from marl_pricing.virtual_market.fair.game import promotion_params
+from marl_pricing.virtual_market.fair.kept import load_policy
+from marl_pricing.virtual_market.fair.plan import PlanPolicy, PlanSettings, make_plan
+from marl_pricing.virtual_market.fair.start import POLICY
+from marl_pricing.virtual_market.fair.worlds import learned_worlds
 from marl_pricing.virtual_market.levels import OFFERS
-from marl_pricing.virtual_market.worlds import learned_worlds
+from tests.virtual_market.fair.submitted import submitted
 from tests.virtual_market.logs import a_log, untrained
-from tests.virtual_market.submitted import submitted
 
 DAYS, EPISODES = 4, 6
 

@@ -13,19 +13,19 @@ import pytest
 
 from marl_pricing.virtual_market.__main__ import main
 from marl_pricing.virtual_market.errors import ModelError
-from marl_pricing.virtual_market.fair_game import PromotionGame, promotion_params, scales
-from marl_pricing.virtual_market.fair_lean import AHEAD, lean_of, odds_of
-from marl_pricing.virtual_market.fair_policy import LEARNED, FairPolicy, PolicySettings, Verdict, learner_of
-from marl_pricing.virtual_market.fair_start import POLICY, starts_of
-from marl_pricing.virtual_market.fair_training import train_policy
-from marl_pricing.virtual_market.feedback import ROW, with_losses
-from marl_pricing.virtual_market.kept_policy import load_policy
+from marl_pricing.virtual_market.fair.feedback import ROW, with_losses
+from marl_pricing.virtual_market.fair.game import PromotionGame, promotion_params, scales
+from marl_pricing.virtual_market.fair.kept import load_policy
+from marl_pricing.virtual_market.fair.lean import AHEAD, lean_of, odds_of
+from marl_pricing.virtual_market.fair.offers import mean_tables
+from marl_pricing.virtual_market.fair.playing import play_feedback
+from marl_pricing.virtual_market.fair.policy import LEARNED, FairPolicy, PolicySettings, Verdict, learner_of
+from marl_pricing.virtual_market.fair.start import POLICY, starts_of
+from marl_pricing.virtual_market.fair.training import train_policy
+from marl_pricing.virtual_market.fair.worlds import learned_worlds
 from marl_pricing.virtual_market.levels import OFFERS
-from marl_pricing.virtual_market.offers import mean_tables
-from marl_pricing.virtual_market.playing import play_feedback
-from marl_pricing.virtual_market.worlds import learned_worlds
+from tests.virtual_market.fair.submitted import submitted
 from tests.virtual_market.logs import a_log, untrained
-from tests.virtual_market.submitted import submitted
 
 DAYS, EPISODES = 4, 6
 SMALL = PolicySettings(days=DAYS, goal=5.0, customers=30, updates=4, episodes=32, hidden=8, every=2)

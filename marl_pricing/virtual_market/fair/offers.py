@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marl_pricing.virtual_market.fair.worlds import DayLaw, LearnedWorlds, TrueWorld, expected_money
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.truth import hurdle
-from marl_pricing.virtual_market.worlds import DayLaw, LearnedWorlds, TrueWorld, expected_money
 
 Array = jax.Array
 

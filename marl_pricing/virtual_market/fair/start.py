@@ -10,13 +10,13 @@ from pydantic import Field
 from marl_pricing.config.errors import Settings
 from marl_pricing.market import MarketShape
 from marl_pricing.virtual_market.errors import LogError
-from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams
-from marl_pricing.virtual_market.feedback import DOUBT, Feedback
+from marl_pricing.virtual_market.fair.feedback import DOUBT, Feedback
+from marl_pricing.virtual_market.fair.game import PromotionGame, PromotionParams
+from marl_pricing.virtual_market.fair.playing import measure_zero_gmv
 from marl_pricing.virtual_market.folder import Kept
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import MEMORY_NAMES, memories_of
-from marl_pricing.virtual_market.playing import measure_zero_gmv
 from marl_pricing.virtual_market.states import StateForm
 from marl_pricing.widths import float32
 

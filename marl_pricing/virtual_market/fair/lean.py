@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from marl_pricing.learning.networks import NetworkSpec, Parameters
-from marl_pricing.virtual_market.feedback import ROW, Feedback
+from marl_pricing.virtual_market.fair.feedback import ROW, Feedback
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.widths import float32, int32
 

@@ -15,7 +15,7 @@ from marl_pricing.intake import IntakeError, plain
 from marl_pricing.virtual_market.answers import Answer
 from marl_pricing.virtual_market.counts import expected_orders, expected_taken
 from marl_pricing.virtual_market.errors import LogError
-from marl_pricing.virtual_market.fair_day import wide_answer, wide_draw
+from marl_pricing.virtual_market.fair.day import wide_answer, wide_draw
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.model import VirtualMarket
 from marl_pricing.virtual_market.simulate import SimulationSettings

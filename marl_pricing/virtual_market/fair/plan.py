@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from marl_pricing.market import MarketShape
-from marl_pricing.virtual_market.fair_game import PromotionGame, PromotionParams, promotion_params
-from marl_pricing.virtual_market.fair_start import (
+from marl_pricing.virtual_market.fair.feedback import Feedback, by_what_is_left
+from marl_pricing.virtual_market.fair.game import PromotionGame, PromotionParams, promotion_params
+from marl_pricing.virtual_market.fair.offers import Plan, mean_tables
+from marl_pricing.virtual_market.fair.playing import Played, play_feedback
+from marl_pricing.virtual_market.fair.start import (
     POLICY,
     EpisodeSettings,
     checked_plan,
@@ -18,14 +21,11 @@ from marl_pricing.virtual_market.fair_start import (
     starts_of,
     with_zero_gmv,
 )
-from marl_pricing.virtual_market.feedback import Feedback, by_what_is_left
+from marl_pricing.virtual_market.fair.worlds import LearnedWorlds, learned_worlds
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.offers import Plan, mean_tables
-from marl_pricing.virtual_market.playing import Played, play_feedback
 from marl_pricing.virtual_market.states import StateForm
-from marl_pricing.virtual_market.worlds import LearnedWorlds, learned_worlds
 
 PLAN = "plan by what is left"
 

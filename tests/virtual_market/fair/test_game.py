@@ -14,8 +14,8 @@ from marl_pricing.learning import actions, mappo
 from marl_pricing.market import Action
 from marl_pricing.virtual_market.answers import answer_of
 from marl_pricing.virtual_market.counts import draw_orders, expected_taken
-from marl_pricing.virtual_market.fair_day import wide_answer, wide_draw, wide_next
-from marl_pricing.virtual_market.fair_game import (
+from marl_pricing.virtual_market.fair.day import wide_answer, wide_draw, wide_next
+from marl_pricing.virtual_market.fair.game import (
     OBSERVED,
     PromotionGame,
     PromotionParams,
@@ -24,14 +24,14 @@ from marl_pricing.virtual_market.fair_game import (
     promotion_params,
     shown_left,
 )
-from marl_pricing.virtual_market.fair_policy import PolicySettings
-from marl_pricing.virtual_market.fair_start import starts_of
+from marl_pricing.virtual_market.fair.offers import best_calendar, best_cycle, personal_bound, true_tables
+from marl_pricing.virtual_market.fair.playing import measure_zero_gmv, play_calendars
+from marl_pricing.virtual_market.fair.policy import PolicySettings
+from marl_pricing.virtual_market.fair.start import starts_of
+from marl_pricing.virtual_market.fair.worlds import TrueWorld, learned_worlds
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import features, next_memory
 from marl_pricing.virtual_market.model import drawn_answer
-from marl_pricing.virtual_market.offers import best_calendar, best_cycle, personal_bound, true_tables
-from marl_pricing.virtual_market.playing import measure_zero_gmv, play_calendars
-from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 from tests.virtual_market.logs import a_log, memories, untrained
 
 DAYS = 3

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from marl_pricing.presentation import page, style
 from marl_pricing.presentation.files import write_atomically
-from marl_pricing.virtual_market import figures
-from marl_pricing.virtual_market.compare import Row, Standing, alike, rows_of, said
 from marl_pricing.virtual_market.curves import judge, read_truth
-from marl_pricing.virtual_market.kept_policy import Policy
+from marl_pricing.virtual_market.fair import figures
+from marl_pricing.virtual_market.fair.compare import Row, Standing, alike, rows_of, said
+from marl_pricing.virtual_market.fair.kept import Policy
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.memory import log_arrays, memories_of
 from marl_pricing.virtual_market.model import VirtualMarket

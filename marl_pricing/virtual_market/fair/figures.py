@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from marl_pricing.presentation import style
-from marl_pricing.virtual_market.compare import FEEDBACK, Row, Standing
+from marl_pricing.virtual_market.fair.compare import FEEDBACK, Row, Standing
 from marl_pricing.virtual_market.levels import level_of
 from marl_pricing.virtual_market.money import day_gmv
 

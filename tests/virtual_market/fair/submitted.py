@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from marl_pricing.virtual_market.fair_game import PromotionParams
-from marl_pricing.virtual_market.kept_policy import Policy
-from marl_pricing.virtual_market.playing import Played
-from marl_pricing.virtual_market.submission import export_policy
-from marl_pricing.virtual_market.worlds import LearnedWorlds
+from marl_pricing.virtual_market.fair.game import PromotionParams
+from marl_pricing.virtual_market.fair.kept import Policy
+from marl_pricing.virtual_market.fair.playing import Played
+from marl_pricing.virtual_market.fair.submission import export_policy
+from marl_pricing.virtual_market.fair.worlds import LearnedWorlds
 from tests.processes import python
 
 _PLAYED = """

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from marl_pricing.virtual_market.errors import ModelError
-from marl_pricing.virtual_market.fair_plan import PlanPolicy, plan_from
-from marl_pricing.virtual_market.fair_policy import FairPolicy, learned_from
-from marl_pricing.virtual_market.fair_start import POLICY
+from marl_pricing.virtual_market.fair.plan import PlanPolicy, plan_from
+from marl_pricing.virtual_market.fair.policy import FairPolicy, learned_from
+from marl_pricing.virtual_market.fair.start import POLICY
 from marl_pricing.virtual_market.states import StateForm
 
 Policy = FairPolicy | PlanPolicy

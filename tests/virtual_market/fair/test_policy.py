@@ -13,17 +13,16 @@ import pytest
 
 from marl_pricing.learning import mappo
 from marl_pricing.virtual_market.__main__ import main
-from marl_pricing.virtual_market.compare import (
+from marl_pricing.virtual_market.errors import LogError, ModelError
+from marl_pricing.virtual_market.fair.compare import (
     FEEDBACK,
     feedback_of_model,
     in_model,
     in_truth,
     in_words,
-    interval,
     said,
 )
-from marl_pricing.virtual_market.errors import LogError, ModelError
-from marl_pricing.virtual_market.fair_game import (
+from marl_pricing.virtual_market.fair.game import (
     PromotionGame,
     PromotionState,
     observe,
@@ -31,16 +30,16 @@ from marl_pricing.virtual_market.fair_game import (
     scales,
     shown_roi,
 )
-from marl_pricing.virtual_market.fair_plan import PLAN
-from marl_pricing.virtual_market.fair_policy import LEARNED, FairPolicy, PolicySettings
-from marl_pricing.virtual_market.fair_start import POLICY, starts_of
-from marl_pricing.virtual_market.fair_training import train_policy
-from marl_pricing.virtual_market.kept_policy import load_policy
+from marl_pricing.virtual_market.fair.kept import load_policy
+from marl_pricing.virtual_market.fair.plan import PLAN
+from marl_pricing.virtual_market.fair.policy import LEARNED, FairPolicy, PolicySettings
+from marl_pricing.virtual_market.fair.start import POLICY, starts_of
+from marl_pricing.virtual_market.fair.submission import export_policy
+from marl_pricing.virtual_market.fair.training import train_policy
+from marl_pricing.virtual_market.fair.worlds import TrueWorld, learned_worlds
 from marl_pricing.virtual_market.levels import OFFERS
 from marl_pricing.virtual_market.memory import next_memory
 from marl_pricing.virtual_market.money import day_cost, day_gmv
-from marl_pricing.virtual_market.submission import export_policy
-from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 from tests.processes import python
 from tests.virtual_market.logs import a_log, memories, untrained
 
@@ -189,10 +188,7 @@ def test_comparison_says_what_each_brings() -> None:
     ]  # fmt: skip
 
 
-def test_intervals_and_words() -> None:
-    mean, low, high = interval(np.array([1.0, 2.0, 3.0, 4.0]))
-    assert (mean, low, high) == pytest.approx((2.5, 0.4457, 4.5543), abs=1e-4)  # t of 3 degrees at 0.975: 3.1824
-    assert np.isnan(interval(np.array([1.0, np.inf]))[1])
+def test_offers_in_words() -> None:
     assert in_words(OFFERS[[0, 1, 0, 1, 0]]) == "none, 1 × 0.95"
     assert in_words(OFFERS[[0, 1, 0]]) == "none, 1 × 0.95, none"  # three days, not two again and again
     assert in_words(OFFERS[[0, 1, 2]]) == "none, 1 × 0.95, 1 × 0.90"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marl_pricing.virtual_market.feedback import by_what_is_left
+from marl_pricing.virtual_market.fair.feedback import by_what_is_left
+from marl_pricing.virtual_market.fair.offers import best_calendar
 from marl_pricing.virtual_market.levels import OFFERS
-from marl_pricing.virtual_market.offers import best_calendar
 
 DAYS, FIRST, THRESHOLD = 14, 3, 6.5
 

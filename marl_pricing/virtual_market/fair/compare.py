@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
-from marl_pricing.virtual_market.fair_plan import PLAN, PlanPolicy, PlanSettings, feedback_of
-from marl_pricing.virtual_market.feedback import Feedback
-from marl_pricing.virtual_market.kept_policy import Policy
-from marl_pricing.virtual_market.offers import (
+from marl_pricing.evaluation.statistics import interval
+from marl_pricing.virtual_market.fair.feedback import Feedback
+from marl_pricing.virtual_market.fair.kept import Policy
+from marl_pricing.virtual_market.fair.offers import (
     best_calendar,
     best_cycle,
     cycles_near,
@@ -19,10 +18,10 @@ from marl_pricing.virtual_market.offers import (
     personal_bound,
     true_tables,
 )
-from marl_pricing.virtual_market.playing import Played, play_calendars, play_feedback
-from marl_pricing.virtual_market.worlds import LearnedWorlds, TrueWorld
+from marl_pricing.virtual_market.fair.plan import PLAN, PlanPolicy, PlanSettings, feedback_of
+from marl_pricing.virtual_market.fair.playing import Played, play_calendars, play_feedback
+from marl_pricing.virtual_market.fair.worlds import LearnedWorlds, TrueWorld
 
-CONFIDENCE = 0.95
 _CANDIDATES, _SLACK = 64, 0.3  # cycles that are played, and how far below the threshold the tables may put them
 _NAMED = 4  # offers that are named of those of episodes that differ
 _CANDIDATE_DRAWS = 2  # episodes of a candidate in each world
@@ -45,15 +44,6 @@ class Standing:
     score: np.ndarray
     roi: np.ndarray
     offers: str
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high) with Student's 95 % interval; NaN ends of a single value or one that is infinite."""
-    mean = float(values.mean())
-    if len(values) < 2 or not np.isfinite(values).all():
-        return mean, float("nan"), float("nan")
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - reach, mean + reach
 
 
 def in_words(offers: np.ndarray) -> str:

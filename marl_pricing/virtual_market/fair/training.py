@@ -12,7 +12,8 @@ import numpy as np
 from marl_pricing.learning.networks import NetworkSpec
 from marl_pricing.learning.parallel import Program
 from marl_pricing.market import MarketShape
-from marl_pricing.virtual_market.fair_game import (
+from marl_pricing.virtual_market.fair.feedback import Feedback, with_losses
+from marl_pricing.virtual_market.fair.game import (
     PromotionGame,
     PromotionParams,
     doubts_of,
@@ -20,17 +21,16 @@ from marl_pricing.virtual_market.fair_game import (
     promotion_params,
     scales,
 )
-from marl_pricing.virtual_market.fair_lean import lean_of, odds_of
-from marl_pricing.virtual_market.fair_policy import FairPolicy, PolicySettings, Verdict, learner_of
-from marl_pricing.virtual_market.fair_start import starts_of
-from marl_pricing.virtual_market.feedback import Feedback, with_losses
+from marl_pricing.virtual_market.fair.lean import lean_of, odds_of
+from marl_pricing.virtual_market.fair.offers import learned_tables, true_tables
+from marl_pricing.virtual_market.fair.playing import measure_zero_gmv, play_actor, play_feedback
+from marl_pricing.virtual_market.fair.policy import FairPolicy, PolicySettings, Verdict, learner_of
+from marl_pricing.virtual_market.fair.start import starts_of
+from marl_pricing.virtual_market.fair.worlds import TrueWorld, learned_worlds
 from marl_pricing.virtual_market.levels import NUM_LEVELS, OFFERS
 from marl_pricing.virtual_market.log import PromotionLog
 from marl_pricing.virtual_market.model import VirtualMarket
-from marl_pricing.virtual_market.offers import learned_tables, true_tables
-from marl_pricing.virtual_market.playing import measure_zero_gmv, play_actor, play_feedback
 from marl_pricing.virtual_market.states import StateForm
-from marl_pricing.virtual_market.worlds import TrueWorld, learned_worlds
 from marl_pricing.widths import float32
 
 _ZERO_DRAWS = 32  # episodes without coupons in each world
