@@ -91,12 +91,10 @@ def population_error(curve: np.ndarray, truth: TrueCurve) -> float:
     return float(np.abs((curve.mean(0) if curve.ndim == 2 else curve) - true).mean())
 
 
-def rollout_distances(
-    model: VirtualMarket, log: PromotionLog, days: int, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Wasserstein distances of customers' daily orders and GMV: (learned from real, half of them from the rest).
+def replayed(model: VirtualMarket, log: PromotionLog, days: int, seed: int) -> tuple[np.ndarray, ...]:
+    """(promotions, logged, learned answers, each [C, D, 2], weekdays [D]) of a log's last days.
 
-    The last `days` are rolled out from the memories before them, under the coupons that were handed out.
+    They are rolled out from the memories before them, under the coupons that were handed out.
     """
     before, after = log.of_days(0, len(log.dates) - days), log.of_days(len(log.dates) - days, len(log.dates))
     promotions, answers = log_arrays(after)
@@ -105,9 +103,19 @@ def rollout_distances(
         {"state": start, "day": np.full((len(start), 1), after.weekdays[0]), "action_1": promotions.swapaxes(0, 1)},
         days, deterministic=False, seed=seed,
     )  # fmt: skip
-    learned = np.stack([own["action_2"] for own in told], axis=1)
+    return promotions, answers, np.stack([own["action_2"] for own in told], axis=1), after.weekdays
+
+
+def rollout_distances(
+    model: VirtualMarket, log: PromotionLog, days: int, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Wasserstein distances of customers' daily orders and GMV: (learned from real, half of them from the rest).
+
+    The last `days` are rolled out from the memories before them, under the coupons that were handed out.
+    """
+    promotions, answers, learned, _ = replayed(model, log, days, seed)
     # Another stream than a simulated log's, whose permutation says who is loyal.
-    half = np.random.default_rng([seed, 1]).permutation(len(start)) < len(start) // 2
+    half = np.random.default_rng([seed, 1]).permutation(len(answers)) < len(answers) // 2
     found = {}
     for name, value in (
         ("orders", lambda own: own[..., 0]),

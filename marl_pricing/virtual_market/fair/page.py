@@ -13,30 +13,14 @@ from matplotlib.figure import Figure
 
 from marl_pricing.presentation import page, style
 from marl_pricing.presentation.files import write_atomically
-from marl_pricing.virtual_market.curves import judge, read_truth
+from marl_pricing.virtual_market.curves import judge, read_truth, replayed
 from marl_pricing.virtual_market.fair import figures
 from marl_pricing.virtual_market.fair.compare import Row, Standing, alike, rows_of, said
 from marl_pricing.virtual_market.fair.kept import Policy
 from marl_pricing.virtual_market.log import PromotionLog
-from marl_pricing.virtual_market.memory import log_arrays, memories_of
 from marl_pricing.virtual_market.model import VirtualMarket
 
 _FIGURES = "figures"
-
-
-def replayed(model: VirtualMarket, log: PromotionLog, days: int, seed: int) -> tuple[np.ndarray, ...]:
-    """(promotions, logged, learned answers, each [C, D, 2], weekdays [D]) of a log's last days.
-
-    They are rolled out from the memories before them, under the coupons that were handed out.
-    """
-    before, after = log.of_days(0, len(log.dates) - days), log.of_days(len(log.dates) - days, len(log.dates))
-    promotions, answers = log_arrays(after)
-    start = memories_of(before, model.settings.form)[:, -1]
-    told = model.infer_k_steps(
-        {"state": start, "day": np.full((len(start), 1), after.weekdays[0]), "action_1": promotions.swapaxes(0, 1)},
-        days, deterministic=False, seed=seed,
-    )  # fmt: skip
-    return promotions, answers, np.stack([own["action_2"] for own in told], axis=1), after.weekdays
 
 
 def _lead(rows: list[Row], policy: Policy, episodes: int, truth: bool) -> str:
