@@ -56,7 +56,7 @@ def keep_programs(*, traces: bool = False) -> None:
     if SIZE not in os.environ:
         jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
     if traces:
-        _TRACES.append(folder)
+        _TRACES[:] = [folder]
 
 
 def traces_folder() -> Path | None:
