@@ -14,9 +14,7 @@ from marl_pricing.config import ConfigError
 from marl_pricing.config.errors import Settings, validate
 from marl_pricing.config.promotion import Promotion
 from marl_pricing.config.study import Plan
-from marl_pricing.doors import say_errors
 from marl_pricing.learning import runs
-from marl_pricing.presentation import pulse
 from marl_pricing.studies.study_folder import new_folder
 
 _OWN = ("study.", "name=", "run.folder=", "experiment=", "launcher=")
@@ -29,6 +27,12 @@ class Step(NamedTuple):
     verb: str
     settings: Settings
     leaves: Path
+
+    def run(self) -> None:
+        """Do it, and say what it finds."""
+        from marl_pricing.virtual_market.verbs import VERBS
+
+        VERBS[self.verb].run(self.settings)
 
 
 def refuse_other_markets(typed: Sequence[str], promotion: Promotion) -> None:
@@ -120,7 +124,7 @@ def evaluate_promotion(plan: Plan, folder: Path) -> Path:
         raise runs.RunError(
             f"{folder}: {', '.join(missing)} has not ended; go on with: python train.py resume={folder}"
         )
-    _do(page)
+    page.run()
     return page.leaves
 
 
@@ -130,17 +134,5 @@ def _carry_out(steps: Sequence[Step], folder: Path) -> bool:
             if step.leaves.is_file():
                 print(f"{step.verb}: has ended before ({step.leaves.parent})", flush=True)
             else:
-                _do(step)
+                step.run()
     return True
-
-
-def _do(step: Step) -> None:
-    from marl_pricing.intake import IntakeError
-    from marl_pricing.virtual_market.errors import LogError, ModelError
-    from marl_pricing.virtual_market.verbs import VERBS
-
-    verb = VERBS[step.verb]
-    pulse.doing(verb.purpose)
-    with say_errors(IntakeError, LogError, ModelError):
-        for line in verb.carry_out(step.settings):
-            print(line, flush=True)

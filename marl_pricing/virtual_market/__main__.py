@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from marl_pricing.doors import say_errors
-from marl_pricing.presentation import pulse
 from marl_pricing.presentation.output import run_command
 
 _MAPPING = """
@@ -77,13 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mapping = _PRICE_MAPPING if of_prices else _MAPPING
         print(f"{purpose}.\n\n{settings_help(model, verb.shown)}{mapping if 'mapping' in model.model_fields else ''}")
         return 0
-    from marl_pricing.intake import IntakeError
-    from marl_pricing.virtual_market.errors import GraphError, LogError, ModelError
-
-    pulse.doing(verb.purpose)
-    with say_errors(IntakeError, LogError, GraphError, ModelError):
-        for line in verb.carry_out(validate(model, read_command_line(rest, texts=verb.texts))):
-            print(line, flush=True)
+    with say_errors():
+        settings = validate(model, read_command_line(rest, texts=verb.texts))
+    verb.run(settings)
     return 0
 
 

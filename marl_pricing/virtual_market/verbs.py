@@ -8,7 +8,7 @@ from typing import Any
 from marl_pricing.config.errors import ConfigError, Settings
 from marl_pricing.presentation import pulse
 from marl_pricing.virtual_market import settings as given
-from marl_pricing.virtual_market.verb import Verb
+from marl_pricing.virtual_market.verb import Verb, part_of
 
 
 def _simulation() -> type[Settings]:
@@ -70,7 +70,7 @@ def _fit(own: Any) -> Iterable[str]:
 
     MODEL.refuse(own.out)  # before learning
     log = read_log(own.log, read_mapping(own.mapping))
-    how = FitSettings(**{name: getattr(own, name) for name in FitSettings.model_fields})
+    how = part_of(own, FitSettings)
     model = VirtualMarket(how, fit(log, how))
     yield f"learned: {len(log.customers):,} customers, {len(log.dates) - own.holdout} days, {own.members} members"
     yield f"- log likelihood a customer-day: {', '.join(f'{loss:.4f}' for loss in model.fitted.losses)}"
@@ -104,17 +104,22 @@ def _judge(own: Any) -> Iterable[str]:
         yield f"written: {write_atomically(Path(own.out), as_json(table, lines))}"
 
 
-def _train(own: Any) -> Iterable[str]:
+def _kinds() -> dict[str, type[Settings]]:
+    """The settings of each kind of policy."""
     from marl_pricing.virtual_market.fair.plan import PlanSettings
     from marl_pricing.virtual_market.fair.policy import PolicySettings
+
+    return {"learned": PolicySettings, "plan": PlanSettings}
+
+
+def _train(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.fair.start import POLICY
     from marl_pricing.virtual_market.log import read_log, read_mapping
     from marl_pricing.virtual_market.model import load_model
 
     check_training(own)
     POLICY.refuse(own.out)  # before learning
-    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
-    how = kinds[own.kind](**{name: getattr(own, name) for name in kinds[own.kind].model_fields})
+    how = part_of(own, _kinds()[own.kind])
     model, log = load_model(own.model), read_log(own.log, read_mapping(own.mapping))
     policy = yield from (_planned if own.kind == "plan" else _learned)(model, log, how)
     yield f"policy: {policy.save(own.out)}"
@@ -122,10 +127,7 @@ def _train(own: Any) -> Iterable[str]:
 
 def check_training(own: Any) -> None:
     """Raise ConfigError for settings that were given and say nothing of this kind of policy."""
-    from marl_pricing.virtual_market.fair.plan import PlanSettings
-    from marl_pricing.virtual_market.fair.policy import PolicySettings
-
-    kinds: dict[str, type[Settings]] = {"learned": PolicySettings, "plan": PlanSettings}
+    kinds = _kinds()
     elsewhere = {name for kind in kinds.values() for name in kind.model_fields} - set(kinds[own.kind].model_fields)
     others = [name for name in type(own).model_fields if name in own.model_fields_set & elsewhere]
     if others:

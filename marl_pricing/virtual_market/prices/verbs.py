@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from marl_pricing.config.errors import Settings, refuse
-from marl_pricing.virtual_market.verb import Verb
+from marl_pricing.virtual_market.verb import Verb, part_of
 
 
 class LogSettings(Settings):
@@ -83,7 +83,7 @@ def _fit(own: Any) -> Iterable[str]:
     from marl_pricing.virtual_market.prices.model import KEPT, PriceModel, described
 
     KEPT.refuse(own.out)  # before learning
-    how = FitSettings(**{name: getattr(own, name) for name in FitSettings.model_fields})
+    how = part_of(own, FitSettings)
     model = PriceModel(how, fit(_read(own), how))
     yield from described(model.fitted)
     yield f"model: {model.save(own.out)}"
