@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from marl_pricing.compiler import LEVEL, for_one_run
 from marl_pricing.learning import kept_traces, program_cache
 from marl_pricing.learning.devices import auto_devices
 from marl_pricing.learning.learner import Learner, init
@@ -93,10 +94,9 @@ def compiler_options() -> dict[str, int] | None:
 
     It saves a fifth of the compile time (hidden 64 and 128, 64 and 256 environments). A level in XLA_FLAGS stands.
     """
-    level = "xla_backend_optimization_level"
-    if jax.default_backend() != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
+    if jax.default_backend() != "cpu" or LEVEL in os.environ.get("XLA_FLAGS", ""):
         return None
-    return {level: 1}
+    return {LEVEL: 1}
 
 
 def train_block(
@@ -151,8 +151,13 @@ class Program:
         self.width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         states = state_specs(learner)
-        self._init = jax.jit(sharded(self._local_init, in_specs=(P(), P()), out_specs=states))
-        self._init_from = jax.jit(sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=states))
+        self._start = sharded(self._local_init, in_specs=(P(), P()), out_specs=states)
+        options = compiler_options()
+        self._once = options and for_one_run(options[LEVEL])
+        self._init = jax.jit(self._start, compiler_options=self._once)
+        self._init_from = jax.jit(
+            sharded(self._local_init, in_specs=(P(), P(), P()), out_specs=states), compiler_options=self._once
+        )
 
         def train(state: TrainState, params: MarketParams, count: Array, block: int):
             local = partial(self._local_train, block)
@@ -212,9 +217,10 @@ class Program:
             traced = kept_traces.lowered(
                 "init",
                 (self._seedless, self.num_runs, self.mesh.size),
-                lambda *own: jax.tree.leaves(self._init(*own)),
+                lambda *own: jax.tree.leaves(self._start(*own)),
                 (seeds, params),
                 [leaf.sharding for leaf in jax.tree.leaves(states)],
+                options=self._once,
             )
             if traced is not None:
                 first = traced.compile()(seeds, *jax.tree.leaves(params))

@@ -158,6 +158,8 @@ def train(
             return started
 
         compiling = None if resume else begin()  # what a run goes on from is read, or refused, before anything compiles
+        if compiling is not None:
+            traced.wait()  # what follows imports for most of a second: beside the compiler, not beside Python
         checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
         done, state = 0, None
         if resume and any(kept.updates for kept in checkpoints):

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from marl_pricing.compiler import EMITTERS, LEVEL
 from marl_pricing.market import MarketParams, MarketShape
 from marl_pricing.policies.expectations import RuleError
 from marl_pricing.policies.tabular_q import PricingGame, QLearningSettings, first_values, pricing_game
@@ -166,13 +167,9 @@ def _period(numbers: Numbers, own: Sessions, uniform: Array, now: Array) -> Sess
 # On a CPU, XLA would split the gather and the scatter of a few kilobytes between threads, and wait for them twice a
 # period: half the speed for twice the cores. This one program runs for minutes: it is worth all of the compiler's care,
 # whatever XLA_FLAGS say. Newer compilers always have the emitters, and know no such option.
-_EMITTERS = "xla_cpu_use_fusion_emitters"
-_COMPILER: dict[str, str | int | bool] = {
-    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
-    "xla_backend_optimization_level": 3,
-}
-if _EMITTERS in os.environ.get("XLA_FLAGS", ""):
-    _COMPILER[_EMITTERS] = True
+_COMPILER: dict[str, str | int | bool] = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", LEVEL: 3}
+if EMITTERS in os.environ.get("XLA_FLAGS", ""):
+    _COMPILER[EMITTERS] = True
 
 
 @partial(jax.jit, donate_argnums=1, compiler_options=_COMPILER)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from marl_pricing.compiler import for_one_run
 from marl_pricing.traffic import chain, detection
 from marl_pricing.traffic.params import Array, Rows, RowTimes, SessionParams, TrafficParams, TrafficShape
 
@@ -23,7 +24,7 @@ def fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> R
     walked = TrafficShape(
         max_events=shape.max_events, slots=shape.slots, purchase_slots=shape.purchase_slots, detector=shape.detector
     )
-    return _compiled(key, walked, params.replace(bank=None), size)
+    return _compiled()(key, walked, params.replace(bank=None), size)
 
 
 def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> Rows:
@@ -42,8 +43,10 @@ def _fill(key: Array, shape: TrafficShape, params: SessionParams, size: int) -> 
     return jax.tree.map(lambda *parts: jnp.stack(parts), *rows)
 
 
-# A market's first bank is drawn once: people wait for the compiler, not for the walk.
-_compiled = jax.jit(_fill, static_argnames=("shape", "size"), compiler_options={"xla_backend_optimization_level": 0})
+@cache  # not where this is imported, which starts no device
+def _compiled() -> Callable[..., Rows]:
+    """The drawing of a market's first bank: people wait for the compiler, not for the walk."""
+    return jax.jit(_fill, static_argnames=("shape", "size"), compiler_options=for_one_run(0))
 
 
 def refresh(key: Array, shape: TrafficShape, params: TrafficParams) -> TrafficParams:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from marl_pricing import market
+from marl_pricing.compiler import LEVEL
 from marl_pricing.learning import kept_traces, parallel, program_cache
 from marl_pricing.learning.kept_traces import UnknownError, exported, written
 from marl_pricing.learning.learners import LEARNERS, make_learner, settings_class
@@ -326,6 +327,16 @@ def test_learners_have_keys_that_their_settings_change(algorithm: str) -> None:
         texts.add(written(make_learner(own.model_copy(update=changes), *duopoly)))
     texts.add(written(make_learner(own, *make(episode_length=13))))
     assert len(texts) == 7
+
+
+def test_the_first_state_has_a_kept_trace_where_the_compiler_is_given_options(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "compiler_options", lambda: {LEVEL: 0})
+    duopoly = make()
+    program = Program(learner_of(duopoly))
+    program.init(program.stack(duopoly[1]))
+    assert [path.name.partition("-")[0] for path in folder.glob("*-cache")] == ["init"]
 
 
 @pytest.mark.slow
