@@ -14,15 +14,19 @@ import pandas as pd
 
 from marl_pricing.evaluation.statistics import interval, student
 from marl_pricing.studies.factorial.cells import Cell
+from marl_pricing.studies.factorial.held import KEYS
 
 FACTORS = Cell._fields
 MEASURES = {
+    "reward": "money an epoch",
     "revenue": "money an epoch",
     "coi_level": "money a unit",
     "coi_leak": "money an epoch",
     "volatility": "share of the price",
     "ux": "0 to 1",
 }
+IN_WORLDS = ("reward", "revenue")  # what the defended are compared by in every world
+HELD = "prices held"  # beside the algorithms
 
 
 def by_factors(table: pd.DataFrame, factors: Sequence[str] = ("algorithm", "alpha")) -> pd.DataFrame:
@@ -96,16 +100,18 @@ def variance(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 def defended(table: pd.DataFrame) -> pd.DataFrame:
     """Runs with a radius less runs without one that are alike in all else, seed for seed.
 
-    `revenue_worst` is the least of the revenues at the nominal share of agents, at fewer and at more.
+    `reward_worst` and `revenue_worst` are the least at the nominal share of agents, at fewer and at more.
 
     Returns:
         algorithm, alpha, epsilon_alpha, measure, difference, low, high, base (of the undefended), seeds; no rows where
         the study has no radius of 0, or no other.
     """
-    own = table.assign(revenue_worst=table[["revenue", "revenue_fewer", "revenue_more"]].min(axis=1))
+    worst = {f"{name}_worst": table[[name, f"{name}_fewer", f"{name}_more"]].min(axis=1) for name in IN_WORLDS}
+    own = table.assign(**worst)
     alike = [name for name in (*FACTORS, "seed") if name != "epsilon_alpha"]
     plain = own[own["epsilon_alpha"] == 0.0]
-    measures = ["revenue", "revenue_fewer", "revenue_more", "revenue_worst", "coi_level", "ux"]
+    measures = [f"{name}{world}" for name in IN_WORLDS for world in ("", "_fewer", "_more", "_worst")]
+    measures += ["coi_level", "ux"]
     columns = ["algorithm", "alpha", "epsilon_alpha", "measure", "difference", "low", "high", "base", "seeds"]
     both = own[own["epsilon_alpha"] > 0].merge(plain, on=alike, suffixes=("", "_plain"))
     rows = []
@@ -117,18 +123,44 @@ def defended(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def link(table: pd.DataFrame) -> pd.DataFrame:
+def beside_held(table: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
+    """The reward of runs without a radius, less that of the best prices that are held in their market.
+
+    Args:
+        held: as `held.best_held`.
+
+    Returns:
+        algorithm, alpha (a number, or "all"), reward, held, difference, low, high, share (of what is held's), seeds; no
+        rows where every run has a radius.
+    """
+    own = table[table["epsilon_alpha"] == 0.0].merge(held[[*KEYS, "reward"]], on=list(KEYS), suffixes=("", "_held"))
+    columns = ["algorithm", "alpha", "reward", "held", "difference", "low", "high", "share", "seeds"]
+    rows = []
+    parts = [*own.groupby(["algorithm", "alpha"], sort=False)]
+    parts += [((name, "all"), part) for name, part in own.groupby("algorithm", sort=False)]
+    for (algorithm, alpha), part in parts:
+        apart = (part["reward"] - part["reward_held"]).groupby(part["seed"]).mean()
+        mine, theirs = float(part["reward"].mean()), float(part["reward_held"].mean())
+        rows.append((algorithm, alpha, mine, theirs, *interval(apart.to_numpy()), mine / theirs, apart.size))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def link(table: pd.DataFrame, held: pd.DataFrame | None = None) -> pd.DataFrame:
     """κ of E[ΔCOI level] ≈ −κ · COI leak (the PHANTOM methodology), overall and by algorithm.
 
     Least squares of the change of the COI level to the next epoch on the leak a session of this one, within runs (each
     has its own constant); standard errors are robust to anything within a run (clusters: runs).
 
+    Args:
+        held: play of prices that are held, a row a market: what is left of κ where nobody reacts to anything.
+
     Returns:
-        algorithm (or "all"), kappa, error, low, high, r2 (within runs), pairs, runs.
+        algorithm (or "all", or `HELD`), kappa, error, low, high, r2 (within runs), pairs, runs.
     """
     rows = []
     groups = [("all", table), *table.groupby("algorithm", sort=False)]
-    for name, part in groups if table["algorithm"].nunique() > 1 else groups[:1]:
+    groups = groups if table["algorithm"].nunique() > 1 else groups[:1]
+    for name, part in groups if held is None else [*groups, (HELD, held)]:
         xx, xy, yy = (part[f"link_{kind}"].to_numpy(float) for kind in ("xx", "xy", "yy"))
         if not xx.sum() > 0 or len(part) < 2:
             continue

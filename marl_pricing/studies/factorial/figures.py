@@ -24,13 +24,14 @@ CAPTIONS = {
         "interactions of two. A star: p below 0.05 by Holm's adjustment over the terms of the measure."
     ),
     "defended": (
-        "Revenue an epoch of platforms that trained against the worst share of agents within ε, less that of those "
+        "Reward an epoch of platforms that trained against the worst share of agents within ε, less that of those "
         f"that trained at α alone, in the world they trained for and in the worst of three (α, fewer, more). {_SEEDS}"
     ),
     "link": (
         "κ of E[ΔCOI level] ≈ −κ · COI leak, within runs: how far the level (money a unit) falls to the next epoch for "
         "one money of leak a session. Bars are 95 % intervals, robust to anything within a run. "
-        "The methodology assumes κ > 0."
+        "The methodology assumes κ > 0. Where prices are held, nobody reacts to a leak: that much of κ is the market's "
+        "own."
     ),
     "sessions": (
         "Gaps Δ(H) − Δ(A) of 13 people's and 16 agents' sessions of the market, one draw of the methodology's cohorts."
@@ -123,7 +124,7 @@ def defended(found: pd.DataFrame) -> Figure:
     algorithms = list(dict.fromkeys(found["algorithm"]))
     figure = style.new_figure(2.6 * len(algorithms) if style.is_narrow() else 1.0 + 2.6 * -(-len(algorithms) // 2))
     panels = _panels(figure, len(algorithms), 2)
-    worlds = {"revenue": "as trained for", "revenue_worst": "worst of three"}
+    worlds = {"reward": "as trained for", "reward_worst": "worst of three"}
     lines = [(epsilon, world) for epsilon in sorted(set(found["epsilon_alpha"])) for world in worlds]
     for axes, name in zip(panels, algorithms, strict=True):
         for place, (epsilon, world) in enumerate(lines):
@@ -141,7 +142,7 @@ def defended(found: pd.DataFrame) -> Figure:
         axes.axhline(0.0, **_NOTHING)
         axes.set_title(name)
         axes.set_xlabel("share of agents α")
-        axes.set_ylabel("revenue, difference")
+        axes.set_ylabel("reward, difference")
         axes.set_xticks(sorted(set(found["alpha"])))
     style.legend_below(figure, panels[0])
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -15,8 +15,10 @@ from marl_pricing.config.study import Plan, plan_to_yaml
 from marl_pricing.presentation import page, pulse, style
 from marl_pricing.presentation.files import write_atomically
 from marl_pricing.studies.factorial import analysis, figures
-from marl_pricing.studies.factorial.analysis import MEASURES
+from marl_pricing.studies.factorial.analysis import HELD, MEASURES
+from marl_pricing.studies.factorial.cells import Program
 from marl_pricing.studies.factorial.figures import CAPTIONS
+from marl_pricing.studies.factorial.held import KEYS, LEVELS, best_held
 from marl_pricing.studies.factorial.sessions import Apart, sessions_apart
 from marl_pricing.studies.factorial.wording import NAMES, SHARES, head, number, probability, term
 
@@ -24,27 +26,29 @@ _TRANSITIONS = 12  # rows of the table of transitions
 _ALPHA = 0.05
 
 
-def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Path:
-    """Write runs.csv, means.csv, variance.csv, defended.csv, link.csv, sessions.csv, transitions.csv, figures and
-    factorial.html into `out`.
+def write_report(plan: Plan, table: pd.DataFrame, programs: Sequence[Program], out: Path, command: str) -> Path:
+    """Write runs.csv, means.csv, held.csv, beside_held.csv, variance.csv, defended.csv, link.csv, sessions.csv,
+    transitions.csv, figures and factorial.html into `out`.
 
     Args:
         table: a row a run, as `store.table_of`.
+        programs: of the study, with the markets of its cells.
 
     Returns:
         The path of the page.
     """
-    pulse.doing("writing tables and figures")
     study = plan.study.factorial
     assert study is not None
+    held = best_held(programs, study)
+    pulse.doing("writing tables and figures")
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    means, kept = analysis.by_factors(table), analysis.defended(table)
+    means, kept, beside = analysis.by_factors(table), analysis.defended(table), analysis.beside_held(table, held)
     found = {name: analysis.variance(table, name) for name in MEASURES}
-    told, apart = analysis.link(table), sessions_apart(plan.base, study.play.seed)
+    told, apart = analysis.link(table, held), sessions_apart(plan.base, study.play.seed)
     whole = pd.concat([own.assign(measure=name) for name, own in found.items()], ignore_index=True)
     frames = {
-        "runs": table, "means": means, "variance": whole, "defended": kept, "link": told, "sessions": apart.gaps,
-        "transitions": apart.transitions,
+        "runs": table, "means": means, "held": held, "beside_held": beside, "variance": whole, "defended": kept,
+        "link": told, "sessions": apart.gaps, "transitions": apart.transitions,
     }  # fmt: skip
     files = [write_atomically(out / f"{name}.csv", own.to_csv(index=False)).name for name, own in frames.items()]
     drawings: list[tuple[str, str, Callable[[], Figure]]] = [
@@ -68,14 +72,15 @@ def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Pa
         "95 %, over seeds; every cell has the same seeds."
     )
     listed = "".join(f"<li><a href='{escape(name)}'>{escape(name)}</a></li>" for name in files)
-    lead = "".join(f"<li>{escape(text)}</li>" for text in sentences(table, found, kept, told, apart))
+    lead = "".join(f"<li>{escape(text)}</li>" for text in sentences(table, found, beside, kept, told, apart))
     betraying = _plain_table(apart.transitions.head(_TRANSITIONS), "")
     parts = {
         "By share of agents and algorithm": _means_table(means),
+        "Learned and held prices": _held(beside, held),
         "Figures": "".join(pictures),
         "Analysis of variance": "".join(_variance_table(name, own) for name, own in found.items()),
         "Defended and undefended": page.fold(
-            "Revenue, COI level and UX index",
+            "Reward, revenue, COI level and UX index",
             _plain_table(kept, "no radius of 0 to compare with"),
             told="by algorithm, α and ε" if len(kept) else "none",
         ),
@@ -94,11 +99,22 @@ def write_report(plan: Plan, table: pd.DataFrame, out: Path, command: str) -> Pa
 
 
 def sentences(
-    table: pd.DataFrame, found: dict[str, pd.DataFrame], kept: pd.DataFrame, told: pd.DataFrame, apart: Apart
+    table: pd.DataFrame,
+    found: dict[str, pd.DataFrame],
+    beside: pd.DataFrame,
+    kept: pd.DataFrame,
+    told: pd.DataFrame,
+    apart: Apart,
 ) -> list[str]:
     """What was found, computed from the tables."""
     lines = []
-    for name in ("revenue", "ux"):
+    if len(beside):
+        shares = [f"{row['algorithm']} {row['share']:.1%}" for _, row in beside[beside["alpha"] == "all"].iterrows()]
+        lines.append(
+            f"Trained without a radius, platforms come to this much of the reward of the best of {LEVELS} prices that "
+            f"are held: {', '.join(shares)}."
+        )
+    for name in ("reward", "ux"):
         own = found[name]
         if not len(own):
             lines.append(f"{NAMES[name]}: nothing can be told apart by analysis of variance.")
@@ -111,20 +127,9 @@ def sentences(
             else f"{NAMES[name]}: no factor and no interaction of two is told apart from chance."
         )
     if len(kept):
-        lines.append(_defence(kept))
+        lines += _defence(kept)
     if len(told):
-        first = told.iloc[0]
-        sign = (
-            "above 0, as assumed"
-            if first["low"] > 0
-            else "below 0, against what is assumed"
-            if first["high"] < 0
-            else "not told apart from 0"
-        )
-        lines.append(
-            f"κ is {number(first['kappa'])}, standard error {first['error']:.2g}: {sign}; R² within runs "
-            f"{first['r2']:.3f}."
-        )
+        lines.append(_linked(told.set_index("algorithm")))
     test = apart.test
     lines.append(
         f"13 people's and 16 agents' sessions: Mann–Whitney U = {test.u:g}, p = {test.p_value:.2g}, AUC {test.auc:.2f} "
@@ -137,16 +142,51 @@ def sentences(
     return lines
 
 
-def _defence(kept: pd.DataFrame) -> str:
-    own = kept[kept["measure"] == "revenue_worst"]
-    known = own.dropna(subset=["low", "high"])
+def _defence(kept: pd.DataFrame) -> list[str]:
+    """What the defended come to: in what they were trained for, and in revenue, which is something else."""
+
+    def average(measure: str) -> str:
+        own = kept[kept["measure"] == measure]
+        mean = float((own["difference"] / own["base"]).mean())
+        return f"{abs(mean):.1%} {'more' if mean >= 0 else 'less'}"
+
+    known = kept[kept["measure"] == "reward_worst"].dropna(subset=["low", "high"])
     better, worse = (known["low"] > 0).sum(), (known["high"] < 0).sum()
-    mean = float((own["difference"] / own["base"]).mean())
-    return (
-        f"In the worst of three worlds the defended earn {abs(mean):.1%} {'more' if mean >= 0 else 'less'} than the "
-        f"undefended on average; by algorithm, α and ε they clearly earn more in {better} of {len(known)} comparisons "
-        f"and less in {worse}, each by its own 95 % interval ({0.05 * len(known):.1f} expected by chance)."
+    return [
+        f"In the worst of three worlds the defended come to {average('reward_worst')} reward than the undefended on "
+        f"average, in the world they were trained for to {average('reward')}; by algorithm, α and ε to clearly more in "
+        f"the worst in {better} of {len(known)} comparisons and to less in {worse}, each by its own 95 % interval "
+        f"({0.05 * len(known):.1f} expected by chance).",
+        f"Their revenue is {average('revenue_worst')} in the worst and {average('revenue')} in their own world; nobody "
+        "is trained for revenue.",
+    ]
+
+
+def _linked(told: pd.DataFrame) -> str:
+    """What the leak tells of the next epoch's level, and how much of that is left where prices stand still."""
+    first = told.iloc[0]
+    sign = (
+        "above 0, as assumed"
+        if first["low"] > 0
+        else "below 0, against what is assumed"
+        if first["high"] < 0
+        else "not told apart from 0"
     )
+    line = (
+        f"κ is {number(first['kappa'])}, standard error {first['error']:.2g}: {sign}. Within runs the leak explains "
+        f"{first['r2']:.2%} of how the level moves"
+    )
+    if HELD not in told.index:
+        return f"{line}."
+    kappa, low, high = (number(float(told.loc[HELD, name])) for name in ("kappa", "low", "high"))  # type: ignore[arg-type]
+    return f"{line}; where prices are held, so that nobody reacts, κ is {kappa} ({low} to {high})."
+
+
+def _held(beside: pd.DataFrame, held: pd.DataFrame) -> str:
+    """Learned beside held prices, and what the latter are."""
+    names = [*KEYS, "held_price", "reward", "revenue", "coi_level", "volatility"]
+    which = page.fold("The prices that are held", _plain_table(held[names], ""), told="by market")
+    return _plain_table(beside, "every run has a radius; prices that are held have none") + which
 
 
 def _cell(column: str, value: object) -> tuple[str, float | None]:

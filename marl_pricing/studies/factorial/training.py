@@ -22,18 +22,14 @@ from marl_pricing.learning.parallel import compiler_options
 from marl_pricing.learning.runs import RunError
 from marl_pricing.learning.state import TrainState
 from marl_pricing.machine import say_bytes
-from marl_pricing.market.reward import relative_movement
+from marl_pricing.market import MarketState, Observation
 from marl_pricing.studies.factorial.cells import Group, Program
 from marl_pricing.studies.factorial.game import DefenceGame, DefenceParams
+from marl_pricing.studies.factorial.play import LINK, play_episodes
 
 Array = jax.Array
 GIB = 2.0**30
-# Of the keys of shoppers that no training has met: `learning.held_out` keeps to the same rule with another root.
-_ROOT = np.uint32(3_236_067_977)
 WORLDS = ("nominal", "fewer", "more")  # shares of agents that policies are played at
-# Of an episode's epochs t but the last, x the leak a session of t, y the change of the COI level to t + 1: number,
-# means, and sums of squares and products about those.
-LINK = ("link_n", "link_x", "link_y", "link_xx", "link_xy", "link_yy")
 
 
 def train(learner: Learner, params: DefenceParams, state: TrainState) -> tuple[Parameters, dict[str, Array]]:
@@ -62,76 +58,21 @@ def play(learner: Learner, parameters: Parameters, params: DefenceParams, study:
     Returns:
         {measure: [3], means over the epochs of all episodes in each of `WORLDS`}, and `LINK` of the nominal world [].
     """
+    assert isinstance(learner.game, DefenceGame)
+    game = learner.game
     alpha = params.traffic.agent_share
     shares = jnp.clip(alpha + study.play.shift * jnp.array([0.0, -1.0, 1.0]), 0.0, 1.0)
-    found = jax.lax.map(lambda share: _world(learner, parameters, params, share, study), shares)
-    return {name: value[0] if name in LINK else value for name, value in found.items()}
 
-
-def _world(
-    learner: Learner, parameters: Parameters, params: DefenceParams, share: Array, study: Factorial
-) -> dict[str, Array]:
-    assert isinstance(learner.game, DefenceGame)
-    game = DefenceGame(learner.game.market, brief=learner.game.brief)  # the world as it is
-    own = params.replace(traffic=params.traffic.replace(agent_share=share))
-    root = jax.random.fold_in(jax.random.key(_ROOT), study.play.seed)
-    keys = jax.vmap(partial(jax.random.fold_in, root))(jnp.arange(study.play.episodes))
-    state, seen = jax.vmap(lambda key: game.reset(jax.random.fold_in(key, 0), learner.shape, own))(keys)
-
-    def epoch(carry: tuple, time: Array) -> tuple[tuple, dict[str, Array]]:
-        state, seen, memory, over = carry
+    def greedy(memory: Any, seen: Observation, _: MarketState) -> tuple[Array, Any]:
         logits, memory = learner.actor.step(parameters, seen.local, memory)
-        choice = actions.greedy(learner.heads(learner.shape, logits, None))[0][:, 0, 0]
-        now = jax.vmap(lambda key: jax.random.fold_in(key, time + 1))(keys)
-        after, outcome = jax.vmap(lambda k, s, a: game.advance(k, s, a, own))(now, state, choice)
-        row = jax.vmap(lambda o, s: _epoch_measures(o, s.prices, own, study))(outcome, state)
-        live = (~over).astype(jnp.float32)
-        seen = jax.vmap(lambda s: game.observe(own, s))(after)
-        return (after, seen, memory, over | outcome.terminated[:, 0]), row | {"live": live}
+        return actions.greedy(learner.heads(learner.shape, logits, None))[0][:, 0, 0], memory
 
-    first = (state, seen, learner.actor.start(study.play.episodes), jnp.zeros((study.play.episodes,), bool))
-    _, rows = jax.lax.scan(epoch, first, jnp.arange(learner.shape.episode_length))  # {name: [T, E]}
-    live, units = rows.pop("live"), rows.pop("units")
-    count = jnp.maximum(live.sum(), 1.0)
-    sold = live * units
-    paid = rows.pop("paid_above")
-    means = {name: (value * live).sum() / count for name, value in rows.items() if name != "leak_session"}
-    means["coi_level"] = (paid * live).sum() / jnp.maximum(sold.sum(), 1e-9)
-    means["epochs"] = live.sum() / study.play.episodes
-    return means | _link(rows["leak_session"], paid / jnp.maximum(units, 1e-9), (units > 0) & (live > 0))
+    def in_world(share: Array) -> dict[str, Array]:
+        own = params.replace(traffic=params.traffic.replace(agent_share=share))
+        return play_episodes(game, own, study, greedy, learner.actor.start(study.play.episodes), study.play.seed)
 
-
-def _epoch_measures(outcome: Any, before: Array, params: DefenceParams, study: Factorial) -> dict[str, Array]:
-    """What one epoch of one market was like; every value []."""
-    movement = relative_movement(outcome.prices, before, params.reward.movement_floor)
-    v, rise = jnp.abs(movement).mean(), jnp.maximum(movement, 0.0).mean()
-    leak_session = params.reward.information_cost * outcome.suspicion
-    spent = jnp.minimum(leak_session / study.ux.information_budget, 1.0)
-    ux = 1.0 - study.ux.eta * (v + 0.5 * rise) - study.ux.information_weight * spent
-    return {
-        "revenue": (outcome.price_paid * outcome.sales).sum(),
-        "reward": outcome.reward[0],
-        "coi_leak": leak_session * outcome.visits,
-        "leak_session": leak_session,
-        "volatility": v,
-        "upward_volatility": rise,
-        "ux": jnp.clip(ux, 0.0, 1.0),
-        "price": outcome.prices.mean(),
-        "suspicion": outcome.suspicion,
-        "visits": outcome.visits,
-        "units": outcome.sales.sum(),
-        "paid_above": ((outcome.price_paid - params.reward.unit_cost) * outcome.sales).sum(),
-    }
-
-
-def _link(leak: Array, level: Array, counts: Array) -> dict[str, Array]:
-    """`LINK` of series [T, E]; pairs of epochs in both of which something was sold."""
-    both = (counts[1:] & counts[:-1]).astype(jnp.float32)
-    x, y = leak[:-1], level[1:] - level[:-1]
-    count = jnp.maximum(both.sum(), 1.0)
-    mean_x, mean_y = (both * x).sum() / count, (both * y).sum() / count
-    x, y = both * (x - mean_x), both * (y - mean_y)
-    return dict(zip(LINK, (both.sum(), mean_x, mean_y, (x * x).sum(), (x * y).sum(), (y * y).sum()), strict=True))
+    found = jax.lax.map(in_world, shares)
+    return {name: value[0] if name in LINK else value for name, value in found.items()}
 
 
 class Trainer:

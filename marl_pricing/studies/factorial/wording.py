@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 NAMES = {
-    "revenue": "Revenue", "coi_level": "COI level", "coi_leak": "COI leak", "volatility": "Volatility of prices",
-    "ux": "UX index", "revenue_fewer": "Revenue, fewer agents", "revenue_more": "Revenue, more agents",
-    "revenue_worst": "Revenue, worst of three",
+    "reward": "Reward", "revenue": "Revenue", "coi_level": "COI level", "coi_leak": "COI leak",
+    "volatility": "Volatility of prices", "ux": "UX index",
+    "reward_fewer": "Reward, fewer agents", "reward_more": "Reward, more agents",
+    "reward_worst": "Reward, worst of three", "revenue_fewer": "Revenue, fewer agents",
+    "revenue_more": "Revenue, more agents", "revenue_worst": "Revenue, worst of three",
 }  # fmt: skip
 FACTORS = {"alpha": "α", "epsilon_alpha": "ε", "lambda_coi": "λ", "action_levels": "action levels"}
 HEADS = FACTORS | {
     "sum_of_squares": "sum of squares", "f": "F", "p_holm": "p, Holm", "eta2": "η²", "partial_eta2": "partial η²",
     "omega2": "ω²", "base": "of the undefended", "kappa": "κ", "error": "standard error", "r2": "R²",
+    "held": "best held prices",
     "train_first": "reward, first tenth", "train_last": "reward, last tenth", "runs_that_rose": "runs that rose",
 }  # fmt: skip
-SHARES = ("eta2", "partial_eta2", "omega2", "r2")  # of a whole
+SHARES = ("eta2", "partial_eta2", "omega2", "share")  # of a whole
 
 
 def head(column: str) -> str:
@@ -28,7 +31,7 @@ def term(name: str) -> str:
 
 def number(value: float) -> str:
     """Three digits, and a minus that is one: `−0.0285`."""
-    return f"{value:.3g}".replace("-", "−")
+    return f"{value + 0.0:.3g}".replace("-", "−")  # no minus before a nought
 
 
 def probability(value: float) -> str:

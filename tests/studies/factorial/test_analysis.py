@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from marl_pricing.studies.factorial import analysis
+from marl_pricing.studies.factorial import analysis, report
 from marl_pricing.studies.factorial.cells import Cell
 
 
@@ -23,7 +24,8 @@ def drawn(seed: int, effect: float = 0.0, seeds: int = 3) -> pd.DataFrame:
     ):
         cell = Cell(algorithm, alpha, epsilon, 0.1, 5)
         value = 10.0 + effect * number + own[k] + random.normal()
-        rows.append({**cell._asdict(), "seed": k, "revenue": value, "revenue_fewer": value, "revenue_more": value})
+        told = {f"{name}{world}": value for name in analysis.IN_WORLDS for world in ("", "_fewer", "_more")}
+        rows.append({**cell._asdict(), "seed": k, **told})
     return pd.DataFrame(rows).assign(coi_level=1.0, ux=0.5)
 
 
@@ -71,6 +73,44 @@ def test_the_defended_are_paired_with_what_is_alike() -> None:
     np.testing.assert_allclose(found[found["measure"] == "ux"]["difference"], 0.0)
 
 
+def test_the_worst_is_the_least_of_the_three_worlds_of_each_run() -> None:
+    table = drawn(4)
+    table["reward_more"] -= 1.0 + (table["epsilon_alpha"] == 0)  # the undefended lose 2 where agents are more
+    table["reward_fewer"] += 5.0
+    found = analysis.defended(table).groupby("measure")["difference"].mean()
+    assert found["reward_worst"] == pytest.approx(found["reward"] + 1.0)
+    assert found["reward_fewer"] == pytest.approx(found["reward"])
+    assert found["revenue_worst"] == pytest.approx(found["revenue"])
+
+
+def test_what_is_learned_is_set_beside_prices_held_in_the_same_market() -> None:
+    table = drawn(5)
+    held = table[["alpha", "lambda_coi", "action_levels"]].drop_duplicates()
+    held = held.assign(reward=100.0 * held["alpha"])
+    table["reward"] = 100.0 * table["alpha"] - 2.0 - (table["epsilon_alpha"] > 0)  # those with a radius do not count
+    found = analysis.beside_held(table, held).set_index(["algorithm", "alpha"])
+    assert len(found) == 2 * (3 + 1)
+    np.testing.assert_allclose(found[["difference", "low", "high"]], -2.0, atol=1e-9)
+    assert found.loc[("ppo", 0.1), "share"] == pytest.approx(0.8)
+    assert found.loc[("ppo", "all"), "share"] == pytest.approx(1 - 6 / 100)
+    assert not len(analysis.beside_held(table[table["epsilon_alpha"] > 0], held))
+
+
+def test_what_was_found_is_told_by_what_was_trained_for() -> None:
+    table = drawn(6)
+    own = table["epsilon_alpha"] > 0
+    table.loc[own, ["reward", "reward_fewer"]] = table.loc[~own, ["reward", "reward_fewer"]].to_numpy() - 0.5
+    table.loc[own, "reward_more"] = table.loc[~own, "reward_more"].to_numpy() * 0.5
+    table.loc[~own, "reward_more"] *= 0.25
+    for name in ("revenue", "revenue_fewer", "revenue_more"):
+        table.loc[own, name] = table.loc[~own, name].to_numpy() + 1.0
+    first, second = report._defence(analysis.defended(table))
+    assert first.startswith("In the worst of three worlds the defended come to 100.0% more reward than the undefended")
+    assert re.search(r"in the world they were trained for to [45]\.\d% less; by algorithm", first)
+    assert "in 6 of 6 comparisons and to less in 0" in first
+    assert " more in the worst and " in second and second.endswith("nobody is trained for revenue.")
+
+
 def test_the_link_is_the_slope_within_runs() -> None:
     random = np.random.default_rng(3)
     rows, errors = [], []
@@ -85,3 +125,9 @@ def test_the_link_is_the_slope_within_runs() -> None:
         errors.append((own["kappa"] - 0.7) / own["error"])
         assert trial or own["pairs"] == 600
     assert abs(np.mean(errors)) < 0.3 and 0.8 < np.std(errors) < 1.3
+    held = pd.DataFrame(rows).assign(link_xy=0.0)  # nobody reacts
+    both = analysis.link(pd.DataFrame(rows), held).set_index("algorithm")
+    assert list(both.index) == ["all", analysis.HELD] and both.loc[analysis.HELD, "kappa"] == 0.0
+    assert both.loc["all", "kappa"] == own["kappa"]
+    line = report._linked(both)
+    assert "above 0, as assumed" in line and line.endswith("so that nobody reacts, κ is 0 (0 to 0).")
