@@ -130,8 +130,8 @@ def beside_held(table: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
         held: as `held.best_held`.
 
     Returns:
-        algorithm, alpha (a number, or "all"), reward, held, difference, low, high, share (of what is held's), seeds; no
-        rows where every run has a radius.
+        algorithm, alpha (a number, or "all"), reward, held, difference, low, high, share (of what is held's; NaN where
+        that is a loss), seeds; no rows where every run has a radius.
     """
     own = table[table["epsilon_alpha"] == 0.0].merge(held[[*KEYS, "reward"]], on=list(KEYS), suffixes=("", "_held"))
     columns = ["algorithm", "alpha", "reward", "held", "difference", "low", "high", "share", "seeds"]
@@ -141,7 +141,8 @@ def beside_held(table: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
     for (algorithm, alpha), part in parts:
         apart = (part["reward"] - part["reward_held"]).groupby(part["seed"]).mean()
         mine, theirs = float(part["reward"].mean()), float(part["reward_held"].mean())
-        rows.append((algorithm, alpha, mine, theirs, *interval(apart.to_numpy()), mine / theirs, apart.size))
+        share = mine / theirs if theirs > 0 else float("nan")
+        rows.append((algorithm, alpha, mine, theirs, *interval(apart.to_numpy()), share, apart.size))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -160,7 +161,9 @@ def link(table: pd.DataFrame, held: pd.DataFrame | None = None) -> pd.DataFrame:
     rows = []
     groups = [("all", table), *table.groupby("algorithm", sort=False)]
     groups = groups if table["algorithm"].nunique() > 1 else groups[:1]
-    for name, part in groups if held is None else [*groups, (HELD, held)]:
+    if held is not None:  # markets that differ in λ alone are one where nobody looks at it
+        groups.append((HELD, held.drop_duplicates([f"link_{kind}" for kind in ("xx", "xy", "yy")])))
+    for name, part in groups:
         xx, xy, yy = (part[f"link_{kind}"].to_numpy(float) for kind in ("xx", "xy", "yy"))
         if not xx.sum() > 0 or len(part) < 2:
             continue

@@ -109,11 +109,7 @@ def sentences(
     """What was found, computed from the tables."""
     lines = []
     if len(beside):
-        shares = [f"{row['algorithm']} {row['share']:.1%}" for _, row in beside[beside["alpha"] == "all"].iterrows()]
-        lines.append(
-            f"Trained without a radius, platforms come to this much of the reward of the best of {LEVELS} prices that "
-            f"are held: {', '.join(shares)}."
-        )
+        lines.append(_beside(beside[beside["alpha"] == "all"]))
     for name in ("reward", "ux"):
         own = found[name]
         if not len(own):
@@ -142,13 +138,24 @@ def sentences(
     return lines
 
 
+def _beside(whole: pd.DataFrame) -> str:
+    """What learners come to beside prices that are held; in money where those make a loss."""
+    best = f"the best of {LEVELS} prices that are held"
+    if whole["share"].notna().all():
+        told = ", ".join(f"{row['algorithm']} {row['share']:.1%}" for _, row in whole.iterrows())
+        return f"Trained without a radius, platforms come to this much of the reward of {best}: {told}."
+    told = ", ".join(f"{row['algorithm']} {number(row['difference'])}" for _, row in whole.iterrows())
+    return f"Reward an epoch of platforms trained without a radius, less that of {best}: {told}."
+
+
 def _defence(kept: pd.DataFrame) -> list[str]:
     """What the defended come to: in what they were trained for, and in revenue, which is something else."""
 
     def average(measure: str) -> str:
         own = kept[kept["measure"] == measure]
-        mean = float((own["difference"] / own["base"]).mean())
-        return f"{abs(mean):.1%} {'more' if mean >= 0 else 'less'}"
+        mean, base = own["difference"].mean(), own["base"]
+        more = "more" if mean >= 0 else "less"
+        return f"{abs((own['difference'] / base).mean()):.1%} {more}" if (base > 0).all() else f"{abs(mean):.3g} {more}"
 
     known = kept[kept["measure"] == "reward_worst"].dropna(subset=["low", "high"])
     better, worse = (known["low"] > 0).sum(), (known["high"] < 0).sum()

@@ -94,6 +94,12 @@ def test_what_is_learned_is_set_beside_prices_held_in_the_same_market() -> None:
     assert found.loc[("ppo", 0.1), "share"] == pytest.approx(0.8)
     assert found.loc[("ppo", "all"), "share"] == pytest.approx(1 - 6 / 100)
     assert not len(analysis.beside_held(table[table["epsilon_alpha"] > 0], held))
+    told = report._beside(found.reset_index().query("alpha == 'all'"))
+    assert told.endswith("of the best of 25 prices that are held: a2c 94.0%, ppo 94.0%.")
+    loss = analysis.beside_held(table, held.assign(reward=held["reward"] - 500.0))  # a share of a loss tells nothing
+    assert loss["share"].isna().all() and (loss["difference"] == found["difference"].to_numpy() + 500.0).all()
+    told = report._beside(loss[loss["alpha"] == "all"])
+    assert told.endswith("less that of the best of 25 prices that are held: a2c 498, ppo 498.")
 
 
 def test_what_was_found_is_told_by_what_was_trained_for() -> None:
@@ -109,6 +115,10 @@ def test_what_was_found_is_told_by_what_was_trained_for() -> None:
     assert re.search(r"in the world they were trained for to [45]\.\d% less; by algorithm", first)
     assert "in 6 of 6 comparisons and to less in 0" in first
     assert " more in the worst and " in second and second.endswith("nobody is trained for revenue.")
+    names = [f"reward{world}" for world in ("", "_fewer", "_more")]
+    first, _ = report._defence(analysis.defended(table.assign(**{name: table[name] - 30.0 for name in names})))
+    assert first.startswith("In the worst of three worlds the defended come to 2.") and "% more" not in first
+    assert "in the world they were trained for to 0.5 less; by algorithm" in first  # in money, where base is a loss
 
 
 def test_the_link_is_the_slope_within_runs() -> None:
@@ -126,7 +136,8 @@ def test_the_link_is_the_slope_within_runs() -> None:
         assert trial or own["pairs"] == 600
     assert abs(np.mean(errors)) < 0.3 and 0.8 < np.std(errors) < 1.3
     held = pd.DataFrame(rows).assign(link_xy=0.0)  # nobody reacts
-    both = analysis.link(pd.DataFrame(rows), held).set_index("algorithm")
+    both = analysis.link(pd.DataFrame(rows), pd.concat([held, held])).set_index("algorithm")
+    assert both.loc[analysis.HELD, "runs"] == 12  # what is played alike is no second play
     assert list(both.index) == ["all", analysis.HELD] and both.loc[analysis.HELD, "kappa"] == 0.0
     assert both.loc["all", "kappa"] == own["kappa"]
     line = report._linked(both)
