@@ -151,6 +151,7 @@ class Program:
         self.width = num_runs * self._num_seeds
         sharded = partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         states = state_specs(learner)
+        # By itself too: a program that is traced into another one may not have options of the compiler.
         self._start = sharded(self._local_init, in_specs=(P(), P()), out_specs=states)
         options = compiler_options()
         self._once = options and for_one_run(options[LEVEL])

@@ -133,8 +133,7 @@ def evaluate_factorial(plan: Plan, folder: Path) -> Path:
 def _report(groups: Sequence[Group], folder: Path, plan: Plan) -> Path:
     table = write_table(groups, folder)
     command = str(runs.read_provenance(folder).get("command", ""))
-    programs = list({id(group.program): group.program for group in groups}.values())
-    return write_report(plan, table, programs, folder / "evaluation", command)
+    return write_report(plan, table, [group.program for group in groups], folder / "evaluation", command)
 
 
 def write_table(groups: Sequence[Group], folder: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ a policy that reacts to nothing tells what of the link between leak and level is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -17,10 +17,12 @@ import pandas as pd
 from marl_pricing.config.factorial import Factorial
 from marl_pricing.learning.parallel import compiler_options
 from marl_pricing.market import MarketShape, MarketState, Observation
+from marl_pricing.market.prices import post
 from marl_pricing.presentation import pulse
 from marl_pricing.studies.factorial.cells import Program
 from marl_pricing.studies.factorial.game import DefenceGame, DefenceParams
 from marl_pricing.studies.factorial.play import play_episodes
+from marl_pricing.widths import float32, int32
 
 Array = jax.Array
 LEVELS = 25  # mean prices that are tried, from the lowest to the highest
@@ -39,41 +41,36 @@ def best_held(programs: Sequence[Program], study: Factorial) -> pd.DataFrame:
     for program in programs:
         assert isinstance(program.learner.game, DefenceGame)
         for cell, params in program.markets.items():
-            market = tuple(getattr(cell, name) for name in KEYS)
-            markets.setdefault(market, (program.learner.game.market, params.replace(radius=jnp.float32(0.0))))
+            markets.setdefault(tuple(getattr(cell, name) for name in KEYS), (program.learner.game.market, params))
+    play = jax.jit(partial(_play_level, study), static_argnums=0, compiler_options=compiler_options())
     rows = []
-    compiled: dict[MarketShape, Callable[..., dict[str, Array]]] = {}
     for number, (market, (shape, params)) in enumerate(markets.items()):
         pulse.doing(f"looking for the best prices that are held: market {number + 1} of {len(markets)}")
         levels = np.linspace(float(np.mean(params.prices.low)), float(np.mean(params.prices.high)), LEVELS)
-        if shape not in compiled:
-            compiled[shape] = jax.jit(partial(_play_levels, shape, study), compiler_options=compiler_options())
-        play = compiled[shape]
-        tried = np.asarray(play(params, jnp.float32(levels), study.play.seed + 1)["reward"])
-        best = levels[[int(tried.argmax())]]
-        found = play(params, jnp.float32(best), study.play.seed)
-        told = {name: float(np.asarray(value)[0]) for name, value in found.items()}
-        rows.append(dict(zip(KEYS, market, strict=True)) | {"held_price": float(best[0])} | told)
+        at = partial(play, shape, params)
+        tried = [float(at(float32(level), int32(study.play.seed + 1))["reward"]) for level in levels]
+        best = float(levels[int(np.argmax(tried))])
+        found = at(float32(best), int32(study.play.seed))
+        told = {name: float(value) for name, value in found.items()}
+        rows.append(dict(zip(KEYS, market, strict=True)) | {"held_price": best} | told)
     return pd.DataFrame(rows)
 
 
-def _play_levels(
-    shape: MarketShape, study: Factorial, params: DefenceParams, levels: Array, seed: Array
+def _play_level(
+    study: Factorial, shape: MarketShape, params: DefenceParams, level: Array, seed: Array
 ) -> dict[str, Array]:
-    def at(level: Array) -> dict[str, Array]:
-        def go(memory: tuple, seen: Observation, state: MarketState) -> tuple[Array, tuple]:
-            del seen
-            return jax.vmap(partial(nearest_factor, params, level))(state.prices), memory
+    def go(memory: tuple, seen: Observation, state: MarketState) -> tuple[Array, tuple]:
+        del seen
+        return jax.vmap(partial(nearest_factor, shape, params, level))(state.prices), memory
 
-        return play_episodes(DefenceGame(shape), params, study, go, (), seed)
-
-    return jax.lax.map(at, levels)
+    return play_episodes(DefenceGame(shape), params, study, go, (), seed)
 
 
-def nearest_factor(params: DefenceParams, level: Array, prices: Array) -> Array:
-    """The number of the factor that brings the mean of `prices` [N] nearest to a level.
+def nearest_factor(shape: MarketShape, params: DefenceParams, level: Array, prices: Array) -> Array:
+    """The number of the factor that brings the mean of `prices` [N] nearest to a level, as they would be posted."""
 
-    Where a price stands at an end of its range, it is the price that would be posted that counts.
-    """
-    moved = jnp.clip(prices * params.prices.factors[:, None], params.prices.low, params.prices.high).mean(-1)
+    def mean(factor: Array) -> Array:
+        return post(shape.prices, params.prices, prices, jnp.broadcast_to(factor, prices.shape)).mean()
+
+    moved = jax.vmap(mean)(jnp.arange(shape.prices.num_levels))
     return jnp.abs(moved - level).argmin().astype(jnp.int32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,7 @@ def test_the_factor_is_the_one_that_comes_nearest_to_the_level() -> None:
     params = next(iter(program.markets.values()))
     low, high, factors = (np.asarray(own) for own in (params.prices.low, params.prices.high, params.prices.factors))
     random = np.random.default_rng(0)
-    choose = jax.jit(nearest_factor)
+    choose = jax.jit(partial(nearest_factor, program.learner.game.market))
     for _ in range(50):
         prices = random.uniform(low, high)
         level = random.uniform(low.mean(), high.mean())
@@ -50,7 +52,7 @@ def test_the_best_level_is_played_as_the_market_plays_it() -> None:
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(play._ROOT), seed), episode)
             state, _ = game.reset(jax.random.fold_in(key, 0), game.market, params)
             for time in range(game.market.episode_length):
-                choice = nearest_factor(params, jnp.float32(level), state.prices)
+                choice = nearest_factor(game.market, params, jnp.float32(level), state.prices)
                 state, outcome = step(jax.random.fold_in(key, time + 1), state, choice)
                 rewards.append(float(outcome.reward[0]))
                 prices.append(float(outcome.prices.mean()))
