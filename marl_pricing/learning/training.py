@@ -155,11 +155,11 @@ def train(
         def begin() -> Future[Callable]:
             started = pool.submit(program.compiled, program.abstract_state(stacked), stacked, block, traced.set)
             started.add_done_callback(lambda _: traced.set())  # also where it failed
+            # What is imported and traced next takes turns with it, and is done while the compiler works.
+            traced.wait()
             return started
 
         compiling = None if resume else begin()  # what a run goes on from is read, or refused, before anything compiles
-        if compiling is not None:
-            traced.wait()  # what follows imports for most of a second: beside the compiler, not beside Python
         checkpoints = [stack.enter_context(Checkpoints(member.folder)) for member in members]
         done, state = 0, None
         if resume and any(kept.updates for kept in checkpoints):
@@ -187,7 +187,6 @@ def train(
             )
             if jax.default_backend() != "cpu" or evaluations.next_after(done) <= done + block:
                 evaluations.prepare()  # there the host's cores are free, or no line comes before the first evaluation
-        traced.wait()  # two that trace take turns: the longer program compiles while the shorter one is traced
         state = program.init(stacked, _networks(members)) if state is None else state
         if tensorboard and first_process:
             load_formats()
